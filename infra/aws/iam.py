@@ -1,0 +1,94 @@
+"""IAM: one role for each instance, with nothing allowed until a run gives it the run's own prefix.
+
+All roles and profiles live under the path /provision/, so that they can be listed without knowing their names.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.aws.errors import code_of, explained
+from infra.aws.session import Cloud, client
+
+PATH = "/provision/"
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+class Iam:
+    """Roles for instances."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    @property
+    def _api(self) -> Any:
+        return client(self._cloud, "iam")
+
+    def ensure_role(self, name: str, tags: Mapping[str, str]) -> None:
+        """A role and an instance profile of the same name; there already is as good."""
+        marks = [{"Key": key, "Value": value} for key, value in tags.items()]
+        trust = json.dumps(_TRUST)
+        self._unless_there(
+            "create a role",
+            lambda: self._api.create_role(Path=PATH, RoleName=name, AssumeRolePolicyDocument=trust, Tags=marks),
+        )
+        self._unless_there(
+            "create an instance profile",
+            lambda: self._api.create_instance_profile(Path=PATH, InstanceProfileName=name, Tags=marks),
+        )
+        self._unless_there(
+            "put a role into its profile",
+            lambda: self._api.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name),
+        )
+
+    def allow(self, role: str, policy: str, document: Mapping[str, object]) -> None:
+        """Set the inline policy `policy` of the role."""
+        with explained("give the instance its run's prefix"):
+            self._api.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    def delete_role(self, name: str) -> None:
+        """The role, its profile and its inline policies; absent is as good."""
+        self._unless_gone("list a role's policies", lambda: self._delete_policies(name))
+        self._unless_gone(
+            "empty an instance profile",
+            lambda: self._api.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name),
+        )
+        self._unless_gone(
+            "delete an instance profile", lambda: self._api.delete_instance_profile(InstanceProfileName=name)
+        )
+        self._unless_gone("delete a role", lambda: self._api.delete_role(RoleName=name))
+
+    def roles(self) -> list[str]:
+        """Names of all roles of ours."""
+        with explained("list roles"):
+            pages = self._api.get_paginator("list_roles").paginate(PathPrefix=PATH)
+            return [role["RoleName"] for page in pages for role in page["Roles"]]
+
+    def profiles(self) -> list[str]:
+        """Names of all instance profiles of ours."""
+        with explained("list instance profiles"):
+            pages = self._api.get_paginator("list_instance_profiles").paginate(PathPrefix=PATH)
+            return [one["InstanceProfileName"] for page in pages for one in page["InstanceProfiles"]]
+
+    def _delete_policies(self, role: str) -> None:
+        for policy in self._api.list_role_policies(RoleName=role)["PolicyNames"]:
+            self._api.delete_role_policy(RoleName=role, PolicyName=policy)
+
+    def _unless_there(self, doing: str, call: Any) -> None:
+        self._tolerate(doing, call, ("EntityAlreadyExists", "LimitExceeded"))
+
+    def _unless_gone(self, doing: str, call: Any) -> None:
+        self._tolerate(doing, call, ("NoSuchEntity",))
+
+    def _tolerate(self, doing: str, call: Any, codes: tuple[str, ...]) -> None:
+        with explained(doing):
+            try:
+                call()
+            except ClientError as error:
+                if code_of(error) not in codes:
+                    raise

@@ -1,0 +1,121 @@
+"""Every error that a user can cause: what happened, the mend, and an exit code of its own.
+
+An error is raised where it is known and caught once, in `provision.cli.main`. The message is one or two
+sentences; `mend` is what the user can do now.
+"""
+
+
+class ProvisionError(Exception):
+    """Base of all errors shown to users as `what` and `mend`, without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  {self.mend}" if self.mend else self.what
+
+
+class UsageError(ProvisionError):
+    """A word on the command line, in the settings or in a recipe is wrong."""
+
+    exit_code = 2
+
+
+class AuthError(ProvisionError):
+    """AWS does not know us, or does not let us."""
+
+    exit_code = 3
+
+
+class QuotaError(ProvisionError):
+    """The account may not run that many vCPUs of this family."""
+
+    exit_code = 4
+
+
+class CapacityError(ProvisionError):
+    """AWS has no such machine free in this place right now."""
+
+    exit_code = 5
+
+
+class PriceError(ProvisionError):
+    """The spot price is above the highest price that the user would pay."""
+
+    exit_code = 6
+
+
+class NotOfferedError(ProvisionError):
+    """The instance type does not exist, or not in this region."""
+
+    exit_code = 7
+
+
+class ThrottledError(ProvisionError):
+    """AWS asked us to slow down for longer than we were willing to wait."""
+
+    exit_code = 8
+
+
+class HostError(ProvisionError):
+    """A host cannot be reached, did not become ready, or refused a command."""
+
+    exit_code = 9
+
+
+class HostKeyError(HostError):
+    """The host's key is not the one that we put in at launch."""
+
+    exit_code = 10
+
+
+class EngineError(ProvisionError):
+    """No Docker engine answers, or it lacks what we need (GPUs, buildx)."""
+
+    exit_code = 11
+
+
+class ImageError(ProvisionError):
+    """An image could not be built, checked or moved."""
+
+    exit_code = 12
+
+
+class RunError(ProvisionError):
+    """A training failed, or cannot be started or resumed."""
+
+    exit_code = 13
+
+
+class NotFoundError(ProvisionError):
+    """No instance or run has that name."""
+
+    exit_code = 14
+
+
+class DiskError(ProvisionError):
+    """This machine's disk has no room for what was asked for."""
+
+    exit_code = 15
+
+
+class MissingExtraError(ProvisionError):
+    """An optional part of provision is not installed."""
+
+    exit_code = 16
+
+
+class CloudError(ProvisionError):
+    """AWS (or the local cloud) answered with something that has no better name here."""
+
+    exit_code = 17
+
+
+class LeftoverError(ProvisionError):
+    """Something of ours is still there after it should have gone."""
+
+    exit_code = 18

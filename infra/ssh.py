@@ -1,0 +1,220 @@
+"""SSH with a host key that is known before the first connection.
+
+fabric's default accepts and writes down any unknown key; here an unknown or changed key is refused, and neither
+~/.ssh/config nor ~/.ssh/known_hosts nor an agent is looked at. Keys are pinned under an alias (the instance id),
+not under an address that the next instance may get. Nagle's algorithm is off: with it each command takes 45 ms
+longer (measured with paramiko).
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+
+from infra.errors import HostError, HostKeyError
+from infra.shell import OnLine, Result, Words, checked, quote
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where and as whom to log in, with which key, and which host key to expect under `alias`."""
+
+    host: str
+    user: str
+    key: Path
+    known_hosts: Path
+    alias: str
+    port: int = 22
+
+
+def ssh_words(address: Address, command: Words = ()) -> list[str]:
+    """The same connection for the system's own ssh: for a terminal, or for people to copy."""
+    options = {
+        "UserKnownHostsFile": str(address.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": address.alias,
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "ServerAliveInterval": "15",
+        "LogLevel": "ERROR",
+    }
+    words = ["ssh", "-F", "/dev/null", "-i", str(address.key), "-p", str(address.port)]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    return [*words, f"{address.user}@{address.host}", *([quote(command)] if command else [])]
+
+
+class SshShell:
+    """A machine behind SSH: one connection, opened at the first use."""
+
+    def __init__(self, address: Address, name: str = "") -> None:
+        self.address = address
+        self.where = name or address.alias
+        self._connection: Any = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "SshShell":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def connection(self) -> Any:
+        """The open fabric connection; HostKeyError or HostError where it can't be had."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._open()
+            return self._connection
+
+    def _open(self) -> Any:
+        at = self.address
+        config = fabric.Config(overrides={"load_ssh_configs": False})
+        connection = fabric.Connection(at.host, user=at.user, port=at.port, config=config, connect_timeout=10)
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection.client.load_host_keys(str(at.known_hosts))
+        self._rename_pinned(connection.client)
+        try:
+            sock = socket.create_connection((at.host, at.port), timeout=10)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.client.connect(
+                at.host, port=at.port, username=at.user, key_filename=str(at.key), sock=sock,
+                look_for_keys=False, allow_agent=False, timeout=10, banner_timeout=20, auth_timeout=20,
+            )  # fmt: skip
+        except (paramiko.BadHostKeyException, paramiko.SSHException, OSError) as error:
+            raise self._explained(error) from error
+        connection.transport = connection.client.get_transport()
+        connection.transport.set_keepalive(15)
+        return connection
+
+    def _rename_pinned(self, client: Any) -> None:
+        """paramiko looks a key up by address: offer it the one pinned under the alias."""
+        at = self.address
+        host = at.host if at.port == 22 else f"[{at.host}]:{at.port}"
+        for kind, key in (client.get_host_keys().lookup(at.alias) or {}).items():
+            client.get_host_keys().add(host, kind, key)
+
+    def _explained(self, error: Exception) -> HostError:
+        at = self.address
+        unknown = isinstance(error, paramiko.SSHException) and "not found in known_hosts" in str(error)
+        if isinstance(error, paramiko.BadHostKeyException) or unknown:
+            return HostKeyError(
+                f"{self.where} ({at.host}) shows a host key that is not the one put in at its launch",
+                f"someone else may be answering: nothing was sent. If in doubt: provision down {self.where}",
+            )
+        if isinstance(error, paramiko.AuthenticationException):
+            return HostError(
+                f"{self.where} does not accept this laptop's key",
+                f"use the laptop that started it, or: provision down {self.where}",
+            )
+        return HostError(
+            f"cannot reach {self.where} at {at.host}:{at.port}: {error}",
+            "is it running (provision ls)? SSH is let in only from the address that called `up`",
+        )
+
+    def run(
+        self,
+        words: Words,
+        *,
+        check: bool = True,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+    ) -> Result:
+        prefix = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
+        chunks = () if stdin is None else (stdin,)
+        return self.feed([*prefix, *words], chunks, check=check, timeout=timeout, on_line=on_line)
+
+    def feed(
+        self,
+        words: Words,
+        chunks: Iterable[bytes],
+        *,
+        check: bool = True,
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+    ) -> Result:
+        """Run `words` with `chunks` as its standard input."""
+        try:
+            channel = self.connection.transport.open_session(timeout=20)
+            channel.exec_command(quote(words))
+            sender = threading.Thread(target=_send, args=(channel, chunks), daemon=True)
+            sender.start()
+            result = _collect(channel, timeout, on_line)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self.close()
+            raise HostError(f"the connection to {self.where} broke: {error}", "run the same command again") from error
+        return checked(result, words, self.where, check)
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy one file there (over the same connection)."""
+        with source.open("rb") as data:
+            self.feed(["sh", "-c", 'cat > "$1"', "sh", target], iter(lambda: data.read(_CHUNK), b""))
+
+    def get(self, source: str, target: Path) -> None:
+        """Copy one file from there."""
+        self.connection.get(source, local=str(target))
+
+    @contextlib.contextmanager
+    def forward(self, local_port: int, remote_port: int) -> Iterator[None]:
+        """While open, 127.0.0.1:local_port here is remote_port there."""
+        with self.connection.forward_local(local_port, remote_port):
+            yield
+
+
+def wait_for_port(host: str, port: int, timeout: float) -> bool:
+    """Whether something listens there within `timeout` s; asked twice a second."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        try:
+            socket.create_connection((host, port), timeout=2).close()
+            return True
+        except OSError:
+            time.sleep(0.5)
+    return False
+
+
+def _send(channel: Any, chunks: Iterable[bytes]) -> None:
+    with contextlib.suppress(OSError):  # the far side may end early; its exit code tells why
+        for chunk in chunks:
+            channel.sendall(chunk)
+        channel.shutdown_write()
+
+
+def _collect(channel: Any, timeout: float | None, on_line: OnLine | None) -> Result:
+    """Both streams to the end. stderr is read by a thread: a full window would block the other stream."""
+    errors: list[str] = []
+    reader = threading.Thread(target=_lines, args=(channel.makefile_stderr("rb"), errors, on_line), daemon=True)
+    reader.start()
+    out: list[str] = []
+    channel.settimeout(timeout)
+    try:
+        _lines(channel.makefile("rb"), out, on_line)
+    except TimeoutError as error:
+        channel.close()
+        raise HostError(f"the command did not end within {timeout:g} s") from error
+    reader.join(5)
+    return Result(channel.recv_exit_status(), "".join(out), "".join(errors))
+
+
+def _lines(stream: Any, into: list[str], on_line: OnLine | None) -> None:
+    for raw in stream:
+        line = raw.decode(errors="replace")
+        into.append(line)
+        if on_line:
+            on_line(line.rstrip("\r\n"))

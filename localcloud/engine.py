@@ -1,0 +1,216 @@
+"""The only module of the local cloud that talks to Docker: the network, the machine image, the containers.
+
+Everything made carries the label `provision.local=<cloud>`, so that it can be found when the daemon is dead.
+Instances get named capabilities, never --privileged: the machine that we run on may be a container itself.
+"""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+
+from infra.errors import EngineError, ImageError
+
+CLOUD, INSTANCE, STATE = "provision.local", "provision.instance", "provision.state"
+AMI = Path(__file__).with_name("ami")
+BASE = "debian:bookworm"
+HERE = "/etc/provision-local"  # inside an instance: what its hardware and its network would know
+TOOLS = "/usr/local/lib/provision-local"
+CAPABILITIES = (
+    "AUDIT_CONTROL AUDIT_WRITE CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE "
+    "LINUX_IMMUTABLE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW SETFCAP SETGID SETPCAP SETUID "
+    "SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_NICE SYS_PTRACE SYS_TTY_CONFIG SYSLOG"
+).split()
+
+Say = Callable[[str], None]
+
+
+class Engine:
+    """The local Docker engine, for the cloud `name` whose folder is `state`."""
+
+    def __init__(self, name: str, state: Path) -> None:
+        self.name = name
+        self.labels = {CLOUD: name, STATE: str(state)}
+        self.api = client()
+
+    def network(self) -> str:
+        """Make the instances' network; its gateway address, which is on the host's end of the bridge."""
+        self.api.create_network(self._named("net"), driver="bridge", labels=self.labels)
+        config = self.api.inspect_network(self._named("net"))["IPAM"]["Config"]
+        return str(config[0]["Gateway"]).split("/")[0]
+
+    def image(self, say: Say) -> str:
+        """The machine image's tag; built when the files in `ami/` have changed."""
+        tag = f"provision-local-ami:{fingerprint(AMI)}"
+        if not self.api.images(tag):
+            say(f"building the machine image {tag} (once, about half a minute)")
+            if not self.api.images(BASE):
+                _ensure_base()
+            build(self.api, AMI, tag, say)
+        return tag
+
+    def sidecar(self, image: str, endpoint: str, secret: str) -> None:
+        """The metadata service: a container that owns 169.254.169.254 on the network."""
+        config = self.api.create_host_config(
+            cap_add=["NET_ADMIN"], network_mode=self._named("net"), restart_policy={"Name": "on-failure"}
+        )
+        made = self.api.create_container(
+            image,
+            command=["python3", f"{TOOLS}/imds.py"],
+            name=self._named("metadata"),
+            environment={"DAEMON": endpoint, "SECRET": secret},
+            labels=self.labels,
+            host_config=config,
+            stop_signal="SIGKILL",
+        )
+        self.api.start(made)
+
+    def create(self, instance_id: str, image: str, files: Mapping[str, str]) -> str:
+        """A new instance's container and its disk, not yet started; the container's name."""
+        name = self._named(instance_id)
+        labels = {**self.labels, INSTANCE: instance_id}
+        self.api.create_volume(name, labels=labels)
+        self.api.create_container(
+            image,
+            name=name,
+            hostname=instance_id,
+            labels=labels,
+            volumes=["/var/lib/docker"],
+            host_config=self._host_config(name),
+        )
+        self.put(name, files)
+        return name
+
+    def _host_config(self, volume: str) -> dict[str, Any]:
+        config: dict[str, Any] = self.api.create_host_config(
+            network_mode=self._named("net"),
+            binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}},
+            tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
+            cap_add=CAPABILITIES,
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+            device_cgroup_rules=["a *:* rwm"],
+            cgroupns="private",
+        )
+        # `systempaths=unconfined` is the command line's word for this:
+        return {**config, "MaskedPaths": [], "ReadonlyPaths": []}
+
+    def put(self, name: str, files: Mapping[str, str]) -> None:
+        """Write small text files into the container's folder of hardware facts, running or not."""
+        self.api.put_archive(name, HERE, _tar(files))
+
+    def run(self, name: str, words: list[str]) -> None:
+        """Run words in a running container. EngineError when they fail."""
+        made = self.api.exec_create(name, words)
+        out = self.api.exec_start(made)
+        if self.api.exec_inspect(made)["ExitCode"]:
+            raise EngineError(f"{' '.join(words)} failed in {name}: {out.decode(errors='replace').strip()}")
+
+    def start(self, name: str) -> str:
+        """Start the container; its address on the network."""
+        self.api.start(name)
+        return self.address(name)
+
+    def address(self, name: str) -> str:
+        networks = self.api.inspect_container(name)["NetworkSettings"]["Networks"]
+        return str(networks[self._named("net")]["IPAddress"])
+
+    def running(self, name: str) -> bool:
+        try:
+            return bool(self.api.inspect_container(name)["State"]["Running"])
+        except docker.errors.NotFound:
+            return False
+
+    def stop(self, name: str, seconds: int = 30) -> None:
+        self.api.stop(name, timeout=seconds)
+
+    def kill(self, name: str) -> None:
+        """At once, as when a hypervisor takes the machine away."""
+        try:
+            self.api.kill(name)
+        except docker.errors.APIError as error:
+            if error.status_code not in (404, 409):  # gone, or not running
+                raise
+
+    def remove(self, name: str) -> None:
+        """The container and its disk, whatever their state."""
+        try:
+            self.api.remove_container(name, force=True, v=True)
+        except docker.errors.NotFound:
+            pass
+        except docker.errors.APIError as error:
+            if error.status_code != 409:  # someone else is removing it
+                raise
+            self.api.wait(name, condition="removed")
+        remove_volume(self.api, name)
+
+    def deaths(self) -> Iterator[tuple[str, int]]:
+        """Instance id and exit code of each container of ours that ends, as it happens."""
+        events = client(timeout=None).events(
+            decode=True, filters={"type": "container", "event": "die", "label": f"{CLOUD}={self.name}"}
+        )
+        for event in events:
+            facts = event["Actor"]["Attributes"]
+            if INSTANCE in facts:
+                yield facts[INSTANCE], int(facts.get("exitCode", 0))
+
+    def _named(self, what: str) -> str:
+        return f"provision-local-{self.name}-{what}"
+
+
+def client(timeout: int | None = 120) -> docker.APIClient:
+    """A connection to the local engine. EngineError when none answers."""
+    try:
+        found = docker.from_env(version="auto", timeout=timeout)  # type: ignore[arg-type]
+    except docker.errors.DockerException as error:
+        mend = "start it (`sudo systemctl start docker`), or add yourself to the docker group and log in again"
+        raise EngineError(f"no Docker engine answers: {error}", mend) from error
+    return found.api
+
+
+def remove_volume(api: docker.APIClient, name: str) -> None:
+    try:
+        api.remove_volume(name, force=True)
+    except docker.errors.NotFound:
+        pass
+
+
+def fingerprint(folder: Path) -> str:
+    """12 hex digits that change with any file in the folder."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:12]
+
+
+def build(api: docker.APIClient, folder: Path, tag: str, say: Say) -> None:
+    """Build with the engine's own builder, which each engine has. ImageError with what it said."""
+    said: list[str] = []
+    for step in api.build(path=str(folder), tag=tag, rm=True, forcerm=True, decode=True):
+        if "error" in step:
+            raise ImageError(f"the machine image could not be built: {step['error'].strip()}\n" + "\n".join(said[-12:]))
+        for line in step.get("stream", "").splitlines():
+            said.append(line)
+            if line.startswith("Step "):
+                say(line)
+
+
+def _ensure_base() -> None:
+    from infra import baseimage
+
+    baseimage.ensure(BASE)
+
+
+def _tar(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()

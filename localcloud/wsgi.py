@@ -1,0 +1,158 @@
+"""What stands before moto: the log of calls, the daemon's own pages under /_local, readable errors.
+
+All pages but two want the cloud's secret, as instances can reach them too: `checkip` tells the caller its own
+address, `name` tells which cloud this is.
+"""
+
+import io
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import parse_qsl
+
+from localcloud import ec2, metadata
+from localcloud.machines import GONE, Machines
+
+KEPT = 20_000  # calls in the log
+FORM = "application/x-www-form-urlencoded"
+HIDDEN = re.compile(r"UserData|Password|Secret|Token$|PolicyDocument|KeyMaterial|^Value$", re.IGNORECASE)
+ANONYMOUS = """<?xml version="1.0" encoding="UTF-8"?>
+<Response><Errors><Error><Code>AuthFailure</Code><Message>The request is not signed.</Message></Error></Errors></Response>"""
+UNKNOWN = """<?xml version="1.0" encoding="UTF-8"?>
+<Response><Errors><Error><Code>UnsupportedOperation</Code><Message>The local cloud cannot do {action} (see its log)
+</Message></Error></Errors></Response>"""
+
+Environ = dict[str, Any]
+Start = Callable[..., Any]
+log = logging.getLogger("localcloud")
+
+
+class Front:
+    """The WSGI application of a local cloud."""
+
+    def __init__(self, name: str, secret: str, moto: Any, machines: Machines, stop: Callable[[], None]) -> None:
+        self.name, self.secret, self.moto, self.machines, self.stop = name, secret, moto, machines, stop
+        self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.pages: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "status": lambda _: self._status(),
+            "calls": lambda _: list(self.calls),
+            "interrupt": self._interrupt,
+            "stop": lambda _: self._stop(),
+        }
+
+    def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith("/_local/"):
+            status, kind, body = self._local(environ, path.removeprefix("/_local/"))
+            start(f"{status} -", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+            return [body]
+        return self._amazon(environ, start)
+
+    def _local(self, environ: Environ, page: str) -> tuple[int, str, bytes]:
+        if page == "checkip":
+            return 200, "text/plain", environ["REMOTE_ADDR"].encode() + b"\n"
+        if page == "name":
+            return _json(200, {"name": self.name, "pid": os.getpid()})
+        if environ.get("HTTP_X_LOCAL_SECRET") != self.secret:
+            return _json(403, "the cloud's secret is missing")
+        if page.startswith("metadata/"):
+            return self._metadata(environ, page.removeprefix("metadata"))
+        if page not in self.pages:
+            return _json(404, f"there is no page {page}")
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        payload = json.loads(environ["wsgi.input"].read(length)) if length else {}
+        try:
+            return _json(200, self.pages[page](payload))
+        except LookupError as error:
+            return 404, "text/plain", str(error.args[0]).encode()
+
+    def _metadata(self, environ: Environ, path: str) -> tuple[int, str, bytes]:
+        machine = self.machines.at(environ.get("HTTP_X_LOCAL_CLIENT", ""))
+        if machine is None:
+            return 503, "text/plain", b""  # it boots faster than we write: it will ask again
+        status, body = metadata.answer(machine, path)
+        return status, "text/plain", body
+
+    def _status(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": one.instance.id,
+                "type": one.instance.instance_type,
+                "state": one.state,
+                "container": one.container if one.state != "terminated" else "",
+                "ip": one.address or "",
+            }
+            for one in list(self.machines.by_id.values())
+        ]
+
+    def _interrupt(self, payload: dict[str, Any]) -> dict[str, str]:
+        machine = self.machines.by_id.get(payload["instance"])
+        if machine is None or machine.state in GONE:
+            raise LookupError(f"no instance {payload['instance']} runs in the local cloud {self.name}")
+        code = payload.get("reason", "no-capacity")
+        coming = self.machines.interrupt(payload["instance"], float(payload["notice"]), code)
+        return {"instance": payload["instance"], "action": "terminate", "time": coming.at}
+
+    def _stop(self) -> str:
+        threading.Thread(target=self.stop, name="stop").start()
+        return "stopping"
+
+    def _amazon(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        call = _described(environ)
+        if "HTTP_AUTHORIZATION" not in environ:
+            start("403 -", [("Content-Type", "text/xml")])
+            self._note(call, 403, "AuthFailure")
+            return [ANONYMOUS.encode()]
+        begun: list[Any] = []
+        answer = self.moto(environ, lambda *args: begun.append(args))
+        status, headers = int(begun[0][0].split()[0]), begun[0][1]
+        if status < 400:
+            start(*begun[0])
+            self._note(call, status)
+            return iter(answer)
+        return self._failed(call, status, headers, b"".join(answer), start)
+
+    def _failed(self, call: dict[str, Any], status: int, headers: Any, body: bytes, start: Start) -> Iterable[bytes]:
+        if status == 500 and b"<Code>" not in body:
+            status, body = 400, UNKNOWN.format(action=call["action"]).encode()
+            headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
+        start(f"{status} -", headers)
+        found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:.*#)?(\w+)\"", body)
+        self._note(call, status, (found[1] or found[2]).decode() if found else "")
+        return [body]
+
+    def _note(self, call: dict[str, Any], status: int, error: str = "") -> None:
+        self.calls.append({**call, "status": status, **({"error": error} if error else {})})
+        log.debug("%s %s %s", call["action"], status, error)
+        if call["service"] == "ec2" and status < 400:
+            ec2.after(call["action"], self.machines)
+
+
+def _described(environ: Environ) -> dict[str, Any]:
+    """A call for the log; the body of a form is read and put back."""
+    scope = re.search(r"Credential=([^/]+)/[^/]*/([^/]*)/([^/]*)/", environ.get("HTTP_AUTHORIZATION", ""))
+    service = scope[3] if scope else "unknown"
+    action, params = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}", dict[str, Any]()
+    kind, target = environ.get("CONTENT_TYPE", ""), environ.get("HTTP_X_AMZ_TARGET")
+    if kind.startswith(FORM) or target:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        params = json.loads(body or b"{}") if target else dict(parse_qsl(body.decode(errors="replace")))
+        action = target.split(".")[-1] if target else params.pop("Action", action)
+    else:
+        params = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+    now = datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="milliseconds")
+    shown = {name: "•••" if HIDDEN.search(name) else value for name, value in params.items() if name != "Version"}
+    who = scope[1] if scope else ""
+    return {"time": now, "service": service, "action": action, "access_key": who, "params": shown}
+
+
+def _json(status: int, value: Any) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps(value).encode()

@@ -1,0 +1,297 @@
+"""`train`, `resume`, `runs`, `logs`, `stop`, `fetch`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.errors import ProvisionError, RunError, UsageError
+from provision import clouds, console, settings
+from provision.commands.machines import cloud_flag, rent, show_request, undo
+from provision.commands.options import (
+    cloud_options,
+    dry_run_option,
+    json_option,
+    machine_options,
+    pairs,
+)
+
+if TYPE_CHECKING:
+    from infra.aws.session import Cloud
+    from provision.runs import Run
+
+_GIVE_UP_AFTER = 5
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--on", "name", help="a machine that runs (provision ls)")
+@click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
+@click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
+@click.option("--gpus", type=int, help="how many GPUs (default: all of the machine's)")
+@click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
+@click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
+@click.option("--port", "ports", type=int, multiple=True, help="a port of the container for `provision forward`")
+@click.option("--detach", is_flag=True, help="start it, and do not follow it")
+@click.option("--wait", is_flag=True, help="wait until enough GPUs are free")
+@machine_options
+@cloud_options
+@dry_run_option
+@json_option
+def train(
+    recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, dry_run: bool, as_json: bool, **given: Any
+) -> None:  # fmt: skip
+    """Start RECIPE in a container, follow it, and see it through spot interruptions."""
+    from provision import machines, training
+
+    if bool(name) == bool(kind):
+        raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
+    if kind and detach:
+        raise UsageError(
+            "--instance ends the machine after the training, so it cannot be detached", "use `up` and --on"
+        )
+    order = training.Order(
+        recipe, pairs(given.pop("sets")), given.pop("data"), given.pop("project"), given.pop("gpus"), given.pop("ports")
+    )
+    market = "spot" if given.pop("spot") else "on-demand"
+    chosen = settings.load(**given)
+    training.check(order)
+    cloud = clouds.resolve(chosen)
+    if kind:
+        request = machines.plan(cloud, chosen, machines.Wish(_own_name(recipe), kind, market))
+        if dry_run:
+            show_request(request, as_json)
+            return
+        instance = rent(cloud, request)
+    else:
+        instance = machines.find(cloud, str(name))
+    if dry_run:
+        _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
+        return
+    run: Run | None = None
+    try:
+        run = training.create(cloud, chosen, order, instance)
+        _begin(cloud, chosen, run, instance, wait)
+        if detach:
+            console.say(
+                f"{run.id} trains on {instance.name}; follow it: provision logs {run.id} -f{cloud_flag(chosen)}"
+            )
+            return
+        state = _see_through(cloud, chosen, run)
+    except (KeyboardInterrupt, ProvisionError) as error:
+        _end_early(cloud, run, instance.name, bool(kind), isinstance(error, KeyboardInterrupt))
+        raise
+    if kind:
+        undo(cloud, instance.name)
+    _conclude(run, state, chosen, as_json)
+
+
+def _own_name(recipe: str) -> str:
+    """A machine's name for a training that brings its own."""
+    import secrets
+
+    return f"train-{Path(recipe).name}-{secrets.token_hex(2)}"[:40]
+
+
+def _begin(cloud: "Cloud", chosen: settings.Settings, run: "Run", instance: Any, wait: bool) -> None:
+    import time
+
+    from provision import training
+
+    console.say(f"run {run.id}")
+    while True:
+        try:
+            training.begin(cloud, run, instance, console.line)
+            return
+        except RunError as error:
+            if not (wait and "are free" in error.what):
+                raise
+            console.line(f"{error.what}; waiting")
+            time.sleep(10)
+
+
+def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
+    """Follow to the end; where the machine is taken away, rent another and go on from the newest snapshot."""
+    from provision import training
+    from provision.progress import Follower
+
+    follower = Follower()
+    for _ in range(_GIVE_UP_AFTER):
+        state = follower.follow(cloud, run)
+        if state not in ("interrupted", "lost"):
+            return state
+        snapshots = run.snapshots()
+        at = snapshots[-1].iteration if snapshots else 0
+        console.line(f"{state} at iteration {follower.iteration}; the newest snapshot is of iteration {at}")
+        instance = training.replace(cloud, chosen, run, console.line)
+        training.begin(cloud, run, instance, console.line)
+    raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER} times", f"try later: provision resume {run.id}")
+
+
+def _end_early(cloud: "Cloud", run: "Run | None", name: str, own: bool, by_user: bool) -> None:
+    """Ctrl-C or an error: save the training, and stop paying for a machine that was rented for it."""
+    from provision import training
+
+    if run is not None and by_user and run.attempts():
+        console.line("stopping the training; its work is saved first")
+        try:
+            console.line(f"{run.id} is {training.stop(cloud, run, console.line)}: provision resume {run.id}")
+        except ProvisionError as error:
+            console.line(str(error))
+    if own:
+        undo(cloud, name)
+    else:
+        console.line(f"{name} still runs and is billed; end it: provision down {name}")
+
+
+def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) -> None:
+    """How it ended, and what to do next. RunError where it failed."""
+    from provision import progress
+
+    summary = progress.summary(run)
+    if as_json:
+        console.emit_json(summary)
+    else:
+        console.say(f"{run.id} {state}: {progress.words(summary)}")
+    if state == "failed":
+        raise progress.failure(run)
+    if not as_json:
+        console.say(f"  next: provision fetch {run.id}{cloud_flag(chosen)}")
+
+
+def _show_manifest(manifest: Any, as_json: bool) -> None:
+    if as_json:
+        console.emit_json(
+            {"recipe": manifest.recipe.name, "options": manifest.rendered.options, "command": manifest.rendered.command,
+             "image": manifest.image, "gpus": manifest.gpus, "on": manifest.name, "data": vars(manifest.data)}
+        )  # fmt: skip
+        return
+    rows = [
+        ("recipe", manifest.recipe.name),
+        ("options", ", ".join(f"{key}={value}" for key, value in manifest.rendered.options.items())),
+        ("command", " ".join(manifest.rendered.command)),
+        ("image", manifest.image),
+        ("GPUs", manifest.gpus),
+        ("on", f"{manifest.name} ({manifest.type})"),
+    ]
+    console.table("would train", ("what", "value"), rows)
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--on", "name", help="a machine that runs (default: another of the run's type)")
+@click.option("--detach", is_flag=True, help="start it, and do not follow it")
+@cloud_options
+@dry_run_option
+def resume(run_id: str, name: str | None, detach: bool, dry_run: bool, **flags: Any) -> None:
+    """Go on with an interrupted or stopped training from its newest snapshot, from any laptop."""
+    from provision import follow, machines, runs, training
+
+    chosen = settings.load(**flags)
+    cloud = clouds.resolve(chosen)
+    run = runs.find(cloud, run_id)
+    state = follow.outcome(cloud, run)
+    if state in ("starting", "running") and run.attempts():
+        raise RunError(f"{run_id} is {state} already", f"follow it: provision logs {run_id} -f")
+    at = [one.iteration for one in run.snapshots()]
+    console.say(f"{run_id} is {state}; its newest snapshot is of iteration {at[-1] if at else 0}")
+    if dry_run:
+        return
+    training.ensure_image(run)
+    if name:
+        instance = machines.find(cloud, name)
+    else:
+        instance = training.replace(cloud, chosen, run, console.line)
+    training.begin(cloud, run, instance, console.line)
+    if not detach:
+        try:
+            state = _see_through(cloud, chosen, run)
+        except KeyboardInterrupt:
+            _end_early(cloud, run, instance.name, False, True)
+            raise
+        _conclude(run, state, chosen, False)
+    console.say(f"  stop paying: provision down {instance.name}{cloud_flag(chosen)}")
+
+
+@click.command(name="runs")
+@cloud_options
+@json_option
+def runs(as_json: bool, **flags: Any) -> None:
+    """List the trainings."""
+    from provision import progress
+    from provision import runs as all_of
+
+    cloud = clouds.resolve(settings.load(**flags))
+    rows = [progress.row(cloud, run) for run in all_of.all_runs(cloud)]
+    if as_json:
+        console.emit_json(rows)
+    elif not rows:
+        console.say("no runs yet: provision train digits --instance TYPE")
+    else:
+        columns = ("run", "state", "attempts", "snapshot", "machine", "created", "bytes")
+        console.table("", columns, [[one[column] for column in columns] for one in rows])
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("-f", "--follow", "following", is_flag=True, help="go on printing until the training has ended")
+@click.option("--plot", type=click.Path(path_type=Path), help="draw loss and accuracy to this PNG instead")
+@json_option
+@cloud_options
+def logs(run_id: str, following: bool, plot: Path | None, as_json: bool, **flags: Any) -> None:
+    """Print a training's log, follow it, or plot it."""
+    from provision import follow, progress, runs
+
+    cloud = clouds.resolve(settings.load(**flags))
+    run = runs.find(cloud, run_id)
+    if plot:
+        progress.plot(run, plot)
+        console.say(f"{plot}")
+    elif as_json:
+        console.emit_json(progress.metrics(run))
+    elif following:
+        state = follow.show(cloud, run, lambda piece: click.echo(piece.text, nl=False))
+        console.line(f"{run_id} is {state}")
+    else:
+        for _, text in run.log():
+            click.echo(text, nl=False)
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@cloud_options
+@dry_run_option
+def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
+    """Stop a training; its work is saved first."""
+    from provision import runs, training
+
+    chosen = settings.load(**flags)
+    cloud = clouds.resolve(chosen)
+    run = runs.find(cloud, run_id)
+    if dry_run:
+        console.say(f"would send {run.manifest.recipe.stop.signal} to {run_id} and wait until its work is saved")
+        return
+    state = training.stop(cloud, run, console.line)
+    console.say(f"{run_id} is {state}; go on with it: provision resume {run_id}{cloud_flag(chosen)}")
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.option("--every-snapshot", is_flag=True, help="not the newest alone")
+@cloud_options
+@dry_run_option
+def fetch(run_id: str, target: Path | None, every_snapshot: bool, dry_run: bool, **flags: Any) -> None:
+    """Bring a training's results home to DIR (default: a folder of the run's name)."""
+    from provision import fetch as fetching
+    from provision import runs
+
+    run = runs.find(clouds.resolve(settings.load(**flags)), run_id)
+    place = target or Path(run_id)
+    if dry_run:
+        files = fetching.wanted(run, place, every_snapshot)
+        rows = [(one.path, console.size(one.size)) for one in files]
+        console.table("would bring", ("file", "size"), rows)
+        return
+    for path in fetching.fetch(run, place, every_snapshot):
+        console.say(f"{path}  {console.size(path.stat().st_size)}")

@@ -1,0 +1,317 @@
+"""Machines: rent one, list them, end them. Decide first (`plan`), act after (`up`, `down`).
+
+`plan` makes only read calls and gives a SpotRequest, which --dry-run prints. `up` writes an intent record before its
+first side effect: a client that is killed anywhere leaves what the same command again adopts (same token, same
+instance) and what `ls` and `down` find by tag. Nothing is believed that the cloud does not say.
+"""
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from infra.aws.ec2 import Ec2
+from infra.aws.iam import Iam
+from infra.aws.session import Cloud, own_address
+from infra.aws.ssm import parameter
+from infra.aws.types import Instance, InstanceType, Place, SpotRequest
+from infra.errors import HostError, LeftoverError, NotOfferedError, PriceError, UsageError
+from infra.keys import login_key, new_pair, pin, write_private
+from infra.ssh import Address, SshShell, wait_for_port
+from provision import userdata
+from provision.settings import Settings, home, state_home
+
+Say = Callable[[str], None]
+_SSH_WAIT_S = 300.0
+_READY_WAIT_S = 900.0
+_TOKEN_LIFE_S = 900.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked `up` for."""
+
+    name: str
+    type: str
+    market: str = "spot"
+    avoid: str = ""
+
+
+def folder(cloud: Cloud, name: str) -> Path:
+    """This laptop's notes on an instance: its intent and its known_hosts."""
+    return state_home() / "instances" / cloud.name.replace(":", "-") / cloud.region / name
+
+
+def plan(cloud: Cloud, settings: Settings, wish: Wish) -> SpotRequest:
+    """All that will be asked for; only read calls, in parallel. Refuses what cannot work, with the mend."""
+    _check_name(wish.name)
+    ec2 = Ec2(cloud)
+    with ThreadPoolExecutor(4) as pool:
+        kind = pool.submit(ec2.instance_type, wish.type)
+        places = pool.submit(ec2.places, wish.type)
+        address = pool.submit(own_address, cloud)
+        image = pool.submit(lambda: settings.ami or parameter(cloud, settings.ami_parameter))
+        kind.result()  # its refusal names the nearest types: it goes before all others
+    ordered = _ordered(places.result(), wish.avoid)
+    if not ordered:
+        raise NotOfferedError(f"{wish.type} is not offered in {cloud.region}", "choose another --region or type")
+    _check_price(wish, settings.max_price, ordered)
+    request = SpotRequest(
+        name=wish.name, token=uuid.uuid4().hex, cloud=cloud.name, region=cloud.region, instance_type=kind.result(),
+        places=ordered, image=image.result(), market=wish.market, disk_gb=settings.disk_gb,
+        max_hours=settings.max_hours, address=address.result(),
+        max_price=settings.max_price if wish.market == "spot" else None,
+    )  # fmt: skip
+    return dataclasses.replace(request, tags=_tags(request))
+
+
+def _tags(request: SpotRequest) -> dict[str, str]:
+    """The instance's state: what any laptop can know of it."""
+    deadline = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=request.max_hours)
+    return {
+        "Name": f"provision {request.name}",
+        "provision:name": request.name,
+        "provision:resource": request.resource,
+        "provision:deadline": deadline.isoformat(),
+        "provision:disk": str(request.disk_gb),
+        "provision:hours": f"{request.max_hours:g}",
+    }
+
+
+def _ordered(places: list[Place], avoid: str) -> tuple[Place, ...]:
+    """Cheapest first, but a zone to avoid (it just took a machine from us) last."""
+    return tuple(sorted(places, key=lambda place: place.zone == avoid))
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > 40 or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
+        raise UsageError(
+            f"{name!r} cannot name an instance",
+            "use up to 40 letters, digits and hyphens, such as --name my-run",
+        )
+
+
+def _check_price(wish: Wish, limit: float | None, places: tuple[Place, ...]) -> None:
+    prices = [place.price for place in places if place.price is not None]
+    if wish.market == "spot" and limit is not None and prices and min(prices) > limit:
+        raise PriceError(
+            f"the lowest spot price of {wish.type} is ${min(prices):.3f} an hour, above --max-price {limit:g}",
+            f"give --max-price {min(prices) * 1.1:.2f}, or leave it out to pay up to the on-demand price",
+        )
+
+
+# up
+
+
+def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
+    """Rent the machine and make it ready; what an earlier, killed `up` began is taken over.
+
+    Whatever ends this early (an error, Ctrl-C) ends the machine as well: the caller's `down`.
+    """
+    ec2 = Ec2(cloud)
+    alive = [one for one in ec2.instances(request.name) if one.state != "shutting-down"]
+    if alive:
+        say(f"{request.name} is there already: {alive[-1].id}, {alive[-1].state}")
+        return ready(cloud, ec2.wait_running(alive[-1]), say)
+    request = _intent(cloud, request)
+    instance = _launch(cloud, ec2, request, say)
+    _pin(cloud, request, instance)
+    say(f"{instance.id} launched in {instance.zone}; it ends by itself at {_clock(instance.deadline)}")
+    return ready(cloud, ec2.wait_running(instance), say)
+
+
+def _launch(cloud: Cloud, ec2: Ec2, request: SpotRequest, say: Say) -> Instance:
+    say("security group and role")
+    with ThreadPoolExecutor(2) as pool:
+        group = pool.submit(ec2.ensure_group, request)
+        role = pool.submit(Iam(cloud).ensure_role, request.resource, {"provision:name": request.name})
+        role.result()
+        group_id = group.result()
+    say(f"asking for {request.market} {request.instance_type.name}")
+    text = (folder(cloud, request.name) / "user-data").read_bytes()
+    return ec2.launch(request, text, group_id, request.resource)
+
+
+def _intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
+    """Write down what is about to be asked for; or, after a crash, take up the request that was."""
+    place = folder(cloud, request.name)
+    if old := _earlier(place, request):
+        return dataclasses.replace(old, address=request.address)
+    _, public = login_key(home())
+    host = new_pair(request.name)
+    pin(place / "known_hosts", request.token, host.public)
+    deadline = datetime.fromisoformat(request.tags["provision:deadline"])
+    _write_bytes(place / "user-data", userdata.render(deadline, public, host))
+    note = {"time": time.time(), "request": dataclasses.asdict(request)}
+    write_private(place / "intent.json", json.dumps(note))
+    return request
+
+
+def _earlier(place: Path, request: SpotRequest) -> SpotRequest | None:
+    """The noted request, where it asks for the same and is young enough for EC2 to know its token."""
+    noted = place / "intent.json"
+    if not noted.exists():
+        return None
+    note = json.loads(noted.read_text())
+    old = note["request"]
+    same = old["instance_type"]["name"] == request.instance_type.name and old["market"] == request.market
+    if not same or time.time() - note["time"] > _TOKEN_LIFE_S:
+        return None
+    kind = InstanceType(**old.pop("instance_type"))
+    places = tuple(Place(**one) for one in old.pop("places"))
+    return SpotRequest(instance_type=kind, places=places, **old)
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    write_private(path, "")
+    path.write_bytes(data)
+
+
+def _pin(cloud: Cloud, request: SpotRequest, instance: Instance) -> None:
+    """From now on the host key goes by the instance's id; the private half is forgotten here."""
+    place = folder(cloud, request.name)
+    key = (place / "known_hosts").read_text().split(maxsplit=1)[1]
+    pin(place / "known_hosts", instance.id, key)
+    (place / "user-data").unlink(missing_ok=True)
+    (place / "intent.json").unlink(missing_ok=True)
+
+
+def ready(cloud: Cloud, instance: Instance, say: Say) -> Instance:
+    """Wait until the host's bootstrap says ready, showing its progress; HostError with its log's end if it failed."""
+    say(f"running at {instance.address}; waiting for SSH")
+    if not wait_for_port(str(instance.address), 22, _SSH_WAIT_S):
+        raise HostError(
+            f"{instance.name} does not answer on port 22",
+            "SSH is let in only from the address that called `up`",
+        )
+    with shell(cloud, instance) as host:
+        _follow_bootstrap(host, say)
+    return instance
+
+
+def _follow_bootstrap(host: SshShell, say: Say) -> None:
+    shown = 0
+    until = time.monotonic() + _READY_WAIT_S
+    while time.monotonic() < until:
+        lines = host.run(["cat", "/run/provision/progress"], check=False).out.splitlines()
+        for text in lines[shown:]:
+            say(f"  host: {text}")
+        shown = len(lines)
+        if lines and lines[-1] == "ready":
+            return
+        if lines and lines[-1].startswith("failed"):
+            log = host.run(["tail", "-n", "15", "/var/log/cloud-init-output.log"], check=False).out
+            raise HostError(f"{host.where} could not be prepared ({lines[-1]})\n{log}", "mend it and run `up` again")
+        time.sleep(0.5)
+    raise HostError(f"{host.where} was not ready within {_READY_WAIT_S:g} s", f"provision down {host.where}")
+
+
+def address(cloud: Cloud, instance: Instance) -> Address:
+    """How to log in there."""
+    place = folder(cloud, instance.name)
+    _adopt_pin(place, instance)
+    if not (place / "known_hosts").exists() or instance.id not in (place / "known_hosts").read_text():
+        raise HostError(
+            f"this laptop does not know the host key of {instance.name}",
+            "SSH works from the laptop that started it; logs, fetch and resume work from any",
+        )
+    key, _ = login_key(home())
+    return Address(str(instance.address), userdata.USER, key, place / "known_hosts", instance.id)
+
+
+def _adopt_pin(place: Path, instance: Instance) -> None:
+    """An `up` that was killed between launch and pin left the key under its token."""
+    noted = place / "intent.json"
+    if not noted.exists():
+        return
+    token = json.loads(noted.read_text())["request"]["token"]
+    if instance.resource.endswith(token[:8]):
+        key = (place / "known_hosts").read_text().split(maxsplit=1)[1]
+        pin(place / "known_hosts", instance.id, key)
+        (place / "user-data").unlink(missing_ok=True)
+        noted.unlink()
+
+
+def shell(cloud: Cloud, instance: Instance) -> SshShell:
+    return SshShell(address(cloud, instance), instance.name)
+
+
+def find(cloud: Cloud, name: str) -> Instance:
+    """The running instance of that name."""
+    instance = Ec2(cloud).instance(name)
+    if instance.state != "running":
+        raise HostError(f"{name} is {instance.state}", "wait until it runs (provision ls), or end it: provision down")
+    return instance
+
+
+# down
+
+
+def down(cloud: Cloud, name: str | None, say: Say) -> dict[str, list[str]]:
+    """End `name` (None: all of ours) with all that belongs to it, and prove it gone. What was ended, by kind."""
+    ec2, iam = Ec2(cloud), Iam(cloud)
+    before = everything(cloud, name)
+    noted = _noted(cloud, name)
+    if name and not any(before.values()) and not noted:
+        ec2.instance(name)  # raises the NotFoundError that names the others
+    say("ending " + (", ".join(before["instances"]) or "what is left"))
+    ec2.terminate(before["instances"])
+    for group in before["security groups"]:
+        ec2.delete_group(group)
+    for role in sorted({*before["roles"], *before["instance profiles"]}):
+        iam.delete_role(role)
+    prove(cloud, name)
+    for place in noted:
+        _forget(place)
+    return before
+
+
+def everything(cloud: Cloud, name: str | None) -> dict[str, list[str]]:
+    """What exists of `name` (None: of all), by kind."""
+    found = Ec2(cloud).leftovers(name)
+    mine = f"provision-{name}-" if name else ""
+    iam = Iam(cloud)
+
+    def belongs(resource: str) -> bool:
+        return not name or (resource.startswith(mine) and "-" not in resource.removeprefix(mine))
+
+    found["roles"] = [one for one in iam.roles() if belongs(one)]
+    found["instance profiles"] = [one for one in iam.profiles() if belongs(one)]
+    return found
+
+
+def prove(cloud: Cloud, name: str | None, timeout: float = 120.0) -> None:
+    """Wait until nothing is left; LeftoverError that lists what is."""
+    until = time.monotonic() + timeout
+    while True:
+        left = {kind: ids for kind, ids in everything(cloud, name).items() if ids}
+        if not left:
+            return
+        if time.monotonic() > until:
+            words = "; ".join(f"{kind}: {', '.join(ids)}" for kind, ids in left.items())
+            raise LeftoverError(f"not everything is gone: {words}", "run the same command again")
+        Ec2(cloud).delete_volumes(name)
+        time.sleep(1.0)
+
+
+def _noted(cloud: Cloud, name: str | None) -> list[Path]:
+    if name:
+        place = folder(cloud, name)
+        return [place] if place.is_dir() else []
+    base = folder(cloud, "x").parent
+    return [place for place in base.iterdir() if place.is_dir()] if base.is_dir() else []
+
+
+def _forget(place: Path) -> None:
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+
+
+def _clock(at: datetime | None) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M %Z") if at else "?"
