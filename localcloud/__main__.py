@@ -121,8 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def verb(act: Any, about: str | None = None) -> argparse.ArgumentParser:
-        words = {"help": about} if about else {}
-        added = verbs.add_parser(act.__name__, **words)
+        added = verbs.add_parser(act.__name__, help=about) if about else verbs.add_parser(act.__name__)
         added.add_argument("--name", default="default", help="which local cloud (default: default)")
         added.set_defaults(verb=act)
         return added

@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def _over(expiration: datetime) -> bool:
-    return expiration.replace(tzinfo=None) < utcnow().replace(tzinfo=None)
+    return bool(expiration.replace(tzinfo=None) < utcnow().replace(tzinfo=None))
 
 
 def _check(self: Any, resource: str) -> None:
@@ -133,7 +133,9 @@ def _asked(request: Any, resource: str) -> list[tuple[str, str, Context]]:
 def _instance(request: Any, instance_id: str) -> tuple[str, Context]:
     instance = ec2_backends[request.account_id][request._region].get_instance_by_id(instance_id)
     tags = instance.get_tags() if instance else []
-    context = {f"{prefix}:resourcetag/{tag['key']}".lower(): [tag["value"]] for tag in tags for prefix in ("aws", "ec2")}
+    context = {
+        f"{prefix}:resourcetag/{tag['key']}".lower(): [tag["value"]] for tag in tags for prefix in ("aws", "ec2")
+    }
     return f"arn:aws:ec2:{request._region}:{request.account_id}:instance/{instance_id}", context
 
 

@@ -19,14 +19,13 @@ def serve(home: Home, pending: float) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     home.record.unlink(missing_ok=True)
-    try:
-        with home.locked("daemon.lock"):
+    with home.locked("daemon.lock"):
+        try:
             _serve(home, Engine(home.name, home.folder), pending)
-    finally:
-        home.record.unlink(missing_ok=True)
-        # Only now the lock is free, and what is left (the network, the sidecar) counts as a dead cloud's.
-        leftovers.sweep(home.name)
-    log.info("stopped")
+        finally:
+            home.record.unlink(missing_ok=True)
+            leftovers.sweep(home.name, mine=home.folder)
+            log.info("stopped")
 
 
 def _serve(home: Home, engine: Engine, pending: float) -> None:
@@ -41,12 +40,12 @@ def _serve(home: Home, engine: Engine, pending: float) -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    gateway = engine.network()
+    network = engine.network()
     machines = Machines(engine, image, pending)
     ec2.install(machines)
     secret = secrets.token_urlsafe(24)
-    server = _server(gateway, Front(home.name, secret, moto, machines, over.set))
-    endpoint = f"http://{gateway}:{server.server_port}"
+    server = _server(network.gateway, Front(home.name, secret, network, moto, machines, over.set))
+    endpoint = f"http://{network.gateway}:{server.server_port}"
     engine.sidecar(image, endpoint, secret)
     home.write({**_record(home, endpoint), "secret": secret})
     log.info("ready at %s", endpoint)

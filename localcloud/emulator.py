@@ -6,8 +6,11 @@ Its settings are read when moto is imported, so `prepare` comes before any other
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from infra.errors import MissingExtraError
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -40,7 +43,9 @@ def prepare(folder: Path) -> None:
 
 
 def application() -> Any:
-    """moto as a WSGI application, its data loaded."""
+    """moto as a WSGI application, its data loaded. MissingExtraError where moto is not installed."""
+    if find_spec("moto") is None:
+        raise MissingExtraError("the local cloud needs moto", "pip install 'provision[local]'")
     from moto.core.utils import get_service_model
     from moto.ec2.models import ec2_backends
     from moto.server import DomainDispatcherApplication, create_backend_app

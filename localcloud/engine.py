@@ -4,10 +4,13 @@ Everything made carries the label `provision.local=<cloud>`, so that it can be f
 Instances get named capabilities, never --privileged: the machine that we run on may be a container itself.
 """
 
+import contextlib
 import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,31 @@ AMI = Path(__file__).with_name("ami")
 BASE = "debian:bookworm"
 HERE = "/etc/provision-local"  # inside an instance: what its hardware and its network would know
 TOOLS = "/usr/local/lib/provision-local"
-CAPABILITIES = (
-    "AUDIT_CONTROL AUDIT_WRITE CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE "
-    "LINUX_IMMUTABLE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW SETFCAP SETGID SETPCAP SETUID "
-    "SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_NICE SYS_PTRACE SYS_TTY_CONFIG SYSLOG"
-).split()
+CAPABILITIES = [
+    "AUDIT_CONTROL", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER",
+    "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE",
+    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "SETFCAP",
+    "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
+    "SYS_NICE", "SYS_PTRACE", "SYS_TTY_CONFIG", "SYSLOG",
+]  # fmt: skip
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The instances' network; `gateway` is the host's own address on it."""
+
+    gateway: str
+    subnet: IPv4Network | IPv6Network
+
+    def source_of(self, caller: str) -> str:
+        """The address that an instance would see `caller` with.
+
+        Docker masquerades what the host sends to its own gateway address, so a caller of the host shows
+        another of the host's addresses to us; to an instance it would come from the gateway.
+        """
+        return caller if ip_address(caller) in self.subnet else self.gateway
 
 
 class Engine:
@@ -38,11 +59,11 @@ class Engine:
         self.labels = {CLOUD: name, STATE: str(state)}
         self.api = client()
 
-    def network(self) -> str:
-        """Make the instances' network; its gateway address, which is on the host's end of the bridge."""
+    def network(self) -> Network:
+        """Make the instances' network."""
         self.api.create_network(self._named("net"), driver="bridge", labels=self.labels)
-        config = self.api.inspect_network(self._named("net"))["IPAM"]["Config"]
-        return str(config[0]["Gateway"]).split("/")[0]
+        config = self.api.inspect_network(self._named("net"))["IPAM"]["Config"][0]
+        return Network(config["Gateway"].split("/")[0], ip_network(config["Subnet"]))
 
     def image(self, say: Say) -> str:
         """The machine image's tag; built when the files in `ami/` have changed."""
@@ -105,7 +126,7 @@ class Engine:
 
     def run(self, name: str, words: list[str]) -> None:
         """Run words in a running container. EngineError when they fail."""
-        made = self.api.exec_create(name, words)
+        made: str = self.api.exec_create(name, words)["Id"]
         out = self.api.exec_start(made)
         if self.api.exec_inspect(made)["ExitCode"]:
             raise EngineError(f"{' '.join(words)} failed in {name}: {out.decode(errors='replace').strip()}")
@@ -138,14 +159,7 @@ class Engine:
 
     def remove(self, name: str) -> None:
         """The container and its disk, whatever their state."""
-        try:
-            self.api.remove_container(name, force=True, v=True)
-        except docker.errors.NotFound:
-            pass
-        except docker.errors.APIError as error:
-            if error.status_code != 409:  # someone else is removing it
-                raise
-            self.api.wait(name, condition="removed")
+        remove_container(self.api, name)
         remove_volume(self.api, name)
 
     def deaths(self) -> Iterator[tuple[str, int]]:
@@ -172,11 +186,22 @@ def client(timeout: int | None = 120) -> docker.APIClient:
     return found.api
 
 
-def remove_volume(api: docker.APIClient, name: str) -> None:
+def remove_container(api: docker.APIClient, name: str) -> None:
+    """Remove it by force, and return when it is gone."""
     try:
-        api.remove_volume(name, force=True)
+        api.remove_container(name, force=True, v=True)
     except docker.errors.NotFound:
-        pass
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409:  # someone else is removing it at this moment
+            raise
+        with contextlib.suppress(docker.errors.NotFound):
+            api.wait(name, condition="removed")
+
+
+def remove_volume(api: docker.APIClient, name: str) -> None:
+    with contextlib.suppress(docker.errors.NotFound):
+        api.remove_volume(name, force=True)
 
 
 def fingerprint(folder: Path) -> str:
@@ -197,7 +222,7 @@ def build(api: docker.APIClient, folder: Path, tag: str, say: Say) -> None:
         for line in step.get("stream", "").splitlines():
             said.append(line)
             if line.startswith("Step "):
-                say(line)
+                say(line[:100])
 
 
 def _ensure_base() -> None:

@@ -3,6 +3,7 @@
 A cloud whose daemon lives is never touched: its folder (named in a label) is locked by the daemon.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import docker
 import docker.errors
 
-from localcloud.engine import CLOUD, STATE, client, remove_volume
+from localcloud.engine import CLOUD, STATE, client, remove_container, remove_volume
 from localcloud.home import Home
 
 
@@ -24,11 +25,19 @@ class Left:
     cloud: str
     state: str
 
+    @property
+    def home(self) -> Home:
+        return Home(self.cloud, Path(self.state))
 
-def sweep(cloud: str | None = None) -> list[Left]:
-    """Remove everything of dead clouds (of that name only, if one is given); what was removed."""
+
+def sweep(cloud: str | None = None, mine: Path | None = None) -> list[Left]:
+    """Remove everything of dead clouds (of that name only, if one is given); what was removed.
+
+    A daemon that ends passes its own folder as `mine`: it counts as dead although its lock is held.
+    """
     api = client()
-    dead = [left for left in found(api, cloud) if not Home(left.cloud, Path(left.state)).alive()]
+    all_left = found(api, cloud)
+    dead = [left for left in all_left if left.state == str(mine) or not left.home.alive()]
     for left in dead:
         _remove(api, left)
     return dead
@@ -51,12 +60,10 @@ def _lefts(kind: str, things: list[Any], name: Callable[[Any], str]) -> Iterator
 
 
 def _remove(api: docker.APIClient, left: Left) -> None:
-    try:
-        if left.kind == "container":
-            api.remove_container(left.name, force=True, v=True)
-        elif left.kind == "volume":
-            remove_volume(api, left.name)
-        else:
+    if left.kind == "container":
+        remove_container(api, left.name)
+    elif left.kind == "volume":
+        remove_volume(api, left.name)
+    else:
+        with contextlib.suppress(docker.errors.NotFound):
             api.remove_network(left.name)
-    except docker.errors.NotFound:
-        pass

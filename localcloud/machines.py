@@ -112,10 +112,12 @@ class Machines:
                 self._later(self._apply_rules, machine)
 
     def close(self) -> None:
-        """The cloud ends: all containers and disks go."""
+        """The cloud ends: all containers and disks go, also those of launches on their way."""
         self.closed = True
-        left = [machine for machine in self.by_id.values() if machine.container]
-        list(self.pool.map(lambda machine: self.engine.remove(machine.container), left))
+        self.pool.shutdown()
+        left = [machine.container for machine in self.by_id.values() if machine.container]
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(self.engine.remove, left))
 
     def _later(self, work: Callable[..., None], machine: Machine, *args: Any) -> None:
         def guarded() -> None:

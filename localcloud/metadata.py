@@ -50,9 +50,10 @@ def _pages(machine: Machine) -> dict[str, Callable[[], str | None]]:
         "placement/availability-zone": lambda: str(instance.placement.zone),
         "placement/region": lambda: str(instance.region_name),
         "spot/instance-action": lambda: _action(machine),
-        "spot/termination-time": lambda: machine.interruption and machine.interruption.at,
-        "iam/info": lambda: _info(instance),
+        "spot/termination-time": lambda: machine.interruption.at if machine.interruption else None,
     }
+    if _profile(instance) is not None:
+        pages["iam/info"] = lambda: _info(instance)
     if instance.key_name:
         pages["public-keys/0/openssh-key"] = lambda: _key(instance)
     if role is not None:
@@ -95,10 +96,8 @@ def _role(instance: Any) -> Any:
     return profile.roles[0] if profile and profile.roles else None
 
 
-def _info(instance: Any) -> str | None:
+def _info(instance: Any) -> str:
     profile = _profile(instance)
-    if profile is None:
-        return None
     found = {"Code": "Success", "LastUpdated": _iso(utcnow()), "InstanceProfileArn": profile.arn}
     return json.dumps({**found, "InstanceProfileId": profile.id})
 

@@ -21,11 +21,12 @@ MESSAGES = {
 }
 
 
-class Request(SpotInstanceRequest):
+class Request(SpotInstanceRequest):  # type: ignore[misc]
     """The request behind an instance that RunInstances started."""
 
     def __init__(self, instance: Any, price: str, tags: dict[str, dict[str, str]], **rest: Any) -> None:
         self.given = instance
+        self.state: str = "open"
         self.created = datetime.now(timezone.utc)
         super().__init__(
             ec2_backend=instance.ec2_backend,

@@ -18,16 +18,16 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from localcloud import ec2, metadata
+from localcloud.engine import Network
 from localcloud.machines import GONE, Machines
 
 KEPT = 20_000  # calls in the log
 FORM = "application/x-www-form-urlencoded"
 HIDDEN = re.compile(r"UserData|Password|Secret|Token$|PolicyDocument|KeyMaterial|^Value$", re.IGNORECASE)
-ANONYMOUS = """<?xml version="1.0" encoding="UTF-8"?>
-<Response><Errors><Error><Code>AuthFailure</Code><Message>The request is not signed.</Message></Error></Errors></Response>"""
-UNKNOWN = """<?xml version="1.0" encoding="UTF-8"?>
-<Response><Errors><Error><Code>UnsupportedOperation</Code><Message>The local cloud cannot do {action} (see its log)
-</Message></Error></Errors></Response>"""
+ERROR = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    "<Response><Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors></Response>"
+)
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -37,8 +37,17 @@ log = logging.getLogger("localcloud")
 class Front:
     """The WSGI application of a local cloud."""
 
-    def __init__(self, name: str, secret: str, moto: Any, machines: Machines, stop: Callable[[], None]) -> None:
-        self.name, self.secret, self.moto, self.machines, self.stop = name, secret, moto, machines, stop
+    def __init__(
+        self,
+        name: str,
+        secret: str,
+        network: Network,
+        moto: Any,
+        machines: Machines,
+        stop: Callable[[], None],
+    ) -> None:
+        self.name, self.secret, self.network = name, secret, network
+        self.moto, self.machines, self.stop = moto, machines, stop
         self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.pages: dict[str, Callable[[dict[str, Any]], Any]] = {
             "status": lambda _: self._status(),
@@ -57,7 +66,7 @@ class Front:
 
     def _local(self, environ: Environ, page: str) -> tuple[int, str, bytes]:
         if page == "checkip":
-            return 200, "text/plain", environ["REMOTE_ADDR"].encode() + b"\n"
+            return 200, "text/plain", self.network.source_of(environ["REMOTE_ADDR"]).encode()
         if page == "name":
             return _json(200, {"name": self.name, "pid": os.getpid()})
         if environ.get("HTTP_X_LOCAL_SECRET") != self.secret:
@@ -109,24 +118,26 @@ class Front:
         if "HTTP_AUTHORIZATION" not in environ:
             start("403 -", [("Content-Type", "text/xml")])
             self._note(call, 403, "AuthFailure")
-            return [ANONYMOUS.encode()]
+            return [ERROR.format(code="AuthFailure", text="The request is not signed.").encode()]
         begun: list[Any] = []
-        answer = self.moto(environ, lambda *args: begun.append(args))
-        status, headers = int(begun[0][0].split()[0]), begun[0][1]
-        if status < 400:
-            start(*begun[0])
-            self._note(call, status)
-            return iter(answer)
-        return self._failed(call, status, headers, b"".join(answer), start)
-
-    def _failed(self, call: dict[str, Any], status: int, headers: Any, body: bytes, start: Start) -> Iterable[bytes]:
-        if status == 500 and b"<Code>" not in body:
-            status, body = 400, UNKNOWN.format(action=call["action"]).encode()
-            headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))]
-        start(f"{status} -", headers)
-        found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:.*#)?(\w+)\"", body)
+        try:
+            answer = self.moto(environ, lambda *args: begun.append(args))
+            status, headers = int(begun[0][0].split()[0]), begun[0][1]
+            if status < 400:
+                start(*begun[0])
+                self._note(call, status)
+                body: Iterable[bytes] = answer
+                return body
+            said = b"".join(answer)
+            if status == 500:  # moto raised something that is no AWS error: what it has not got
+                raise NotImplementedError(call["action"])
+        except Exception as error:
+            log.warning("%s cannot be done here: %r", call["action"], error)
+            status, headers, said = _unsupported(call["action"], "HTTP_X_AMZ_TARGET" in environ)
+        found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
         self._note(call, status, (found[1] or found[2]).decode() if found else "")
-        return [body]
+        start(f"{status} -", headers)
+        return [said]
 
     def _note(self, call: dict[str, Any], status: int, error: str = "") -> None:
         self.calls.append({**call, "status": status, **({"error": error} if error else {})})
@@ -156,3 +167,14 @@ def _described(environ: Environ) -> dict[str, Any]:
 
 def _json(status: int, value: Any) -> tuple[int, str, bytes]:
     return status, "application/json", json.dumps(value).encode()
+
+
+def _unsupported(action: str, as_json: bool) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An error that boto3 can read, in the words of the service's protocol."""
+    text = f"The local cloud cannot do {action}."
+    if as_json:
+        body = json.dumps({"__type": "UnsupportedOperation", "message": text}).encode()
+    else:
+        body = ERROR.format(code="UnsupportedOperation", text=text).encode()
+    kind = "application/x-amz-json-1.1" if as_json else "text/xml"
+    return 400, [("Content-Type", kind), ("Content-Length", str(len(body)))], body

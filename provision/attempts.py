@@ -17,7 +17,7 @@ from infra.aws.types import Instance
 from infra.engine import Bind, ContainerSpec, Engine, open_local, open_remote
 from infra.errors import RunError
 from infra.ssh import SshShell
-from provision import console, facts, hostcopy, machines, sources
+from provision import console, facts, hostcopy, imagecache, machines, sources
 from provision.facts import Facts
 from provision.hostcopy import HOST_RUNS
 from provision.recipe import to_dict
@@ -132,7 +132,7 @@ def _send_image(stage: Stage) -> None:
             f"build it: provision image build {manifest.stack}",
         )
     with console.step(f"image {manifest.image} to {stage.instance.name}"):
-        stage.engine.load(here.save(manifest.image))
+        stage.engine.load(imagecache.chunks(here, manifest.image, manifest.digest))
 
 
 def _prepare_folder(stage: Stage, snapshot: Snapshot | None) -> None:

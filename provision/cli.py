@@ -74,9 +74,7 @@ def main() -> None:
 def run(words: list[str]) -> int:
     """Run one command; its exit code."""
     try:
-        cli.main(words, prog_name="provision", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        code = cli.main(words, prog_name="provision", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -91,4 +89,4 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:  # `provision logs RUN | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return code if isinstance(code, int) else 0

@@ -1,10 +1,11 @@
 """What `--cloud` means: AWS, or a local cloud of that name, which differs by endpoint, keys and address alone."""
 
 import json
+import re
 import sys
 
 from infra.aws.session import Cloud
-from infra.errors import CloudError, UsageError
+from infra.errors import CloudError, MissingExtraError, ProvisionError, UsageError
 from infra.shell import LocalShell, Result, Secret
 from provision import console
 from provision.settings import Settings
@@ -25,20 +26,24 @@ def local(*words: str, check: bool = True) -> Result:
     command = [sys.executable, "-m", "localcloud", *words]
     result = LocalShell().run(command, check=False, on_line=_progress)
     if check and not result.ok:
-        said = result.err.strip().splitlines()
-        raise CloudError(said[-1] if said else "the local cloud failed", _local_mend(result.err))
+        raise _as_said(result)
     return result
 
 
 def _progress(text: str) -> None:
-    if text.startswith("… "):
-        console.line(text)
+    """Its own log has the time in front; an error has not."""
+    if re.match(r"\d\d:\d\d:\d\d ", text):
+        console.line(f"  {text[9:]}")
 
 
-def _local_mend(said: str) -> str:
-    if "No module named" in said:
-        return "install its part: pip install 'provision[local]'"
-    return "its log: provision local status"
+def _as_said(result: Result) -> ProvisionError:
+    """The other program's error as the same error here: its kind by the exit code, then what and mend."""
+    if "No module named" in result.err:
+        return MissingExtraError("the local cloud is not installed", "pip install 'provision[local]'")
+    kinds = {kind.exit_code: kind for kind in ProvisionError.__subclasses__()}
+    lines = [line for line in result.err.splitlines() if line.strip()] or ["the local cloud failed"]
+    mend = lines.pop().strip() if lines[-1].startswith("  ") and len(lines) > 1 else ""
+    return kinds.get(result.code, CloudError)(lines[-1], mend)
 
 
 def _local(cloud: str, name: str) -> Cloud:

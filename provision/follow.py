@@ -14,8 +14,9 @@ _LOOK_AT_INSTANCE_S = 3.0
 
 @dataclass(frozen=True)
 class Piece:
-    """New text of the log."""
+    """New text of the log, and the key of its object."""
 
+    key: str
     attempt: int
     text: str
 
@@ -29,7 +30,7 @@ def pieces(cloud: Cloud, run: Run, after: str = "", pause: float = 1.0) -> Itera
         ended = outcome(cloud, run, look) not in ("starting", "running")
         for piece in run.log_pieces(after):
             after = piece.key
-            yield Piece(attempt_of(piece.key), (run.store.read(piece.key) or b"").decode(errors="replace"))
+            yield Piece(piece.key, attempt_of(piece.key), (run.store.read(piece.key) or b"").decode(errors="replace"))
         if ended:
             return
         time.sleep(pause)

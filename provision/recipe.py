@@ -44,6 +44,9 @@ class SnapshotRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: tuple[str, ...]
 
 
+_NO_SNAPSHOTS = SnapshotRule(r"(?!)(?P<iteration>)(?P<part>)", ())  # matches nothing
+
+
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A known failure: a log line that matches the pattern `match` means `what`, and `mend` helps."""
 
@@ -67,7 +70,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     gpu: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
     stop: Stop = Stop()
-    snapshots: SnapshotRule | None = None
+    snapshots: SnapshotRule = _NO_SNAPSHOTS
     metrics: Literal["caffe"] = "caffe"
     outputs: tuple[str, ...] = ()
     goal: dict[str, float] = {}
@@ -116,7 +119,9 @@ def load(name: str, project: Path | None = None) -> Recipe:
     spec = load_yaml(folder / "recipe.yaml", Spec)
     templates = {file: _read(folder, file) for file in spec.files}
     recipe = Recipe(**{key: getattr(spec, key) for key in spec.__struct_fields__}, templates=templates)
-    _check(recipe, str(folder / "recipe.yaml"))
+    for wrong, text, mend in _faults(recipe):
+        if wrong:
+            raise UsageError(f"{folder / 'recipe.yaml'}: {text}", mend)
     return recipe
 
 
@@ -155,34 +160,30 @@ def _read(folder: Path, file: str) -> str:
         raise UsageError(f"{folder / 'recipe.yaml'}: file {file!r} cannot be read: {error}") from error
 
 
-def _check(recipe: Recipe, where: str) -> None:
-    """What types cannot say. Each wrong thing is a UsageError with its key."""
-    for wrong, text, mend in _faults(recipe):
-        if wrong:
-            raise UsageError(f"{where}: {text}", mend)
-
-
 def _faults(recipe: Recipe) -> Iterable[tuple[bool, str, str]]:
+    """What types cannot say: whether it is wrong, the key and what is wrong, the mend."""
     yield not _NAME.fullmatch(recipe.name), f"name {recipe.name!r} is not a name", "use a-z, 0-9 and -"
     yield not recipe.command, "command is empty", "give the words that start the training"
     stop = recipe.stop
     signals = [one.name for one in signal.Signals]
     yield stop.signal not in signals, f"stop.signal {stop.signal!r}", did_you_mean(stop.signal, signals)
     yield stop.timeout <= 0, "stop.timeout must be more than 0 seconds", ""
-    for option in recipe.options:
+    for option, default in recipe.options.items():
+        like_number = bool(re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(default)))
+        yield (
+            like_number,
+            f"options.{option}: YAML reads {default} as a text",
+            f"write {float(default) if like_number else 0}",
+        )
         yield option in _GIVEN, f"options.{option} is given by provision", "take another name"
         yield not option.isidentifier(), f"options.{option!r} is not a name", "use letters, digits and _"
     for folder in recipe.folders:
         yield not _inside(folder), f"folder {folder!r} is outside the run's folder", ""
-    for name in _placeholders(recipe.resume):
+    for name in re.findall(r"(?<!\{)\{\w*\}(?!\})", " ".join(recipe.resume)):  # not jinja's {{ name }}
         yield name != "{snapshot}", f"resume has {name}", "the only placeholder there is {snapshot}"
-    if recipe.snapshots:
-        yield from _pattern_faults("snapshots.pattern", recipe.snapshots.pattern, ("iteration", "part"))
-    yield (
-        bool(recipe.resume) and not recipe.snapshots,
-        "resume without snapshots",
-        "add snapshots with its pattern",
-    )
+    yield from _pattern_faults("snapshots.pattern", recipe.snapshots.pattern, ("iteration", "part"))
+    lost = recipe.resume and recipe.snapshots == _NO_SNAPSHOTS
+    yield bool(lost), "resume without snapshots", "add snapshots with its pattern"
     for at, failure in enumerate(recipe.failures):
         yield from _pattern_faults(f"failures[{at}].match", failure.match, ())
 
@@ -195,11 +196,6 @@ def _pattern_faults(key: str, pattern: str, groups: Sequence[str]) -> Iterable[t
         return
     for group in groups:
         yield group not in have, f"{key} has no group {group!r}", f"write (?P<{group}>…) around it"
-
-
-def _placeholders(words: Iterable[str]) -> list[str]:
-    """{name} in words, but not jinja's {{ name }}."""
-    return [found for word in words for found in re.findall(r"(?<!\{)\{\w*\}(?!\})", word)]
 
 
 def _inside(path: str) -> bool:
@@ -274,7 +270,7 @@ def _filled_in(where: str, text: str, values: Mapping[str, Option]) -> str:
         unknown = re.search(r"'(\w+)' is undefined", str(error))
         mend = did_you_mean(unknown[1], values) if unknown else ""
         raise UsageError(f"{where}: {error.message}", mend) from error
-    except TemplateError as error:
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from error
     if left := re.search(r"\$\{\w+\}", out if where.endswith(".prototxt.j2") else ""):
         raise UsageError(f"{where}: {left[0]} is left unresolved", "write {{ name }} and give it a default in options")
@@ -287,8 +283,6 @@ def _filled_in(where: str, text: str, values: Mapping[str, Option]) -> str:
 def complete_snapshots(recipe: Recipe, paths: Iterable[str]) -> list[SnapshotFiles]:
     """Snapshots of which every part is among `paths` (relative to the run's folder), oldest first."""
     rule = recipe.snapshots
-    if rule is None:
-        return []
     found: dict[tuple[int, str], dict[str, str]] = {}
     for path in paths:
         if match := re.fullmatch(rule.pattern, path):

@@ -102,10 +102,12 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
 
 
 def _built(target: "Target") -> tuple[str, str]:
-    from images.build import build
+    from images.build import build, existing
 
-    with console.step(f"image {target.tag}"):
-        image = build(target, LocalShell(), None)
+    image = existing(target, LocalShell())
+    if image is None:
+        with console.step(f"building the image {target.tag}"):
+            image = build(target, LocalShell())
     return image.tag, image.digest
 
 

@@ -4,6 +4,7 @@ Everything that is created carries the tag `provision:name` from its creation on
 without any record at home.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedErr
 NAME = "provision:name"
 _OURS = {"Name": "tag-key", "Values": [NAME]}
 _PROFILE_WAIT_S = 30.0
-_GPU_FAMILIES = ("p2.*", "p3*", "p4*", "p5*", "p6*", "g4dn.*", "g5.*", "g6*", "g7*")
+_GPU_FAMILY = re.compile(r"p[2-6]|g4dn|g5\.|g6|g7")
 
 
 def filters(**values: Sequence[str] | str) -> list[dict[str, Any]]:
@@ -70,10 +71,9 @@ class Ec2:
     def gpu_types(self) -> list[str]:
         """Names of the GPU types offered in this region."""
         with explained("list instance types"):
-            pages = self._api.get_paginator("describe_instance_type_offerings").paginate(
-                LocationType="region", Filters=filters(instance_type=_GPU_FAMILIES)
-            )
-            return sorted(row["InstanceType"] for page in pages for row in page["InstanceTypeOfferings"])
+            pages = self._api.get_paginator("describe_instance_type_offerings").paginate(LocationType="region")
+            names = [row["InstanceType"] for page in pages for row in page["InstanceTypeOfferings"]]
+        return sorted(name for name in names if _GPU_FAMILY.match(name))
 
     def places(self, type_name: str) -> list[Place]:
         """Zones that offer the type and have a default subnet, cheapest spot price first."""

@@ -28,7 +28,10 @@ from infra.errors import (
     ThrottledError,
 )
 
-_CREDENTIALS = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`; try `--cloud local` without an account"
+_CREDENTIALS = (
+    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`; "
+    "`--cloud local` needs no account"
+)
 _KINDS: dict[type[ProvisionError], tuple[str, tuple[str, ...]]] = {
     AuthError: (
         _CREDENTIALS,

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
+from infra.errors import CloudError
 
 _CHUNK = 1 << 20
 
@@ -127,7 +128,12 @@ class S3:
     def read_json(self, key: str) -> Any:
         """The object as JSON; None where there is none."""
         raw = self.read(key)
-        return None if raw is None else json.loads(raw)
+        if raw is None:
+            return None
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise CloudError(f"s3://{self.bucket}/{key} is damaged: {error}", "delete that object") from error
 
     def write(self, key: str, data: bytes) -> None:
         with explained(f"write s3://{self.bucket}/{key}"):

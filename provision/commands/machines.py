@@ -134,7 +134,8 @@ def ssh(name: str, words: tuple[str, ...], **flags: Any) -> None:
     instance = machines.find(cloud, name)
     if words:
         with machines.shell(cloud, instance) as host:
-            result = host.run(words, check=False, on_line=click.echo)
+            line = ["sh", "-c", words[0]] if len(words) == 1 else words  # one word is a line for the shell, as with ssh
+            result = host.run(line, check=False, on_line=click.echo)
         raise click.exceptions.Exit(result.code)
     if not have("ssh"):
         raise UsageError(

@@ -241,12 +241,13 @@ def runs(as_json: bool, **flags: Any) -> None:
 def logs(run_id: str, following: bool, plot: Path | None, as_json: bool, **flags: Any) -> None:
     """Print a training's log, follow it, or plot it."""
     from provision import follow, progress, runs
+    from provision import plot as drawing
 
     cloud = clouds.resolve(settings.load(**flags))
     run = runs.find(cloud, run_id)
     if plot:
-        progress.plot(run, plot)
-        console.say(f"{plot}")
+        drawing.plot(progress.events(run), plot, run_id)
+        console.say(f"drawn: {plot}")
     elif as_json:
         console.emit_json(progress.metrics(run))
     elif following:

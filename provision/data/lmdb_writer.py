@@ -78,7 +78,10 @@ def encoded(records: Iterable[Datum]) -> Iterator[tuple[bytes, bytes]]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `target` at the end, or vanishes if anything fails. `target` must not hold files."""
+    """A folder to fill that becomes `target` at the end, or vanishes if anything fails.
+
+    `target` must not hold files.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -96,7 +99,9 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(f"preparing data needs {module.partition(".")[0]}", "pip install 'provision[data]'") from error
+        raise MissingExtraError(
+            f"preparing data needs {module.partition('.')[0]}", "pip install 'provision[data]'"
+        ) from error
 
 
 def _tag(field: int, kind: int) -> bytes:

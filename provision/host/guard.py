@@ -132,6 +132,7 @@ class Bucket:
         headers = signature_headers(method, url, self.region, self.keys, digest, now)
         if body is not None:
             headers["Content-Length"] = str(size)
+            headers["Content-Type"] = "application/octet-stream"  # urllib would call it a form
         request = urllib.request.Request(url, data=body, method=method, headers=headers)
         return urllib.request.urlopen(request, timeout=60)
 

@@ -1,0 +1,97 @@
+"""Checks run inside an image: what its user will do with it, in small.
+
+A table of words and of what they must say. Each runs in a throw-away container without network, most of them as a
+user that the image does not know: trainings run as the host user's uid:gid.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+
+from images.build import Image
+from infra import buildx
+from infra.shell import Result, Shell
+
+_ANY_USER = "12345:12345"
+_NOT_STARTED = (125, 126, 127)  # docker's own exit codes; it says why first, and how to get help last
+
+_SOLVER = """\
+net_param {
+  name: "tiny"
+  layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+    shape { dim: 8 dim: 1 dim: 8 dim: 8 } shape { dim: 8 }
+    data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" value: 1 } } }
+  layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+    convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+  layer { name: "score" type: "InnerProduct" bottom: "conv" top: "score"
+    inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+  layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
+}
+base_lr: 0.05 lr_policy: "fixed" max_iter: 20 display: 5 solver_mode: CPU random_seed: 1
+snapshot_prefix: "/tmp/tiny"
+"""
+
+_PYCAFFE = """\
+import caffe
+solver = caffe.SGDSolver("/tmp/solver.prototxt")
+solver.step(3)
+print("iteration", solver.iter, "loss", float(solver.net.blobs["loss"].data))
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Words to run, standard input for them, and a pattern that their output must hold."""
+
+    words: tuple[str, ...]
+    expect: str
+    stdin: str = ""
+    user: str | None = _ANY_USER
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How a check went: what it said (one line), and the seconds it took."""
+
+    name: str
+    ok: bool
+    said: str
+    seconds: float
+
+
+CHECKS: dict[str, Check] = {
+    "user": Check(("sh", "-c", "id -un; id -u"), r"trainer\n1000", user=None),
+    "caffe-version": Check(("caffe", "--version"), r"caffe version [\d.]+"),
+    "caffe-trains": Check(
+        ("sh", "-c", "cat > /tmp/solver.prototxt && caffe train -solver /tmp/solver.prototxt 2>&1 && ls /tmp/tiny*"),
+        r"(?s)Iteration 20, loss = 0\.\d+.*Optimization Done\..*tiny_iter_20\.solverstate",
+        _SOLVER,
+    ),
+    "pycaffe": Check(
+        ("sh", "-c", f"cat > /tmp/solver.prototxt && python3 -c '{_PYCAFFE}'"),
+        r"iteration 3 loss \d+\.\d+",
+        _SOLVER,
+    ),
+}
+
+
+def check(image: Image, shell: Shell) -> list[CheckResult]:
+    """Run the checks of the image's stack in it."""
+    return [run(name, image.tag, shell) for name in image.target.stack.checks]
+
+
+def run(name: str, tag: str, shell: Shell) -> CheckResult:
+    """Run one check in the image of that tag."""
+    wanted = CHECKS[name]
+    begun = time.monotonic()
+    words = buildx.run_words(tag, wanted.words, user=wanted.user)
+    result = shell.run(words, check=False, stdin=wanted.stdin.encode())
+    found = re.search(wanted.expect, f"{result.out}\n{result.err}") if result.ok else None
+    return CheckResult(name, found is not None, _said(result, found), round(time.monotonic() - begun, 1))
+
+
+def _said(result: Result, found: "re.Match[str] | None") -> str:
+    if found:
+        return " ".join(found[0].splitlines()[0].split())
+    lines = (result.err.strip() or result.out.strip() or f"exit code {result.code}").splitlines()
+    return lines[0] if result.code in _NOT_STARTED else lines[-1]

@@ -1,0 +1,121 @@
+"""Where a training is, by its log.
+
+`provision.caffelog` reads lines into events; what the rest of the product needs of it is named here too.
+`Progress` is what a progress bar shows, folded from events.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from provision.caffelog import Ended, Event, Failed, Metric, Parser, Phase, Planned, Resumed, Snapshot, parse
+
+__all__ = [
+    "Ended",
+    "Event",
+    "Failed",
+    "Metric",
+    "Parser",
+    "Phase",
+    "Planned",
+    "Progress",
+    "Resumed",
+    "Snapshot",
+    "first_iteration_after_resume",
+    "fold",
+    "parse",
+    "progress_of",
+]
+
+
+def first_iteration_after_resume(events: Iterable[Event]) -> int | None:
+    """The iteration of the first number that Caffe printed after it last resumed; None if it did not."""
+    first, waiting = None, False
+    for event in events:
+        if isinstance(event, Resumed):
+            first, waiting = None, True
+        elif waiting and isinstance(event, Metric):
+            first, waiting = event.iteration, False
+    return first
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is. Values are None until the log has told them."""
+
+    attempt: int = 0
+    iteration: int = 0
+    max_iter: int | None = None
+    loss: float | None = None
+    lr: float | None = None
+    test_loss: float | None = None
+    accuracy: float | None = None
+    snapshot: int | None = None
+    resumed_at: int | None = None
+    ended: Ended | None = None
+    failed: str = ""
+    marks: tuple[tuple[int, float], ...] = ()  # the last (iteration, seconds) of this attempt
+
+    @property
+    def speed(self) -> float | None:
+        """Iterations a second over the last marks, tests and snapshots included."""
+        if len(self.marks) < 2:
+            return None
+        (first, begun), (last, now) = self.marks[0], self.marks[-1]
+        return (last - first) / (now - begun) if now > begun else None
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at this speed."""
+        if not self.speed or self.max_iter is None:
+            return None
+        return max(0, self.max_iter - self.iteration) / self.speed
+
+    def words(self) -> str:
+        """One line for people, without the iteration."""
+        parts = [f"loss {self.loss:.4g}"] if self.loss is not None else []
+        parts += [f"accuracy {self.accuracy:.4g}"] if self.accuracy is not None else []
+        parts += [f"lr {self.lr:.3g}"] if self.lr is not None else []
+        parts += [f"{self.speed:.1f} it/s"] if self.speed else []
+        parts += [f"{self.eta:.0f} s left"] if self.eta else []
+        return "  ".join(parts)
+
+
+def fold(progress: Progress, event: Event, window: int = 20) -> Progress:
+    """The progress after one more event; the speed is that of the last `window` displayed iterations."""
+    if event.attempt != progress.attempt:
+        progress = replace(progress, attempt=event.attempt, ended=None, failed="", marks=(), resumed_at=None)
+    match event:
+        case Planned():
+            return replace(progress, max_iter=event.max_iter)
+        case Metric():
+            return _fold_metric(progress, event, window)
+        case Snapshot():
+            return replace(progress, snapshot=event.iteration, iteration=event.iteration)
+        case Resumed(iteration=int(at)):
+            return replace(progress, resumed_at=at, iteration=at)
+        case Ended():
+            return replace(progress, ended=event)
+        case Failed():
+            return replace(progress, failed=progress.failed or event.text)
+    return progress
+
+
+def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
+    if event.phase == "solver" and event.name == "loss":
+        marks = (*progress.marks, (event.iteration, event.seconds))[-window:]
+        return replace(progress, iteration=event.iteration, loss=event.value, marks=marks)
+    if event.phase == "solver":
+        return replace(progress, lr=event.value)
+    if event.phase == "test" and event.net == 0 and "accuracy" in event.name:
+        return replace(progress, accuracy=event.value)
+    if event.phase == "test" and event.net == 0 and "loss" in event.name:
+        return replace(progress, test_loss=event.value)
+    return progress
+
+
+def progress_of(events: Iterable[Event]) -> Progress:
+    """The progress at the end of a log."""
+    progress = Progress()
+    for event in events:
+        progress = fold(progress, event)
+    return progress

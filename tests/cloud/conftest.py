@@ -1,0 +1,43 @@
+"""One local cloud for all product tests of this folder, and users at laptops."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.support import Emulator, Laptop, start_cloud, stop_cloud
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A local cloud of this test run's own."""
+    before = os.environ.get("PROVISION_LOCAL_HOME")
+    os.environ["PROVISION_LOCAL_HOME"] = str(tmp_path_factory.mktemp("local"))
+    one = start_cloud(f"t{os.getpid()}")
+    yield one
+    stop_cloud(one)
+    os.environ.pop("PROVISION_LOCAL_HOME")
+    if before is not None:
+        os.environ["PROVISION_LOCAL_HOME"] = before
+
+
+@pytest.fixture
+def laptop(emulator: Emulator, tmp_path: Path) -> Iterator[Laptop]:
+    """A laptop in an empty cloud; what a test leaves running is ended, and nothing may stay."""
+    one = Laptop(emulator, tmp_path / "home", tmp_path)
+    yield one
+    one.environment = {}
+    one.run("down", "--all")
+    assert emulator.nothing_left(), emulator.leftovers()
+
+
+@pytest.fixture
+def another(emulator: Emulator, tmp_path: Path) -> Callable[[str], Laptop]:
+    """Other laptops of the same account."""
+
+    def make(name: str) -> Laptop:
+        (tmp_path / name).mkdir()
+        return Laptop(emulator, tmp_path / name / "home", tmp_path / name)
+
+    return make

@@ -1,0 +1,137 @@
+"""The local cloud as the tests see it, and a user at a laptop.
+
+What tests believe is the emulator's state (asked with a plain client of their own) and `docker ps`, never our own
+commands' word.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The local cloud by its API and by Docker."""
+
+    name: str
+    facts: dict[str, Any]
+
+    def client(self, service: str) -> Any:
+        keys = {"aws_access_key_id": self.facts["access_key"], "aws_secret_access_key": self.facts["secret_key"]}
+        return boto3.client(service, region_name=self.facts["region"], endpoint_url=self.facts["endpoint"], **keys)
+
+    def instances(self, *states: str) -> list[dict[str, Any]]:
+        """Instances that are not terminated (or in the given states)."""
+        wanted = list(states or ("pending", "running", "stopping", "stopped", "shutting-down"))
+        groups = self.client("ec2").describe_instances(Filters=[{"Name": "instance-state-name", "Values": wanted}])
+        return [one for group in groups["Reservations"] for one in group["Instances"]]
+
+    def docker(self, *words: str) -> list[str]:
+        """Lines of a docker command, about what belongs to this cloud."""
+        command = ["docker", *words, "--filter", f"label=provision.local={self.name}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    def containers(self) -> list[str]:
+        """Names of the containers that stand for instances."""
+        return self.docker("ps", "-a", "--filter", "label=provision.instance", "--format", "{{.Names}}")
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """All that could be billed or could clutter, by kind; every list is empty when all is gone."""
+        ec2, iam = self.client("ec2"), self.client("iam")
+        groups = ec2.describe_security_groups()["SecurityGroups"]
+        spots = ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
+        return {
+            "instances": [one["InstanceId"] for one in self.instances()],
+            "volumes": [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]],
+            "groups": [one["GroupName"] for one in groups if one["GroupName"] != "default"],
+            "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]],
+            "spot requests": [one["SpotInstanceRequestId"] for one in spots if one["State"] in ("open", "active")],
+            "roles": [one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"] == "/provision/"],
+            "profiles": [one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]],
+            "containers": self.containers(),
+            "docker volumes": self.docker("volume", "ls", "-q"),
+        }
+
+    def nothing_left(self) -> bool:
+        return not any(self.leftovers().values())
+
+
+@dataclass
+class Laptop:
+    """A user's machine: its own settings, keys and notes."""
+
+    emulator: Emulator
+    home: Path
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        own = {
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "PROVISION_CLOUD": f"local:{self.emulator.name}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "COLUMNS": "160",
+        }
+        return {**os.environ, **own, **self.environment}
+
+    def run(self, *words: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+        """`provision words…`, to its end."""
+        command = [sys.executable, "-m", "provision", *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.folder, env=self._environment, timeout=timeout
+        )
+
+    def ok(self, *words: str, timeout: float = 300) -> str:
+        """The same, which must succeed; its standard output."""
+        done = self.run(*words, timeout=timeout)
+        assert done.returncode == 0, f"provision {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command in a process group of its own, as a shell does."""
+        command = [sys.executable, "-m", "provision", *words]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
+            env=self._environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def until(process: "subprocess.Popen[str]", pattern: str, timeout: float = 240) -> str:
+    """Read what a process prints until a line fits."""
+    seen = []
+    end = time.monotonic() + timeout
+    for line in process.stdout or ():
+        seen.append(line)
+        if re.search(pattern, line):
+            return line
+        if time.monotonic() > end:
+            break
+    raise AssertionError(f"{pattern!r} was not printed:\n{''.join(seen)}")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C: to the whole group, as a terminal sends it."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def start_cloud(name: str) -> Emulator:
+    words = [sys.executable, "-m", "localcloud", "start", "--name", name, "--pending", "0.5"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Emulator(name, json.loads(done.stdout))
+
+
+def stop_cloud(emulator: Emulator) -> None:
+    words = [sys.executable, "-m", "localcloud", "stop", "--name", emulator.name]
+    subprocess.run(words, check=True, capture_output=True)

@@ -1,0 +1,228 @@
+"""`train`, `resume`, `runs`, `logs`, `stop`, `fetch`: a real Caffe in a container on a real Docker engine of the host."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.support import Emulator, Laptop, interrupt, until
+
+pytestmark = pytest.mark.cloud
+
+SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
+LONG = ("--set", "iterations=200000", "--set", "snapshot_every=500", "--set", "test_every=1000")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _image() -> None:
+    """The image is built once for all; a build that is there takes no time."""
+    subprocess.run([sys.executable, "-m", "provision", "image", "build", "caffe-debian"], check=True)
+
+
+@pytest.fixture(scope="module")
+def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """A p3.8xlarge that runs; for the tests that do not end it."""
+    home = tmp_path_factory.mktemp("host")
+    one = Laptop(emulator, home / "home", home)
+    one.ok("up", "--instance", "p3.8xlarge", "--name", "host")
+    yield one
+    one.ok("down", "host")
+
+
+def run_of(out: str) -> str:
+    found = re.search(r"digits-\d{8}-\d{6}-\w{4}", out)
+    assert found, out
+    return found[0]
+
+
+def runs_bucket(emulator: Emulator) -> str:
+    names = [one["Name"] for one in emulator.client("s3").list_buckets()["Buckets"]]
+    return next(name for name in names if name.startswith("provision-"))
+
+
+def bucket_keys(emulator: Emulator, run: str) -> list[str]:
+    s3 = emulator.client("s3")
+    bucket = runs_bucket(emulator)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"runs/{run}/")
+    return [one["Key"].removeprefix(f"runs/{run}/") for page in pages for one in page.get("Contents", [])]
+
+
+def wait_state(laptop: Laptop, run: str, state: str, timeout: float = 90) -> None:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        rows = {row["run"]: row for row in json.loads(laptop.ok("runs", "--json"))}
+        if run in rows and rows[run]["state"] == state:
+            return
+        time.sleep(1)
+    raise AssertionError(f"{run} is not {state}: {rows.get(run)}")
+
+
+def test_train_logs_plot_fetch(host: Laptop, tmp_path: Path) -> None:
+    out = host.ok("train", "digits", "--on", "host", *SHORT)
+    run = run_of(out)
+    assert re.search(r"finished: 400 iterations in 1 attempt\(s\), accuracy 0\.\d+", out)
+    keys = bucket_keys(host.emulator, run)
+    assert {"manifest.json", "state.json", "attempts/001.json", "snapshots/000000400/complete.json"} <= set(keys)
+    assert {"inputs/data.json", "inputs/data/train_lmdb/data.mdb"} <= set(keys)
+
+    log = host.ok("logs", run)
+    assert "Optimization Done." in log
+    numbers = json.loads(host.ok("logs", run, "--json"))
+    assert [one["value"] for one in numbers if one["phase"] == "test" and one["name"] == "accuracy"][-1] > 0.8
+    host.ok("logs", run, "--plot", str(tmp_path / "plot.png"))
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+    host.ok("fetch", run, str(tmp_path / "home"))
+    net = tmp_path / "home" / "snapshots" / "digits_iter_400.caffemodel"
+    assert net.stat().st_size > 100_000
+    assert {path.stat().st_uid for path in (tmp_path / "home").rglob("*")} == {os.getuid()}
+    owners = host.ok("ssh", "host", "--", f"stat -c %U /var/lib/provision/runs/{run}/snapshots/* | sort -u")
+    assert owners.split() == ["provision"]
+
+
+def test_the_instances_role_reaches_its_runs_prefix_and_no_other(host: Laptop) -> None:
+    run = run_of(host.ok("train", "digits", "--on", "host", *SHORT))
+    s3 = host.emulator.client("s3")
+    bucket = runs_bucket(host.emulator)
+    s3.put_object(Bucket=bucket, Key="runs/other-run/manifest.json", Body=b"{}")
+    facts = host.emulator.facts
+    pull = f"sudo python3 /opt/provision/guard.py pull {bucket} {facts['region']} {facts['endpoint']}"
+    mine = host.run("ssh", "host", "--", f"{pull} runs/{run}/ /tmp/mine")
+    assert mine.returncode == 0, mine.stderr
+    probe = pull.replace("python3 /opt", "timeout 8 python3 /opt")
+    other = host.run("ssh", "host", "--", f"{probe} runs/other-run/ /tmp/other")
+    assert other.returncode != 0
+    assert host.ok("ssh", "host", "--", "ls /tmp/other 2>/dev/null | wc -l") == "0\n"
+    s3.delete_object(Bucket=bucket, Key="runs/other-run/manifest.json")
+
+
+def test_four_runs_share_the_gpus_and_a_fifth_is_refused(host: Laptop) -> None:
+    started = [run_of(host.ok("train", "digits", "--on", "host", "--gpus", "1", "--detach", *LONG)) for _ in range(4)]
+    held = host.ok("ssh", "host", "--", "docker ps --format '{{.Label \"provision.gpus\"}}' | sort").split()
+    assert held == ["0", "1", "2", "3"]
+    seen = host.ok(
+        "ssh", "host", "--", "for c in $(docker ps -q); do docker exec $c printenv NVIDIA_VISIBLE_DEVICES; done | sort"
+    )
+    assert seen.split() == ["0", "1", "2", "3"]
+    fifth = host.run("train", "digits", "--on", "host", "--gpus", "1", "--detach", *SHORT)
+    assert fifth.returncode == 13
+    assert "0 of host's 4 GPUs are free" in fifth.stderr
+    assert "--wait" in fifth.stderr
+    assert host.run("train", "digits", "--on", "host", "--gpus", "9", "--detach", *SHORT).returncode == 13
+    for run in started:
+        assert "is stopped" in host.ok("stop", run)
+    assert host.ok("ssh", "host", "--", "docker ps -q") == ""
+    for run in started:
+        newest = max(key for key in bucket_keys(host.emulator, run) if key.endswith("complete.json"))
+        assert int(newest.split("/")[1]) > 0
+
+
+def test_ctrl_c_in_train_saves_the_work_and_stops_paying(laptop: Laptop) -> None:
+    process = laptop.start("train", "digits", "--instance", "p3.2xlarge", *LONG)
+    run = run_of(until(process, r"run digits-"))
+    until(process, r"iteration \d+/200000")
+    interrupt(process)
+    rest = process.stdout.read() if process.stdout else ""
+    assert process.wait(60) == 130
+    assert f"provision resume {run}" in rest
+    assert "Traceback" not in rest
+    assert any(key.endswith("complete.json") for key in bucket_keys(laptop.emulator, run))
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+def test_an_unannounced_death_is_resumed_from_another_laptop(
+    laptop: Laptop, another: Callable[[str], Laptop], tmp_path: Path
+) -> None:
+    """The host is killed with no notice, the laptop that started the run is away, its data folder with it."""
+    data = tmp_path / "own-data"
+    subprocess.run([sys.executable, "-m", "provision", "data", "digits", str(data)], check=True)
+    laptop.ok("up", "--instance", "p3.2xlarge", "--name", "mortal")
+    run = run_of(laptop.ok("train", "digits", "--on", "mortal", "--detach", "--data", str(data), *LONG))
+    end = time.monotonic() + 60
+    while not [key for key in bucket_keys(laptop.emulator, run) if key.endswith("complete.json")]:
+        assert time.monotonic() < end, bucket_keys(laptop.emulator, run)
+        time.sleep(0.5)
+    [first] = laptop.emulator.instances()
+    laptop.emulator.client("ec2").terminate_instances(InstanceIds=[first["InstanceId"]])
+    wait_state(laptop, run, "lost")
+    shutil.rmtree(data)
+
+    other = another("other")
+    process = other.start("resume", run)
+    until(process, r"iteration \d+/200000")
+    [second] = laptop.emulator.instances()
+    assert second["InstanceId"] != first["InstanceId"]
+    assert second["Placement"]["AvailabilityZone"] != first["Placement"]["AvailabilityZone"]
+    interrupt(process)
+    assert process.wait(90) == 130
+    attempts = [key for key in bucket_keys(laptop.emulator, run) if key.startswith("attempts/")]
+    assert attempts == ["attempts/001.json", "attempts/002.json"]
+    log = other.ok("logs", run)
+    resumed = [int(at) for at in re.findall(r"Restoring previous solver status from \S+_iter_(\d+)", log)]
+    assert len(resumed) == 1
+    assert resumed[0] > 0
+    after = log.split("Restoring previous solver status", 1)[1]
+    first_line = re.search(r"Iteration (\d+)", after)
+    assert first_line
+    assert int(first_line[1]) == resumed[0]
+    other.ok("down", "--all")
+
+
+def test_a_full_disk_on_fetch(host: Laptop, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    run = run_of(host.ok("train", "digits", "--on", "host", *SHORT))
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        done = host.run("fetch", run, str(small / "x"))
+        assert done.returncode == 15, done.stderr
+        assert "no room" in done.stderr
+        assert "the run stays in S3" in done.stderr
+        assert list(small.rglob("*")) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_training_that_fails_says_why(host: Laptop) -> None:
+    done = host.run("train", "digits", "--on", "host", "--set", "learning_rate=1000", *SHORT)
+    log = done.stdout + done.stderr
+    assert "Traceback" not in log
+    run = run_of(log)
+    assert json.loads(host.ok("logs", run, "--json"))
+    empty = host.folder / "empty"
+    empty.mkdir()
+    failed = host.run("train", "digits", "--on", "host", "--data", str(empty), *SHORT)
+    assert failed.returncode == 13
+    assert "Caffe cannot open the data" in failed.stderr
+    assert "host still runs and is billed" in failed.stderr
+
+
+def test_code_and_an_s3_prefix_as_data(host: Laptop, tmp_path: Path) -> None:
+    """The user's own recipe in a project folder, data from a bucket of the user's own."""
+    s3 = host.emulator.client("s3")
+    s3.create_bucket(Bucket="users-own")
+    s3.put_object(Bucket="users-own", Key="set/words.txt", Body=b"from s3\n")
+    project = tmp_path / "project"
+    (project / "recipes" / "shout").mkdir(parents=True)
+    (project / "shout.sh").write_text("cat /data/words.txt; touch result.txt; echo done\n")
+    (project / "recipes" / "shout" / "recipe.yaml").write_text(
+        "name: shout\nabout: a user's own\nstack: caffe-debian\n"
+        "command: [sh, /project/shout.sh]\noutputs: [result.txt]\n"
+    )
+    out = host.ok("train", "shout", "--on", "host", "--project", str(project), "--data", "s3://users-own/set")
+    run = re.search(r"shout-\d{8}-\d{6}-\w{4}", out)
+    assert run
+    assert "finished" in out
+    assert host.ok("logs", run[0]) == "from s3\ndone\n"
+    assert "outputs/result.txt" in bucket_keys(host.emulator, run[0])
+    s3.delete_object(Bucket="users-own", Key="set/words.txt")
+    s3.delete_bucket(Bucket="users-own")

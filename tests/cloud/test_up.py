@@ -1,0 +1,214 @@
+"""`up`, `ls`, `ssh`, `put`, `forward`, `down`: against the emulator, a real host with real sshd, cloud-init, systemd."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.support import Laptop, interrupt, until
+
+pytestmark = pytest.mark.cloud
+
+
+def test_up_ls_ssh_put_forward_down(laptop: Laptop, tmp_path: Path) -> None:
+    out = laptop.ok("up", "--instance", "p3.8xlarge", "--name", "one", "--max-hours", "3")
+    assert "one is ready: p3.8xlarge spot" in out
+    [instance] = laptop.emulator.instances("running")
+    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+    assert tags["provision:name"] == "one"
+    assert instance["InstanceLifecycle"] == "spot"
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    [volume] = laptop.emulator.client("ec2").describe_volumes()["Volumes"]
+    assert volume["Encrypted"] is True
+    assert {tag["Key"] for tag in volume["Tags"]} >= {"provision:name", "provision:resource"}
+
+    again = laptop.ok("up", "--instance", "p3.8xlarge", "--name", "one")
+    assert "ready" in again
+    assert len(laptop.emulator.instances()) == 1
+
+    said = laptop.ok("ssh", "one", "--", "nvidia-smi -L | wc -l; id -un")
+    assert said.split() == ["4", "provision"]
+    assert laptop.run("ssh", "one", "--", "exit 7").returncode == 7
+
+    folder = tmp_path / "project"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "sub" / "b.txt").write_text("b")
+    (folder / "c.log").write_text("c")
+    (folder / ".provisionignore").write_text("*.log\n")
+    assert "2 changed files" in laptop.ok("put", "one", str(folder), "/home/provision/p")
+    assert "0 changed files" in laptop.ok("put", "one", str(folder), "/home/provision/p")
+    (folder / "a.txt").write_text("longer")
+    assert "1 changed files" in laptop.ok("put", "one", str(folder), "/home/provision/p")
+    assert laptop.ok("ssh", "one", "--", "cat p/a.txt p/sub/b.txt; ls p | wc -l") == "longerb2\n"
+
+    laptop.ok("ssh", "one", "--", "cd p && nohup python3 -m http.server 8888 >/dev/null 2>&1 &")
+    process = laptop.start("forward", "one", "8888", "--local-port", "18888")
+    until(process, "127.0.0.1:18888")
+    assert urllib.request.urlopen("http://127.0.0.1:18888/a.txt", timeout=10).read() == b"longer"
+    interrupt(process)
+    assert process.wait(20) == 130
+
+    gone = json.loads(laptop.ok("down", "one", "--json"))
+    assert gone["instances"] == [instance["InstanceId"]]
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+def test_the_deadline_is_armed_before_all_else_and_ends_the_machine_alone(laptop: Laptop) -> None:
+    """No client, no call to AWS: systemd powers the machine off, and EC2 terminates it."""
+    laptop.ok("up", "--instance", "p2.xlarge", "--name", "brief", "--max-hours", "0.0085")
+    deadline = time.monotonic() + 60
+    while laptop.emulator.containers() and time.monotonic() < deadline:
+        time.sleep(1)
+    assert laptop.emulator.containers() == []
+    assert laptop.emulator.instances() == []
+
+
+@pytest.mark.parametrize(
+    "moment", ["security group and role", "asking for spot", "launched in", "waiting for SSH", "host: guard"]
+)
+def test_a_client_killed_in_up_leaves_at_most_one_machine_that_up_adopts_and_down_ends(
+    laptop: Laptop, moment: str
+) -> None:
+    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "killed")
+    until(process, moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = laptop.emulator.instances()
+    assert len(before) <= 1
+    assert [row["id"] for row in json.loads(laptop.ok("ls", "--json"))] == [one["InstanceId"] for one in before]
+    laptop.ok("up", "--instance", "p3.2xlarge", "--name", "killed")
+    after = laptop.emulator.instances()
+    assert len(after) == 1
+    assert not before or before[0]["InstanceId"] == after[0]["InstanceId"]
+    assert laptop.ok("ssh", "killed", "--", "echo in") == "in\n"
+    laptop.ok("down", "killed")
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+@pytest.mark.parametrize("moment", ["security group and role", "asking for spot", "host: guard"])
+def test_what_a_killed_client_left_down_removes(laptop: Laptop, moment: str) -> None:
+    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "killed")
+    until(process, moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1.0)  # a call that was on its way arrives
+    laptop.ok("down", "killed")
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+def test_ctrl_c_in_up_stops_paying(laptop: Laptop) -> None:
+    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "never")
+    until(process, "waiting for SSH")
+    interrupt(process)
+    rest = process.stdout.read() if process.stdout else ""
+    assert process.wait(60) == 130
+    assert "nothing of never is left" in rest
+    assert "Traceback" not in rest
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+def test_a_wrong_host_key_is_refused(laptop: Laptop) -> None:
+    laptop.ok("up", "--instance", "p2.xlarge", "--name", "mitm")
+    [container] = laptop.emulator.containers()
+    change = (
+        "rm /etc/ssh/ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key;"
+        "systemctl restart ssh"
+    )
+    subprocess.run(["docker", "exec", container, "sh", "-c", change], check=True)
+    done = laptop.run("ssh", "mitm", "--", "echo secret")
+    assert done.returncode == 10
+    assert "host key" in done.stderr
+    assert "provision down mitm" in done.stderr
+    assert "secret" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_host_key_is_refused(laptop: Laptop) -> None:
+    laptop.ok("up", "--instance", "p2.xlarge", "--name", "new")
+    [pinned] = (laptop.home / "state").rglob("known_hosts")
+    alias, kind, _ = pinned.read_text().split()
+    pinned.write_text(f"{alias} {kind} AAAAC3NzaC1lZDI1NTE5AAAAIHjl0xdpCxMSl4zRzpIDO2cBzOdvI1nGyOgRrBcOvKqd\n")
+    assert laptop.run("ssh", "new", "--", "true").returncode == 10
+    pinned.unlink()
+    done = laptop.run("ssh", "new", "--", "true")
+    assert done.returncode == 9
+    assert "does not know the host key of new" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("up", "--instance", "p3.9xlarge"), 7, "p3.8xlarge"),
+        (("up", "--instance", "p3.8xlarge", "--max-price", "0.01"), 6, "--max-price"),
+        (("ssh", "nobody", "--", "true"), 14, "provision up"),
+        (("down", "nobody"), 14, "provision up"),
+        (("train", "digits", "--on", "nobody"), 14, "provision up"),
+        (("logs", "digits-1"), 14, "no run"),
+    ],
+)
+def test_refusals_have_one_message_a_mend_and_a_code(
+    laptop: Laptop, words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = laptop.run(*words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("provision: ") == 1
+
+
+def test_no_credentials(laptop: Laptop) -> None:
+    laptop.environment = {"PROVISION_CLOUD": "aws", "HOME": str(laptop.home), "AWS_CONFIG_FILE": "/nonexistent"}
+    done = laptop.run("ls")
+    assert done.returncode == 3
+    assert "aws configure" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_credentials(laptop: Laptop) -> None:
+    """Keys that the cloud does not know."""
+    facts = {**laptop.emulator.facts, "access_key": "AKIAUNKNOWN"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, json.dumps(facts)], capture_output=True, text=True, cwd=laptop.folder
+    )
+    assert done.stdout.startswith("AuthError"), done.stdout + done.stderr
+
+
+PROBE = """
+import json, sys
+from infra.aws.ec2 import Ec2
+from infra.aws.session import Cloud
+from infra.errors import ProvisionError
+from infra.shell import Secret
+facts = json.loads(sys.argv[1])
+cloud = Cloud("local", facts["region"], facts["endpoint"], facts["checkip"], None, facts["access_key"],
+              Secret(facts["secret_key"]))
+try:
+    Ec2(cloud).instances()
+except ProvisionError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_no_docker(laptop: Laptop) -> None:
+    laptop.environment = {"DOCKER_HOST": "unix:///nonexistent.sock", "PROVISION_CLOUD": "local:nodocker"}
+    done = laptop.run("up", "--instance", "p3.8xlarge")
+    assert done.returncode == 11, done.stderr
+    assert "Docker" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_dry_run_touches_nothing(laptop: Laptop) -> None:
+    out = laptop.ok("up", "--instance", "p3.8xlarge", "--dry-run", "--json")
+    request = json.loads(out)
+    assert request["instance_type"]["gpus"] == 4
+    assert re.fullmatch(r"ami-\w+", request["image"])
+    assert len(request["places"]) == 3
+    assert laptop.emulator.nothing_left()

@@ -1,0 +1,72 @@
+"""What a user meets first: help, wrong words, wrong settings."""
+
+from pathlib import Path
+
+import pytest
+
+from provision.cli import _COMMANDS, cli, run
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in _COMMANDS:
+        assert f"  {name} " in out
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert "Usage: provision" in capsys.readouterr().out
+
+
+def test_a_mistyped_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trian"]) == 2
+    assert "Did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_a_settings_typo_names_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "provision.yaml").write_text("regoin: eu-west-1\n")
+    assert run(["ls"]) == 2
+    err = capsys.readouterr().err
+    assert "provision.yaml" in err
+    assert "did you mean region?" in err
+    assert "Traceback" not in err
+
+
+def test_a_number_where_text_is_meant_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "provision.yaml").write_text("ami: 9.10\n")
+    assert run(["ls"]) == 2
+    assert "put the value in quotes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["down"], "provision down NAME"),
+        (["train", "digits"], "--on NAME"),
+        (["train", "digits", "--instance", "p3.8xlarge", "--detach"], "cannot be detached"),
+        (["train", "digitz", "--on", "x"], "digits"),
+        (["train", "digits", "--on", "x", "--set", "iteration=5"], "iterations"),
+        (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),
+        (["up", "--instance", "p3.8xlarge", "--disk", "1"], "disk_gb"),
+        (["train", "digits", "--on", "x", "--data", "/nowhere"], "--data /nowhere is not a folder"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_touched(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_the_group_is_whole() -> None:
+    assert set(cli.list_commands(None)) == set(_COMMANDS)  # type: ignore[arg-type]
