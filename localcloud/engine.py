@@ -71,7 +71,7 @@ class Engine:
         if not self.api.images(tag):
             say(f"building the machine image {tag} (once, about half a minute)")
             if not self.api.images(BASE):
-                _ensure_base()
+                _ensure_base(say)
             build(self.api, AMI, tag, say)
         return tag
 
@@ -225,10 +225,10 @@ def build(api: docker.APIClient, folder: Path, tag: str, say: Say) -> None:
                 say(line[:100])
 
 
-def _ensure_base() -> None:
+def _ensure_base(say: Say) -> None:
     from infra import baseimage
 
-    baseimage.ensure(BASE)
+    baseimage.ensure(BASE, on_line=say)
 
 
 def _tar(files: Mapping[str, str]) -> bytes:

@@ -4,6 +4,7 @@
 `Progress` is what a progress bar shows, folded from events.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -70,9 +71,14 @@ class Progress:
             return None
         return max(0, self.max_iter - self.iteration) / self.speed
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the last loss is nan or infinite: nothing good comes after it."""
+        return not all(math.isfinite(loss) for loss in (self.loss, self.test_loss) if loss is not None)
+
     def words(self) -> str:
         """One line for people, without the iteration."""
-        parts = [f"loss {self.loss:.4g}"] if self.loss is not None else []
+        parts = [f"loss {self.loss:.4g}" + " (diverged)" * self.diverged] if self.loss is not None else []
         parts += [f"accuracy {self.accuracy:.4g}"] if self.accuracy is not None else []
         parts += [f"lr {self.lr:.3g}"] if self.lr is not None else []
         parts += [f"{self.speed:.1f} it/s"] if self.speed else []
@@ -103,14 +109,19 @@ def fold(progress: Progress, event: Event, window: int = 20) -> Progress:
 def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
     if event.phase == "solver" and event.name == "loss":
         marks = (*progress.marks, (event.iteration, event.seconds))[-window:]
-        return replace(progress, iteration=event.iteration, loss=event.value, marks=marks)
+        return _without_nan(replace(progress, iteration=event.iteration, loss=event.value, marks=marks))
     if event.phase == "solver":
         return replace(progress, lr=event.value)
     if event.phase == "test" and event.net == 0 and "accuracy" in event.name:
-        return replace(progress, accuracy=event.value)
+        return _without_nan(replace(progress, accuracy=event.value))
     if event.phase == "test" and event.net == 0 and "loss" in event.name:
-        return replace(progress, test_loss=event.value)
+        return _without_nan(replace(progress, test_loss=event.value))
     return progress
+
+
+def _without_nan(progress: Progress) -> Progress:
+    """Caffe calls a net whose output is nan right every time (accuracy = 1): such an accuracy is none."""
+    return replace(progress, accuracy=None) if progress.diverged else progress
 
 
 def progress_of(events: Iterable[Event]) -> Progress:

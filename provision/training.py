@@ -102,12 +102,14 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
 
 
 def _built(target: "Target") -> tuple[str, str]:
-    from images.build import build, existing
+    from images.build import build_context, existing
+    from images.render import render
 
-    image = existing(target, LocalShell())
+    context = render(target)
+    image = existing(context, LocalShell())
     if image is None:
-        with console.step(f"building the image {target.tag}"):
-            image = build(target, LocalShell())
+        with console.step(f"building the image {context.tag}"):
+            image = build_context(context, LocalShell())
     return image.tag, image.digest
 
 

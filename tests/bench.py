@@ -1,0 +1,102 @@
+"""`make bench`: figures against a peer or a limit, measured in the same run.
+
+Prints a table and writes build/bench.json: name, value, unit, what it is compared with, that one's value, ratio.
+CPU seconds where they say more than the clock; medians of seven.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CLOUD = "local:bench"
+
+
+def cpu_seconds(words: list[str]) -> float:
+    """CPU time, user and system, of one run of a program."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def clock_seconds(words: list[str]) -> float:
+    begun = time.monotonic()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.monotonic() - begun
+
+
+def median(measure: Callable[[list[str]], float], words: list[str], times: int = 7) -> float:
+    return statistics.median(measure(words) for _ in range(times))
+
+
+def provision(*words: str) -> list[str]:
+    return [sys.executable, "-m", "provision", *words]
+
+
+def help_row() -> dict[str, object]:
+    ours = median(cpu_seconds, provision("--help"))
+    return row("provision --help", ours, "CPU s", "limit", 0.15)
+
+
+def boto3_row() -> dict[str, object]:
+    """What any command costs at least that imports boto3 at its start, as all peers do."""
+    ours = median(cpu_seconds, provision("--help"))
+    peer = median(cpu_seconds, [sys.executable, "-c", "import boto3"])
+    return row("provision --help", ours, "CPU s", "import boto3 alone", peer)
+
+
+def ls_row() -> dict[str, object]:
+    """Three instances in the local cloud."""
+    try:
+        for number in range(3):
+            words = provision("up", "--instance", "p2.xlarge", "--name", f"b{number}", "--cloud", CLOUD)
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ours = median(clock_seconds, provision("ls", "--cloud", CLOUD))
+    finally:
+        for words in (provision("down", "--all", "--cloud", CLOUD), provision("local", "stop", "--name", "bench")):
+            subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return row("provision ls, three instances", ours, "s", "limit", 1.5)
+
+
+def packages_row() -> dict[str, object]:
+    """Packages that `pip install .` brings, beside provision itself."""
+    words = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-q", "--report", "-", str(ROOT)]
+    report = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    return row("packages of `pip install .`", len(report["install"]) - 1, "packages", "limit", 32)
+
+
+def demo_row() -> dict[str, object]:
+    begun = time.monotonic()
+    subprocess.run(provision("demo", "--out", str(ROOT / "build" / "bench-demo")), check=True, stdout=subprocess.DEVNULL)
+    return row("provision demo, with its images built", time.monotonic() - begun, "s", "limit", 120)
+
+
+def row(name: str, value: float, unit: str, against: str, other: float) -> dict[str, object]:
+    return {
+        "name": name, "value": round(value, 3), "unit": unit, "against": against, "other": round(other, 3),
+        "ratio": round(value / other, 3),
+    }  # fmt: skip
+
+
+def main() -> None:
+    rows = [make() for make in (help_row, boto3_row, packages_row, ls_row, demo_row)]
+    print(f"{'what':40} {'value':>9} {'unit':9} {'against':20} {'value':>9} {'ratio':>7}")
+    for one in rows:
+        print(
+            f"{one['name']!s:40} {one['value']!s:>9} {one['unit']!s:9} {one['against']!s:20} "
+            f"{one['other']!s:>9} {one['ratio']!s:>7}"
+        )
+    target = ROOT / "build" / "bench.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
