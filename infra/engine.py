@@ -217,8 +217,17 @@ def _accept(server: socket.socket, dial: Callable[[], Any]) -> None:
         except Exception:  # the SDK sees a closed connection and tells the user
             near.close()
             continue
-        for source, target in ((near, far), (far, near)):
-            threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+        threading.Thread(target=_join, args=(near, far), daemon=True).start()
+
+
+def _join(near: socket.socket, far: Any) -> None:
+    """Pump both ways until both ends are done, then close them: sshd allows ten channels at a time."""
+    back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+    back.start()
+    _pump(near, far)
+    back.join()
+    near.close()
+    far.close()
 
 
 def _pump(source: Any, target: Any) -> None:

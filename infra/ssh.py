@@ -152,10 +152,10 @@ class SshShell:
         """Run `words` with `chunks` as its standard input."""
         try:
             channel = self.connection.transport.open_session(timeout=20)
-            channel.exec_command(quote(words))
-            sender = threading.Thread(target=_send, args=(channel, chunks), daemon=True)
-            sender.start()
-            result = _collect(channel, timeout, on_line)
+            with contextlib.closing(channel):  # sshd allows ten at a time
+                channel.exec_command(quote(words))
+                threading.Thread(target=_send, args=(channel, chunks), daemon=True).start()
+                result = _collect(channel, timeout, on_line)
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
             raise HostError(f"the connection to {self.where} broke: {error}", "run the same command again") from error

@@ -1,7 +1,6 @@
 """What a run's log tells people: a bar while it trains, a summary, a table row, a plot."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from infra.aws.session import Cloud

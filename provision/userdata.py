@@ -47,7 +47,7 @@ def _config(deadline: datetime, login_key: str, host_key: KeyPair) -> dict[str, 
             }
         ],
         "write_files": [
-            _file("/opt/provision/engine.sh", _engine()),
+            _file("/opt/provision/engine.sh", _script("engine.sh")),
             _file("/opt/provision/bootstrap.sh", _script("bootstrap.sh")),
             _file("/opt/provision/guard.py", _script("guard.py")),
             _file("/etc/systemd/system/provision-guard.service", _script("provision-guard.service")),
@@ -61,8 +61,4 @@ def _file(path: str, content: str) -> dict[str, str]:
 
 
 def _script(name: str) -> str:
-    return files("provision.host").joinpath(name).read_text(encoding="utf-8")
-
-
-def _engine() -> str:
-    return files("infra").joinpath("host/engine.sh").read_text(encoding="utf-8")
+    return files("infra").joinpath("host").joinpath(name).read_text(encoding="utf-8")

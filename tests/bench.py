@@ -67,14 +67,27 @@ def ls_row() -> dict[str, object]:
 
 def packages_row() -> dict[str, object]:
     """Packages that `pip install .` brings, beside provision itself."""
-    words = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-q", "--report", "-", str(ROOT)]
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--ignore-installed",
+        "-q",
+        "--report",
+        "-",
+        str(ROOT),
+    ]
     report = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     return row("packages of `pip install .`", len(report["install"]) - 1, "packages", "limit", 32)
 
 
 def demo_row() -> dict[str, object]:
     begun = time.monotonic()
-    subprocess.run(provision("demo", "--out", str(ROOT / "build" / "bench-demo")), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        provision("demo", "--out", str(ROOT / "build" / "bench-demo")), check=True, stdout=subprocess.DEVNULL
+    )
     return row("provision demo, with its images built", time.monotonic() - begun, "s", "limit", 120)
 
 

@@ -1,6 +1,8 @@
 """One local cloud for all product tests of this folder, and users at laptops."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     os.environ.pop("PROVISION_LOCAL_HOME")
     if before is not None:
         os.environ["PROVISION_LOCAL_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def image() -> None:
+    """The image is built once for all; a build that is there takes no time."""
+    subprocess.run([sys.executable, "-m", "provision", "image", "build", "caffe-debian"], check=True)
 
 
 @pytest.fixture

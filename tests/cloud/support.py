@@ -17,6 +17,10 @@ from typing import Any
 
 import boto3
 
+ROOT = Path(__file__).parent.parent.parent
+SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
+LONG = ("--set", "iterations=200000", "--set", "snapshot_every=500", "--set", "test_every=1000")
+
 
 @dataclass(frozen=True)
 class Emulator:
@@ -135,3 +139,21 @@ def start_cloud(name: str) -> Emulator:
 def stop_cloud(emulator: Emulator) -> None:
     words = [sys.executable, "-m", "localcloud", "stop", "--name", emulator.name]
     subprocess.run(words, check=True, capture_output=True)
+
+
+def run_of(out: str) -> str:
+    found = re.search(r"digits-\d{8}-\d{6}-\w{4}", out)
+    assert found, out
+    return found[0]
+
+
+def runs_bucket(emulator: Emulator) -> str:
+    names = [one["Name"] for one in emulator.client("s3").list_buckets()["Buckets"]]
+    return next(name for name in names if name.startswith("provision-"))
+
+
+def bucket_keys(emulator: Emulator, run: str) -> list[str]:
+    s3 = emulator.client("s3")
+    bucket = runs_bucket(emulator)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"runs/{run}/")
+    return [one["Key"].removeprefix(f"runs/{run}/") for page in pages for one in page.get("Contents", [])]

@@ -1,29 +1,17 @@
-"""`train`, `resume`, `runs`, `logs`, `stop`, `fetch`: a real Caffe in a container on a real Docker engine of the host."""
+"""`train`, `resume`, `runs`, `logs`, `stop`, `fetch`: a real Caffe in a container on a real Docker engine."""
 
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cloud.support import Emulator, Laptop, interrupt, until
+from tests.cloud.support import LONG, SHORT, Emulator, Laptop, bucket_keys, run_of, runs_bucket
 
-pytestmark = pytest.mark.cloud
-
-SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
-LONG = ("--set", "iterations=200000", "--set", "snapshot_every=500", "--set", "test_every=1000")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _image() -> None:
-    """The image is built once for all; a build that is there takes no time."""
-    subprocess.run([sys.executable, "-m", "provision", "image", "build", "caffe-debian"], check=True)
+pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
 
 @pytest.fixture(scope="module")
@@ -34,34 +22,6 @@ def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     one.ok("up", "--instance", "p3.8xlarge", "--name", "host")
     yield one
     one.ok("down", "host")
-
-
-def run_of(out: str) -> str:
-    found = re.search(r"digits-\d{8}-\d{6}-\w{4}", out)
-    assert found, out
-    return found[0]
-
-
-def runs_bucket(emulator: Emulator) -> str:
-    names = [one["Name"] for one in emulator.client("s3").list_buckets()["Buckets"]]
-    return next(name for name in names if name.startswith("provision-"))
-
-
-def bucket_keys(emulator: Emulator, run: str) -> list[str]:
-    s3 = emulator.client("s3")
-    bucket = runs_bucket(emulator)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"runs/{run}/")
-    return [one["Key"].removeprefix(f"runs/{run}/") for page in pages for one in page.get("Contents", [])]
-
-
-def wait_state(laptop: Laptop, run: str, state: str, timeout: float = 90) -> None:
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        rows = {row["run"]: row for row in json.loads(laptop.ok("runs", "--json"))}
-        if run in rows and rows[run]["state"] == state:
-            return
-        time.sleep(1)
-    raise AssertionError(f"{run} is not {state}: {rows.get(run)}")
 
 
 def test_train_logs_plot_fetch(host: Laptop, tmp_path: Path) -> None:
@@ -122,57 +82,6 @@ def test_four_runs_share_the_gpus_and_a_fifth_is_refused(host: Laptop) -> None:
     for run in started:
         newest = max(key for key in bucket_keys(host.emulator, run) if key.endswith("complete.json"))
         assert int(newest.split("/")[1]) > 0
-
-
-def test_ctrl_c_in_train_saves_the_work_and_stops_paying(laptop: Laptop) -> None:
-    process = laptop.start("train", "digits", "--instance", "p3.2xlarge", *LONG)
-    run = run_of(until(process, r"run digits-"))
-    until(process, r"iteration \d+/200000")
-    interrupt(process)
-    rest = process.stdout.read() if process.stdout else ""
-    assert process.wait(60) == 130
-    assert f"provision resume {run}" in rest
-    assert "Traceback" not in rest
-    assert any(key.endswith("complete.json") for key in bucket_keys(laptop.emulator, run))
-    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
-
-
-def test_an_unannounced_death_is_resumed_from_another_laptop(
-    laptop: Laptop, another: Callable[[str], Laptop], tmp_path: Path
-) -> None:
-    """The host is killed with no notice, the laptop that started the run is away, its data folder with it."""
-    data = tmp_path / "own-data"
-    subprocess.run([sys.executable, "-m", "provision", "data", "digits", str(data)], check=True)
-    laptop.ok("up", "--instance", "p3.2xlarge", "--name", "mortal")
-    run = run_of(laptop.ok("train", "digits", "--on", "mortal", "--detach", "--data", str(data), *LONG))
-    end = time.monotonic() + 60
-    while not [key for key in bucket_keys(laptop.emulator, run) if key.endswith("complete.json")]:
-        assert time.monotonic() < end, bucket_keys(laptop.emulator, run)
-        time.sleep(0.5)
-    [first] = laptop.emulator.instances()
-    laptop.emulator.client("ec2").terminate_instances(InstanceIds=[first["InstanceId"]])
-    wait_state(laptop, run, "lost")
-    shutil.rmtree(data)
-
-    other = another("other")
-    process = other.start("resume", run)
-    until(process, r"iteration \d+/200000")
-    [second] = laptop.emulator.instances()
-    assert second["InstanceId"] != first["InstanceId"]
-    assert second["Placement"]["AvailabilityZone"] != first["Placement"]["AvailabilityZone"]
-    interrupt(process)
-    assert process.wait(90) == 130
-    attempts = [key for key in bucket_keys(laptop.emulator, run) if key.startswith("attempts/")]
-    assert attempts == ["attempts/001.json", "attempts/002.json"]
-    log = other.ok("logs", run)
-    resumed = [int(at) for at in re.findall(r"Restoring previous solver status from \S+_iter_(\d+)", log)]
-    assert len(resumed) == 1
-    assert resumed[0] > 0
-    after = log.split("Restoring previous solver status", 1)[1]
-    first_line = re.search(r"Iteration (\d+)", after)
-    assert first_line
-    assert int(first_line[1]) == resumed[0]
-    other.ok("down", "--all")
 
 
 def test_a_full_disk_on_fetch(host: Laptop, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`up`, `ls`, `ssh`, `put`, `forward`, `down`: against the emulator, a real host with real sshd, cloud-init, systemd."""
+"""`up`, `ls`, `ssh`, `put`, `forward`, `down`: a real host with sshd, cloud-init and systemd behind the emulator."""
 
 import json
 import os

@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from provision.host import guard
+from infra.host import guard
 
 PATTERN = r"snapshots/digits_iter_(?P<iteration>\d+)\.(?P<part>caffemodel|solverstate)"
 PARTS = ["caffemodel", "solverstate"]
@@ -30,7 +29,7 @@ def test_a_file_that_is_being_written_is_seen_as_open(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     with path.open("wb") as out:
         out.write(b"half")
-        at = os.stat(path)
+        at = path.stat()
         assert (at.st_dev, at.st_ino) in guard.open_inodes()
     assert (at.st_dev, at.st_ino) not in guard.open_inodes()
 
@@ -110,7 +109,11 @@ def test_a_snapshot_is_marked_complete_last_and_pushed_once(tmp_path: Path) -> N
     run.push_snapshots()
     keys = [key for key, _ in run.bucket.puts]
     place = "runs/r/snapshots/000000400/"
-    assert keys == [place + "digits_iter_400.caffemodel", place + "digits_iter_400.solverstate", place + "complete.json"]
+    assert keys == [
+        place + "digits_iter_400.caffemodel",
+        place + "digits_iter_400.solverstate",
+        place + "complete.json",
+    ]
     whole = json.loads(run.bucket.puts[-1][1])
     assert whole["iteration"] == 400
     assert whole["files"][0]["sha256"] == hashlib.sha256(b"caffemodel").hexdigest()

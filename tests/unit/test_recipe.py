@@ -1,0 +1,219 @@
+"""Recipes: what is refused with which words, and what a recipe becomes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.errors import UsageError
+from provision.recipe import (
+    Recipe,
+    Rendered,
+    complete_snapshots,
+    explain,
+    fill,
+    from_dict,
+    load,
+    names,
+    render,
+    split_sets,
+    to_dict,
+)
+
+PLAIN = """
+name: toy
+about: a toy
+stack: caffe-debian
+command: [caffe, train, -solver, solver.prototxt, "-iterations={{ steps }}"]
+options: {steps: 10, rate: 0.5, fast: false, mode: plain}
+files: [solver.prototxt.j2, notes.txt]
+folders: [snaps]
+gpu: [-gpu, "{{ gpu_list }}"]
+resume: [-snapshot, "{snapshot}.solverstate"]
+stop: {signal: SIGINT, timeout: 5, said: stopped}
+snapshots: {pattern: 'snaps/toy_iter_(?P<iteration>\\d+)\\.(?P<part>\\w+)', parts: [caffemodel, solverstate]}
+failures: [{match: "out of (memory|mind)", what: too big, mend: be small}]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "recipes" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(PLAIN)
+    (folder / "solver.prototxt.j2").write_text("max_iter: {{ steps }}\nbase_lr: {{ rate }}\n")
+    (folder / "notes.txt").write_text("as {{ it }} is\n")
+    return tmp_path
+
+
+def change(project: Path, old: str, new: str) -> Path:
+    path = project / "recipes/toy/recipe.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return project
+
+
+def test_files_and_command_are_filled_in(project: Path) -> None:
+    made = render(load("toy", project), {"steps": "25", "rate": 2})
+    assert made.files == {
+        "snaps/.keep": "",
+        "solver.prototxt": "max_iter: 25\nbase_lr: 2.0\n",
+        "notes.txt": "as {{ it }} is\n",
+    }
+    assert made.command == ("caffe", "train", "-solver", "solver.prototxt", "-iterations=25")
+    assert made.options == {"steps": 25, "rate": 2.0, "fast": False, "mode": "plain"}
+
+
+def test_gpus_and_resume_add_words(project: Path) -> None:
+    made = render(load("toy", project), gpus=3)
+    assert made.command[-2:] == ("-gpu", "0,1,2")
+    assert made.resumed("snaps/toy_iter_5")[-4:] == ("-gpu", "0,1,2", "-snapshot", "snaps/toy_iter_5.solverstate")
+
+
+def test_both_survive_json(project: Path) -> None:
+    recipe = load("toy", project)
+    made = render(recipe, {"fast": "yes"})
+    assert from_dict(json.loads(json.dumps(to_dict(recipe))), Recipe) == recipe
+    assert from_dict(json.loads(json.dumps(to_dict(made))), Rendered) == made
+
+
+def test_manifest_that_was_bent_is_refused_with_its_key(project: Path) -> None:
+    raw = to_dict(load("toy", project))
+    raw["stop"]["timeout"] = "long"
+    with pytest.raises(UsageError, match=r"run-1: .*at stop.timeout"):
+        from_dict(raw, Recipe, "run-1")
+
+
+def test_project_before_ours_and_a_folder_by_its_path(project: Path) -> None:
+    assert names(project) == ["digits", "toy"]
+    assert load(str(project / "recipes/toy")) == load("toy", project)
+    (project / "recipes/toy").rename(project / "recipes/digits")
+    assert load("digits", project).about == "a toy"
+    assert load("digits").about != "a toy"
+
+
+def test_unknown_recipe_names_the_nearest(project: Path) -> None:
+    with pytest.raises(UsageError, match="no recipe 'digit'") as caught:
+        load("digit", project)
+    assert caught.value.mend == "did you mean digits?"
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match="no recipe 'Digits!'"):
+        load("Digits!", project)
+    with pytest.raises(UsageError, match=r"holds no recipe\.yaml"):
+        load(str(project), project)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "mend"),
+    [
+        ("stack:", "stak:", "unknown field 'stak'", "did you mean stack"),
+        ("{signal:", "{singal:", r"unknown field 'singal' \(at stop\)", "did you mean signal"),
+        ("about: a toy", "about: 9.10", r"got 'float' \(at about\)", "quotes"),
+        ("[caffe, train", "[caffe, 7", r"got 'int' \(at command\[1\]\)", "quotes"),
+        ("about: a toy\n", "", "missing required field 'about'", ""),
+        ("name: toy", "name: My Toy", "name 'My Toy'", "a-z"),
+        ("signal: SIGINT", "signal: SIGNIT", "stop.signal 'SIGNIT'", "SIGINT"),
+        ("timeout: 5", "timeout: 0", "stop.timeout", ""),
+        ("{snapshot}", "{snapshots}", r"resume has \{snapshots\}", "{snapshot}"),
+        ("?P<part>", "?P<piece>", "no group 'part'", "(?P<part>"),
+        (r"(?P<part>\w+)", "(", "no regular expression", ""),
+        ("(memory|mind)", "(memory", r"failures\[0\]\.match is no regular", ""),
+        ("notes.txt]", "../../secret]", "outside the recipe's folder", ""),
+        ("notes.txt]", "nots.txt]", "'nots.txt' cannot be read", ""),
+        ("folders: [snaps]", "folders: [/etc]", "'/etc' is outside", ""),
+        ("rate: 0.5", "rate: 1e-3", "YAML reads 1e-3 as a text", "0.001"),
+        ("rate: 0.5", "gpus: 1", "options.gpus", "another name"),
+        ("name: toy", "name: [toy", "is not YAML", ""),
+    ],
+)
+def test_wrong_recipes_are_one_message(project: Path, old: str, new: str, what: str, mend: str) -> None:
+    with pytest.raises(UsageError, match=what) as caught:
+        load("toy", change(project, old, new))
+    assert mend in caught.value.mend
+    assert "recipe.yaml" in caught.value.what
+
+
+def test_resume_needs_snapshots(project: Path) -> None:
+    path = project / "recipes/toy/recipe.yaml"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("snapshots")))
+    with pytest.raises(UsageError, match="resume without snapshots"):
+        load("toy", project)
+
+
+def test_a_recipe_without_snapshots_has_none(project: Path) -> None:
+    path = project / "recipes/toy/recipe.yaml"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith(("snapshots", "resume"))))
+    assert complete_snapshots(load("toy", project), ["snaps/toy_iter_5.caffemodel", ""]) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "what", "mend"),
+    [
+        ("max_iter: {{ stepps }}", "solver.prototxt.j2: 'stepps' is undefined", "steps"),
+        ("max_iter: {{ steps", "solver.prototxt.j2", ""),
+        ("source: '${DATA}'", r"\$\{DATA\} is left unresolved", "{{ name }}"),
+        ("lr: {{ rate / 0 }}", "division by zero", ""),
+    ],
+)
+def test_placeholders_that_cannot_be_filled(project: Path, template: str, what: str, mend: str) -> None:
+    (project / "recipes/toy/solver.prototxt.j2").write_text(template)
+    with pytest.raises(UsageError, match=what) as caught:
+        render(load("toy", project))
+    assert mend in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("given_words", "what", "mend"),
+    [
+        (["steps=many"], "'many' is not a whole number", "default is 10"),
+        (["steps=1.5"], "not a whole number", ""),
+        (["rate=fast"], "not a number", ""),
+        (["rate=nan"], "not a number", ""),
+        (["fast=perhaps"], "not true or false", ""),
+        (["step=3"], "no option 'step'", "did you mean steps"),
+        (["steps"], "--set steps: no value", "--set steps=VALUE"),
+    ],
+)
+def test_wrong_options(project: Path, given_words: list[str], what: str, mend: str) -> None:
+    with pytest.raises(UsageError, match=what) as caught:
+        render(load("toy", project), split_sets(given_words))
+    assert mend in caught.value.mend
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert split_sets(["mode=a=b", "x= 1 "]) == {"mode": "a=b", "x": "1"}
+
+
+@given(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text())
+def test_options_given_as_text_are_what_was_meant(steps: int, rate: float, fast: bool, mode: str) -> None:
+    options = {"steps": 1, "rate": 1.0, "fast": True, "mode": ""}
+    toy = Recipe(name="toy", about="", stack="", command=("x",), options=options)
+    given_values = {"steps": str(steps), "rate": repr(rate), "fast": str(fast), "mode": mode}
+    assert fill(toy, given_values) == {"steps": steps, "rate": rate, "fast": fast, "mode": mode}
+
+
+def test_only_whole_snapshots_count_newest_last(project: Path) -> None:
+    paths = [
+        "snaps/toy_iter_1000.solverstate",
+        "snaps/toy_iter_1000.caffemodel",
+        "snaps/toy_iter_200.caffemodel",
+        "snaps/toy_iter_200.solverstate",
+        "snaps/toy_iter_3000.caffemodel",
+        "snaps/.keep",
+        "solver.prototxt",
+        "other/snaps/toy_iter_9.caffemodel",
+    ]
+    found = complete_snapshots(load("toy", project), paths)
+    assert [(one.iteration, one.stem) for one in found] == [(200, "snaps/toy_iter_200"), (1000, "snaps/toy_iter_1000")]
+    assert found[-1].paths == ("snaps/toy_iter_1000.caffemodel", "snaps/toy_iter_1000.solverstate")
+
+
+def test_known_failures_are_explained(project: Path) -> None:
+    recipe = load("toy", project)
+    found = explain(recipe, ["all is well", "F1 the net is out of mind"])
+    assert found is not None and found.mend == "be small"
+    assert explain(recipe, ["all is well"]) is None
