@@ -1,28 +1,31 @@
 # `make demo` and `make test` do all the set-up on a fresh Debian or Ubuntu machine; see README.md.
 VENV := build/venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install -q --disable-pip-version-check
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: demo test bench setup host clean
+.PHONY: demo test bench host clean
 
-demo: setup
+demo: host $(VENV)/.demo
 	$(VENV)/bin/provision demo
 
-test: setup
+test: host $(VENV)/.test
 	$(VENV)/bin/tox run
 
-bench: setup
+bench: host $(VENV)/.test
 	$(PY) tests/bench.py
 
 # the distribution's part: a Docker engine, and what makes base images; only root can add what is missing
 host:
 	python3 -m infra.hostsetup --need mmdebstrap,openssh-client,python3-venv
 
-setup: host $(VENV)/.done
-
-$(VENV)/.done: pyproject.toml
+$(VENV)/.demo: pyproject.toml
 	test -x $(PY) || python3 -m venv $(VENV)
-	$(PY) -m pip install -q --disable-pip-version-check -e '.[plot,data,local,test,lint]' 'tox>=4'
+	$(PIP) -e '.[plot,data,local]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) -e '.[plot,data,local,test,lint]' 'tox>=4'
 	touch $@
 
 clean:

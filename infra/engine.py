@@ -173,7 +173,8 @@ def open_remote(shell: SshShell) -> Iterator[Engine]:
         path = Path(folder) / "docker.sock"
         with _forwarded(path, lambda: _dial(shell)):
             try:
-                client = docker.DockerClient(base_url=f"unix://{path}", timeout=600)
+                # the SDK keeps a connection for each URL that it ever asked; sshd allows ten channels
+                client = docker.DockerClient(base_url=f"unix://{path}", timeout=600, num_pools=2)
                 client.ping()
             except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
                 raise EngineError(
@@ -258,6 +259,7 @@ def _run_words(spec: ContainerSpec) -> dict[str, Any]:
         "command": list(spec.command),
         "name": spec.name,
         "detach": True,
+        "init": True,  # as process 1 Caffe outlives its own abort()
         "user": spec.user,
         "working_dir": spec.workdir,
         "labels": dict(spec.labels),

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from infra.aws.ec2 import Ec2
 from infra.aws.session import Cloud
+from infra.errors import CloudError, ThrottledError
 from provision.runs import Run, attempt_of
 
 _GONE = ("shutting-down", "terminated", "stopping", "stopped")
 _LOOK_AT_INSTANCE_S = 3.0
+_PATIENCE_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,34 @@ class Piece:
 
 
 def pieces(cloud: Cloud, run: Run, after: str = "", pause: float = 1.0) -> Iterator[Piece]:
-    """The log from the piece behind `after` on, as it grows, until this attempt has ended."""
-    looked_at = 0.0
+    """The log from the piece behind `after` on, as it grows, until this attempt has ended.
+
+    A laptop's line may fail for a while: the training goes on meanwhile, and so does this (CloudError after
+    `_PATIENCE_S` s without one good answer).
+    """
+    looked_at, heard_at = 0.0, time.monotonic()
     while True:
         look = time.monotonic() - looked_at > _LOOK_AT_INSTANCE_S
         looked_at = time.monotonic() if look else looked_at
-        ended = outcome(cloud, run, look) not in ("starting", "running")
-        for piece in run.log_pieces(after):
+        try:
+            ended = outcome(cloud, run, look) not in ("starting", "running")
+            new = [_piece(run, piece.key) for piece in run.log_pieces(after)]
+        except (CloudError, ThrottledError):
+            if time.monotonic() - heard_at > _PATIENCE_S:
+                raise
+            time.sleep(5 * pause)
+            continue
+        heard_at = time.monotonic()
+        for piece in new:
             after = piece.key
-            yield Piece(piece.key, attempt_of(piece.key), (run.store.read(piece.key) or b"").decode(errors="replace"))
+            yield piece
         if ended:
             return
         time.sleep(pause)
+
+
+def _piece(run: Run, key: str) -> Piece:
+    return Piece(key, attempt_of(key), (run.store.read(key) or b"").decode(errors="replace"))
 
 
 def outcome(cloud: Cloud, run: Run, look: bool = True) -> str:

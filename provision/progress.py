@@ -78,6 +78,7 @@ def summary(run: Run) -> dict[str, Any]:
         "max_iter": end.max_iter,
         "loss": end.loss,
         "accuracy": end.accuracy,
+        "diverged": end.diverged,
         "accuracy_before": before.accuracy,
         "iteration_before": before.iteration,
         "resumed_at": end.resumed_at,

@@ -254,10 +254,11 @@ def render(recipe: Recipe, options: Mapping[str, Option] | None = None, gpus: in
     for name, text in recipe.templates.items():
         target = name.removesuffix(".j2")
         files[target] = _filled_in(f"{recipe.name}: {name}", text, values) if target != name else text
-    command = (*recipe.command, *(recipe.gpu if gpus else ()))
-    words = {"command": command, "resume": recipe.resume}
-    done = {key: tuple(_filled_in(f"{recipe.name}: {key}", word, values) for word in words[key]) for key in words}
-    return Rendered(files, done["command"], done["resume"], filled, gpus)
+    words = (*recipe.command, *(recipe.gpu if gpus else ()))
+    command, resume = (
+        tuple(_filled_in(f"{recipe.name}: command", word, values) for word in part) for part in (words, recipe.resume)
+    )
+    return Rendered(files, command, resume, filled, gpus)
 
 
 def _filled_in(where: str, text: str, values: Mapping[str, Option]) -> str:
@@ -277,9 +278,6 @@ def _filled_in(where: str, text: str, values: Mapping[str, Option]) -> str:
     return out
 
 
-# what a run's folder and log say
-
-
 def complete_snapshots(recipe: Recipe, paths: Iterable[str]) -> list[SnapshotFiles]:
     """Snapshots of which every part is among `paths` (relative to the run's folder), oldest first."""
     rule = recipe.snapshots
@@ -297,9 +295,4 @@ def complete_snapshots(recipe: Recipe, paths: Iterable[str]) -> list[SnapshotFil
 
 def explain(recipe: Recipe, lines: Iterable[str]) -> Failure | None:
     """The first known failure that a log shows."""
-    known = [(re.compile(failure.match), failure) for failure in recipe.failures]
-    for line in lines:
-        for pattern, failure in known:
-            if pattern.search(line):
-                return failure
-    return None
+    return next((one for line in lines for one in recipe.failures if re.search(one.match, line)), None)

@@ -18,7 +18,9 @@ from provision.commands.options import (
 
 if TYPE_CHECKING:
     from infra.aws.session import Cloud
+    from infra.aws.types import Instance
     from provision.runs import Run
+    from provision.training import Order
 
 _GIVE_UP_AFTER = 5
 
@@ -38,44 +40,28 @@ _GIVE_UP_AFTER = 5
 @cloud_options
 @dry_run_option
 @json_option
-def train(
-    recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, dry_run: bool, as_json: bool, **given: Any
-) -> None:  # fmt: skip
+def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, **given: Any) -> None:
     """Start RECIPE in a container, follow it, and see it through spot interruptions."""
-    from provision import machines, training
+    from provision import training
 
-    if bool(name) == bool(kind):
-        raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
-    if kind and detach:
-        raise UsageError(
-            "--instance ends the machine after the training, so it cannot be detached", "use `up` and --on"
-        )
-    order = training.Order(
-        recipe, pairs(given.pop("sets")), given.pop("data"), given.pop("project"), given.pop("gpus"), given.pop("ports")
-    )
+    _check_where(name, kind, detach)
+    dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
+    order = _order(recipe, given)
     market = "spot" if given.pop("spot") else "on-demand"
     chosen = settings.load(**given)
     training.check(order)
     cloud = clouds.resolve(chosen)
-    if kind:
-        request = machines.plan(cloud, chosen, machines.Wish(_own_name(recipe), kind, market))
-        if dry_run:
-            show_request(request, as_json)
-            return
-        instance = rent(cloud, request)
-    else:
-        instance = machines.find(cloud, str(name))
     if dry_run:
-        _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
+        _show_plan(cloud, chosen, order, name, kind, market, as_json)
         return
+    instance = _machine(cloud, chosen, name, kind, market, recipe)
     run: Run | None = None
     try:
         run = training.create(cloud, chosen, order, instance)
-        _begin(cloud, chosen, run, instance, wait)
+        _begin(cloud, run, instance, wait)
         if detach:
-            console.say(
-                f"{run.id} trains on {instance.name}; follow it: provision logs {run.id} -f{cloud_flag(chosen)}"
-            )
+            console.say(f"{run.id} trains on {instance.name}")
+            console.say(f"  follow it: provision logs {run.id} -f{cloud_flag(chosen)}")
             return
         state = _see_through(cloud, chosen, run)
     except (KeyboardInterrupt, ProvisionError) as error:
@@ -86,6 +72,48 @@ def train(
     _conclude(run, state, chosen, as_json)
 
 
+def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
+    if bool(name) == bool(kind):
+        raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
+    if kind and detach:
+        raise UsageError(
+            "--instance ends the machine after the training, so it cannot be detached", "use `up`, and train --on"
+        )
+
+
+def _order(recipe: str, given: dict[str, Any]) -> "Order":
+    """Takes what is about the training out of `given`; settings stay."""
+    from provision.training import Order
+
+    mine = {key: given.pop(key) for key in ("data", "project", "gpus", "ports")}
+    return Order(recipe, pairs(given.pop("sets")), **mine)
+
+
+def _machine(
+    cloud: "Cloud", chosen: settings.Settings, name: str | None, kind: str | None, market: str, recipe: str
+) -> "Instance":
+    """The machine to train on: the one of that name, or a fresh one of that type."""
+    from provision import machines
+
+    if name:
+        return machines.find(cloud, name)
+    wish = machines.Wish(_own_name(recipe), str(kind), market)
+    return rent(cloud, machines.plan(cloud, chosen, wish))
+
+
+def _show_plan(
+    cloud: "Cloud", chosen: settings.Settings, order: "Order", name: str | None, kind: str | None, market: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from provision import machines, training
+
+    if kind:
+        show_request(machines.plan(cloud, chosen, machines.Wish(_own_name(order.recipe), kind, market)), as_json)
+    else:
+        instance = machines.find(cloud, str(name))
+        _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
+
+
 def _own_name(recipe: str) -> str:
     """A machine's name for a training that brings its own."""
     import secrets
@@ -93,7 +121,7 @@ def _own_name(recipe: str) -> str:
     return f"train-{Path(recipe).name}-{secrets.token_hex(2)}"[:40]
 
 
-def _begin(cloud: "Cloud", chosen: settings.Settings, run: "Run", instance: Any, wait: bool) -> None:
+def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None:
     import time
 
     from provision import training
@@ -153,7 +181,7 @@ def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) 
         console.emit_json(summary)
     else:
         console.say(f"{run.id} {state}: {progress.words(summary)}")
-    if state == "failed":
+    if state == "failed" or summary["diverged"]:
         raise progress.failure(run)
     if not as_json:
         console.say(f"  next: provision fetch {run.id}{cloud_flag(chosen)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.support import LONG, Laptop, bucket_keys, interrupt, run_of, until
+from tests.cloud.support import LONG, SHORT, Laptop, bucket_keys, interrupt, run_of, until
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -75,6 +75,12 @@ def test_an_unannounced_death_is_resumed_from_another_laptop(
     assert first_line
     assert int(first_line[1]) == resumed[0]
     other.ok("down", "--all")
+
+
+def test_train_with_instance_rents_trains_and_ends_in_one(laptop: Laptop) -> None:
+    out = laptop.ok("train", "digits", "--instance", "p2.xlarge", *SHORT)
+    assert "finished: 400 iterations" in out
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
 
 
 def test_the_demo(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_interrupted_run_says_where_it_stopped() -> None:
 def test_resumed_run_goes_on_where_it_stopped() -> None:
     lines = log("interrupted") + log("resumed")
     events = list(parse(lines))
-    assert [event for event in events if isinstance(event, Resumed)][0].iteration == 680
+    assert [event.iteration for event in events if isinstance(event, Resumed)] == [680]
     assert first_iteration_after_resume(events) == 680
     assert {event.attempt for event in events} == {0, 1}
     assert all(event.seconds < 60 for event in events)  # counted from each start
