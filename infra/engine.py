@@ -173,8 +173,9 @@ def open_remote(shell: SshShell) -> Iterator[Engine]:
         path = Path(folder) / "docker.sock"
         with _forwarded(path, lambda: _dial(shell)):
             try:
-                # the SDK keeps a connection for each URL that it ever asked; sshd allows ten channels
-                client = docker.DockerClient(base_url=f"unix://{path}", timeout=600, num_pools=2)
+                client = docker.DockerClient(base_url=f"unix://{path}", timeout=600)
+                # the SDK keeps a connection open for each URL that it ever asked; sshd allows ten channels
+                client.api.headers["Connection"] = "close"
                 client.ping()
             except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
                 raise EngineError(

@@ -69,6 +69,8 @@ def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: b
         raise
     if kind:
         undo(cloud, instance.name)
+    else:
+        console.line(_billed(instance.name))
     _conclude(run, state, chosen, as_json)
 
 
@@ -169,7 +171,11 @@ def _end_early(cloud: "Cloud", run: "Run | None", name: str, own: bool, by_user:
     if own:
         undo(cloud, name)
     else:
-        console.line(f"{name} still runs and is billed; end it: provision down {name}")
+        console.line(_billed(name))
+
+
+def _billed(name: str) -> str:
+    return f"{name} still runs and is billed; end it: provision down {name}"
 
 
 def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) -> None:

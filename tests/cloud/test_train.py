@@ -67,9 +67,8 @@ def test_four_runs_share_the_gpus_and_a_fifth_is_refused(host: Laptop) -> None:
     started = [run_of(host.ok("train", "digits", "--on", "host", "--gpus", "1", "--detach", *LONG)) for _ in range(4)]
     held = host.ok("ssh", "host", "--", "docker ps --format '{{.Label \"provision.gpus\"}}' | sort").split()
     assert held == ["0", "1", "2", "3"]
-    seen = host.ok(
-        "ssh", "host", "--", "for c in $(docker ps -q); do docker exec $c printenv NVIDIA_VISIBLE_DEVICES; done | sort"
-    )
+    environ = "docker exec $c cat /proc/1/environ | tr '\\0' '\\n' | sed -n s/NVIDIA_VISIBLE_DEVICES=//p"
+    seen = host.ok("ssh", "host", "--", f"for c in $(docker ps -q); do {environ}; done | sort")
     assert seen.split() == ["0", "1", "2", "3"]
     fifth = host.run("train", "digits", "--on", "host", "--gpus", "1", "--detach", *SHORT)
     assert fifth.returncode == 13
