@@ -22,6 +22,7 @@ NAME = "demo"
 CLOUD = "local:demo"
 STRIKE_AT = 0.4
 NOTICE_S = 20
+_WIDTH = 116
 
 
 @dataclass
@@ -50,7 +51,8 @@ class Story:
         console.say(f"\n$ provision {shlex.join(words)}")
 
         def show(text: str) -> None:
-            console.say(f"  {text}")
+            if not re.match(r"#\d+ \d+\.\d+ ", text):  # what commands print inside a build
+                console.say(f"  {text[:_WIDTH]}{'…' * (len(text) > _WIDTH)}".rstrip())
             if on_line:
                 on_line(text)
 
