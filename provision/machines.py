@@ -73,7 +73,9 @@ def plan(cloud: Cloud, settings: Settings, wish: Wish) -> SpotRequest:
 def _tags(request: SpotRequest) -> dict[str, str]:
     """The instance's state: what any laptop can know of it."""
     deadline = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=request.max_hours)
+    limit = {} if request.max_price is None else {"provision:max-price": f"{request.max_price:g}"}
     return {
+        **limit,
         "Name": f"provision {request.name}",
         "provision:name": request.name,
         "provision:resource": request.resource,

@@ -95,8 +95,11 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
         market=instance.market,
         region=cloud.region,
         settings={
-            "push_seconds": settings.push_seconds, "ports": list(order.ports), "disk_gb": settings.disk_gb,
-            "max_hours": settings.max_hours, "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
+            "push_seconds": settings.push_seconds, "ports": list(order.ports),
+            "disk_gb": int(instance.tags.get("provision:disk", settings.disk_gb)),
+            "max_hours": float(instance.tags.get("provision:hours", settings.max_hours)),
+            "max_price": instance.max_price,
+            "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
         },
     )  # fmt: skip
 
@@ -138,7 +141,7 @@ def replace(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Instance:
     manifest = run.manifest
     _end_old(cloud, last, say)
     kept = manifest.settings
-    again = _with(settings, disk_gb=int(kept["disk_gb"]), max_hours=float(kept["max_hours"]))
+    again = _with(settings, **{key: kept[key] for key in ("disk_gb", "max_hours", "max_price")})
     wish = Wish(last.name, manifest.type, manifest.market, avoid=last.zone)
     return machines.up(cloud, machines.plan(cloud, again, wish), say)
 

@@ -84,3 +84,9 @@ class Instance:
     def deadline(self) -> datetime | None:
         at = self.tags.get("provision:deadline")
         return datetime.fromisoformat(at) if at else None
+
+    @property
+    def max_price(self) -> float | None:
+        """The highest spot price that was asked for, dollars an hour."""
+        limit = self.tags.get("provision:max-price")
+        return float(limit) if limit else None
