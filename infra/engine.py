@@ -16,6 +16,7 @@ from typing import Any
 import docker
 import docker.errors
 import docker.types
+import paramiko
 import requests
 
 from infra.errors import EngineError
@@ -223,24 +224,24 @@ def _accept(server: socket.socket, dial: Callable[[], Any]) -> None:
 
 
 def _join(near: socket.socket, far: Any) -> None:
-    """Pump both ways until both ends are done, then close them: sshd allows ten channels at a time."""
+    """Pump both ways until one end is done, then close both: sshd allows ten channels at a time."""
     back = threading.Thread(target=_pump, args=(far, near), daemon=True)
     back.start()
     _pump(near, far)
+    with contextlib.suppress(EOFError, paramiko.SSHException):  # the whole connection may be closed already
+        far.close()
     back.join()
     near.close()
-    far.close()
 
 
 def _pump(source: Any, target: Any) -> None:
+    """Until `source` ends. A socket is told so; a channel is not: see `infra.ssh.SshShell.run`."""
     with contextlib.suppress(OSError, EOFError):
         while data := source.recv(1 << 16):
             target.sendall(data)
-    with contextlib.suppress(OSError, EOFError):
-        if isinstance(target, socket.socket):
+    if isinstance(target, socket.socket):
+        with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-        else:
-            target.shutdown_write()
 
 
 def _gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -137,8 +137,11 @@ class SshShell:
         on_line: OnLine | None = None,
     ) -> Result:
         prefix = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
-        chunks = () if stdin is None else (stdin,)
-        return self.feed([*prefix, *words], chunks, check=check, timeout=timeout, on_line=on_line)
+        line = [*prefix, *words]
+        if stdin is not None:
+            return self.feed(line, [stdin], check=check, timeout=timeout, on_line=on_line)
+        # no end-of-file is sent: one that meets the far side's close makes sshd end the whole connection
+        return checked(self._exec(quote(line) + " < /dev/null", (), timeout, on_line), line, self.where, check)
 
     def feed(
         self,
@@ -149,17 +152,24 @@ class SshShell:
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Result:
-        """Run `words` with `chunks` as its standard input."""
+        """Run `words`, which read their standard input to its end, with `chunks` as that."""
+        return checked(self._exec(quote(words), chunks, timeout, on_line), words, self.where, check)
+
+    def _exec(self, line: str, chunks: Iterable[bytes], timeout: float | None, on_line: OnLine | None) -> Result:
         try:
             channel = self.connection.transport.open_session(timeout=20)
             with contextlib.closing(channel):  # sshd allows ten at a time
-                channel.exec_command(quote(words))
-                threading.Thread(target=_send, args=(channel, chunks), daemon=True).start()
+                channel.exec_command(line)
+                sender = threading.Thread(target=_send, args=(channel, chunks), daemon=True)
+                if chunks:
+                    sender.start()
                 result = _collect(channel, timeout, on_line)
+                if chunks:
+                    sender.join(10)
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
             raise HostError(f"the connection to {self.where} broke: {error}", "run the same command again") from error
-        return checked(result, words, self.where, check)
+        return result
 
     def put(self, source: Path, target: str) -> None:
         """Copy one file there (over the same connection)."""
