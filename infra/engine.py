@@ -100,7 +100,11 @@ class Engine:
     def run(self, spec: ContainerSpec) -> str:
         """Start the container detached; its id. EngineError where GPUs are asked for that are not there."""
         with self._explained(f"start {spec.name} on {self.where}"):
-            return str(self._client.containers.run(**_run_words(spec)).id)
+            try:
+                return str(self._client.containers.run(**_run_words(spec)).id)
+            except docker.errors.APIError:
+                self.remove(spec.name)  # it may have been created; it must not look like one that will start
+                raise
 
     def signal(self, name: str, signal: str) -> None:
         """Send a signal to a container's first process; a container that is gone or ended is as good."""

@@ -6,7 +6,9 @@ the guard's run.json, then the container.
 
 import json
 import shlex
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -21,9 +23,10 @@ from provision import console, facts, hostcopy, imagecache, machines, sources
 from provision.facts import Facts
 from provision.hostcopy import HOST_RUNS
 from provision.recipe import to_dict
-from provision.runs import Attempt, Run, Snapshot
+from provision.runs import ENDED, Attempt, Run, Snapshot
 
 Say = Callable[[str], None]
+_POLICIES = 12  # of about 400 characters; a role's inline policies may have 10,240 in all
 _LOGGED = 'exec "$@" >> "$LOG" 2>&1'
 
 
@@ -49,20 +52,45 @@ def start(cloud: Cloud, run: Run, instance: Instance, snapshot: Snapshot | None,
     """Start the next attempt of `run` on `instance`, from `snapshot` if there is one."""
     with machines.shell(cloud, instance) as shell, open_remote(shell) as engine:
         stage = Stage(cloud, run, instance, shell, engine, facts.look(shell), say)
-        gpus = free_gpus(stage)
-        attempt = Attempt(
-            number=len(run.attempts()) + 1, instance=instance.id, name=instance.name, zone=instance.zone,
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            resumed_from=snapshot.iteration if snapshot else 0, gpus=gpus,
-        )  # fmt: skip
+        free_gpus(stage)  # refuse before the work of minutes
         _allow(stage)
         _send_image(stage)
         _prepare_folder(stage, snapshot)
         sources.place(stage.shell, cloud, run, say)
-        run.add_attempt(attempt)
-        _launch(stage, attempt, snapshot)
+        with _turn(stage):
+            attempt = _attempt(stage, snapshot, free_gpus(stage))
+            run.add_attempt(attempt)
+            _launch(stage, attempt, snapshot)
         sources.keep(stage.shell, cloud, run)
     return attempt
+
+
+def _attempt(stage: Stage, snapshot: Snapshot | None, gpus: tuple[int, ...]) -> Attempt:
+    return Attempt(
+        number=len(stage.run.attempts()) + 1,
+        instance=stage.instance.id,
+        name=stage.instance.name,
+        zone=stage.instance.zone,
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        resumed_from=snapshot.iteration if snapshot else 0,
+        gpus=gpus,
+    )
+
+
+@contextmanager
+def _turn(stage: Stage) -> Iterator[None]:
+    """One start at a time on a host, or two would take the same GPUs. A lock whose owner died counts for a minute."""
+    lock = f"{HOST_RUNS}/.starting"
+    take = 'find "$1" -maxdepth 0 -mmin +1 -exec rmdir {} + 2>/dev/null; mkdir "$1" 2>/dev/null'
+    until = time.monotonic() + 120
+    while not stage.shell.run(["sh", "-c", take, "sh", lock], check=False).ok:
+        if time.monotonic() > until:
+            raise RunError(f"another training is being started on {stage.instance.name}", "try again in a minute")
+        time.sleep(0.5)
+    try:
+        yield
+    finally:
+        stage.shell.run(["rmdir", lock], check=False)
 
 
 def free_gpus(stage: Stage) -> tuple[int, ...]:
@@ -91,8 +119,13 @@ def _trainings(engine: Engine) -> list[Any]:
 
 
 def _allow(stage: Stage) -> None:
-    """Let the instance's role touch this run's prefix, and nothing else."""
-    Iam(stage.cloud).allow(stage.instance.resource, stage.run.id, policy(stage.run))
+    """Let the instance's role touch this run's prefix; runs that have ended need theirs no more (IAM has a limit)."""
+    iam, role = Iam(stage.cloud), stage.instance.resource
+    others = [name for name in iam.policies(role) if name != stage.run.id]
+    for name in others if len(others) >= _POLICIES else ():
+        if Run(stage.run.store, name).state()["state"] in ENDED:
+            iam.forbid(role, name)
+    iam.allow(role, stage.run.id, policy(stage.run))
 
 
 def policy(run: Run) -> dict[str, object]:
@@ -197,6 +230,7 @@ def _guard_plan(stage: Stage, attempt: Attempt, container: str) -> dict[str, obj
         "endpoint": store.cloud.endpoint, "attempt": attempt.number, "container": container,
         "snapshots": plain["snapshots"], "stop": plain["stop"], "outputs": plain["outputs"],
         "push_seconds": manifest.settings.get("push_seconds", 5.0), "instance": stage.instance.id,
+        "resumed_from": attempt.resumed_from, "power_off_after": bool(manifest.settings.get("own_machine")),
     }  # fmt: skip
 
 
@@ -206,5 +240,5 @@ def _binds(stage: Stage) -> tuple[Bind, ...]:
     if manifest.data.folder:
         binds.append(Bind(manifest.data.folder, "/data", read_only=True))
     if manifest.project.folder:
-        binds.append(Bind(manifest.project.folder, "/project", read_only=True))
+        binds.append(Bind(sources.code_folder(stage.run), "/project", read_only=True))
     return tuple(binds)

@@ -15,7 +15,7 @@ for tool in nvidia-container-runtime-hook nvidia-container-toolkit; do
     command -v $tool >/dev/null && echo "hook $tool"
 done
 nvidia-smi --query-gpu=index,name,memory.total,driver_version --format=csv,noheader,nounits 2>/dev/null |
-    sed 's/^/gpu /'
+    sed -n 's/^[0-9]*, /gpu &/p'
 df -Pk /data 2>/dev/null | awk 'NR == 2 { print "free", $4 }'
 findmnt -no SOURCE /data 2>/dev/null | sed 's/^/store /'
 """
@@ -71,7 +71,7 @@ def parse(text: str) -> Facts:
 
 def _gpu(row: str) -> Gpu:
     index, name, memory, driver = (cell.strip() for cell in row.split(","))
-    return Gpu(int(index), name, int(memory), driver)
+    return Gpu(int(index), name, int(memory) if memory.isdigit() else 0, driver)
 
 
 def gpu_request(facts: Facts, indices: tuple[int, ...]) -> GpuRequest:

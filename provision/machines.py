@@ -6,11 +6,13 @@ instance) and what `ls` and `down` find by tag. Nothing is believed that the clo
 """
 
 import dataclasses
+import fcntl
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +22,7 @@ from infra.aws.iam import Iam
 from infra.aws.session import Cloud, own_address
 from infra.aws.ssm import parameter
 from infra.aws.types import Instance, InstanceType, Place, SpotRequest
-from infra.errors import HostError, LeftoverError, NotOfferedError, PriceError, UsageError
+from infra.errors import HostError, HostKeyError, LeftoverError, NotOfferedError, PriceError, UsageError
 from infra.keys import login_key, new_pair, pin, write_private
 from infra.ssh import Address, SshShell, wait_for_port
 from provision import userdata
@@ -29,7 +31,9 @@ from provision.settings import Settings, home, state_home
 Say = Callable[[str], None]
 _SSH_WAIT_S = 300.0
 _READY_WAIT_S = 900.0
+_LOGIN_WAIT_S = 90.0
 _TOKEN_LIFE_S = 900.0
+_LATE_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -110,16 +114,42 @@ def _check_price(wish: Wish, limit: float | None, places: tuple[Place, ...]) -> 
 # up
 
 
-def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
-    """Rent the machine and make it ready; what an earlier, killed `up` began is taken over.
+def living(cloud: Cloud, name: str, kind: str = "") -> Instance | None:
+    """The machine of that name that is there already; UsageError where it is of another type than asked for."""
+    alive = [one for one in Ec2(cloud).instances(name) if one.state in ("pending", "running")]
+    if not alive:
+        return None
+    if kind and alive[-1].type != kind:
+        raise UsageError(
+            f"{name} is there already, and is a {alive[-1].type}, not a {kind}",
+            f"give another --name, or end it first: provision down {name}",
+        )
+    return alive[-1]
 
-    Whatever ends this early (an error, Ctrl-C) ends the machine as well: the caller's `down`.
+
+def rejoin(cloud: Cloud, instance: Instance, say: Say) -> Instance:
+    """Take up a machine that is there: wait until it is ready, and let SSH in from where this laptop is now."""
+    say(f"{instance.name} is there already: {instance.id}, {instance.state}")
+    Ec2(cloud).let_in(instance.resource, own_address(cloud))
+    return ready(cloud, Ec2(cloud).wait_running(instance), say)
+
+
+@contextmanager
+def locked(cloud: Cloud, name: str) -> Iterator[None]:
+    """One launch of a name at a time on this laptop: two trainings may lose the same machine at once."""
+    place = folder(cloud, name).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
+    """Rent the machine and make it ready; a launch that an earlier, killed `up` began is taken over.
+
+    Whatever ends this early (an error, Ctrl-C) has to end the machine as well: that is the caller's `down`.
     """
     ec2 = Ec2(cloud)
-    alive = [one for one in ec2.instances(request.name) if one.state != "shutting-down"]
-    if alive:
-        say(f"{request.name} is there already: {alive[-1].id}, {alive[-1].state}")
-        return ready(cloud, ec2.wait_running(alive[-1]), say)
     request = _intent(cloud, request)
     instance = _launch(cloud, ec2, request, say)
     _pin(cloud, request, instance)
@@ -191,16 +221,33 @@ def ready(cloud: Cloud, instance: Instance, say: Say) -> Instance:
             f"{instance.name} does not answer on port 22",
             "SSH is let in only from the address that called `up`",
         )
-    with shell(cloud, instance) as host:
+    with _first_login(cloud, instance) as host:
         _follow_bootstrap(host, say)
     return instance
+
+
+def _first_login(cloud: Cloud, instance: Instance) -> SshShell:
+    """sshd may listen before the user is there, and restarts once while cloud-init works. A wrong host key is final."""
+    until = time.monotonic() + _LOGIN_WAIT_S
+    while True:
+        host = shell(cloud, instance)
+        try:
+            host.run(["true"])
+            return host
+        except HostKeyError:
+            raise
+        except HostError:
+            host.close()
+            if time.monotonic() > until:
+                raise
+        time.sleep(1.0)
 
 
 def _follow_bootstrap(host: SshShell, say: Say) -> None:
     shown = 0
     until = time.monotonic() + _READY_WAIT_S
     while time.monotonic() < until:
-        lines = host.run(["cat", "/run/provision/progress"], check=False).out.splitlines()
+        lines = _progress(host)
         for text in lines[shown:]:
             say(f"  host: {text}")
         shown = len(lines)
@@ -211,6 +258,16 @@ def _follow_bootstrap(host: SshShell, say: Say) -> None:
             raise HostError(f"{host.where} could not be prepared ({lines[-1]})\n{log}", "mend it and run `up` again")
         time.sleep(0.5)
     raise HostError(f"{host.where} was not ready within {_READY_WAIT_S:g} s", f"provision down {host.where}")
+
+
+def _progress(host: SshShell) -> list[str]:
+    """The bootstrap's lines; none while sshd restarts."""
+    try:
+        return host.run(["cat", "/run/provision/progress"], check=False).out.splitlines()
+    except HostKeyError:
+        raise
+    except HostError:
+        return []
 
 
 def address(cloud: Cloud, instance: Instance) -> Address:
@@ -256,21 +313,39 @@ def find(cloud: Cloud, name: str) -> Instance:
 
 def down(cloud: Cloud, name: str | None, say: Say) -> dict[str, list[str]]:
     """End `name` (None: all of ours) with all that belongs to it, and prove it gone. What was ended, by kind."""
-    ec2, iam = Ec2(cloud), Iam(cloud)
     before = everything(cloud, name)
     noted = _noted(cloud, name)
     if name and not any(before.values()) and not noted:
-        ec2.instance(name)  # raises the NotFoundError that names the others
+        Ec2(cloud).instance(name)  # raises the NotFoundError that names the others
     say("ending " + (", ".join(before["instances"]) or "what is left"))
-    ec2.terminate(before["instances"])
-    for group in before["security groups"]:
-        ec2.delete_group(group)
-    for role in sorted({*before["roles"], *before["instance profiles"]}):
-        iam.delete_role(role)
-    prove(cloud, name)
+    _end(cloud, before)
+    # a launch that was cut off may show up late: what was noted and not seen gets some more time
+    late = any((place / "intent.json").exists() for place in noted)
+    prove(cloud, name, settle=_LATE_S if late else 0.0)
     for place in noted:
         _forget(place)
     return before
+
+
+def end_old(cloud: Cloud, name: str, instance_id: str, say: Say) -> None:
+    """End one machine with what belongs to it; another of the same name that lives stays untouched."""
+    ec2 = Ec2(cloud)
+    keep = {one.resource for one in ec2.instances(name) if one.id != instance_id}
+    found = everything(cloud, name)
+    found["instances"] = [one for one in found["instances"] if one == instance_id]
+    for kind in ("security groups", "roles", "instance profiles"):
+        found[kind] = [one for one in found[kind] if one not in keep]
+    say(f"ending what is left of {name}")
+    _end(cloud, found)
+
+
+def _end(cloud: Cloud, found: dict[str, list[str]]) -> None:
+    ec2, iam = Ec2(cloud), Iam(cloud)
+    ec2.terminate(found["instances"])
+    for group in found["security groups"]:
+        ec2.delete_group(group)
+    for role in sorted({*found["roles"], *found["instance profiles"]}):
+        iam.delete_role(role)
 
 
 def everything(cloud: Cloud, name: str | None) -> dict[str, list[str]]:
@@ -287,16 +362,24 @@ def everything(cloud: Cloud, name: str | None) -> dict[str, list[str]]:
     return found
 
 
-def prove(cloud: Cloud, name: str | None, timeout: float = 120.0) -> None:
-    """Wait until nothing is left; LeftoverError that lists what is."""
+def prove(cloud: Cloud, name: str | None, timeout: float = 120.0, settle: float = 0.0) -> None:
+    """Wait until nothing is left, and stays so for `settle` s; LeftoverError that lists what is.
+
+    An instance that shows up only now (a launch whose answer was lost) is ended too.
+    """
     until = time.monotonic() + timeout
+    clean_since: float | None = None
     while True:
         left = {kind: ids for kind, ids in everything(cloud, name).items() if ids}
-        if not left:
+        now = time.monotonic()
+        clean_since = None if left else clean_since or now
+        if clean_since is not None and now - clean_since >= settle:
             return
-        if time.monotonic() > until:
+        if left and now > until:
             words = "; ".join(f"{kind}: {', '.join(ids)}" for kind, ids in left.items())
             raise LeftoverError(f"not everything is gone: {words}", "run the same command again")
+        if left.get("instances"):
+            Ec2(cloud).terminate(left["instances"])
         Ec2(cloud).delete_volumes(name)
         time.sleep(1.0)
 

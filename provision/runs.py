@@ -154,7 +154,8 @@ def attempt_of(log_key: str) -> int:
 
 def store(cloud: Cloud) -> S3:
     """The account's bucket for runs."""
-    return S3(cloud, f"provision-{account(cloud)}-{cloud.region}")
+    owner = account(cloud)
+    return S3(cloud, f"provision-{owner}-{cloud.region}", owner)
 
 
 def new_id(recipe: str) -> str:

@@ -44,11 +44,19 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def code_folder(run: Run) -> str:
+    """The run's own copy of its code: the next training of the same project may bring changes."""
+    return f"/data/code/{run.id}"
+
+
 def place(shell: SshShell, cloud: Cloud, run: Run, say: Say) -> None:
     """Bring data and code to their folders on the host."""
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind:
             _place(shell, run, kind, source, say)
+    if run.manifest.project.kind:
+        shell.run(["mkdir", "-p", code_folder(run)])
+        shell.run(["cp", "-a", f"{run.manifest.project.folder}/.", code_folder(run)])
 
 
 def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> None:
@@ -60,7 +68,8 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         hostcopy.pull(shell, run, run.key("inputs", kind) + "/", source.folder)
         say(f"{kind}: from the run's folder in S3")
     else:
-        sent = sync.sync(shell, _local(source), source.folder, delete=True)
+        # code that is gone here goes there too; data that another training may be reading stays
+        sent = sync.sync(shell, _local(source), source.folder, delete=kind == "project")
         say(f"{kind}: {sent.files} changed files, {console.size(sent.bytes)}")
 
 
@@ -88,6 +97,7 @@ def keep(shell: SshShell, cloud: Cloud, run: Run) -> None:
     """Let the host copy data and code into the run's folder in S3, in the background."""
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind in ("prepared", "folder") and not _kept(run, kind):
-            words = hostcopy.guard_words("push", run, run.key("inputs", kind) + "/", source.folder)
+            folder = code_folder(run) if kind == "project" else source.folder
+            words = hostcopy.guard_words("push", run, run.key("inputs", kind) + "/", folder)
             unit = f"provision-keep-{run.id}-{kind}"
             shell.run(["sudo", "systemd-run", "-q", "--collect", "--unit", unit, *words[1:]])

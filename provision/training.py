@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from infra.aws.ec2 import Ec2
 from infra.aws.session import Cloud
 from infra.aws.types import Instance
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from images.target import Target
 
 Say = Callable[[str], None]
+_GOING_S = 150.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Order:
     project: str | None = None
     gpus: int | None = None
     ports: tuple[int, ...] = ()
+    own_machine: bool = False
 
 
 def create(cloud: Cloud, settings: Settings, order: Order, instance: Instance) -> Run:
@@ -99,6 +103,7 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
             "disk_gb": int(instance.tags.get("provision:disk", settings.disk_gb)),
             "max_hours": float(instance.tags.get("provision:hours", settings.max_hours)),
             "max_price": instance.max_price,
+            "own_machine": order.own_machine,
             "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
         },
     )  # fmt: skip
@@ -135,48 +140,78 @@ def begin(cloud: Cloud, run: Run, instance: Instance, say: Say) -> Attempt:
     return attempts.start(cloud, run, instance, snapshots[-1] if snapshots else None, say)
 
 
-def replace(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Instance:
-    """Another machine for a run whose machine is gone or going: another zone first, the same name and type."""
-    last = run.attempts()[-1]
-    manifest = run.manifest
-    _end_old(cloud, last, say)
-    kept = manifest.settings
-    again = _with(settings, **{key: kept[key] for key in ("disk_gb", "max_hours", "max_price")})
-    wish = Wish(last.name, manifest.type, manifest.market, avoid=last.zone)
-    return machines.up(cloud, machines.plan(cloud, again, wish), say)
+def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Instance:
+    """A machine for a run that is to go on: its own if that lives, the one that took its name, or a new one.
+
+    A new one has the same name and type, and another zone comes first.
+    """
+    manifest, last = run.manifest, _last(run)
+    name = last.name if last else manifest.name
+    with machines.locked(cloud, name):
+        old = Ec2(cloud).by_id(last.instance) if last else None
+        dying = follow.outcome(cloud, run) in ("interrupted", "lost")
+        there = machines.living(cloud, name)
+        if there is not None and not (dying and last and there.id == last.instance):
+            return machines.rejoin(cloud, there, say)
+        if last is not None:
+            if old is not None and old.alive:
+                _wait_for_others(cloud, old, say)
+            machines.end_old(cloud, name, last.instance, say)
+        kept = manifest.settings
+        again = msgspec.structs.replace(settings, **{key: kept[key] for key in ("disk_gb", "max_hours", "max_price")})
+        wish = Wish(name, manifest.type, manifest.market, avoid=last.zone if last else "")
+        return _up_or_end(cloud, again, wish, say)
 
 
-def _with(settings: Settings, **changes: object) -> Settings:
-    import msgspec
+def _up_or_end(cloud: Cloud, settings: Settings, wish: Wish, say: Say) -> Instance:
+    """A new machine; what a failed or interrupted launch began is ended."""
+    try:
+        return machines.up(cloud, machines.plan(cloud, settings, wish), say)
+    except BaseException:
+        say("stopping: ending what was begun")
+        machines.down(cloud, wish.name, say)
+        raise
 
-    return msgspec.structs.replace(settings, **changes)
+
+def _last(run: Run) -> Attempt | None:
+    found = run.attempts()
+    return found[-1] if found else None
 
 
-def _end_old(cloud: Cloud, last: Attempt, say: Say) -> None:
-    """End the old machine: at once where no other training still works on it, else when AWS takes it."""
-    old = Ec2(cloud).by_id(last.instance)
-    if old is not None and old.alive and _others_train(cloud, old):
-        say(f"{last.name} is going; other trainings there are still being saved")
-        _wait_gone(cloud, old)
-    say(f"ending what is left of {last.name}")
-    machines.down(cloud, last.name, say)
+def _wait_for_others(cloud: Cloud, old: Instance, say: Say) -> None:
+    """The old machine may be ended at once only if no other training is still being saved there."""
+    if not _others_train(cloud, old):
+        return
+    say(f"{old.name} is going; other trainings there are still being saved")
+    until = time.monotonic() + _GOING_S
+    while time.monotonic() < until:
+        now = Ec2(cloud).by_id(old.id)
+        if now is None or not now.alive or not _others_train(cloud, old):
+            return
+        time.sleep(2.0)
+    raise HostError(
+        f"{old.name} is still there, and other trainings may still run on it",
+        f"end it if they do not: provision down {old.name}; then resume",
+    )
 
 
 def _others_train(cloud: Cloud, instance: Instance) -> bool:
+    """A machine that does not answer may train for all we know."""
     try:
         with machines.shell(cloud, instance) as shell, open_remote(shell) as engine:
             return bool(engine.containers("provision.run"))
     except ProvisionError:
-        return False  # it does not answer any more: nothing trains there
+        return True
 
 
-def _wait_gone(cloud: Cloud, instance: Instance, timeout: float = 150.0) -> None:
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        now = Ec2(cloud).by_id(instance.id)
-        if now is None or not now.alive:
-            return
-        time.sleep(2.0)
+def taken_away(cloud: Cloud, run: Run) -> bool:
+    """Whether AWS took the machine. Not so: the user ended it, or its deadline did; then it is not replaced."""
+    state = run.state()
+    if state["state"] == "interrupted" and state.get("reason"):
+        return bool(state["reason"] == "spot interruption")
+    last = _last(run)
+    old = Ec2(cloud).by_id(last.instance) if last else None
+    return old is None or old.taken_away
 
 
 def stop(cloud: Cloud, run: Run, say: Say) -> str:
@@ -184,10 +219,10 @@ def stop(cloud: Cloud, run: Run, say: Say) -> str:
     now = follow.outcome(cloud, run)
     if now not in ("starting", "running"):
         raise RunError(f"{run.id} does not run: it is {now}", _next(now, run))
-    last = run.attempts()[-1]
-    instance = Ec2(cloud).by_id(last.instance)
-    if instance is None:
-        raise HostError(f"{last.name} is gone", _next("lost", run))
+    last = _last(run)
+    instance = Ec2(cloud).by_id(last.instance) if last else None
+    if last is None or instance is None:
+        raise RunError(f"{run.id} has not begun to train", f"start it: provision resume {run.id}")
     rule = run.manifest.recipe.stop
     with machines.shell(cloud, instance) as shell, open_remote(shell) as engine:
         shell.run(["touch", f"{hostcopy.HOST_RUNS}/{run.id}/stop-requested"])

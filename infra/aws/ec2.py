@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
 from infra.aws.types import Instance, InstanceType, Place, SpotRequest
 from infra.border import nearest
-from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError
+from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError, ProvisionError
 
 NAME = "provision:name"
 _OURS = {"Name": "tag-key", "Values": [NAME]}
@@ -129,21 +129,30 @@ class Ec2:
     def ensure_group(self, request: SpotRequest) -> str:
         """The launch's own security group, which lets SSH in from one address alone. Its id."""
         group = self._group_id(request.resource) or self._create_group(request)
-        with explained("let SSH in from this address"):
-            try:
-                self._api.authorize_security_group_ingress(
-                    GroupId=group,
-                    IpPermissions=[
-                        {
-                            "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
-                            "IpRanges": [{"CidrIp": f"{request.address}/32", "Description": "provision up"}],
-                        }
-                    ],
-                )  # fmt: skip
-            except ClientError as error:
-                if code_of(error) != "InvalidPermission.Duplicate":
-                    raise
+        self._let_in(group, request.address)
         return group
+
+    def let_in(self, name: str, address: str) -> None:
+        """Let SSH in from one more address: the laptop has moved."""
+        if group := self._group_id(name):
+            self._let_in(group, address)
+
+    def _let_in(self, group: str, address: str) -> None:
+        rule = {
+            "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
+            "IpRanges": [{"CidrIp": f"{address}/32", "Description": "provision up"}],
+        }  # fmt: skip
+        for last in (False, True):
+            with explained("let SSH in from this address"):
+                try:
+                    self._api.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+                    return
+                except ClientError as error:
+                    if code_of(error) == "InvalidPermission.Duplicate":
+                        return
+                    if code_of(error) != "InvalidGroup.NotFound" or last:  # a fresh group is not known everywhere
+                        raise
+            self._sleep(2.0)
 
     def _create_group(self, request: SpotRequest) -> str:
         with explained("create a security group"):
@@ -163,13 +172,17 @@ class Ec2:
     def launch(self, request: SpotRequest, user_data: bytes, group: str, profile: str) -> Instance:
         """Launch in the first place that has room. The same request again gives the same instance.
 
-        Only a lack of capacity moves on to the next place; every other refusal is raised at once.
+        Only a lack of capacity, or a zone that has no such type, moves on to the next place; every other refusal is
+        raised at once.
         """
+        refused: ProvisionError | None = None
         for place in request.places:
             try:
                 return self._launch_at(place, request, user_data, group, profile)
-            except CapacityError:
-                continue
+            except (CapacityError, NotOfferedError) as error:
+                refused = error
+        if isinstance(refused, NotOfferedError):
+            raise refused
         zones = ", ".join(place.zone for place in request.places)
         raise CapacityError(
             f"no {request.instance_type.name} is free now in {zones}",
@@ -200,17 +213,21 @@ class Ec2:
         return _instance(self._run(words)["Instances"][0])
 
     def _run(self, words: Mapping[str, Any]) -> Any:
-        """RunInstances, patient only with a profile that IAM has not spread yet (some seconds on AWS)."""
+        """RunInstances, patient with what passes: a profile that IAM has not spread yet, throttling, a broken line.
+
+        The client token makes each try the same launch. botocore's own retries are off: they would hide a lack of
+        capacity, which AWS answers with a 500, for seconds.
+        """
         api = client(self.cloud, "ec2", attempts=1)
         until = time.monotonic() + _PROFILE_WAIT_S
         while True:
             with explained(f"launch a {words['InstanceType']}"):
                 try:
                     return api.run_instances(**words)
-                except ClientError as error:
-                    if "iamInstanceProfile" not in str(error) or time.monotonic() > until:
+                except (ClientError, HTTPClientError) as error:
+                    if not _passes(error) or time.monotonic() > until:
                         raise
-            self._sleep(1.0)
+            self._sleep(2.0)
 
     def _market(self, request: SpotRequest) -> dict[str, Any]:
         if request.market != "spot":
@@ -334,6 +351,13 @@ class Ec2:
             pause = min(pause * 1.2, 5.0)
 
 
+def _passes(error: Exception) -> bool:
+    if not isinstance(error, ClientError):
+        return True
+    fresh_profile = any(word in str(error) for word in ("iamInstanceProfile", "no associated IAM Roles"))
+    return fresh_profile or code_of(error) in ("RequestLimitExceeded", "Unavailable", "InternalError")
+
+
 def _root_disk(device: str, size_gb: int) -> dict[str, Any]:
     disk = {"VolumeSize": size_gb, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
     return {"DeviceName": device, "Ebs": disk}
@@ -366,4 +390,5 @@ def _instance(row: Mapping[str, Any]) -> Instance:
         launched=row["LaunchTime"],
         tags=tags,
         image=row.get("ImageId", ""),
+        reason=row.get("StateReason", {}).get("Code", ""),
     )

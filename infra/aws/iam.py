@@ -1,9 +1,11 @@
 """IAM: one role for each instance, with nothing allowed until a run gives it the run's own prefix.
 
-All roles and profiles live under the path /provision/, so that they can be listed without knowing their names.
+All roles and profiles live under the path /provision/REGION/, so that they can be listed without knowing their
+names, and so that ending all of one region leaves the others alone: IAM knows no regions.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from botocore.exceptions import ClientError
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
 
-PATH = "/provision/"
+_SETTLES_S = 20.0  # how long IAM may take to know of its own changes
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -24,6 +26,7 @@ class Iam:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self.path = f"/provision/{cloud.region}/"
 
     @property
     def _api(self) -> Any:
@@ -35,21 +38,31 @@ class Iam:
         trust = json.dumps(_TRUST)
         self._unless_there(
             "create a role",
-            lambda: self._api.create_role(Path=PATH, RoleName=name, AssumeRolePolicyDocument=trust, Tags=marks),
+            lambda: self._api.create_role(Path=self.path, RoleName=name, AssumeRolePolicyDocument=trust, Tags=marks),
         )
         self._unless_there(
             "create an instance profile",
-            lambda: self._api.create_instance_profile(Path=PATH, InstanceProfileName=name, Tags=marks),
+            lambda: self._api.create_instance_profile(Path=self.path, InstanceProfileName=name, Tags=marks),
         )
         self._unless_there(
             "put a role into its profile",
             lambda: self._api.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name),
+            ("EntityAlreadyExists", "LimitExceeded"),  # a profile holds one role: it is there already
         )
 
     def allow(self, role: str, policy: str, document: Mapping[str, object]) -> None:
         """Set the inline policy `policy` of the role."""
         with explained("give the instance its run's prefix"):
             self._api.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    def policies(self, role: str) -> list[str]:
+        """Names of the role's inline policies."""
+        with explained("list a role's policies"):
+            return list(self._api.list_role_policies(RoleName=role)["PolicyNames"])
+
+    def forbid(self, role: str, policy: str) -> None:
+        """Take an inline policy away; absent is as good."""
+        self._unless_gone("take a policy away", lambda: self._api.delete_role_policy(RoleName=role, PolicyName=policy))
 
     def delete_role(self, name: str) -> None:
         """The role, its profile and its inline policies; absent is as good."""
@@ -66,29 +79,36 @@ class Iam:
     def roles(self) -> list[str]:
         """Names of all roles of ours."""
         with explained("list roles"):
-            pages = self._api.get_paginator("list_roles").paginate(PathPrefix=PATH)
+            pages = self._api.get_paginator("list_roles").paginate(PathPrefix=self.path)
             return [role["RoleName"] for page in pages for role in page["Roles"]]
 
     def profiles(self) -> list[str]:
         """Names of all instance profiles of ours."""
         with explained("list instance profiles"):
-            pages = self._api.get_paginator("list_instance_profiles").paginate(PathPrefix=PATH)
+            pages = self._api.get_paginator("list_instance_profiles").paginate(PathPrefix=self.path)
             return [one["InstanceProfileName"] for page in pages for one in page["InstanceProfiles"]]
 
     def _delete_policies(self, role: str) -> None:
         for policy in self._api.list_role_policies(RoleName=role)["PolicyNames"]:
             self._api.delete_role_policy(RoleName=role, PolicyName=policy)
 
-    def _unless_there(self, doing: str, call: Any) -> None:
-        self._tolerate(doing, call, ("EntityAlreadyExists", "LimitExceeded"))
+    def _unless_there(self, doing: str, call: Any, codes: tuple[str, ...] = ("EntityAlreadyExists",)) -> None:
+        self._tolerate(doing, call, codes, again=("NoSuchEntity",))
 
     def _unless_gone(self, doing: str, call: Any) -> None:
-        self._tolerate(doing, call, ("NoSuchEntity",))
+        self._tolerate(doing, call, ("NoSuchEntity",), again=("DeleteConflict",))
 
-    def _tolerate(self, doing: str, call: Any, codes: tuple[str, ...]) -> None:
-        with explained(doing):
-            try:
-                call()
-            except ClientError as error:
-                if code_of(error) not in codes:
-                    raise
+    def _tolerate(self, doing: str, call: Any, codes: tuple[str, ...], again: tuple[str, ...]) -> None:
+        """`call`; the error `codes` are as good as done, those in `again` are tried again while IAM settles."""
+        until = time.monotonic() + _SETTLES_S
+        while True:
+            with explained(doing):
+                try:
+                    call()
+                    return
+                except ClientError as error:
+                    if code_of(error) in codes:
+                        return
+                    if code_of(error) not in again or time.monotonic() > until:
+                        raise
+            time.sleep(1.0)

@@ -24,11 +24,12 @@ class Stored:
 
 
 class S3:
-    """One bucket."""
+    """One bucket of the account `owner`: one of that name that is another's is refused."""
 
-    def __init__(self, cloud: Cloud, bucket: str) -> None:
+    def __init__(self, cloud: Cloud, bucket: str, owner: str) -> None:
         self.cloud = cloud
         self.bucket = bucket
+        self.owner = owner
 
     @property
     def _api(self) -> Any:
@@ -36,23 +37,22 @@ class S3:
 
     def ensure(self, expire_days: int, prefix: str) -> None:
         """Create the bucket on first use: private, encrypted; objects under `prefix` expire after `expire_days`."""
-        with explained(f"look for the bucket {self.bucket}"):
-            try:
-                self._api.head_bucket(Bucket=self.bucket)
-                return
-            except ClientError as error:
-                if code_of(error) not in ("404", "NoSuchBucket"):
-                    raise
-        with explained(f"create the bucket {self.bucket}"):
-            self._create(expire_days, prefix)
+        if not self.exists():
+            with explained(f"create the bucket {self.bucket}"):
+                self._create()
+        if self.expire_days() is None:  # also after a client that was killed in between
+            with explained(f"set up the bucket {self.bucket}"):
+                self._set_up(expire_days, prefix)
 
-    def _create(self, expire_days: int, prefix: str) -> None:
+    def _create(self) -> None:
         place = (
             {}
             if self.cloud.region == "us-east-1"
             else {"CreateBucketConfiguration": {"LocationConstraint": self.cloud.region}}
         )
         self._api.create_bucket(Bucket=self.bucket, **place)
+
+    def _set_up(self, expire_days: int, prefix: str) -> None:
         self._api.put_public_access_block(
             Bucket=self.bucket,
             PublicAccessBlockConfiguration=dict.fromkeys(
@@ -84,7 +84,7 @@ class S3:
     def exists(self) -> bool:
         with explained(f"look for the bucket {self.bucket}"):
             try:
-                self._api.head_bucket(Bucket=self.bucket)
+                self._api.head_bucket(Bucket=self.bucket, ExpectedBucketOwner=self.owner)
             except ClientError as error:
                 if code_of(error) in ("404", "NoSuchBucket"):
                     return False

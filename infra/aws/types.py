@@ -70,6 +70,12 @@ class Instance:
     launched: datetime
     tags: Mapping[str, str]
     image: str = ""
+    reason: str = ""
+
+    @property
+    def taken_away(self) -> bool:
+        """Whether it ended without the user's, or its own, doing. AWS's codes: Client.… is us, Server.… is AWS."""
+        return not self.alive and not self.reason.startswith("Client.")
 
     @property
     def alive(self) -> bool:

@@ -2,14 +2,18 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.aws.types import Instance, SpotRequest
-from infra.errors import NotFoundError, ProvisionError, UsageError
+from infra.errors import NotFoundError, UsageError
 from provision import clouds, console, settings
 from provision.commands.options import cloud_options, dry_run_option, json_option, machine_options
+
+if TYPE_CHECKING:
+    from infra.aws.session import Cloud
+    from provision.machines import Wish
 
 
 @click.command()
@@ -26,11 +30,10 @@ def up(kind: str, name: str | None, spot: bool, dry_run: bool, as_json: bool, **
     chosen = settings.load(**flags)
     cloud = clouds.resolve(chosen)
     wish = machines.Wish(name or kind.replace(".", "-"), kind, "spot" if spot else "on-demand")
-    request = machines.plan(cloud, chosen, wish)
     if dry_run:
-        show_request(request, as_json)
+        show_request(machines.plan(cloud, chosen, wish), as_json)
         return
-    instance = rent(cloud, request)
+    instance = rent(cloud, chosen, wish)
     if as_json:
         console.emit_json(row(instance))
         return
@@ -44,26 +47,37 @@ def cloud_flag(chosen: settings.Settings) -> str:
     return "" if chosen.cloud == "aws" else f" --cloud {chosen.cloud}"
 
 
-def rent(cloud: Any, request: SpotRequest) -> Instance:
-    """Bring the machine up. Whatever ends this early means stop paying: what was begun is ended."""
+def rent(cloud: "Cloud", chosen: settings.Settings, wish: "Wish") -> Instance:
+    """The machine of that name, ready: the one that is there, or a new one.
+
+    Whatever ends a launch early means stop paying: what was begun is ended. A machine that was there stays.
+    """
+    from provision import machines
+
+    with machines.locked(cloud, wish.name):
+        there = machines.living(cloud, wish.name, wish.type)
+        if there is not None:
+            return machines.rejoin(cloud, there, console.line)
+        request = machines.plan(cloud, chosen, wish)
+        try:
+            return machines.up(cloud, request, console.line)
+        except BaseException:
+            console.line("stopping: ending what was begun")
+            undo(cloud, wish.name)
+            raise
+
+
+def undo(cloud: "Cloud", name: str) -> None:
+    """End a machine whatever state it is in; nothing there is as good. Never hides the error that led here."""
     from provision import machines
 
     try:
-        return machines.up(cloud, request, console.line)
-    except (KeyboardInterrupt, ProvisionError):
-        console.line("stopping: ending what was begun (a second Ctrl-C leaves it to: provision down --all)")
-        undo(cloud, request.name)
-        raise
-
-
-def undo(cloud: Any, name: str) -> None:
-    """End a machine whatever state it is in; nothing there is as good."""
-    import contextlib
-
-    from provision import machines
-
-    with contextlib.suppress(NotFoundError):
         machines.down(cloud, name, console.line)
+    except NotFoundError:
+        pass
+    except BaseException as error:
+        console.line(f"{name} was NOT ended ({error}); it may be billed until its deadline: provision down {name}")
+        return
     console.line(f"nothing of {name} is left")
 
 
@@ -178,9 +192,22 @@ def forward(name: str, port: int, local_port: int | None, **flags: Any) -> None:
 
     cloud = clouds.resolve(settings.load(**flags))
     here = local_port or port
+    _check_free(here)
     with machines.shell(cloud, machines.find(cloud, name)) as host, host.forward(here, port):
         console.say(f"http://127.0.0.1:{here} is port {port} of {name}; Ctrl-C ends it")
         signal.pause()
+
+
+def _check_free(port: int) -> None:
+    """fabric would find out in a thread of its own, and say nothing."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(f"port {port} of this laptop is in use", "give another: --local-port PORT") from error
 
 
 @click.command()

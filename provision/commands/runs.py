@@ -1,11 +1,13 @@
 """`train`, `resume`, `runs`, `logs`, `stop`, `fetch`."""
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import ProvisionError, RunError, UsageError
+from infra.errors import CapacityError, ProvisionError, RunError, UsageError
 from provision import clouds, console, settings
 from provision.commands.machines import cloud_flag, rent, show_request, undo
 from provision.commands.options import (
@@ -17,12 +19,15 @@ from provision.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from infra.aws.session import Cloud
     from infra.aws.types import Instance
     from provision.runs import Run
     from provision.training import Order
 
 _GIVE_UP_AFTER = 5
+_ASK_AGAIN_S = 3600.0
 
 
 @click.command()
@@ -30,7 +35,7 @@ _GIVE_UP_AFTER = 5
 @click.option("--on", "name", help="a machine that runs (provision ls)")
 @click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
 @click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
-@click.option("--gpus", type=int, help="how many GPUs (default: all of the machine's)")
+@click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the machine's)")
 @click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
 @click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
 @click.option("--port", "ports", type=int, multiple=True, help="a port of the container for `provision forward`")
@@ -46,7 +51,7 @@ def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: b
 
     _check_where(name, kind, detach)
     dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
-    order = _order(recipe, given)
+    order = _order(recipe, given, bool(kind))
     market = "spot" if given.pop("spot") else "on-demand"
     chosen = settings.load(**given)
     training.check(order)
@@ -55,23 +60,54 @@ def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: b
         _show_plan(cloud, chosen, order, name, kind, market, as_json)
         return
     instance = _machine(cloud, chosen, name, kind, market, recipe)
-    run: Run | None = None
-    try:
-        run = training.create(cloud, chosen, order, instance)
+    with _stops_paying(cloud, instance.name, bool(kind)) as seen:
+        run = seen.run = training.create(cloud, chosen, order, instance)
         _begin(cloud, run, instance, wait)
         if detach:
             console.say(f"{run.id} trains on {instance.name}")
             console.say(f"  follow it: provision logs {run.id} -f{cloud_flag(chosen)}")
             return
         state = _see_through(cloud, chosen, run)
-    except (KeyboardInterrupt, ProvisionError) as error:
-        _end_early(cloud, run, instance.name, bool(kind), isinstance(error, KeyboardInterrupt))
-        raise
     if kind:
         undo(cloud, instance.name)
     else:
         console.line(_billed(instance.name))
     _conclude(run, state, chosen, as_json)
+
+
+@dataclass
+class _Seen:
+    """The run, once there is one."""
+
+    run: "Run | None" = None
+
+
+@contextmanager
+def _stops_paying(cloud: "Cloud", name: str, own: bool) -> "Iterator[_Seen]":
+    """Ctrl-C saves and stops the training; an error or Ctrl-C ends a machine that was rented for it."""
+    seen = _Seen()
+    try:
+        yield seen
+    except BaseException as error:
+        try:
+            if seen.run is not None and isinstance(error, KeyboardInterrupt):
+                _save(cloud, seen.run)
+        finally:
+            if own:
+                undo(cloud, name)
+            else:
+                console.line(_billed(name))
+        raise
+
+
+def _save(cloud: "Cloud", run: "Run") -> None:
+    from provision import training
+
+    console.line("stopping the training; its work is saved first")
+    try:
+        console.line(f"{run.id} is {training.stop(cloud, run, console.line)}: provision resume {run.id}")
+    except ProvisionError as error:
+        console.line(str(error))
 
 
 def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
@@ -83,12 +119,12 @@ def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
         )
 
 
-def _order(recipe: str, given: dict[str, Any]) -> "Order":
+def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
     """Takes what is about the training out of `given`; settings stay."""
     from provision.training import Order
 
     mine = {key: given.pop(key) for key in ("data", "project", "gpus", "ports")}
-    return Order(recipe, pairs(given.pop("sets")), **mine)
+    return Order(recipe, pairs(given.pop("sets")), **mine, own_machine=own)
 
 
 def _machine(
@@ -99,8 +135,7 @@ def _machine(
 
     if name:
         return machines.find(cloud, name)
-    wish = machines.Wish(_own_name(recipe), str(kind), market)
-    return rent(cloud, machines.plan(cloud, chosen, wish))
+    return rent(cloud, chosen, machines.Wish(_own_name(recipe), str(kind), market))
 
 
 def _show_plan(
@@ -141,37 +176,41 @@ def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None
 
 
 def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
-    """Follow to the end; where the machine is taken away, rent another and go on from the newest snapshot."""
+    """Follow to the end; where AWS takes the machine away, rent another and go on from the newest snapshot."""
     from provision import training
     from provision.progress import Follower
 
     follower = Follower()
-    for _ in range(_GIVE_UP_AFTER):
+    for again in range(_GIVE_UP_AFTER + 1):
         state = follower.follow(cloud, run)
         if state not in ("interrupted", "lost"):
             return state
         snapshots = run.snapshots()
         at = snapshots[-1].iteration if snapshots else 0
         console.line(f"{state} at iteration {follower.iteration}; the newest snapshot is of iteration {at}")
-        instance = training.replace(cloud, chosen, run, console.line)
-        training.begin(cloud, run, instance, console.line)
-    raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER} times", f"try later: provision resume {run.id}")
+        if not training.taken_away(cloud, run):
+            raise RunError(f"{run.id} ended with its machine", f"go on with it: provision resume {run.id}")
+        if again < _GIVE_UP_AFTER:
+            instance = _another(cloud, chosen, run)
+            training.begin(cloud, run, instance, console.line)
+    raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER + 1} times", f"try later: provision resume {run.id}")
 
 
-def _end_early(cloud: "Cloud", run: "Run | None", name: str, own: bool, by_user: bool) -> None:
-    """Ctrl-C or an error: save the training, and stop paying for a machine that was rented for it."""
+def _another(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> "Instance":
+    """Another machine; where none is free, ask again for up to an hour."""
+    import time
+
     from provision import training
 
-    if run is not None and by_user and run.attempts():
-        console.line("stopping the training; its work is saved first")
+    until = time.monotonic() + _ASK_AGAIN_S
+    while True:
         try:
-            console.line(f"{run.id} is {training.stop(cloud, run, console.line)}: provision resume {run.id}")
-        except ProvisionError as error:
-            console.line(str(error))
-    if own:
-        undo(cloud, name)
-    else:
-        console.line(_billed(name))
+            return training.machine_again(cloud, chosen, run, console.line)
+        except CapacityError as error:
+            if time.monotonic() > until:
+                raise
+            console.line(f"{error.what}; asking again in a minute")
+        time.sleep(60)
 
 
 def _billed(name: str) -> str:
@@ -235,16 +274,15 @@ def resume(run_id: str, name: str | None, detach: bool, dry_run: bool, **flags: 
     if name:
         instance = machines.find(cloud, name)
     else:
-        instance = training.replace(cloud, chosen, run, console.line)
-    training.begin(cloud, run, instance, console.line)
-    if not detach:
-        try:
+        instance = training.machine_again(cloud, chosen, run, console.line)
+    with _stops_paying(cloud, instance.name, False) as seen:
+        training.begin(cloud, run, instance, console.line)
+        seen.run = run
+        if not detach:
             state = _see_through(cloud, chosen, run)
-        except KeyboardInterrupt:
-            _end_early(cloud, run, instance.name, False, True)
-            raise
+    console.line(_billed(instance.name))
+    if not detach:
         _conclude(run, state, chosen, False)
-    console.say(f"  stop paying: provision down {instance.name}{cloud_flag(chosen)}")
 
 
 @click.command(name="runs")

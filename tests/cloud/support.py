@@ -59,7 +59,7 @@ class Emulator:
             "groups": [one["GroupName"] for one in groups if one["GroupName"] != "default"],
             "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]],
             "spot requests": [one["SpotInstanceRequestId"] for one in spots if one["State"] in ("open", "active")],
-            "roles": [one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"] == "/provision/"],
+            "roles": [one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"].startswith("/provision/")],
             "profiles": [one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]],
             "containers": self.containers(),
             "docker volumes": self.docker("volume", "ls", "-q"),
