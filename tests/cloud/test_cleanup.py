@@ -32,7 +32,7 @@ def test_a_clean_up_step_that_is_taken_out_is_noticed(
     laptop.ok("up", "--instance", "p2.xlarge", "--name", "kept")
     cloud = clouds.resolve(settings.load(cloud=f"local:{emulator.name}"))
     real: Callable[..., None] = machines.prove
-    monkeypatch.setattr(machines, "prove", lambda *words: real(*words, timeout=2.0))
+    monkeypatch.setattr(machines, "prove", lambda *words, **_: real(*words, timeout=2.0))
     with monkeypatch.context() as without:
         without.setattr(owner, step, nothing)
         if step == "terminate":

@@ -1,9 +1,7 @@
 """`up`, `ls`, `ssh`, `put`, `forward`, `down`: a real host with sshd, cloud-init and systemd behind the emulator."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -69,50 +67,6 @@ def test_the_deadline_is_armed_before_all_else_and_ends_the_machine_alone(laptop
         time.sleep(1)
     assert laptop.emulator.containers() == []
     assert laptop.emulator.instances() == []
-
-
-@pytest.mark.parametrize(
-    "moment", ["security group and role", "asking for spot", "launched in", "waiting for SSH", "host: guard"]
-)
-def test_a_client_killed_in_up_leaves_at_most_one_machine_that_up_adopts_and_down_ends(
-    laptop: Laptop, moment: str
-) -> None:
-    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "killed")
-    until(process, moment)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = laptop.emulator.instances()
-    assert len(before) <= 1
-    assert [row["id"] for row in json.loads(laptop.ok("ls", "--json"))] == [one["InstanceId"] for one in before]
-    laptop.ok("up", "--instance", "p3.2xlarge", "--name", "killed")
-    after = laptop.emulator.instances()
-    assert len(after) == 1
-    assert not before or before[0]["InstanceId"] == after[0]["InstanceId"]
-    assert laptop.ok("ssh", "killed", "--", "echo in") == "in\n"
-    laptop.ok("down", "killed")
-    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
-
-
-@pytest.mark.parametrize("moment", ["security group and role", "asking for spot", "host: guard"])
-def test_what_a_killed_client_left_down_removes(laptop: Laptop, moment: str) -> None:
-    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "killed")
-    until(process, moment)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(1.0)  # a call that was on its way arrives
-    laptop.ok("down", "killed")
-    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
-
-
-def test_ctrl_c_in_up_stops_paying(laptop: Laptop) -> None:
-    process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "never")
-    until(process, "waiting for SSH")
-    interrupt(process)
-    rest = process.stdout.read() if process.stdout else ""
-    assert process.wait(60) == 130
-    assert "nothing of never is left" in rest
-    assert "Traceback" not in rest
-    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
 
 
 def test_a_wrong_host_key_is_refused(laptop: Laptop) -> None:
