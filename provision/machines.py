@@ -1,117 +1,40 @@
-"""Machines: rent one, list them, end them. Decide first (`plan`), act after (`up`, `down`).
+"""Machines: bring one up, take one up again, log in.
 
-`plan` makes only read calls and gives a SpotRequest, which --dry-run prints. `up` writes an intent record before its
-first side effect: a client that is killed anywhere leaves what the same command again adopts (same token, same
-instance) and what `ls` and `down` find by tag. Nothing is believed that the cloud does not say.
+`up` writes an intent record before its first side effect: a client that is killed anywhere leaves what the same
+command again adopts (same token, same instance) and what `ls` and `down` find by tag.
 """
 
 import dataclasses
 import fcntl
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 
 from infra.aws.ec2 import Ec2
 from infra.aws.iam import Iam
+from infra.aws.launch import Launcher
 from infra.aws.session import Cloud, own_address
-from infra.aws.ssm import parameter
 from infra.aws.types import Instance, InstanceType, Place, SpotRequest
-from infra.errors import HostError, HostKeyError, LeftoverError, NotOfferedError, PriceError, UsageError
+from infra.errors import HostError, HostKeyError, UsageError
 from infra.keys import login_key, new_pair, pin, write_private
 from infra.ssh import Address, SshShell, wait_for_port
 from provision import userdata
-from provision.settings import Settings, home, state_home
+from provision.settings import home, state_home
 
 Say = Callable[[str], None]
 _SSH_WAIT_S = 300.0
 _READY_WAIT_S = 900.0
 _LOGIN_WAIT_S = 90.0
 _TOKEN_LIFE_S = 900.0
-_LATE_S = 6.0
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user asked `up` for."""
-
-    name: str
-    type: str
-    market: str = "spot"
-    avoid: str = ""
 
 
 def folder(cloud: Cloud, name: str) -> Path:
     """This laptop's notes on an instance: its intent and its known_hosts."""
     return state_home() / "instances" / cloud.name.replace(":", "-") / cloud.region / name
-
-
-def plan(cloud: Cloud, settings: Settings, wish: Wish) -> SpotRequest:
-    """All that will be asked for; only read calls, in parallel. Refuses what cannot work, with the mend."""
-    _check_name(wish.name)
-    ec2 = Ec2(cloud)
-    with ThreadPoolExecutor(4) as pool:
-        kind = pool.submit(ec2.instance_type, wish.type)
-        places = pool.submit(ec2.places, wish.type)
-        address = pool.submit(own_address, cloud)
-        image = pool.submit(lambda: settings.ami or parameter(cloud, settings.ami_parameter))
-        kind.result()  # its refusal names the nearest types: it goes before all others
-    ordered = _ordered(places.result(), wish.avoid)
-    if not ordered:
-        raise NotOfferedError(f"{wish.type} is not offered in {cloud.region}", "choose another --region or type")
-    _check_price(wish, settings.max_price, ordered)
-    request = SpotRequest(
-        name=wish.name, token=uuid.uuid4().hex, cloud=cloud.name, region=cloud.region, instance_type=kind.result(),
-        places=ordered, image=image.result(), market=wish.market, disk_gb=settings.disk_gb,
-        max_hours=settings.max_hours, address=address.result(),
-        max_price=settings.max_price if wish.market == "spot" else None,
-    )  # fmt: skip
-    return dataclasses.replace(request, tags=_tags(request))
-
-
-def _tags(request: SpotRequest) -> dict[str, str]:
-    """The instance's state: what any laptop can know of it."""
-    deadline = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=request.max_hours)
-    limit = {} if request.max_price is None else {"provision:max-price": f"{request.max_price:g}"}
-    return {
-        **limit,
-        "Name": f"provision {request.name}",
-        "provision:name": request.name,
-        "provision:resource": request.resource,
-        "provision:deadline": deadline.isoformat(),
-        "provision:disk": str(request.disk_gb),
-        "provision:hours": f"{request.max_hours:g}",
-    }
-
-
-def _ordered(places: list[Place], avoid: str) -> tuple[Place, ...]:
-    """Cheapest first, but a zone to avoid (it just took a machine from us) last."""
-    return tuple(sorted(places, key=lambda place: place.zone == avoid))
-
-
-def _check_name(name: str) -> None:
-    if not name or len(name) > 40 or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
-        raise UsageError(
-            f"{name!r} cannot name an instance",
-            "use up to 40 letters, digits and hyphens, such as --name my-run",
-        )
-
-
-def _check_price(wish: Wish, limit: float | None, places: tuple[Place, ...]) -> None:
-    prices = [place.price for place in places if place.price is not None]
-    if wish.market == "spot" and limit is not None and prices and min(prices) > limit:
-        raise PriceError(
-            f"the lowest spot price of {wish.type} is ${min(prices):.3f} an hour, above --max-price {limit:g}",
-            f"give --max-price {min(prices) * 1.1:.2f}, or leave it out to pay up to the on-demand price",
-        )
-
-
-# up
 
 
 def living(cloud: Cloud, name: str, kind: str = "") -> Instance | None:
@@ -130,7 +53,7 @@ def living(cloud: Cloud, name: str, kind: str = "") -> Instance | None:
 def rejoin(cloud: Cloud, instance: Instance, say: Say) -> Instance:
     """Take up a machine that is there: wait until it is ready, and let SSH in from where this laptop is now."""
     say(f"{instance.name} is there already: {instance.id}, {instance.state}")
-    Ec2(cloud).let_in(instance.resource, own_address(cloud))
+    Launcher(cloud).let_in(instance.resource, own_address(cloud))
     return ready(cloud, Ec2(cloud).wait_running(instance), say)
 
 
@@ -151,22 +74,23 @@ def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
     """
     ec2 = Ec2(cloud)
     request = _intent(cloud, request)
-    instance = _launch(cloud, ec2, request, say)
+    instance = _launch(cloud, request, say)
     _pin(cloud, request, instance)
     say(f"{instance.id} launched in {instance.zone}; it ends by itself at {_clock(instance.deadline)}")
     return ready(cloud, ec2.wait_running(instance), say)
 
 
-def _launch(cloud: Cloud, ec2: Ec2, request: SpotRequest, say: Say) -> Instance:
+def _launch(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
+    launcher = Launcher(cloud)
     say("security group and role")
     with ThreadPoolExecutor(2) as pool:
-        group = pool.submit(ec2.ensure_group, request)
+        group = pool.submit(launcher.ensure_group, request)
         role = pool.submit(Iam(cloud).ensure_role, request.resource, {"provision:name": request.name})
         role.result()
         group_id = group.result()
     say(f"asking for {request.market} {request.instance_type.name}")
     text = (folder(cloud, request.name) / "user-data").read_bytes()
-    return ec2.launch(request, text, group_id, request.resource)
+    return launcher.launch(request, text, group_id, request.resource)
 
 
 def _intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
@@ -306,96 +230,6 @@ def find(cloud: Cloud, name: str) -> Instance:
     if instance.state != "running":
         raise HostError(f"{name} is {instance.state}", "wait until it runs (provision ls), or end it: provision down")
     return instance
-
-
-# down
-
-
-def down(cloud: Cloud, name: str | None, say: Say) -> dict[str, list[str]]:
-    """End `name` (None: all of ours) with all that belongs to it, and prove it gone. What was ended, by kind."""
-    before = everything(cloud, name)
-    noted = _noted(cloud, name)
-    if name and not any(before.values()) and not noted:
-        Ec2(cloud).instance(name)  # raises the NotFoundError that names the others
-    say("ending " + (", ".join(before["instances"]) or "what is left"))
-    _end(cloud, before)
-    # a launch that was cut off may show up late: what was noted and not seen gets some more time
-    late = any((place / "intent.json").exists() for place in noted)
-    prove(cloud, name, settle=_LATE_S if late else 0.0)
-    for place in noted:
-        _forget(place)
-    return before
-
-
-def end_old(cloud: Cloud, name: str, instance_id: str, say: Say) -> None:
-    """End one machine with what belongs to it; another of the same name that lives stays untouched."""
-    ec2 = Ec2(cloud)
-    keep = {one.resource for one in ec2.instances(name) if one.id != instance_id}
-    found = everything(cloud, name)
-    found["instances"] = [one for one in found["instances"] if one == instance_id]
-    for kind in ("security groups", "roles", "instance profiles"):
-        found[kind] = [one for one in found[kind] if one not in keep]
-    say(f"ending what is left of {name}")
-    _end(cloud, found)
-
-
-def _end(cloud: Cloud, found: dict[str, list[str]]) -> None:
-    ec2, iam = Ec2(cloud), Iam(cloud)
-    ec2.terminate(found["instances"])
-    for group in found["security groups"]:
-        ec2.delete_group(group)
-    for role in sorted({*found["roles"], *found["instance profiles"]}):
-        iam.delete_role(role)
-
-
-def everything(cloud: Cloud, name: str | None) -> dict[str, list[str]]:
-    """What exists of `name` (None: of all), by kind."""
-    found = Ec2(cloud).leftovers(name)
-    mine = f"provision-{name}-" if name else ""
-    iam = Iam(cloud)
-
-    def belongs(resource: str) -> bool:
-        return not name or (resource.startswith(mine) and "-" not in resource.removeprefix(mine))
-
-    found["roles"] = [one for one in iam.roles() if belongs(one)]
-    found["instance profiles"] = [one for one in iam.profiles() if belongs(one)]
-    return found
-
-
-def prove(cloud: Cloud, name: str | None, timeout: float = 120.0, settle: float = 0.0) -> None:
-    """Wait until nothing is left, and stays so for `settle` s; LeftoverError that lists what is.
-
-    An instance that shows up only now (a launch whose answer was lost) is ended too.
-    """
-    until = time.monotonic() + timeout
-    clean_since: float | None = None
-    while True:
-        left = {kind: ids for kind, ids in everything(cloud, name).items() if ids}
-        now = time.monotonic()
-        clean_since = None if left else clean_since or now
-        if clean_since is not None and now - clean_since >= settle:
-            return
-        if left and now > until:
-            words = "; ".join(f"{kind}: {', '.join(ids)}" for kind, ids in left.items())
-            raise LeftoverError(f"not everything is gone: {words}", "run the same command again")
-        if left.get("instances"):
-            Ec2(cloud).terminate(left["instances"])
-        Ec2(cloud).delete_volumes(name)
-        time.sleep(1.0)
-
-
-def _noted(cloud: Cloud, name: str | None) -> list[Path]:
-    if name:
-        place = folder(cloud, name)
-        return [place] if place.is_dir() else []
-    base = folder(cloud, "x").parent
-    return [place for place in base.iterdir() if place.is_dir()] if base.is_dir() else []
-
-
-def _forget(place: Path) -> None:
-    for path in place.iterdir():
-        path.unlink()
-    place.rmdir()
 
 
 def _clock(at: datetime | None) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from infra.errors import ProvisionError
 from infra.shell import LocalShell, Result
-from provision import clouds, console, machines, runs, settings
+from provision import clouds, console, ending, runs, settings
 
 NAME = "demo"
 CLOUD = "local:demo"
@@ -144,7 +144,7 @@ def check_training(story: Story) -> None:
 def check_gone(story: Story) -> None:
     """Nothing is left, by the cloud's own API."""
     cloud = clouds.resolve(settings.load(cloud=CLOUD))
-    for kind, ids in machines.everything(cloud, None).items():
+    for kind, ids in ending.everything(cloud, None).items():
         story.check(f"{kind} left: {len(ids)}", not ids)
 
 

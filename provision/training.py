@@ -21,9 +21,9 @@ from infra.aws.types import Instance
 from infra.engine import open_local, open_remote
 from infra.errors import HostError, ProvisionError, RunError
 from infra.shell import LocalShell
-from provision import attempts, console, follow, hostcopy, machines, runs, sources
+from provision import attempts, console, ending, follow, hostcopy, machines, planning, runs, sources
 from provision import recipe as recipes
-from provision.machines import Wish
+from provision.planning import Wish
 from provision.runs import Attempt, Manifest, Run
 from provision.settings import Settings
 
@@ -156,7 +156,7 @@ def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Insta
         if last is not None:
             if old is not None and old.alive:
                 _wait_for_others(cloud, old, say)
-            machines.end_old(cloud, name, last.instance, say)
+            ending.end_old(cloud, name, last.instance, say)
         kept = manifest.settings
         again = msgspec.structs.replace(settings, **{key: kept[key] for key in ("disk_gb", "max_hours", "max_price")})
         wish = Wish(name, manifest.type, manifest.market, avoid=last.zone if last else "")
@@ -166,10 +166,10 @@ def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Insta
 def _up_or_end(cloud: Cloud, settings: Settings, wish: Wish, say: Say) -> Instance:
     """A new machine; what a failed or interrupted launch began is ended."""
     try:
-        return machines.up(cloud, machines.plan(cloud, settings, wish), say)
+        return machines.up(cloud, planning.plan(cloud, settings, wish), say)
     except BaseException:
         say("stopping: ending what was begun")
-        machines.down(cloud, wish.name, say)
+        ending.down(cloud, wish.name, say)
         raise
 
 

@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
-from infra.aws.types import Instance, InstanceType, Place, SpotRequest
+from infra.aws.types import Instance, InstanceType, Place
 from infra.border import nearest
-from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError, ProvisionError
+from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError
 
 NAME = "provision:name"
 _OURS = {"Name": "tag-key", "Values": [NAME]}
-_PROFILE_WAIT_S = 30.0
 _GPU_FAMILY = re.compile(r"p[2-6]|g4dn|g5\.|g6|g7")
 
 
@@ -32,7 +31,7 @@ def filters(**values: Sequence[str] | str) -> list[dict[str, Any]]:
     ]
 
 
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -112,7 +111,7 @@ class Ec2:
         with explained("list instances"):
             pages = self._api.get_paginator("describe_instances").paginate(Filters=chosen)
             rows = [row for page in pages for group in page["Reservations"] for row in group["Instances"]]
-        found = [_instance(row) for row in rows]
+        found = [instance_of(row) for row in rows]
         return sorted((one for one in found if one.alive or not alive), key=lambda one: one.launched)
 
     def instance(self, name: str) -> Instance:
@@ -124,133 +123,7 @@ class Ec2:
         known = f"there are: {', '.join(others)}" if others else "there are none: `provision up` starts one"
         raise NotFoundError(f"no instance of the name {name!r} in {self.cloud.name} {self.cloud.region}", known)
 
-    # launching
-
-    def ensure_group(self, request: SpotRequest) -> str:
-        """The launch's own security group, which lets SSH in from one address alone. Its id."""
-        group = self._group_id(request.resource) or self._create_group(request)
-        self._let_in(group, request.address)
-        return group
-
-    def let_in(self, name: str, address: str) -> None:
-        """Let SSH in from one more address: the laptop has moved."""
-        if group := self._group_id(name):
-            self._let_in(group, address)
-
-    def _let_in(self, group: str, address: str) -> None:
-        rule = {
-            "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
-            "IpRanges": [{"CidrIp": f"{address}/32", "Description": "provision up"}],
-        }  # fmt: skip
-        for last in (False, True):
-            with explained("let SSH in from this address"):
-                try:
-                    self._api.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-                    return
-                except ClientError as error:
-                    if code_of(error) == "InvalidPermission.Duplicate":
-                        return
-                    if code_of(error) != "InvalidGroup.NotFound" or last:  # a fresh group is not known everywhere
-                        raise
-            self._sleep(2.0)
-
-    def _create_group(self, request: SpotRequest) -> str:
-        with explained("create a security group"):
-            return str(
-                self._api.create_security_group(
-                    GroupName=request.resource,
-                    Description=f"SSH to {request.name}, of provision",
-                    TagSpecifications=self._marks(request, "security-group"),
-                )["GroupId"]
-            )
-
-    def _group_id(self, name: str) -> str | None:
-        with explained("look for a security group"):
-            groups = self._api.describe_security_groups(Filters=filters(group_name=name))["SecurityGroups"]
-        return groups[0]["GroupId"] if groups else None
-
-    def launch(self, request: SpotRequest, user_data: bytes, group: str, profile: str) -> Instance:
-        """Launch in the first place that has room. The same request again gives the same instance.
-
-        Only a lack of capacity, or a zone that has no such type, moves on to the next place; every other refusal is
-        raised at once.
-        """
-        refused: ProvisionError | None = None
-        for place in request.places:
-            try:
-                return self._launch_at(place, request, user_data, group, profile)
-            except (CapacityError, NotOfferedError) as error:
-                refused = error
-        if isinstance(refused, NotOfferedError):
-            raise refused
-        zones = ", ".join(place.zone for place in request.places)
-        raise CapacityError(
-            f"no {request.instance_type.name} is free now in {zones}",
-            "try again later, another --region, or --on-demand",
-        )
-
-    def _launch_at(self, place: Place, request: SpotRequest, user_data: bytes, group: str, profile: str) -> Instance:
-        words = {
-            "ImageId": request.image,
-            "InstanceType": request.instance_type.name,
-            "MinCount": 1,
-            "MaxCount": 1,
-            "ClientToken": f"{request.token}-{place.zone}",
-            "UserData": user_data,
-            "InstanceInitiatedShutdownBehavior": "terminate",
-            "IamInstanceProfile": {"Name": profile},
-            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
-            "NetworkInterfaces": [
-                {
-                    "DeviceIndex": 0, "SubnetId": place.subnet, "Groups": [group],
-                    "AssociatePublicIpAddress": True, "DeleteOnTermination": True,
-                }
-            ],
-            "BlockDeviceMappings": [_root_disk(self._root_device(request.image), request.disk_gb)],
-            "TagSpecifications": self._marks(request, "instance", "volume", "network-interface"),
-            **self._market(request),
-        }  # fmt: skip
-        return _instance(self._run(words)["Instances"][0])
-
-    def _run(self, words: Mapping[str, Any]) -> Any:
-        """RunInstances, patient with what passes: a profile that IAM has not spread yet, throttling, a broken line.
-
-        The client token makes each try the same launch. botocore's own retries are off: they would hide a lack of
-        capacity, which AWS answers with a 500, for seconds.
-        """
-        api = client(self.cloud, "ec2", attempts=1)
-        until = time.monotonic() + _PROFILE_WAIT_S
-        while True:
-            with explained(f"launch a {words['InstanceType']}"):
-                try:
-                    return api.run_instances(**words)
-                except (ClientError, HTTPClientError) as error:
-                    if not _passes(error) or time.monotonic() > until:
-                        raise
-            self._sleep(2.0)
-
-    def _market(self, request: SpotRequest) -> dict[str, Any]:
-        if request.market != "spot":
-            return {}
-        options: dict[str, Any] = {
-            "SpotInstanceType": "one-time",
-            "InstanceInterruptionBehavior": "terminate",
-        }
-        if request.max_price is not None:
-            options["MaxPrice"] = f"{request.max_price:.4f}"
-        marks = self._marks(request, "instance", "volume", "network-interface", "spot-instances-request")
-        return {
-            "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options},
-            "TagSpecifications": marks,
-        }
-
-    def _marks(self, request: SpotRequest, *kinds: str) -> list[dict[str, Any]]:
-        return [{"ResourceType": kind, "Tags": _tag_list(request.tags)} for kind in kinds]
-
-    def _root_device(self, image: str) -> str:
-        with explained("look up the machine image"):
-            images = self._api.describe_images(ImageIds=[image])["Images"]
-        return str(images[0].get("RootDeviceName") or "/dev/sda1") if images else "/dev/sda1"
+    # waiting
 
     def wait_running(self, instance: Instance, timeout: float = 300.0) -> Instance:
         """Wait until the instance runs and has an address (at most `timeout` s)."""
@@ -271,7 +144,7 @@ class Ec2:
                 if code_of(error).startswith("InvalidInstanceID"):
                     return None
                 raise
-        return _instance(groups[0]["Instances"][0]) if groups else None
+        return instance_of(groups[0]["Instances"][0]) if groups else None
 
     # ending
 
@@ -287,9 +160,15 @@ class Ec2:
                 return
         raise CloudError(f"{', '.join(ids)} did not end within {timeout:g} s", "provision down --all")
 
+    def group_id(self, name: str) -> str | None:
+        """The id of the security group of that name, if there is one."""
+        with explained("look for a security group"):
+            groups = self._api.describe_security_groups(Filters=filters(group_name=name))["SecurityGroups"]
+        return groups[0]["GroupId"] if groups else None
+
     def delete_group(self, name: str, timeout: float = 180.0) -> None:
         """Delete the group of that name; waits until the instance's network interface has let go of it."""
-        group = self._group_id(name)
+        group = self.group_id(name)
         if group is None:
             return
         for _ in self._ticks(timeout):
@@ -338,7 +217,7 @@ class Ec2:
 
     def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
         with explained("tag an instance"):
-            self._api.create_tags(Resources=[instance_id], Tags=_tag_list(tags))
+            self._api.create_tags(Resources=[instance_id], Tags=tag_list(tags))
 
     def _ticks(self, timeout: float, pause: float = 0.5) -> Iterator[None]:
         """One turn at once, then one each `pause` (slowly longer) until `timeout` s are over."""
@@ -349,18 +228,6 @@ class Ec2:
                 return
             self._sleep(pause)
             pause = min(pause * 1.2, 5.0)
-
-
-def _passes(error: Exception) -> bool:
-    if not isinstance(error, ClientError):
-        return True
-    fresh_profile = any(word in str(error) for word in ("iamInstanceProfile", "no associated IAM Roles"))
-    return fresh_profile or code_of(error) in ("RequestLimitExceeded", "Unavailable", "InternalError")
-
-
-def _root_disk(device: str, size_gb: int) -> dict[str, Any]:
-    disk = {"VolumeSize": size_gb, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
-    return {"DeviceName": device, "Ebs": disk}
 
 
 def _instance_type(row: Mapping[str, Any]) -> InstanceType:
@@ -377,7 +244,7 @@ def _instance_type(row: Mapping[str, Any]) -> InstanceType:
     )
 
 
-def _instance(row: Mapping[str, Any]) -> Instance:
+def instance_of(row: Mapping[str, Any]) -> Instance:
     tags = _tag_dict(row.get("Tags"))
     return Instance(
         id=row["InstanceId"],

@@ -13,7 +13,7 @@ from provision.commands.options import cloud_options, dry_run_option, json_optio
 
 if TYPE_CHECKING:
     from infra.aws.session import Cloud
-    from provision.machines import Wish
+    from provision.planning import Wish
 
 
 @click.command()
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 @json_option
 def up(kind: str, name: str | None, spot: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Rent a machine and make it ready."""
-    from provision import machines
+    from provision import planning
 
     chosen = settings.load(**flags)
     cloud = clouds.resolve(chosen)
-    wish = machines.Wish(name or kind.replace(".", "-"), kind, "spot" if spot else "on-demand")
+    wish = planning.Wish(name or kind.replace(".", "-"), kind, "spot" if spot else "on-demand")
     if dry_run:
-        show_request(machines.plan(cloud, chosen, wish), as_json)
+        show_request(planning.plan(cloud, chosen, wish), as_json)
         return
     instance = rent(cloud, chosen, wish)
     if as_json:
@@ -52,13 +52,13 @@ def rent(cloud: "Cloud", chosen: settings.Settings, wish: "Wish") -> Instance:
 
     Whatever ends a launch early means stop paying: what was begun is ended. A machine that was there stays.
     """
-    from provision import machines
+    from provision import machines, planning
 
     with machines.locked(cloud, wish.name):
         there = machines.living(cloud, wish.name, wish.type)
         if there is not None:
             return machines.rejoin(cloud, there, console.line)
-        request = machines.plan(cloud, chosen, wish)
+        request = planning.plan(cloud, chosen, wish)
         try:
             return machines.up(cloud, request, console.line)
         except BaseException:
@@ -69,10 +69,10 @@ def rent(cloud: "Cloud", chosen: settings.Settings, wish: "Wish") -> Instance:
 
 def undo(cloud: "Cloud", name: str) -> None:
     """End a machine whatever state it is in; nothing there is as good. Never hides the error that led here."""
-    from provision import machines
+    from provision import ending
 
     try:
-        machines.down(cloud, name, console.line)
+        ending.down(cloud, name, console.line)
     except NotFoundError:
         pass
     except BaseException as error:
@@ -218,15 +218,15 @@ def _check_free(port: int) -> None:
 @json_option
 def down(name: str | None, everything: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """End NAME (or all) with all that belongs to it, and prove that nothing is left."""
-    from provision import machines
+    from provision import ending
 
     if bool(name) == everything:
         raise UsageError("say what to end", "provision down NAME, or provision down --all")
     cloud = clouds.resolve(settings.load(**flags))
     if dry_run:
-        found = machines.everything(cloud, name)
+        found = ending.everything(cloud, name)
     else:
-        found = machines.down(cloud, name, console.line)
+        found = ending.down(cloud, name, console.line)
     if as_json:
         console.emit_json(found)
         return

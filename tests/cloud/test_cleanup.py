@@ -8,7 +8,7 @@ import pytest
 from infra.aws.ec2 import Ec2
 from infra.aws.iam import Iam
 from infra.errors import LeftoverError
-from provision import clouds, machines, settings
+from provision import clouds, ending, settings
 from tests.cloud.support import Emulator, Laptop
 
 pytestmark = pytest.mark.cloud
@@ -31,14 +31,14 @@ def test_a_clean_up_step_that_is_taken_out_is_noticed(
 ) -> None:
     laptop.ok("up", "--instance", "p2.xlarge", "--name", "kept")
     cloud = clouds.resolve(settings.load(cloud=f"local:{emulator.name}"))
-    real: Callable[..., None] = machines.prove
-    monkeypatch.setattr(machines, "prove", lambda *words, **_: real(*words, timeout=2.0))
+    real: Callable[..., None] = ending.prove
+    monkeypatch.setattr(ending, "prove", lambda *words, **_: real(*words, timeout=2.0))
     with monkeypatch.context() as without:
         without.setattr(owner, step, nothing)
         if step == "terminate":
             without.setattr(Ec2, "delete_group", nothing)  # it would wait for the machine that is still there
         with pytest.raises(LeftoverError) as refused:
-            machines.down(cloud, "kept", nothing)
+            ending.down(cloud, "kept", nothing)
     assert "not everything is gone" in refused.value.what
     left = {kind for kind, ids in emulator.leftovers().items() if ids}
     assert kinds <= left

@@ -11,7 +11,7 @@ from infra.aws.types import InstanceType, Place, SpotRequest
 from infra.errors import PriceError, UsageError
 from infra.keys import login_key, new_pair, pin
 from infra.ssh import Address, ssh_words
-from provision.machines import Wish, _check_name, _check_price, _ordered, _tags
+from provision.planning import Wish, _check_name, _check_price, _ordered, _tags
 
 PLACES = [Place("us-east-1a", "s-1", 3.5), Place("us-east-1b", "s-2", 4.1)]
 

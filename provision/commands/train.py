@@ -1,0 +1,285 @@
+"""`train` and `resume`: the commands that see a training through."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.errors import CapacityError, ProvisionError, RunError, UsageError
+from provision import clouds, console, settings
+from provision.commands.machines import cloud_flag, rent, show_request, undo
+from provision.commands.options import (
+    cloud_options,
+    dry_run_option,
+    json_option,
+    machine_options,
+    pairs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.aws.session import Cloud
+    from infra.aws.types import Instance
+    from provision.runs import Run
+    from provision.training import Order
+
+_GIVE_UP_AFTER = 5
+_ASK_AGAIN_S = 3600.0
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--on", "name", help="a machine that runs (provision ls)")
+@click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
+@click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
+@click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the machine's)")
+@click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
+@click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
+@click.option("--port", "ports", type=int, multiple=True, help="a port of the container for `provision forward`")
+@click.option("--detach", is_flag=True, help="start it, and do not follow it")
+@click.option("--wait", is_flag=True, help="wait until enough GPUs are free")
+@machine_options
+@cloud_options
+@dry_run_option
+@json_option
+def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, **given: Any) -> None:
+    """Start RECIPE in a container, follow it, and see it through spot interruptions."""
+    from provision import training
+
+    _check_where(name, kind, detach)
+    dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
+    order = _order(recipe, given, bool(kind))
+    market = "spot" if given.pop("spot") else "on-demand"
+    chosen = settings.load(**given)
+    training.check(order)
+    cloud = clouds.resolve(chosen)
+    if dry_run:
+        _show_plan(cloud, chosen, order, name, kind, market, as_json)
+        return
+    instance = _machine(cloud, chosen, name, kind, market, recipe)
+    with _stops_paying(cloud, instance.name, bool(kind)) as seen:
+        run = seen.run = training.create(cloud, chosen, order, instance)
+        _begin(cloud, run, instance, wait)
+        if detach:
+            console.say(f"{run.id} trains on {instance.name}")
+            console.say(f"  follow it: provision logs {run.id} -f{cloud_flag(chosen)}")
+            return
+        state = _see_through(cloud, chosen, run)
+    if kind:
+        undo(cloud, instance.name)
+    else:
+        console.line(_billed(instance.name))
+    _conclude(run, state, chosen, as_json)
+
+
+@dataclass
+class _Seen:
+    """The run, once there is one."""
+
+    run: "Run | None" = None
+
+
+@contextmanager
+def _stops_paying(cloud: "Cloud", name: str, own: bool) -> "Iterator[_Seen]":
+    """Ctrl-C saves and stops the training; an error or Ctrl-C ends a machine that was rented for it."""
+    seen = _Seen()
+    try:
+        yield seen
+    except BaseException as error:
+        try:
+            if seen.run is not None and isinstance(error, KeyboardInterrupt):
+                _save(cloud, seen.run)
+        finally:
+            if own:
+                undo(cloud, name)
+            else:
+                console.line(_billed(name))
+        raise
+
+
+def _save(cloud: "Cloud", run: "Run") -> None:
+    from provision import training
+
+    console.line("stopping the training; its work is saved first")
+    try:
+        console.line(f"{run.id} is {training.stop(cloud, run, console.line)}: provision resume {run.id}")
+    except ProvisionError as error:
+        console.line(str(error))
+
+
+def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
+    if bool(name) == bool(kind):
+        raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
+    if kind and detach:
+        raise UsageError(
+            "--instance ends the machine after the training, so it cannot be detached", "use `up`, and train --on"
+        )
+
+
+def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
+    """Takes what is about the training out of `given`; settings stay."""
+    from provision.training import Order
+
+    mine = {key: given.pop(key) for key in ("data", "project", "gpus", "ports")}
+    return Order(recipe, pairs(given.pop("sets")), **mine, own_machine=own)
+
+
+def _machine(
+    cloud: "Cloud", chosen: settings.Settings, name: str | None, kind: str | None, market: str, recipe: str
+) -> "Instance":
+    """The machine to train on: the one of that name, or a fresh one of that type."""
+    from provision import machines, planning
+
+    if name:
+        return machines.find(cloud, name)
+    return rent(cloud, chosen, planning.Wish(_own_name(recipe), str(kind), market))
+
+
+def _show_plan(
+    cloud: "Cloud", chosen: settings.Settings, order: "Order", name: str | None, kind: str | None, market: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from provision import machines, planning, training
+
+    if kind:
+        show_request(planning.plan(cloud, chosen, planning.Wish(_own_name(order.recipe), kind, market)), as_json)
+    else:
+        instance = machines.find(cloud, str(name))
+        _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
+
+
+def _own_name(recipe: str) -> str:
+    """A machine's name for a training that brings its own."""
+    import secrets
+
+    return f"train-{Path(recipe).name}-{secrets.token_hex(2)}"[:40]
+
+
+def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None:
+    import time
+
+    from provision import training
+
+    console.say(f"run {run.id}")
+    while True:
+        try:
+            training.begin(cloud, run, instance, console.line)
+            return
+        except RunError as error:
+            if not (wait and "are free" in error.what):
+                raise
+            console.line(f"{error.what}; waiting")
+            time.sleep(10)
+
+
+def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
+    """Follow to the end; where AWS takes the machine away, rent another and go on from the newest snapshot."""
+    from provision import training
+    from provision.progress import Follower
+
+    follower = Follower()
+    for again in range(_GIVE_UP_AFTER + 1):
+        state = follower.follow(cloud, run)
+        if state not in ("interrupted", "lost"):
+            return state
+        snapshots = run.snapshots()
+        at = snapshots[-1].iteration if snapshots else 0
+        console.line(f"{state} at iteration {follower.iteration}; the newest snapshot is of iteration {at}")
+        if not training.taken_away(cloud, run):
+            raise RunError(f"{run.id} ended with its machine", f"go on with it: provision resume {run.id}")
+        if again < _GIVE_UP_AFTER:
+            instance = _another(cloud, chosen, run)
+            training.begin(cloud, run, instance, console.line)
+    raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER + 1} times", f"try later: provision resume {run.id}")
+
+
+def _another(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> "Instance":
+    """Another machine; where none is free, ask again for up to an hour."""
+    import time
+
+    from provision import training
+
+    until = time.monotonic() + _ASK_AGAIN_S
+    while True:
+        try:
+            return training.machine_again(cloud, chosen, run, console.line)
+        except CapacityError as error:
+            if time.monotonic() > until:
+                raise
+            console.line(f"{error.what}; asking again in a minute")
+        time.sleep(60)
+
+
+def _billed(name: str) -> str:
+    return f"{name} still runs and is billed; end it: provision down {name}"
+
+
+def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) -> None:
+    """How it ended, and what to do next. RunError where it failed."""
+    from provision import progress
+
+    summary = progress.summary(run)
+    if as_json:
+        console.emit_json(summary)
+    else:
+        console.say(f"{run.id} {state}: {progress.words(summary)}")
+    if state == "failed" or summary["diverged"]:
+        raise progress.failure(run)
+    if not as_json:
+        console.say(f"  next: provision fetch {run.id}{cloud_flag(chosen)}")
+
+
+def _show_manifest(manifest: Any, as_json: bool) -> None:
+    if as_json:
+        console.emit_json(
+            {"recipe": manifest.recipe.name, "options": manifest.rendered.options, "command": manifest.rendered.command,
+             "image": manifest.image, "gpus": manifest.gpus, "on": manifest.name, "data": vars(manifest.data)}
+        )  # fmt: skip
+        return
+    rows = [
+        ("recipe", manifest.recipe.name),
+        ("options", ", ".join(f"{key}={value}" for key, value in manifest.rendered.options.items())),
+        ("command", " ".join(manifest.rendered.command)),
+        ("image", manifest.image),
+        ("GPUs", manifest.gpus),
+        ("on", f"{manifest.name} ({manifest.type})"),
+    ]
+    console.table("would train", ("what", "value"), rows)
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--on", "name", help="a machine that runs (default: another of the run's type)")
+@click.option("--detach", is_flag=True, help="start it, and do not follow it")
+@cloud_options
+@dry_run_option
+def resume(run_id: str, name: str | None, detach: bool, dry_run: bool, **flags: Any) -> None:
+    """Go on with an interrupted or stopped training from its newest snapshot, from any laptop."""
+    from provision import follow, machines, runs, training
+
+    chosen = settings.load(**flags)
+    cloud = clouds.resolve(chosen)
+    run = runs.find(cloud, run_id)
+    state = follow.outcome(cloud, run)
+    if state in ("starting", "running") and run.attempts():
+        raise RunError(f"{run_id} is {state} already", f"follow it: provision logs {run_id} -f")
+    at = [one.iteration for one in run.snapshots()]
+    console.say(f"{run_id} is {state}; its newest snapshot is of iteration {at[-1] if at else 0}")
+    if dry_run:
+        return
+    training.ensure_image(run)
+    if name:
+        instance = machines.find(cloud, name)
+    else:
+        instance = training.machine_again(cloud, chosen, run, console.line)
+    with _stops_paying(cloud, instance.name, False) as seen:
+        training.begin(cloud, run, instance, console.line)
+        seen.run = run
+        if not detach:
+            state = _see_through(cloud, chosen, run)
+    console.line(_billed(instance.name))
+    if not detach:
+        _conclude(run, state, chosen, False)
