@@ -1,22 +1,30 @@
 """Folders to a host: changed files only, an ignore file respected, one tar stream over the open connection.
 
-A file counts as changed when its size or its time (in whole seconds) differs, as in rsync's quick check.
+A file counts as changed when its size or its time (in whole seconds) differs, as in rsync's quick check. Links are
+followed, as by rsync -L: what they lead to is sent as plain files and folders, wherever it lies, for the far side has
+nothing that a link could lead to. A link to nothing, or back to a folder that it is in, is left out with a word.
+
+The tar is made here piece by piece, member by member: the thread that sends it has nobody to tell an error to, so
+the stream keeps its own.
 """
 
 import fnmatch
 import os
-import queue
+import stat
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.errors import UsageError
+from infra.errors import ProvisionError, RunError, UsageError
+from infra.shell import checked
 from infra.ssh import SshShell
+from provision import console
 
 IGNORE_FILE = ".provisionignore"
 _ALWAYS = (".git/", "__pycache__/", ".venv/", IGNORE_FILE)
+_CHUNK = 1 << 18
+_ROW_END = "\0\n"  # no name of a file holds it
 
 
 @dataclass(frozen=True)
@@ -38,24 +46,25 @@ class Sent:
 
 
 def ignored(path: str, patterns: tuple[str, ...]) -> bool:
-    """Whether the last pattern that fits says so. As in .gitignore: `/` at the front anchors, at the end means a
-    folder and all below it, `!` takes back."""
+    """Whether a file is left out: it, or a folder that it is in. As in .gitignore: the last pattern that fits
+    decides, `/` at the front anchors, at the end means a folder and all below it, `!` takes back."""
+    parts = path.split("/")
+    return any(_left_out("/".join(parts[:depth]), depth < len(parts), patterns) for depth in range(1, len(parts) + 1))
+
+
+def _left_out(path: str, is_folder: bool, patterns: tuple[str, ...]) -> bool:
+    """The same for this path alone, where the folders above it are known to be sent."""
     verdict = False
     for pattern in patterns:
-        word = pattern.removeprefix("!")
-        if _fits(path, word):
+        if _fits(path, is_folder, pattern.removeprefix("!")):
             verdict = not pattern.startswith("!")
     return verdict
 
 
-def _fits(path: str, pattern: str) -> bool:
-    anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")[1:]
-    word = pattern.strip("/")
-    parts = path.split("/")
-    folders = ["/".join(parts[:count]) for count in range(1, len(parts))]
-    whole = folders if pattern.endswith("/") else [*folders, path]
-    names = whole if anchored else [one.rsplit("/", 1)[-1] for one in whole]
-    return any(fnmatch.fnmatchcase(name, word) for name in names)
+def _fits(path: str, is_folder: bool, pattern: str) -> bool:
+    anchored = "/" in pattern.rstrip("/")
+    name = path if anchored else path.rsplit("/", 1)[-1]
+    return (is_folder or not pattern.endswith("/")) and fnmatch.fnmatchcase(name, pattern.strip("/"))
 
 
 def patterns_of(folder: Path) -> tuple[str, ...]:
@@ -66,74 +75,124 @@ def patterns_of(folder: Path) -> tuple[str, ...]:
 
 
 def local_index(folder: Path) -> dict[str, Entry]:
-    """The folder's files that are not ignored."""
+    """The folder's files that are not ignored. UsageError where a folder cannot be read."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", "give a folder that exists")
-    patterns = patterns_of(folder)
-    found = {}
-    for base, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(base, name)
-            relative = path.relative_to(folder).as_posix()
-            if path.is_file() and not ignored(relative, patterns):
-                status = path.stat()
-                found[relative] = Entry(relative, status.st_size, int(status.st_mtime))
-    return found
+    return {entry.path: entry for entry in _walk(folder, "", patterns_of(folder), ())}
+
+
+def _walk(folder: Path, inside: str, patterns: tuple[str, ...], above: tuple[os.stat_result, ...]) -> Iterator[Entry]:
+    """Files below `folder`/`inside`, by name; `above` are the folders on the way there."""
+    way = (*above, (folder / inside).stat())
+    for name in _names(folder / inside):
+        path = inside + name
+        status = _status(folder / path)
+        if status is None or _left_out(path, stat.S_ISDIR(status.st_mode), patterns):
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield Entry(path, status.st_size, int(status.st_mtime))
+        elif not stat.S_ISDIR(status.st_mode):
+            console.line(f"  left out: {folder / path} is no file")
+        elif any(os.path.samestat(status, one) for one in way):
+            console.line(f"  left out: {folder / path} leads back to a folder that it is in")
+        else:
+            yield from _walk(folder, f"{path}/", patterns, way)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names alone
+    except OSError as error:
+        raise _unsent(folder, error) from error
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of what is there, behind a link too. None where there is nothing (any more)."""
+    try:
+        return path.stat()
+    except PermissionError as error:
+        raise _unsent(path, error) from error
+    except OSError:
+        if path.is_symlink():
+            console.line(f"  left out: {path} is a link to nothing")
+        return None
 
 
 def remote_index(shell: SshShell, folder: str) -> dict[str, Entry]:
     """The files of a folder there; none where the folder is not."""
-    words = ["find", folder, "-type", "f", "-printf", r"%P\t%s\t%T@\n"]
-    rows = (line.split("\t") for line in shell.run(words, check=False).out.splitlines())
+    words = ["find", folder, "-type", "f", "-printf", r"%P\t%s\t%T@\0\n"]
+    rows = (row.rsplit("\t", 2) for row in shell.run(words, check=False).out.split(_ROW_END))
     return {row[0]: Entry(row[0], int(row[1]), int(float(row[2]))) for row in rows if len(row) == 3}
 
 
 def sync(shell: SshShell, folder: Path, target: str, delete: bool = False) -> Sent:
-    """Make `target` there hold what `folder` holds; with `delete`, and nothing else."""
+    """Make `target` there hold what `folder` holds; with `delete`, and nothing else.
+
+    UsageError for what cannot be read, RunError for a file that vanishes or shrinks on the way.
+    """
     here = local_index(folder)
     there = remote_index(shell, target)
     changed = [entry for path, entry in here.items() if there.get(path) != entry]
     gone = [path for path in there if path not in here] if delete else []
     shell.run(["mkdir", "-p", target])
-    if changed:
-        shell.feed(["tar", "-x", "-C", target, "-f", "-"], _tar(folder, changed))
-    if gone:
+    if gone:  # first: a folder may have taken a file's name
         listed = "\0".join(f"{target}/{path}" for path in gone)
         shell.run(["xargs", "-0", "rm", "-f"], stdin=listed.encode())
+    if changed:
+        _send(shell, folder, changed, target)
     return Sent(len(changed), sum(entry.size for entry in changed), len(gone))
 
 
-class _Pipe:
-    """A file to write to whose chunks another thread takes; at most a few are held."""
-
-    def __init__(self) -> None:
-        self.chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
-
-    def write(self, data: bytes) -> int:
-        self.chunks.put(bytes(data))
-        return len(data)
+def _send(shell: SshShell, folder: Path, entries: list[Entry], target: str) -> None:
+    words = ["tar", "-x", "-C", target, "-f", "-"]
+    stream = Tar(folder, entries)
+    done = shell.feed(words, stream, check=False)
+    if stream.failure:  # a stream that is cut between two files is whole to the tar there
+        raise stream.failure
+    checked(done, words, shell.where, True)
 
 
-def _tar(folder: Path, entries: list[Entry]) -> Iterator[bytes]:
-    pipe = _Pipe()
+class Tar:
+    """Some files of a folder as one tar stream. Where one cannot be read the stream ends, and `failure` says why."""
 
-    def fill() -> None:
-        try:
-            with tarfile.open(fileobj=pipe, mode="w|", bufsize=1 << 18) as tar:  # type: ignore[call-overload]
-                for entry in entries:
-                    tar.add(folder / entry.path, entry.path, recursive=False, filter=_plain)
-        finally:
-            pipe.chunks.put(None)
+    def __init__(self, folder: Path, entries: list[Entry]) -> None:
+        self._folder = folder
+        self._entries = entries
+        self.failure: ProvisionError | None = None
 
-    threading.Thread(target=fill, daemon=True).start()
-    while (chunk := pipe.chunks.get()) is not None:
-        yield chunk
+    def __iter__(self) -> Iterator[bytes]:
+        for entry in self._entries:
+            path = self._folder / entry.path
+            try:
+                yield from _member(path, entry.path)
+            except OSError as error:
+                self.failure = _unsent(path, error)
+                return
+            except ProvisionError as error:
+                self.failure = error
+                return
+        yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """No names of this laptop's users go along, and times in whole seconds so that they compare."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = int(member.mtime)
-    return member
+def _member(path: Path, name: str) -> Iterator[bytes]:
+    """One file's header and its bytes. No names of this laptop's users go along; times are in whole seconds."""
+    with path.open("rb") as data:
+        status = os.fstat(data.fileno())
+        header = tarfile.TarInfo(name)
+        header.size, header.mtime, header.mode = status.st_size, int(status.st_mtime), stat.S_IMODE(status.st_mode)
+        yield header.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        left = status.st_size
+        while left:
+            chunk = data.read(min(left, _CHUNK))
+            if not chunk:
+                raise RunError(f"{path} became shorter while it was sent", "run the same command again")
+            left -= len(chunk)
+            yield chunk
+        yield bytes(-status.st_size % tarfile.BLOCKSIZE)
+
+
+def _unsent(path: Path, error: OSError) -> ProvisionError:
+    if isinstance(error, FileNotFoundError):
+        return RunError(f"{path} vanished while it was sent", "run the same command again")
+    mend = f"make it readable, or name it in {IGNORE_FILE}"
+    return UsageError(f"cannot send {path}: {error.strerror}", mend)

@@ -1,23 +1,32 @@
 """`provision demo`: the main job, from an empty machine to a trained net fetched back."""
 
+import shlex
+import shutil
 from pathlib import Path
 
 import click
 
-from infra.errors import ProvisionError
+from infra.errors import ProvisionError, UsageError
 from provision import console
+from provision.commands.options import dry_run_option
+
+_MARKER = ".provision-demo"
+_MADE = ("results", "training.png")  # what the story leaves in its folder
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), help="where its results go")
-def demo(out: Path) -> None:
+@dry_run_option
+def demo(out: Path, dry_run: bool) -> None:
     """Rent, build, train, be interrupted, resume, fetch, end: in the embedded local cloud, with real parts."""
-    import shutil
-
     from provision import story
 
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    _check(out)
+    if dry_run:
+        for words in typed(out):
+            console.say(f"$ provision {shlex.join(words)}")
+        return
+    _clear(out)
     told = story.tell(out)
     console.say("")
     rows = [(what, f"{seconds:.1f}") for what, seconds in told.steps]
@@ -27,3 +36,47 @@ def demo(out: Path) -> None:
     if wrong:
         raise ProvisionError("the demo's checks failed: " + "; ".join(wrong))
     console.say(f"\nall {len(told.checks)} checks hold; the net, its log and its plot are in {out}")
+
+
+def typed(out: Path) -> list[list[str]]:
+    """The commands that the story types; RUN and INSTANCE stand for what it learns on the way."""
+    from provision.story import CLOUD, NAME, NOTICE_S
+
+    lines = (
+        f"local start --name {NAME}",
+        "image build caffe-debian",
+        f"up --instance p3.8xlarge --name {NAME} --max-hours 2 --cloud {CLOUD}",
+        f"train digits --on {NAME} --set display=1 --cloud {CLOUD}",
+        f"local interrupt INSTANCE --notice {NOTICE_S} --name {NAME}",
+        f"runs --cloud {CLOUD}",
+        f"logs RUN --plot {shlex.quote(str(out / 'training.png'))} --cloud {CLOUD}",
+        f"fetch RUN {shlex.quote(str(out / 'results'))} --cloud {CLOUD}",
+        f"down --all --cloud {CLOUD}",
+        f"local stop --name {NAME}",
+    )
+    return [shlex.split(line) for line in lines]
+
+
+def _check(out: Path) -> None:
+    """UsageError for a folder that holds something and is none of the demo's."""
+    mend = "give a new or an empty folder: --out DIR"
+    try:
+        strange = out.exists() and any(out.iterdir()) and not (out / _MARKER).is_file()
+    except OSError as error:  # a file, or a folder that we may not read
+        raise UsageError(f"cannot use --out {out}: {error.strerror}", mend) from error
+    if strange:
+        raise UsageError(f"--out {out} holds files that no demo made; nothing was touched", mend)
+
+
+def _clear(out: Path) -> None:
+    """Ready for the story's files: those of an earlier one are removed, and nothing else."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARKER).touch()
+        for path in (out / name for name in _MADE):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to --out {out}: {error.strerror}", "give another folder: --out DIR") from error

@@ -168,7 +168,8 @@ def boot(cloud: Cloud, folder: Path, **asked: Any) -> Box:
     instance = cloud.launch(UserData=f"#cloud-config\n{json.dumps(data)}", SecurityGroupIds=[group], **asked)
     cloud.running(instance)
     found = Box(cloud, instance, group, folder)
-    eventually(lambda: found.ssh("echo up", check=False))
+    # once cloud-init has said its last word: it restarts sshd on its way, and a test could meet that
+    eventually(lambda: found.ssh("test -e /var/lib/cloud/instance/boot-finished && echo up", check=False))
     return found
 
 

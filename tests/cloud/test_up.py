@@ -50,13 +50,23 @@ def test_up_ls_ssh_put_forward_down(laptop: Laptop, tmp_path: Path) -> None:
     laptop.ok("ssh", "one", "--", "cd p && nohup python3 -m http.server 8888 >/dev/null 2>&1 &")
     process = laptop.start("forward", "one", "8888", "--local-port", "18888")
     until(process, "127.0.0.1:18888")
-    assert urllib.request.urlopen("http://127.0.0.1:18888/a.txt", timeout=10).read() == b"longer"
+    assert fetched("http://127.0.0.1:18888/a.txt") == b"longer"
     interrupt(process)
     assert process.wait(20) == 130
 
     gone = json.loads(laptop.ok("down", "one", "--json"))
     assert gone["instances"] == [instance["InstanceId"]]
     assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
+
+
+def fetched(url: str) -> bytes:
+    """What a server that has just been started answers."""
+    for _ in range(20):
+        try:
+            return bytes(urllib.request.urlopen(url, timeout=10).read())
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"{url} does not answer")
 
 
 def test_the_deadline_is_armed_before_all_else_and_ends_the_machine_alone(laptop: Laptop) -> None:

@@ -141,11 +141,11 @@ def test_outputs_belong_to_their_iteration_and_net() -> None:
 
 def test_resume_that_is_said_twice_is_one() -> None:
     lines = [
-        OLD + "Resuming from /work/snap/crfrnn-_iter_2000.solverstate",
-        OLD + "Restoring previous solver status from /work/snap/crfrnn-_iter_2000.solverstate",
+        OLD + "Resuming from /train/snap/crfrnn-_iter_2000.solverstate",
+        OLD + "Restoring previous solver status from /train/snap/crfrnn-_iter_2000.solverstate",
     ]
     events = list(parse(lines))
-    assert events == [Resumed(0, 0.0, "/work/snap/crfrnn-_iter_2000.solverstate", 2000)]
+    assert events == [Resumed(0, 0.0, "/train/snap/crfrnn-_iter_2000.solverstate", 2000)]
 
 
 def test_snapshots_in_hdf5() -> None:
