@@ -156,11 +156,12 @@ class SshShell:
         return checked(self._exec(quote(words), chunks, timeout, on_line), words, self.where, check)
 
     def _exec(self, line: str, chunks: Iterable[bytes], timeout: float | None, on_line: OnLine | None) -> Result:
+        failed: list[Exception] = []
         try:
             channel = self.connection.transport.open_session(timeout=20)
             with contextlib.closing(channel):  # sshd allows ten at a time
                 channel.exec_command(line)
-                sender = threading.Thread(target=_send, args=(channel, chunks), daemon=True)
+                sender = threading.Thread(target=_send, args=(channel, _kept(chunks, failed)), daemon=True)
                 if chunks:
                     sender.start()
                 result = _collect(channel, timeout, on_line)
@@ -169,6 +170,8 @@ class SshShell:
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
             raise HostError(f"the connection to {self.where} broke: {error}", "run the same command again") from error
+        if failed:
+            raise failed[0]
         return result
 
     def put(self, source: Path, target: str) -> None:
@@ -197,6 +200,14 @@ def wait_for_port(host: str, port: int, timeout: float) -> bool:
         except OSError:
             time.sleep(0.5)
     return False
+
+
+def _kept(chunks: Iterable[bytes], failed: list[Exception]) -> Iterator[bytes]:
+    """The chunks; what goes wrong in making them ends them, and is raised by whoever waits for the command."""
+    try:
+        yield from chunks
+    except Exception as error:
+        failed.append(error)
 
 
 def _send(channel: Any, chunks: Iterable[bytes]) -> None:

@@ -33,7 +33,7 @@ _RESERVE = 50_000_000
 _FILES = 8  # at a time
 _PIECES = 16
 _LARGE = 20_000_000
-_MANY = 500
+_MANY = 2000
 _CHUNK = 1 << 20
 
 
@@ -226,7 +226,7 @@ def log(run: Run) -> Iterator[tuple[int, str]]:
 
 
 def _pieces(run: Run, pieces: Sequence[Stored]) -> Iterator[tuple[int, bytes]]:
-    share = _Share("log", len(pieces), _MANY, lambda count: f"{count:,.0f} pieces")
+    share = _Share("pieces of the log", len(pieces), _MANY, lambda count: f"{count:,.0f}")
     read = _ahead(lambda piece: run.store.read(piece.key) or b"", pieces, _PIECES)
     for done, (piece, data) in enumerate(zip(pieces, read, strict=True), 1):
         share.at(done)

@@ -5,7 +5,7 @@ from typing import Any
 
 from infra.aws.session import Cloud
 from infra.errors import RunError
-from provision import console, follow, logs
+from provision import console, fetch, follow, logs
 from provision.follow import Piece
 from provision.logs import Event, Metric, Parser, Progress
 from provision.recipe import explain
@@ -50,7 +50,7 @@ class Follower:
 def lines(run: Run) -> Iterator[str]:
     """The log's lines over all attempts. The last line of an attempt that was cut off ends with the attempt."""
     rest, attempt = "", 0
-    for number, text in run.log():
+    for number, text in fetch.log(run):
         if number != attempt and rest:
             yield rest
             rest = ""

@@ -11,7 +11,7 @@ runs/ID/outputs/...
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -133,18 +133,16 @@ class Run:
         found = []
         for mark in marks:
             whole = self.store.read_json(mark)
-            stem = complete_snapshots(self.manifest.recipe, [file["path"] for file in whole["files"]])[0].stem
-            found.append(Snapshot(whole["iteration"], mark.removesuffix("complete.json"), stem, tuple(whole["files"])))
+            fitting = complete_snapshots(self.manifest.recipe, [file["path"] for file in whole["files"]])
+            found += [
+                Snapshot(one.iteration, mark.removesuffix("complete.json"), one.stem, tuple(whole["files"]))
+                for one in fitting
+            ]
         return sorted(found, key=lambda one: one.iteration)
 
     def log_pieces(self, after: str = "") -> list[Stored]:
         """Pieces of the log in order, those behind the key `after`."""
         return self.store.objects_after(self.key("log/"), after or self.key("log/"))
-
-    def log(self) -> Iterator[tuple[int, str]]:
-        """(attempt, text) of each piece in order."""
-        for piece in self.log_pieces():
-            yield attempt_of(piece.key), (self.store.read(piece.key) or b"").decode(errors="replace")
 
 
 def attempt_of(log_key: str) -> int:

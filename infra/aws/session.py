@@ -44,6 +44,7 @@ def client(cloud: Cloud, service: str, attempts: int = 5) -> Any:
         retries={"mode": "standard", "max_attempts": attempts},
         connect_timeout=10,
         read_timeout=60,
+        max_pool_connections=32,  # a day's log is thousands of pieces
         s3={"addressing_style": "path"} if cloud.endpoint else None,
     )
     with explained(f"reach AWS's {service}"):

@@ -6,14 +6,30 @@ mkdir -p /run/provision /var/lib/provision/runs /data
 say() { echo "$*" >> /run/provision/progress; }
 trap 'code=$?; [ $code = 0 ] || say "failed: exit code $code near: $doing"' EXIT
 
+doing="upgrades"
+# one of docker or the driver kills trainings
+for unit in apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service; do
+    systemctl -q --no-block stop $unit || true
+    systemctl -q mask $unit || true
+done
+
 doing="instance storage"
-# EC2's own disks (not EBS) are fast and empty at every launch: data lives there where there is one
-store=$(lsblk -dpno NAME,MODEL 2>/dev/null | awk '/Amazon EC2 NVMe Instance Storage/ { print $1; exit }')
-if [ -n "$store" ] && ! mountpoint -q /data; then
-    say "instance storage: $store on /data"
-    mkfs.ext4 -q -F -E lazy_itable_init=1 "$store"
-    mount -o noatime "$store" /data
-fi
+# EC2's own disks (not EBS) are fast and empty: data lives on one that nobody uses, or where the AMI mounted them
+unused() {
+    lsblk -dpno NAME,MODEL | awk '/Amazon EC2 NVMe Instance Storage/ { print $1 }' | while read -r disk; do
+        [ "$(lsblk -no NAME,MOUNTPOINT "$disk" | wc -w)" != 1 ] || { echo "$disk"; break; }
+    done
+}
+storage() {
+    from=/opt/dlami/nvme
+    if mountpoint -q $from; then
+        mount --bind $from /data
+    else
+        from=$(unused) && [ -n "$from" ] && mkfs.ext4 -q -F -E lazy_itable_init=1 "$from" &&
+            mount -o noatime "$from" /data
+    fi && say "instance storage: $from on /data"
+}
+mountpoint -q /data || storage 2>/dev/null || say "instance storage: none usable"
 chown provision:provision /data /var/lib/provision /var/lib/provision/runs
 
 doing="docker"

@@ -41,6 +41,7 @@ def runs(as_json: bool, **flags: Any) -> None:
 @cloud_options
 def logs(run_id: str, following: bool, plot: Path | None, as_json: bool, **flags: Any) -> None:
     """Print a training's log, follow it, or plot it."""
+    from provision import fetch as fetching
     from provision import follow, progress, runs
     from provision import plot as drawing
 
@@ -55,7 +56,7 @@ def logs(run_id: str, following: bool, plot: Path | None, as_json: bool, **flags
         state = follow.show(cloud, run, lambda piece: click.echo(piece.text, nl=False))
         console.line(f"{run_id} is {state}")
     else:
-        for _, text in run.log():
+        for _, text in fetching.log(run):
             click.echo(text, nl=False)
 
 

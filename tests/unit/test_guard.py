@@ -1,8 +1,17 @@
-"""The guard's own parts: what counts as a snapshot, how it signs, how it names an end."""
+"""The guard's own parts: what counts as a snapshot, how it signs, how it names an end, how it bears failures."""
 
 import datetime
 import hashlib
+import io
 import json
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.parse
+from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -56,8 +65,34 @@ def test_its_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, method: str
     assert ours["Authorization"] == request.headers["Authorization"]
 
 
-def run_with(tmp_path: Path, log: str, **plan: object) -> guard.Run:
-    (tmp_path / "log").mkdir()
+class FakeDocker:
+    """Answers the guard's commands; `status` is each container's "STATUS EXIT_CODE OOM"."""
+
+    def __init__(self, **status: str) -> None:
+        self.status = status
+        self.said: list[str] = []
+        self.machine = "running"
+        self.on_kill: Callable[[str], None] = lambda container: None
+
+    def __call__(self, words: list[str]) -> tuple[int, str]:
+        self.said.append(" ".join(words))
+        if words[:2] == ["docker", "inspect"]:
+            return (0, self.status[words[-1]]) if words[-1] in self.status else (1, f"No such object: {words[-1]}")
+        if words[:2] == ["docker", "kill"]:
+            self.on_kill(words[-1])
+        if words[:2] == ["docker", "ps"]:
+            return 0, "\n".join(name for name, text in self.status.items() if text.startswith("running"))
+        return 0, self.machine if "is-system-running" in words else ""
+
+    def count(self, word: str) -> int:
+        return sum(word in said for said in self.said)
+
+
+RUNNING, ENDED, CRASHED = "running 0 false", "exited 0 false", "exited 137 true"
+
+
+def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan: object) -> guard.Run:
+    (tmp_path / "log").mkdir(parents=True)
     (tmp_path / "log" / "attempt-001.txt").write_text(log)
     full = {
         "id": "r", "bucket": "b", "prefix": "runs/r/", "region": "us-east-1", "endpoint": None, "attempt": 1,
@@ -65,7 +100,9 @@ def run_with(tmp_path: Path, log: str, **plan: object) -> guard.Run:
         "stop": {"signal": "SIGINT", "timeout": 5, "said": "Optimization stopped early."}, "instance": "i-1", **plan,
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(full))
-    return guard.Run(str(tmp_path), guard.Metadata())
+    run = guard.Run(str(tmp_path), guard.Metadata(), docker or FakeDocker(c=RUNNING))
+    run.bucket = FakeBucket()
+    return run
 
 
 @pytest.mark.parametrize(
@@ -86,25 +123,44 @@ def test_how_it_names_the_end(tmp_path: Path, log: str, status: str, code: int, 
 
 
 class FakeBucket:
-    """Keeps what is put, in order."""
+    """Keeps what is put, in order; refuses keys that hold a word of `refused` with that HTTP code."""
 
     def __init__(self) -> None:
         self.puts: list[tuple[str, bytes]] = []
+        self.refused: dict[str, int] = {}
 
     def put(self, key: str, data: bytes) -> None:
+        for word, code in self.refused.items():
+            if word in key:
+                raise http_error(code)
         self.puts.append((key, data))
 
     def put_file(self, key: str, path: str) -> dict[str, object]:
         self.put(key, Path(path).read_bytes())
         return {"name": Path(path).name, "size": Path(path).stat().st_size, "sha256": guard.sha256(path)}
 
+    def states(self) -> list[dict[str, object]]:
+        return [json.loads(data) for key, data in self.puts if key.endswith("state.json")]
+
+    def snapshots(self) -> list[int]:
+        return [int(key.split("/")[-2]) for key, _ in self.puts if key.endswith("complete.json")]
+
+
+def http_error(code: int) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("http://s3", code, "no", Message(), io.BytesIO(b""))
+
+
+def write_snapshot(folder: Path, iteration: int, size: int = 1) -> list[Path]:
+    (folder / "snapshots").mkdir(exist_ok=True)
+    paths = [folder / "snapshots" / f"digits_iter_{iteration}.{part}" for part in PARTS]
+    for path in paths:
+        path.write_bytes(path.suffix.encode() * size)
+    return paths
+
 
 def test_a_snapshot_is_marked_complete_last_and_pushed_once(tmp_path: Path) -> None:
     run = run_with(tmp_path, "")
-    run.bucket = FakeBucket()
-    (tmp_path / "snapshots").mkdir()
-    for part in PARTS:
-        (tmp_path / "snapshots" / f"digits_iter_400.{part}").write_bytes(part.encode())
+    write_snapshot(tmp_path, 400)
     run.push_snapshots()
     run.push_snapshots()
     keys = [key for key, _ in run.bucket.puts]
@@ -116,12 +172,109 @@ def test_a_snapshot_is_marked_complete_last_and_pushed_once(tmp_path: Path) -> N
     ]
     whole = json.loads(run.bucket.puts[-1][1])
     assert whole["iteration"] == 400
-    assert whole["files"][0]["sha256"] == hashlib.sha256(b"caffemodel").hexdigest()
+    assert whole["files"][0]["sha256"] == hashlib.sha256(b".caffemodel").hexdigest()
+
+
+@pytest.mark.parametrize(("ended", "published"), [(ENDED, [400]), (CRASHED, []), ("running 0 false", [400])])
+def test_what_a_crash_left_half_written_is_never_published(tmp_path: Path, ended: str, published: list[int]) -> None:
+    run = run_with(tmp_path, "", FakeDocker(c=ended))
+    write_snapshot(tmp_path, 400)
+    run.turn()
+    assert run.bucket.snapshots() == published
+
+
+def test_a_container_that_crashes_while_the_files_are_looked_at_counts_as_crashed(tmp_path: Path) -> None:
+    docker = FakeDocker(c=RUNNING)
+    answers = iter([RUNNING, CRASHED, CRASHED, CRASHED])
+
+    def inspect(words: list[str]) -> tuple[int, str]:
+        return (0, next(answers)) if "inspect" in words else docker(words)
+
+    run = run_with(tmp_path, "")
+    run.words = inspect
+    write_snapshot(tmp_path, 400)
+    run.turn()
+    assert run.bucket.snapshots() == []
+
+
+def test_after_a_crash_a_snapshot_that_was_seen_whole_before_is_published_and_a_changed_one_is_not(
+    tmp_path: Path,
+) -> None:
+    docker = FakeDocker(c=RUNNING)
+    run = run_with(tmp_path, "", docker)
+    run.bucket.refused = {"snapshots/": 500}
+    write_snapshot(tmp_path, 400)
+    write_snapshot(tmp_path, 800)
+    with pytest.raises(urllib.error.HTTPError):
+        run.turn()
+    run.bucket.refused = {}
+    docker.status["c"] = CRASHED
+    write_snapshot(tmp_path, 800, size=2)
+    write_snapshot(tmp_path, 1200)
+    run.turn()
+    assert run.bucket.snapshots() == [400]
+    assert run.bucket.states()[-1]["state"] == "failed"
+    assert run.bucket.states()[-1]["out_of_memory"] is True
+
+
+def test_files_of_an_earlier_attempt_and_the_snapshot_it_resumed_from_are_not_published(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "", resumed_from=400)
+    write_snapshot(tmp_path, 400)
+    old = write_snapshot(tmp_path, 800)
+    write_snapshot(tmp_path, 1200)
+    for path in old[:1]:  # one part that this attempt did not write is enough
+        os.utime(path, (run.began - 60, run.began - 60))
+    run.push_snapshots()
+    assert run.bucket.snapshots() == [1200]
+
+
+def test_a_state_that_could_not_be_put_is_put_in_the_next_turn(tmp_path: Path) -> None:
+    docker = FakeDocker(c=RUNNING)
+    run = run_with(tmp_path, "Optimization Done.", docker)
+    for state, status in (("running", RUNNING), ("finished", ENDED)):
+        docker.status["c"] = status
+        run.bucket.refused = {"state.json": 500}
+        with pytest.raises(urllib.error.HTTPError):
+            run.turn()
+        assert not run.done
+        run.bucket.refused = {}
+        run.turn()
+        assert run.bucket.states()[-1]["state"] == state
+    assert run.done
+
+
+def test_an_output_that_s3_refuses_does_not_keep_the_run_from_its_end(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "", FakeDocker(c=ENDED), outputs=["*.txt"])
+    (tmp_path / "bad.txt").write_text("x")
+    (tmp_path / "good.txt").write_text("x")
+    run.bucket.refused = {"bad.txt": 403}
+    run.turn()
+    [state] = run.bucket.states()
+    assert state["state"] == "finished"
+    assert state["outputs_failed"] == ["bad.txt"]
+    assert "runs/r/outputs/good.txt" in [key for key, _ in run.bucket.puts]
+
+
+def test_an_output_waits_while_s3_is_down(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "", FakeDocker(c=ENDED), outputs=["*.txt"])
+    (tmp_path / "one.txt").write_text("x")
+    run.bucket.refused = {"one.txt": 503}
+    with pytest.raises(urllib.error.HTTPError):
+        run.turn()
+    assert run.bucket.states() == []
+
+
+def test_a_docker_that_does_not_answer_is_no_end(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "")
+    run.words = lambda words: (124, "docker: TimeoutExpired")
+    write_snapshot(tmp_path, 400)
+    run.turn()
+    assert run.container()[0] == "unknown"
+    assert run.bucket.puts == []
 
 
 def test_the_log_goes_in_pieces_and_a_new_guard_goes_on_where_the_old_one_was(tmp_path: Path) -> None:
     run = run_with(tmp_path, "one\n")
-    run.bucket = FakeBucket()
     run.push_log()
     with (tmp_path / "log" / "attempt-001.txt").open("a") as log:
         log.write("two\n")
@@ -132,3 +285,323 @@ def test_the_log_goes_in_pieces_and_a_new_guard_goes_on_where_the_old_one_was(tm
         ("runs/r/log/001-000000000000", b"one\n"),
         ("runs/r/log/001-000000000004", b"two\n"),
     ]
+
+
+# the machine's end
+
+
+class FakeMetadata:
+    """Announces the end in `left` s, once it is set; until then it fails like a service that is away."""
+
+    def __init__(self) -> None:
+        self.left: float | None = None
+
+    def notice(self) -> float:
+        if self.left is None:
+            raise TypeError("no metadata")
+        return self.left
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(guard, "RUNS", str(tmp_path))
+    monkeypatch.setattr(guard, "PUSH_BEFORE_END_S", 0.3)
+    monkeypatch.setattr(guard, "TURN_S", 0.1)
+
+
+def guard_of(tmp_path: Path, docker: FakeDocker, *names: str, log: str = "", **plan: object) -> guard.Guard:
+    """A guard with one run for each name; its container has the same name."""
+    for name in names:
+        run_with(tmp_path / name, log, docker, id=name, container=name, **plan)
+    made = guard.Guard(FakeMetadata(), docker)
+    made.look()
+    for run in made.known():
+        run.bucket = FakeBucket()
+    return made
+
+
+def run_named(made: guard.Guard, name: str) -> guard.Run:
+    [run] = [run for run in made.known() if run.plan["id"] == name]
+    return run
+
+
+@pytest.mark.usefixtures("quick")
+def test_on_notice_all_are_told_at_once_and_each_is_pushed_as_soon_as_it_has_ended(tmp_path: Path) -> None:
+    docker = FakeDocker(slow=RUNNING, fast=RUNNING)
+    made = guard_of(tmp_path, docker, "slow", "fast", log="Optimization stopped early.\n")
+    ends: dict[str, float] = {}
+
+    def kill(container: str) -> None:
+        ends[container] = time.monotonic() + (1.0 if container == "slow" else 0.0)
+        end = threading.Timer(ends[container] - time.monotonic(), docker.status.__setitem__, (container, ENDED))
+        end.start()
+
+    docker.on_kill = kill
+    made.announce("spot interruption", 30)
+    assert docker.count("kill -s SIGINT") == 2
+    threading.Timer(0.6, made.each, (made.known(), lambda run: done.update({run.plan["id"]: run.done}))).start()
+    done: dict[str, bool] = {}
+    made.turn()
+    assert done == {"fast": True, "slow": False}  # at 0.6 s
+    assert docker.count("kill -s SIGINT") == 2
+    for name in ("slow", "fast"):
+        [state] = run_named(made, name).bucket.states()
+        assert (state["state"], state["reason"]) == ("interrupted", "spot interruption")
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_does_not_end_in_time_is_interrupted_with_what_it_has(tmp_path: Path) -> None:
+    docker = FakeDocker(c=RUNNING)
+    made = guard_of(tmp_path, docker, "c", stop={"signal": "SIGTERM", "timeout": 0, "said": None})
+    write_snapshot(tmp_path / "c", 400)
+    made.announce("spot interruption", 3)
+    begun = time.monotonic()
+    made.turn()
+    assert 2.0 < time.monotonic() - begun < 4.0  # all of the time, whatever the recipe's timeout
+    bucket = run_named(made, "c").bucket
+    assert bucket.snapshots() == [400]
+    assert bucket.states()[-1]["state"] == "interrupted"
+    assert bucket.states()[-1]["reason"] == "spot interruption"
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_upload_hides_the_notice_and_no_metadata_error_stops_its_watch(tmp_path: Path) -> None:
+    docker = FakeDocker(c=RUNNING)
+    made = guard_of(tmp_path, docker, "c")
+    threading.Thread(target=made.sentry, daemon=True).start()  # this thread is as busy as with an upload
+    time.sleep(0.3)
+    assert docker.count("kill") == 0
+    made.metadata.left = 20.0
+    end = time.monotonic() + 5
+    while docker.count("kill") == 0 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert docker.count("kill -s SIGINT c") == 1
+    docker.status["c"] = CRASHED  # and the busy thread's own turn names it rightly
+    run_named(made, "c").turn()
+    assert run_named(made, "c").bucket.states()[-1]["state"] == "interrupted"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("machine", "state"), [("stopping", "interrupted"), ("running", None)])
+def test_on_power_off_the_trainings_are_saved_and_on_a_restart_they_go_on(
+    tmp_path: Path, machine: str, state: str | None
+) -> None:
+    docker = FakeDocker(c=RUNNING)
+    docker.machine = machine
+    docker.on_kill = lambda container: docker.status.update({container: CRASHED})
+    made = guard_of(tmp_path, docker, "c")
+    made.last()
+    states = run_named(made, "c").bucket.states()
+    assert [one["state"] for one in states] == ([state] if state else [])
+    assert [one["reason"] for one in states] == (["power-off"] if state else [])
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_that_had_finished_just_before_the_signal_is_finished(tmp_path: Path) -> None:
+    docker = FakeDocker(c=RUNNING)
+    docker.on_kill = lambda container: docker.status.update({container: ENDED})
+    made = guard_of(tmp_path, docker, "c", log="Optimization Done.\n")
+    made.announce("spot interruption", 20)
+    made.turn()
+    assert run_named(made, "c").bucket.states()[-1]["state"] == "finished"
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_broken_run_does_not_keep_the_others_from_being_pushed(tmp_path: Path) -> None:
+    docker = FakeDocker(bad=RUNNING, good=RUNNING)
+    made = guard_of(tmp_path, docker, "bad", "good", log="line\n")
+    run_named(made, "bad").bucket = None  # AttributeError
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text("{")
+    made.turn()
+    assert "runs/r/log/001-000000000000" in [key for key, _ in run_named(made, "good").bucket.puts]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("wanted", "others", "status", "off"),
+    [(True, {}, ENDED, 1), (False, {}, ENDED, 0), (True, {"other": RUNNING}, ENDED, 0), (True, {}, RUNNING, 0)],
+)
+def test_a_machine_rented_for_one_training_powers_off_some_time_after_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool, others: dict[str, str], status: str, off: int
+) -> None:
+    monkeypatch.setattr(guard, "IDLE_S", 0.2)
+    docker = FakeDocker(c=status, **others)
+    made = guard_of(tmp_path, docker, "c", power_off_after=wanted)
+    made.turn()
+    made.turn()
+    assert docker.count("poweroff") == 0
+    time.sleep(0.25)
+    made.turn()
+    assert docker.count("systemctl poweroff") == off
+
+
+# S3
+
+
+class Answer(io.BytesIO):
+    """An open answer."""
+
+    def __init__(self, data: bytes = b"", **headers: str) -> None:
+        super().__init__(data)
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class FakeS3(guard.Bucket):
+    """An S3 in memory below the guard's own Bucket; `troubles` are raised by the next calls, one each."""
+
+    def __init__(self, **objects: bytes) -> None:
+        super().__init__(guard.Metadata(), "b", "us-east-1", patience=1.0)
+        self.objects = dict(objects)
+        self.troubles: list[Exception] = []
+        self.calls: list[str] = []
+        self.parts: dict[str, bytes] = {}
+        self.complete = b"<CompleteMultipartUploadResult/>"
+
+    def call(self, method, key, query="", body=None, size=None, digest=None):  # type: ignore[no-untyped-def]
+        self.calls.append(f"{method} {key} {query}".strip())
+        if self.troubles:
+            raise self.troubles.pop(0)
+        data = body if isinstance(body, bytes | None) else body.read()
+        words = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if "list-type" in words:
+            names = sorted(name for name in self.objects if name.startswith(words["prefix"]))
+            form = "<Contents><Key>{}</Key><Size>{}</Size></Contents>"
+            return Answer("".join(form.format(name, len(self.objects[name])) for name in names).encode())
+        if method == "POST" and "uploads" in words:
+            return Answer(b"<UploadId>a/b</UploadId>")
+        if method == "POST":
+            tags = re.findall(r"<PartNumber>\d+</PartNumber><ETag>(.*?)</ETag>", data.decode())
+            self.objects[key] = b"".join(self.parts[tag] for tag in tags)
+            return Answer(self.complete)
+        if "partNumber" in words:
+            assert words["uploadId"] == "a/b"
+            self.parts["tag" + words["partNumber"]] = data
+            return Answer(ETag="tag" + words["partNumber"])
+        if method == "PUT":
+            self.objects[key] = data
+        return Answer(self.objects.get(key, b""), Content_Length=str(len(self.objects.get(key, b""))), ETag="t")
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PAUSE_S", 0.01)
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize(
+    "trouble", [http_error(403), http_error(503), urllib.error.URLError("away"), ConnectionResetError(), TimeoutError()]
+)
+def test_a_passing_error_is_borne_for_each_object(tmp_path: Path, trouble: Exception) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"aaa")
+    place = FakeS3()
+    place.troubles = [trouble, trouble]
+    assert guard.push(place, "x/", str(tmp_path / "in")) == 1
+    assert place.objects["x/a"] == b"aaa"
+    place.troubles = [trouble, trouble]
+    assert guard.pull(place, "x/", str(tmp_path / "out")) == 1
+    assert (tmp_path / "out" / "a").read_bytes() == b"aaa"
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_lasting_error_and_an_endless_one_are_given_up() -> None:
+    place = FakeS3()
+    place.troubles = [http_error(404)]
+    with pytest.raises(urllib.error.HTTPError):
+        place.put("x", b"")
+    assert len(place.calls) == 1
+    place.patience = 0.05
+    place.troubles = [http_error(503) for _ in range(100)]
+    with pytest.raises(urllib.error.HTTPError):
+        place.put("x", b"")
+    assert 2 < len(place.calls) < 20
+
+
+def test_pull_leaves_out_folder_marks_siblings_and_ways_out(tmp_path: Path) -> None:
+    place = FakeS3(**{"set/": b"", "set/sub/": b"", "set/sub/a": b"1", "settings/b": b"2"})
+    guard.pull(place, "set", str(tmp_path))
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == ["sub/a"]
+    with pytest.raises(ValueError, match="leads out"):
+        guard.pull(FakeS3(**{"set/../../etc/x": b""}), "set/", str(tmp_path))
+
+
+def snapshot_in_s3(content: bytes, sent: bytes) -> FakeS3:
+    files = [{"name": "n.caffemodel", "size": len(sent), "sha256": hashlib.sha256(sent).hexdigest(), "path": "s/n"}]
+    whole = json.dumps({"iteration": 4, "files": files}).encode()
+    return FakeS3(**{"snapshots/4/n.caffemodel": content, "snapshots/4/complete.json": whole})
+
+
+def test_a_pulled_snapshot_is_the_one_that_was_sent(tmp_path: Path) -> None:
+    stale = tmp_path / "n.caffemodel"
+    stale.write_bytes(b"old!")  # of the same size
+    guard.pull(snapshot_in_s3(b"good", b"good"), "snapshots/4/", str(tmp_path))
+    assert stale.read_bytes() == b"good"
+    with pytest.raises(ValueError, match=r"snapshots/4/n\.caffemodel is damaged"):
+        guard.pull(snapshot_in_s3(b"evil", b"fine"), "snapshots/4/", str(tmp_path))
+    assert not stale.exists()
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_an_answer_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
+    place = FakeS3(**{"x": b"whole"})
+    whole = place.call
+    short = [Answer(b"who", Content_Length="5")]
+    place.call = lambda *words: short.pop() if short else whole(*words)
+    place.get_file("x", str(tmp_path / "x"))
+    assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_large_file_goes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BIG", 10)
+    monkeypatch.setattr(guard, "PART", 4)
+    path = tmp_path / "big"
+    path.write_bytes(b"0123456789ab_")
+    place = FakeS3()
+    sent = place.put_file("k", str(path))
+    assert place.objects["k"] == path.read_bytes()
+    assert sent == {"name": "big", "size": 13, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert len(place.parts) == 4
+    place.complete = b"<Error><Code>InternalError</Code></Error>"
+    with pytest.raises(ConnectionError):
+        place.put_file("k", str(path))
+    assert place.calls[-1] == "DELETE k uploadId=a%2Fb"
+
+
+class FakeKeys:
+    """The metadata service's keys, counted; they expire in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked = 0
+
+    def credentials(self) -> dict[str, str]:
+        self.asked += 1
+        if self.seconds < 0:
+            raise ConnectionError("away")
+        at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.seconds)
+        return {"AccessKeyId": str(self.asked), "Expiration": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+@pytest.mark.parametrize(("expire", "kept"), [(6 * 3600, 600), (480, 180), (100, 1)])
+def test_keys_are_renewed_five_minutes_before_they_expire(expire: float, kept: float) -> None:
+    place = guard.Bucket(FakeKeys(expire), "b", "us-east-1")
+    place.fresh_keys()
+    assert kept - 2 <= place.until - time.monotonic() <= kept
+    place.fresh_keys()
+    assert place.metadata.asked == 1
+    place.until = 0.0
+    assert place.fresh_keys()["AccessKeyId"] == "2"
+    place.until, place.metadata.seconds = 0.0, -1
+    assert place.fresh_keys()["AccessKeyId"] == "2"  # the old ones, while the service is away
+
+
+def test_a_pull_that_fails_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def damaged(*_: object) -> None:
+        raise ValueError("runs/a/x is damaged (sha256)")
+
+    monkeypatch.setattr(guard, "pull", damaged)
+    with pytest.raises(SystemExit) as end:
+        guard.copy("pull", "b", "us-east-1", "", "runs/a/", str(tmp_path))
+    assert end.value.code == "pull s3://b/runs/a/: runs/a/x is damaged (sha256)"  # text: Python ends with code 1
