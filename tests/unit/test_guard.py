@@ -49,6 +49,8 @@ def test_a_file_that_is_being_written_is_seen_as_open(tmp_path: Path) -> None:
         ("PUT", "https://bucket.s3.eu-west-1.amazonaws.com/runs/a/log/001-000000000000", b"hello"),
         ("GET", "http://127.0.0.1:5000/bucket/?list-type=2&prefix=runs%2Fa%2F", b""),
         ("GET", "http://127.0.0.1:5000/bucket/?continuation-token=x%3D%3D&list-type=2&prefix=a%20b", b""),
+        ("POST", "https://bucket.s3.eu-west-1.amazonaws.com/a/b%20c?uploads=", b""),
+        ("PUT", "https://bucket.s3.eu-west-1.amazonaws.com/a?partNumber=2&uploadId=x%2Fy", b"part"),
     ],
 )
 def test_its_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, method: str, url: str, body: bytes) -> None:
@@ -329,23 +331,21 @@ def run_named(made: guard.Guard, name: str) -> guard.Run:
 def test_on_notice_all_are_told_at_once_and_each_is_pushed_as_soon_as_it_has_ended(tmp_path: Path) -> None:
     docker = FakeDocker(slow=RUNNING, fast=RUNNING)
     made = guard_of(tmp_path, docker, "slow", "fast", log="Optimization stopped early.\n")
-    ends: dict[str, float] = {}
+    done: dict[str, bool] = {}
 
     def kill(container: str) -> None:
-        ends[container] = time.monotonic() + (1.0 if container == "slow" else 0.0)
-        end = threading.Timer(ends[container] - time.monotonic(), docker.status.__setitem__, (container, ENDED))
-        end.start()
+        after = {"fast": 0.0, "slow": 1.2}[container]
+        threading.Timer(after, docker.status.update, ({container: ENDED},)).start()
 
     docker.on_kill = kill
     made.announce("spot interruption", 30)
     assert docker.count("kill -s SIGINT") == 2
     threading.Timer(0.6, made.each, (made.known(), lambda run: done.update({run.plan["id"]: run.done}))).start()
-    done: dict[str, bool] = {}
     made.turn()
     assert done == {"fast": True, "slow": False}  # at 0.6 s
     assert docker.count("kill -s SIGINT") == 2
     for name in ("slow", "fast"):
-        [state] = run_named(made, name).bucket.states()
+        state = run_named(made, name).bucket.states()[-1]
         assert (state["state"], state["reason"]) == ("interrupted", "spot interruption")
 
 
@@ -544,7 +544,7 @@ def test_a_pulled_snapshot_is_the_one_that_was_sent(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_pause")
 def test_an_answer_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
-    place = FakeS3(**{"x": b"whole"})
+    place = FakeS3(x=b"whole")
     whole = place.call
     short = [Answer(b"who", Content_Length="5")]
     place.call = lambda *words: short.pop() if short else whole(*words)
