@@ -26,6 +26,7 @@ from provision.recipe import to_dict
 from provision.runs import ENDED, Attempt, Run, Snapshot
 
 Say = Callable[[str], None]
+_OWN = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload")
 _POLICIES = 12  # of about 400 characters; a role's inline policies may have 10,240 in all
 _LOGGED = 'exec "$@" >> "$LOG" 2>&1'
 
@@ -132,7 +133,7 @@ def policy(run: Run) -> dict[str, object]:
     """The inline policy of one run: its own prefix, and read access to its data's S3 prefix if it has one."""
     bucket = f"arn:aws:s3:::{run.store.bucket}"
     may: list[dict[str, object]] = [
-        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{bucket}/{run.prefix}*"},
+        {"Effect": "Allow", "Action": list(_OWN), "Resource": f"{bucket}/{run.prefix}*"},
         {
             "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket,
             "Condition": {"StringLike": {"s3:prefix": f"{run.prefix}*"}},

@@ -29,7 +29,8 @@ storage() {
             mount -o noatime "$from" /data
     fi && say "instance storage: $from on /data"
 }
-mountpoint -q /data || storage 2>/dev/null || say "instance storage: none usable"
+mountpoint -q /data || storage 2>/dev/null ||
+    ! lsblk -dno MODEL 2>/dev/null | grep -q "NVMe Instance Storage" || say "instance storage: none usable"
 chown provision:provision /data /var/lib/provision /var/lib/provision/runs
 
 doing="docker"
