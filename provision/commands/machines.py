@@ -67,8 +67,11 @@ def rent(cloud: "Cloud", chosen: settings.Settings, wish: "Wish") -> Instance:
             raise
 
 
-def undo(cloud: "Cloud", name: str) -> None:
-    """End a machine whatever state it is in; nothing there is as good. Never hides the error that led here."""
+def undo(cloud: "Cloud", name: str) -> bool:
+    """End a machine whatever state it is in; nothing there is as good. Never hides the error that led here.
+
+    Whether it is ended; where not, that is said.
+    """
     from provision import ending
 
     try:
@@ -77,8 +80,9 @@ def undo(cloud: "Cloud", name: str) -> None:
         pass
     except BaseException as error:
         console.line(f"{name} was NOT ended ({error}); it may be billed until its deadline: provision down {name}")
-        return
+        return False
     console.line(f"nothing of {name} is left")
+    return True
 
 
 def show_request(request: SpotRequest, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import CapacityError, ProvisionError, RunError, UsageError
+from infra.errors import CapacityError, LeftoverError, ProvisionError, RunError, UsageError
 from provision import clouds, console, settings
 from provision.commands.machines import cloud_flag, rent, show_request, undo
 from provision.commands.options import (
@@ -68,11 +68,12 @@ def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: b
             console.say(f"  follow it: provision logs {run.id} -f{cloud_flag(chosen)}")
             return
         state = _see_through(cloud, chosen, run)
-    if kind:
-        undo(cloud, instance.name)
-    else:
+    ended = undo(cloud, instance.name) if kind else True
+    if not kind:
         console.line(_billed(instance.name))
     _conclude(run, state, chosen, as_json)
+    if not ended:
+        raise LeftoverError(f"{instance.name} is not ended", f"provision down {instance.name}")
 
 
 @dataclass

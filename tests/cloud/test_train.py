@@ -83,6 +83,16 @@ def test_four_runs_share_the_gpus_and_a_fifth_is_refused(host: Laptop) -> None:
         assert int(newest.split("/")[1]) > 0
 
 
+def test_a_training_waits_for_free_gpus(host: Laptop) -> None:
+    first = run_of(host.ok("train", "digits", "--on", "host", "--gpus", "4", "--detach", *SHORT))
+    waited = host.run("train", "digits", "--on", "host", "--gpus", "4", "--wait", *SHORT)
+    assert waited.returncode == 0, waited.stderr
+    assert f"the others train {first}" in waited.stderr
+    assert "; waiting" in waited.stderr
+    states = {row["run"]: row["state"] for row in json.loads(host.ok("runs", "--json"))}
+    assert states[first] == "finished"
+
+
 def test_a_full_disk_on_fetch(host: Laptop, tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("mounting a small disk needs root")
