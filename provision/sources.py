@@ -4,8 +4,10 @@ The home line is crossed once, by changed files only. The host then copies what 
 the background, so that another laptop can resume the run after this host and this laptop are gone.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.aws.session import Cloud
@@ -82,7 +84,7 @@ def _local(source: Source) -> Path:
     """The folder on this laptop."""
     if source.kind == "prepared":
         target = cache_home() / "data" / source.value
-        with console.step(f"data {source.value}"):
+        with console.step(f"data {source.value}"), _alone(target):
             return PREPARERS[source.value](target)
     path = Path(source.value)
     if not path.is_dir():
@@ -91,6 +93,15 @@ def _local(source: Source) -> Path:
             "resume from the laptop that started the run",
         )
     return path
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """One preparation of the same data at a time on this laptop; who waited finds it done."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def keep(shell: SshShell, cloud: Cloud, run: Run) -> None:
