@@ -130,9 +130,8 @@ def sync(shell: SshShell, folder: Path, target: str, delete: bool = False) -> Se
 
     UsageError for what cannot be read, RunError for a file that vanishes or shrinks on the way.
     """
-    here = local_index(folder)
-    there = remote_index(shell, target)
-    changed = [entry for path, entry in here.items() if there.get(path) != entry]
+    here, there = local_index(folder), remote_index(shell, target)
+    changed = _changed(here, there)
     gone = [path for path in there if path not in here] if delete else []
     shell.run(["mkdir", "-p", target])
     if gone:  # first: a folder may have taken a file's name
@@ -141,6 +140,15 @@ def sync(shell: SshShell, folder: Path, target: str, delete: bool = False) -> Se
     if changed:
         _send(shell, folder, changed, target)
     return Sent(len(changed), sum(entry.size for entry in changed), len(gone))
+
+
+def changes(shell: SshShell, folder: Path, target: str) -> list[Entry]:
+    """What `sync` would send."""
+    return _changed(local_index(folder), remote_index(shell, target))
+
+
+def _changed(here: dict[str, Entry], there: dict[str, Entry]) -> list[Entry]:
+    return [entry for path, entry in here.items() if there.get(path) != entry]
 
 
 def _send(shell: SshShell, folder: Path, entries: list[Entry], target: str) -> None:

@@ -167,7 +167,8 @@ def ssh(name: str, words: tuple[str, ...], **flags: Any) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target")
 @cloud_options
-def put(name: str, source: Path, target: str, **flags: Any) -> None:
+@dry_run_option
+def put(name: str, source: Path, target: str, dry_run: bool, **flags: Any) -> None:
     """Copy SOURCE (a file or folder) to TARGET on NAME: changed files only, .provisionignore respected."""
     from provision import machines, sync
 
@@ -175,6 +176,10 @@ def put(name: str, source: Path, target: str, **flags: Any) -> None:
         raise UsageError(f"there is no {source}", "give a file or folder that exists")
     cloud = clouds.resolve(settings.load(**flags))
     with machines.shell(cloud, machines.find(cloud, name)) as host:
+        if dry_run:
+            names = [source.name] if source.is_file() else [one.path for one in sync.changes(host, source, target)]
+            console.say("\n".join([f"would copy {len(names)} files to {target} on {name}", *names]))
+            return
         if source.is_file():
             host.put(source, target)
             console.say(f"{source} is {target} on {name}")

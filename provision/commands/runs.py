@@ -83,8 +83,9 @@ def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--every-snapshot", is_flag=True, help="not the newest alone")
 @cloud_options
+@json_option
 @dry_run_option
-def fetch(run_id: str, target: Path | None, every_snapshot: bool, dry_run: bool, **flags: Any) -> None:
+def fetch(run_id: str, target: Path | None, every_snapshot: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Bring a training's results home to DIR (default: a folder of the run's name)."""
     from provision import fetch as fetching
     from provision import runs
@@ -92,9 +93,13 @@ def fetch(run_id: str, target: Path | None, every_snapshot: bool, dry_run: bool,
     run = runs.find(clouds.resolve(settings.load(**flags)), run_id)
     place = target or Path(run_id)
     if dry_run:
-        files = fetching.wanted(run, place, every_snapshot)
-        rows = [(one.path, console.size(one.size)) for one in files]
-        console.table("would bring", ("file", "size"), rows)
-        return
-    for path in fetching.fetch(run, place, every_snapshot):
-        console.say(f"{path}  {console.size(path.stat().st_size)}")
+        found = {str(one.path): one.size for one in fetching.wanted(run, place, every_snapshot)}
+    else:
+        found = {str(path): path.stat().st_size for path in fetching.fetch(run, place, every_snapshot)}
+    if as_json:
+        console.emit_json(found)
+    elif dry_run:
+        console.table("would bring", ("file", "size"), [(path, console.size(size)) for path, size in found.items()])
+    else:
+        for path, size in found.items():
+            console.say(f"{path}  {console.size(size)}")
