@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -192,7 +192,3 @@ def _drain(pipe: IO[bytes] | None, lines: list[str], on_line: OnLine) -> None:
 def have(program: str) -> bool:
     """Whether this machine has `program` in its path."""
     return shutil.which(program) is not None
-
-
-def missing(programs: Iterable[str]) -> list[str]:
-    return [program for program in programs if not have(program)]

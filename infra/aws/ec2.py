@@ -215,10 +215,6 @@ class Ec2:
         with explained("list volumes"):
             return list(self._api.describe_volumes(Filters=mine)["Volumes"])
 
-    def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
-        with explained("tag an instance"):
-            self._api.create_tags(Resources=[instance_id], Tags=tag_list(tags))
-
     def _ticks(self, timeout: float, pause: float = 0.5) -> Iterator[None]:
         """One turn at once, then one each `pause` (slowly longer) until `timeout` s are over."""
         until = time.monotonic() + timeout

@@ -154,10 +154,3 @@ class S3:
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
-
-    def delete(self, keys: list[str]) -> None:
-        """Delete objects, a thousand at a time."""
-        with explained(f"delete from s3://{self.bucket}"):
-            for start in range(0, len(keys), 1000):
-                batch = [{"Key": key} for key in keys[start : start + 1000]]
-                self._api.delete_objects(Bucket=self.bucket, Delete={"Objects": batch})

@@ -33,14 +33,3 @@ def machine_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def pairs(words: tuple[str, ...]) -> dict[str, str]:
-    """--set key=value, several times."""
-    found = {}
-    for word in words:
-        key, mark, value = word.partition("=")
-        if not mark or not key:
-            raise click.UsageError(f"--set {word}: write --set key=value")
-        found[key] = value
-    return found

@@ -15,7 +15,6 @@ from provision.commands.options import (
     dry_run_option,
     json_option,
     machine_options,
-    pairs,
 )
 
 if TYPE_CHECKING:
@@ -122,10 +121,11 @@ def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
 
 def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
     """Takes what is about the training out of `given`; settings stay."""
+    from provision.recipe import split_sets
     from provision.training import Order
 
     mine = {key: given.pop(key) for key in ("data", "project", "gpus", "ports")}
-    return Order(recipe, pairs(given.pop("sets")), **mine, own_machine=own)
+    return Order(recipe, split_sets(given.pop("sets")), **mine, own_machine=own)
 
 
 def _machine(
