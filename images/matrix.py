@@ -1,22 +1,35 @@
-"""The matrix: what an image can stand on. Flat rows in `matrix.yaml`, exact, each with its source.
+"""The matrix: what an image can stand on. Flat rows in `matrix.yaml`, exact, each fact with its source.
 
 An id can be typed and follows from the row (`cpu-debian11`, `cuda11.8-cudnn8.7-ubuntu20.04`). The file is canonical:
 sorted by id and formatted as `dump` writes it, so that a change of one fact is a change of one line.
+
+Five kinds of base. `official`: an image of NVIDIA's that is still listed; it brings CUDA, cuDNN and NCCL.
+`nvidia-apt`: a plain distribution, onto which NVIDIA's apt repository brings the same; so live on the CUDAs whose
+images NVIDIA deleted in 2023. `debian-cuda`: Debian's own CUDA, with cuDNN and NCCL from NVIDIA's wheels.
+`torch-wheel`: plain too; a wheel of PyTorch brings all. `cpu`: no CUDA.
 """
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import yaml
 
+from images.versions import key
 from infra import border
 from infra.errors import UsageError
 
 PATH = Path(__file__).parent / "matrix.yaml"
 
-BaseKind = Literal["cpu", "official", "nvidia-apt", "debian-cuda"]
+BaseKind = Literal["cpu", "official", "nvidia-apt", "debian-cuda", "torch-wheel"]
 Status = Literal["listed", "removed", "rebuilt-here"]
+
+_WHEELS = re.compile(r"torch|nvidia-(cudnn|nccl)-cu\d+")
+_TAG = re.compile(r"(?:nvidia/cuda:)?(\d+\.\d+(?:\.\d+)?)(?:-cudnn(\d*))?(?:-(?:base|devel|runtime))?-(ubuntu\d+\.\d+)")
+
+_MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 _HEAD = """\
 # What images can stand on, a row each, sorted by id. Versions are texts: quote them where YAML would see a number.
@@ -27,16 +40,21 @@ _HEAD = """\
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row. None stands for "has none" (a cpu row has no CUDA and needs no driver).
 
-    `gcc` is the newest that the CUDA takes; `architectures` are GPU architectures such as sm_70; `driver_min` and
-    `driver_last` are branches of NVIDIA's driver; `pins` are exact package versions;
-    `source` says where the facts are from.
+    `base` is what building starts from, `base_runtime` what the image starts from. `cuda` is major.minor, `release`
+    all of it. `gcc` is the newest major that the CUDA takes. `architectures` are those of the GPUs that both CUDA and
+    cuDNN serve with real code (code for sm_80 serves sm_86 too). `driver_min` is the oldest driver that runs that
+    code; `driver_last` is the last branch, where NVIDIA has ended drivers for all of its GPUs. `pins` are exact
+    versions: of packages to install, on an official base of those that it brings; `runtime` names the pins that the
+    image itself needs. `sources` says for each fact where it is from: a key of the file's table, or several.
     """
 
     id: str
     base: str
+    base_runtime: str
     base_kind: BaseKind
     distribution: str
     cuda: str | None
+    release: str | None
     cudnn: str | None
     nccl: str | None
     gcc: str | None
@@ -44,8 +62,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     driver_min: str | None
     driver_last: str | None
     pins: dict[str, str]
+    runtime: tuple[str, ...]
     status: Status
-    source: str
+    sources: dict[str, str]
 
     @property
     def expected_id(self) -> str:
@@ -55,23 +74,68 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         cudnn = f"-cudnn{self.cudnn}" if self.cudnn else ""
         return f"cuda{self.cuda}{cudnn}-{self.distribution}"
 
+    @property
+    def flavour(self) -> Literal["cpu", "cuda"]:
+        return "cpu" if self.cuda is None else "cuda"
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    @property
+    def cudnn_release(self) -> str | None:
+        """All of the cuDNN's version, such as 8.7.0.84, where a pin tells it; else `cudnn`."""
+        pins = [version for name, version in self.pins.items() if re.match(r"(lib|nvidia-)cudnn", name)]
+        return pins[0].split("-")[0] if pins else self.cudnn
+
+    @property
+    def wheels(self) -> dict[str, str]:
+        """The pins that are Python wheels."""
+        return {name: version for name, version in self.pins.items() if _WHEELS.fullmatch(name)}
+
+    @property
+    def apt_build(self) -> dict[str, str]:
+        """What apt installs to build on: all pins that are packages; none on an official base, which has them."""
+        if self.base_kind == "official":
+            return {}
+        return {name: version for name, version in self.pins.items() if name not in self.wheels}
+
+    @property
+    def apt_runtime(self) -> dict[str, str]:
+        """What apt installs into the image itself."""
+        return {name: version for name, version in self.apt_build.items() if name in self.runtime}
+
+    @property
+    def removed_tag(self) -> str | None:
+        """The image of NVIDIA's that this row stands in for, which NVIDIA deleted in 2023."""
+        if self.base_kind != "nvidia-apt" or self.release is None or key(self.release) >= (11,):
+            return None
+        return official_tag(self.release, self.cudnn, "devel", self.distribution)
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A matrix file: what the keys of `sources` mean, and the rows."""
+
+    sources: dict[str, str]
     rows: tuple[Variant, ...]
 
 
-def load(path: Path = PATH) -> dict[str, Variant]:
-    """Rows by id. UsageError with the key path where the file is wrong."""
-    rows = border.load_yaml(path, _File).rows
-    for number, row in enumerate(rows):
+def read(path: Path = PATH) -> File:
+    """The file. UsageError with the key path where it is wrong."""
+    file = border.load_yaml(path, File)
+    for number, row in enumerate(file.rows):
         if row.id != row.expected_id:
             raise UsageError(f"{path}: the id {row.id!r} does not fit its row (at rows[{number}].id)",
                              f"write {row.expected_id}")  # fmt: skip
-    found = {row.id: row for row in rows}
-    if len(found) != len(rows):
-        twice = sorted({row.id for row in rows if [one.id for one in rows].count(row.id) > 1})
+        for fact, one in ((fact, one) for fact, keys in row.sources.items() for one in keys.split(" + ")):
+            if one not in file.sources:
+                raise UsageError(f"{path}: there is no source {one!r} (at rows[{number}].sources.{fact})",
+                                 border.did_you_mean(one, file.sources))  # fmt: skip
+    names = [row.id for row in file.rows]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{path}: {', '.join(twice)} is there twice", "keep one of the rows")
-    return found
+    return file
+
+
+def load(path: Path = PATH) -> dict[str, Variant]:
+    """Rows by id."""
+    return {row.id: row for row in read(path).rows}
 
 
 @cache
@@ -80,13 +144,65 @@ def rows() -> dict[str, Variant]:
     return load()
 
 
-def dump(variants: dict[str, Variant]) -> str:
-    """The canonical text of a matrix file."""
-    import yaml
+def official_tag(release: str, cudnn: str | None, flavour: str, distribution: str) -> str:
+    """The name that NVIDIA gave the image: four grammars in turn, by CUDA.
 
-    raw = {"rows": [msgspec.to_builtins(variants[key]) for key in sorted(variants)]}
-    return _HEAD + yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
+    Up to 10.2 without a patch number; from 11.0.3 with it, and `cudnn8`; 12.3.2 `cudnn9`; from 12.4.1 just `cudnn`.
+    """
+    number = release if key(release) >= (11,) else ".".join(release.split(".")[:2])
+    major = "" if cudnn is None or key(release) >= (12, 4, 1) else cudnn.split(".")[0]
+    return f"nvidia/cuda:{number}{'' if cudnn is None else f'-cudnn{major}'}-{flavour}-{distribution}"
+
+
+def like_tag(text: str) -> Variant | None:
+    """The row for what a user typed as one of NVIDIA's tags (`9.0-cudnn7-devel-ubuntu16.04`): its newest cuDNN."""
+    found = _TAG.fullmatch(text)
+    if not found:
+        return None
+    cuda, cudnn, distribution = found.groups()
+    near = [
+        row
+        for row in rows().values()
+        if row.distribution == distribution and key(row.cuda or "")[:2] == key(cuda)[:2]
+        and (not cudnn or (row.cudnn or "").split(".")[0] == cudnn)
+    ]  # fmt: skip
+    return max(near, key=lambda row: key(row.cudnn or ""), default=None)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """cuda9.0 before cuda10.0."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+class _Line(dict[str, str]):
+    """A mapping on one line."""
+
+
+class _Words(list[str]):
+    """A list on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(_Line, lambda dumper, value: dumper.represent_mapping(_MAP, value, flow_style=True))
+_Dumper.add_representer(_Words, lambda dumper, value: dumper.represent_sequence(_SEQ, value, flow_style=True))
+
+
+def dump(file: File) -> str:
+    """The canonical text of a matrix file."""
+    rows = [_raw(row) for row in sorted(file.rows, key=lambda row: _natural(row.id))]
+    raw = {"sources": dict(sorted(file.sources.items())), "rows": rows}
+    return _HEAD + yaml.dump(raw, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _raw(row: Variant) -> dict[str, Any]:
+    raw: dict[str, Any] = msgspec.to_builtins(row)
+    raw["architectures"], raw["runtime"] = _Words(row.architectures), _Words(sorted(row.runtime))
+    raw["pins"], raw["sources"] = dict(sorted(row.pins.items())), _Line(sorted(row.sources.items()))
+    return raw
 
 
 if __name__ == "__main__":
-    PATH.write_text(dump(load()), encoding="utf-8")
+    PATH.write_text(dump(read()), encoding="utf-8")
