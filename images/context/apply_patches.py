@@ -1,0 +1,245 @@
+"""Apply patches to a source tree: plan first, write after, so that a patch that does not fit leaves the tree as it was.
+
+Runs inside image builds, with whatever Python 3.4 or newer is there: standard library only. A patch is a mapping with
+`name`, `edits` (exact text to find, text to put there, how often it must be found), `create` (whole new files) and
+`refuse` (layouts that it is not for, with the reason). An edit whose result is there already counts as done: applying
+twice changes nothing. Where one edit of a patch does not fit, nothing of that patch is applied.
+
+    python3 apply_patches.py patches.json TREE --stack NAME
+"""
+
+# ruff: noqa: UP031
+# (f-strings are of Python 3.6)
+
+import json
+import sys
+from pathlib import Path
+
+TYPE_CHECKING = False  # Python 3.4 has no typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Plain = dict[str, Any]
+    Done = tuple[str, str, str]  # status, path, note
+    Step = Callable[[Plain, "Tree"], Done]
+
+CHANGED = "changed"
+ALREADY = "already there"
+SKIPPED = "skipped"
+FAILED = "does not fit"
+
+MEND = (
+    "nothing was written; compare the file with what the patch expects, then leave the patch out for this source "
+    "or write its edits for it"
+)
+
+
+class Misfit(Exception):
+    """An edit that does not fit; the message says where, what was expected and what was found."""
+
+
+class Result:
+    """What became of one patch: a status (CHANGED ...), the files changed, and notes that say why."""
+
+    def __init__(self, patch: str, status: str, files: "list[str]", notes: "list[str]") -> None:
+        self.patch = patch
+        self.status = status
+        self.files = files
+        self.notes = notes
+
+
+class Report:
+    """The results of all patches, in their order."""
+
+    def __init__(self, source: str, results: "list[Result]") -> None:
+        self.source = source
+        self.results = results
+
+    def of(self, status: str) -> "list[Result]":
+        """The results with that status."""
+        return [one for one in self.results if one.status == status]
+
+    def lines(self) -> "list[str]":
+        """A line for each patch, its notes behind it."""
+        found = []
+        for one in self.results:
+            said = "; ".join((", ".join(one.files),) * bool(one.files) + tuple(one.notes))
+            found.append("%s: %s%s" % (one.patch, one.status, " (%s)" % said if said else ""))
+        return found
+
+    def message(self) -> str:
+        """One message for all that did not fit: patch, source, file, what was expected and found."""
+        failed = self.of(FAILED)
+        said = ["patch %s does not fit %s: %s" % (one.patch, self.source, "; ".join(one.notes)) for one in failed]
+        return "\n".join(said)
+
+
+class Tree:
+    """Files of a source tree as they will be. Nothing is written before `write`."""
+
+    def __init__(self, root: Path, planned: "dict[str, str] | None" = None) -> None:
+        self.root = root
+        self.planned = dict(planned or {})
+
+    def has(self, path: str) -> bool:
+        return path in self.planned or (self.root / path).is_file()
+
+    def read(self, path: str) -> str:
+        if path not in self.planned:
+            # bytes that are no UTF-8, and line ends, come out as they went in
+            with (self.root / path).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                return stream.read()
+        return self.planned[path]
+
+    def write(self) -> None:
+        for path, text in sorted(self.planned.items()):
+            whole = self.root / path
+            if not whole.parent.is_dir():
+                whole.parent.mkdir(parents=True)
+            with whole.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                stream.write(text)
+
+
+def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = False, dry_run: bool = False) -> Report:
+    """Apply the patches to the tree at `root`; `source` is its name in messages.
+
+    Strict: all patches, or nothing where one does not fit. Lenient: each patch that fits as a whole.
+    """
+    tree = Tree(root)
+    results = []
+    for patch in patches:
+        draft = Tree(root, tree.planned)
+        result = plan(patch, draft)
+        results.append(result)
+        if result.status == CHANGED:
+            tree = draft
+    report = Report(source or root.name, results)
+    if not dry_run and (lenient or not report.of(FAILED)):
+        tree.write()
+    return report
+
+
+def plan(patch: "Plain", tree: Tree) -> Result:
+    """Put the patch into `tree` (not on disk)."""
+    files, notes, done, failed = [], [], 0, []
+    for step, what in _steps(patch):
+        try:
+            status, path, note = step(what, tree)
+        except Misfit as misfit:
+            failed.append(str(misfit))
+            continue
+        done += status == ALREADY
+        if status == CHANGED and path not in files:
+            files.append(path)
+        if note and note not in notes:
+            notes.append(note)
+    if failed:
+        return Result(patch["name"], FAILED, [], failed[:1] if _refused(failed) else failed)
+    status = CHANGED if files else ALREADY if done else SKIPPED
+    return Result(patch["name"], status, files, notes)
+
+
+def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
+    steps = {"refuse": refuse, "edits": edit, "create": create}
+    return [(steps[kind], one) for kind in ("refuse", "edits", "create") for one in patch.get(kind, ())]
+
+
+def _refused(failed: "list[str]") -> bool:
+    return failed[0].startswith("it is not for this tree")
+
+
+def refuse(rule: "Plain", tree: Tree) -> "Done":
+    """Stop where a file has (or lacks) a text by which a layout is known that the patch is not for."""
+    path = _first(rule["file"], tree)
+    if path:
+        text = tree.read(path)
+        if (rule.get("has") and rule["has"] in text) or (rule.get("lacks") and rule["lacks"] not in text):
+            raise Misfit("it is not for this tree: %s (%s)" % (rule["because"], path))
+    return SKIPPED, "", ""
+
+
+def create(new: "Plain", tree: Tree) -> "Done":
+    """A whole new file. Misfit where there is another one under its name."""
+    path = new["file"]
+    if not tree.has(path):
+        tree.planned[path] = new["text"]
+        return CHANGED, path, ""
+    if tree.read(path) != new["text"]:
+        raise Misfit("%s should be a new file, but the tree has another one there" % path)
+    return ALREADY, path, ""
+
+
+def edit(change: "Plain", tree: Tree) -> "Done":
+    """One edit of one file. Misfit where the text is not found as often as expected."""
+    path = _first(change["file"], tree)
+    if not path:
+        names = " or ".join(_listed(change["file"]))
+        if change.get("optional"):
+            return SKIPPED, "", "no %s here" % names
+        raise Misfit("%s is not in the tree" % names)
+    todo, done, text = replaced(tree.read(path), change["find"], change["replace"])
+    times = _listed(change.get("times", 1))
+    if todo in times or (todo and todo + done in times):
+        if todo:
+            tree.planned[path] = text
+            return CHANGED, path, ""
+        if not done:
+            return SKIPPED, "", "nothing to change in %s" % path
+    if not todo and done >= min(one for one in times if one):
+        return ALREADY, path, ""
+    raise Misfit(_expected(path, change["find"], times, todo, done))
+
+
+def replaced(text: str, find: str, replace: str) -> "tuple[int, int, str]":
+    """How often `find` is there still, how often `replace` is there already, and the text with all replaced.
+
+    One may be part of the other: then the longer one is looked for first, and the shorter one around it.
+    """
+    if replace in find:
+        parts = text.split(find)
+        return len(parts) - 1, sum(part.count(replace) for part in parts), replace.join(parts)
+    parts = text.split(replace)
+    todo = sum(part.count(find) for part in parts)
+    return todo, len(parts) - 1, replace.join(part.replace(find, replace) for part in parts)
+
+
+def _expected(path: str, find: str, times: "list[int]", todo: int, done: int) -> str:
+    wanted = " or ".join(str(one) for one in sorted(times))
+    shown = next(line.strip() for line in find.splitlines() if line.strip())
+    more = " ..." if len(find.strip().splitlines()) > 1 else ""
+    also = " (and its replacement %d times)" % done if done else ""
+    return "in %s, expected %s times and found %d times%s: %s%s" % (path, wanted, todo, also, shown, more)
+
+
+def _first(names: "str | list[str]", tree: Tree) -> str:
+    """The first of the paths that the tree has, or nothing."""
+    return next((name for name in _listed(names) if tree.has(name)), "")
+
+
+def _listed(value: "object") -> "list[Any]":
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def main(arguments: "list[str]") -> int:
+    import argparse  # only the script needs it
+
+    parser = argparse.ArgumentParser(description="Apply patches to a source tree; all of them or none.")
+    parser.add_argument("patches", help="JSON file with the patches")
+    parser.add_argument("tree", help="folder of the source tree")
+    parser.add_argument("--stack", default="", help="what the tree is, for messages")
+    parser.add_argument("--lenient", action="store_true", help="apply what fits, say what does not")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing")
+    given = parser.parse_args(arguments)
+    with Path(given.patches).open(encoding="utf-8") as stream:
+        patches = json.load(stream)
+    report = apply(patches, Path(given.tree), given.stack, given.lenient, given.dry_run)
+    if report.of(FAILED) and not given.lenient:
+        sys.stderr.write("%s\n  %s\n" % (report.message(), MEND))
+        return 1
+    print("\n".join(report.lines()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

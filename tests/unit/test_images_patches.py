@@ -1,0 +1,169 @@
+"""Patches as data: which are chosen for which versions; that each applies to what it is for, and only once."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from images import patches as p
+from images.context.apply_patches import ALREADY, CHANGED, FAILED
+from infra.errors import UsageError
+
+NEW = {
+    "opencv": "4.6",
+    "protobuf": "3.21.12",
+    "python": "3.11",
+    "gcc": "12",
+    "cuda": "13.0",
+    "cudnn": "9.14",
+    "nccl": "2.28",
+}
+OLD = {"opencv": "2.4", "protobuf": "2.6", "python": "2.7", "gcc": "5", "cuda": "8.0", "cudnn": "6.0", "nccl": None}
+
+
+def names(versions: dict[str, str | None], stack: str = "caffe") -> list[str]:
+    return [patch.name for patch in p.select(stack, versions)]
+
+
+def test_new_libraries_need_the_patches_for_them_and_old_ones_do_not() -> None:
+    always = ["base-learning-rate", "column-buffer", "lazy-imports", "log-year", "multi-gpu-interrupt"]
+    assert names(OLD) == always
+    assert names({**NEW, "cuda": None, "cudnn": None, "nccl": None}) == sorted(
+        [*always, "cxx-standard", "opencv4", "opencv4-ssd", "protobuf-limit", "python3"]
+    )
+    assert {"cudnn8", "cuda13", "nccl-uid"} < set(names(NEW))
+
+
+@pytest.mark.parametrize(
+    ("version", "condition", "holds"),
+    [
+        ("4", ">=4", True),
+        ("4.6.0", ">=4", True),
+        ("3.4", ">=4", False),
+        ("3.18", ">=3.18", True),
+        ("3.9", ">=3.18", False),  # as numbers, not as texts
+        ("10.2", ">=9", True),
+        ("3.4", ">=3,<4", True),
+        ("4.0", ">=3,<4", False),
+        ("12", ">=12.0", True),
+        (None, ">=1", False),
+    ],
+)
+def test_conditions_compare_numbers(version: str | None, condition: str, holds: bool) -> None:
+    assert p.When(cuda=condition).holds({"cuda": version}) is holds
+    assert p.When(cuda=condition).holds({}) is False
+
+
+def test_one_column_buffer_at_a_time() -> None:
+    def chosen(kind: p.ColumnBuffer) -> set[str]:
+        return {one.name for one in p.select("caffe", NEW, column_buffer=kind) if "column" in one.name}
+
+    assert chosen("ours") == {"column-buffer"}
+    assert chosen("static") == {"column-buffer-static"}
+    assert chosen("none") == set()
+    with pytest.raises(UsageError, match="no column buffer 'our'") as caught:
+        p.select("caffe", NEW, column_buffer="our")  # type: ignore[arg-type]
+    assert caught.value.mend == "did you mean ours?"
+
+
+def test_patches_of_caffe_are_for_all_of_caffe_and_for_nothing_else() -> None:
+    assert names(NEW, "caffe-ssd") == names(NEW, "caffe")
+    assert not set(names(NEW, "detectron")) & set(names(NEW, "caffe"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"wen": {}}, "wen"),
+        ({"when": {"opencvv": ">=4"}}, "opencvv"),
+        ({"when": {"opencv": 4}}, "quotes"),
+        ({"when": {"opencv": "4"}}, "no condition"),
+        ({"edits": [{"file": "a", "find": "x", "replace": "x"}]}, "changes nothing"),
+        ({"edits": [{"file": "a", "find": "x", "replace": ""}]}, "put a comment in its place"),
+        ({"edits": [{"file": "a", "find": "x", "replace": "y", "line": 3}]}, "line"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    body = {"why": "w", "upstream": None, "edits": [{"file": "a", "find": "x", "replace": "y"}]} | changed
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(body))
+    with pytest.raises(UsageError) as caught:
+        p.load(tmp_path)
+    assert message in str(caught.value)
+    assert "mine" in str(caught.value)
+
+
+def test_json_is_the_same_for_the_same_edits() -> None:
+    chosen = p.select("caffe", NEW)
+    told = [msgspec.structs.replace(one, why="said otherwise", upstream=None) for one in chosen]
+    assert p.to_json(chosen) == p.to_json(told)
+    assert p.to_json(chosen) != p.to_json(chosen[1:])
+
+
+def first(paths: p.Paths) -> str:
+    return paths if isinstance(paths, str) else paths[0]
+
+
+def tree_for(patch: p.Patch, root: Path) -> None:
+    """The least tree that the patch fits: what its edits find, as often as they want it, one after the other."""
+    (root / "src" / "caffe").mkdir(parents=True, exist_ok=True)
+    for edit in patch.edits:
+        times = edit.times if isinstance(edit.times, int) else max(edit.times)
+        path = root / first(edit.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as stream:
+            stream.write(f"{edit.find}\n//\n" * times)
+    for rule in patch.refuse:
+        if rule.lacks:
+            with (root / first(rule.file)).open("a") as stream:
+                stream.write(f"{rule.lacks}\n")
+
+
+@pytest.mark.parametrize("name", p.patches())
+def test_each_of_ours_applies_and_applied_twice_changes_nothing(tmp_path: Path, name: str) -> None:
+    patch = p.patches()[name]
+    tree_for(patch, tmp_path)
+    assert p.apply_to(tmp_path, [patch]).message() == ""
+    once = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    again = p.apply_to(tmp_path, [patch])
+    assert [one.status for one in again.results] == [ALREADY]
+    assert {path: path.read_text() for path in once} == once
+    for edit in patch.edits:
+        assert edit.replace in once[tmp_path / first(edit.file)]
+
+
+@pytest.mark.parametrize("kind", ["ours", "static"])
+def test_ours_all_fit_one_tree(tmp_path: Path, kind: p.ColumnBuffer) -> None:
+    chosen = p.select("caffe", NEW, column_buffer=kind)
+    for patch in chosen:
+        tree_for(patch, tmp_path)
+    report = p.apply_to(tmp_path, chosen, lenient=True)
+    # anchors are shared by no two patches of a selection, or their counts would be off
+    assert not report.of(FAILED), report.message()
+    assert len(report.of(CHANGED)) == len(chosen)
+
+
+@pytest.mark.parametrize("name", p.patches())
+def test_each_of_ours_says_why(name: str) -> None:
+    patch = p.patches()[name]
+    assert len(patch.why) > 40
+    assert patch.upstream is None or patch.upstream.startswith("https://github.com/")
+
+
+def test_a_static_buffer_put_in_by_hand_is_refused_in_words(tmp_path: Path) -> None:
+    patch = p.patches()["column-buffer"]
+    tree_for(patch, tmp_path)
+    p.apply_to(tmp_path, [p.patches()["column-buffer-static"]])
+    assert "put in by hand; take that out first" in p.apply_to(tmp_path, [patch], source="mine").message()
+
+
+def test_a_folder_that_is_no_checkout_is_an_error_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has none of the files that the patches change"):
+        p.apply_to(tmp_path, p.select("caffe", NEW))
+
+
+def test_what_may_be_missing_is_imported_inside_functions_only() -> None:
+    put = " ".join(edit.replace for edit in p.patches()["lazy-imports"].edits)
+    top = [line for line in put.splitlines() if line.startswith(("import ", "from "))]
+    assert top == []
+    assert "scikit-image" in put
