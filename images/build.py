@@ -1,19 +1,42 @@
-"""From a Target to an Image: look first; base image, then BuildKit. A build that fails leaves no tag.
+"""From a Target to an Image: look first; base images, then BuildKit. A build that fails leaves no tag.
 
 The tag carries the hash of the context, and the image a label with the same: where both agree there is nothing
-to build. BuildKit's own cache makes a second build quick.
+to build. BuildKit's own cache makes a second build quick. An `Order` says what differs from the usual: another source
+tree, or another stage of the Dockerfile than its last; both show in the tag.
 """
 
+import hashlib
+import io
 import json
+import re
+import tarfile
 from dataclasses import dataclass
+from typing import Literal
 
 from images.render import Context, render
+from images.source import PINNED, Source
 from images.target import Target
-from infra import baseimage, buildx
-from infra.errors import ImageError
+from infra import buildsecrets, buildx, remotebase
+from infra.errors import ImageError, UsageError
 from infra.shell import OnLine, Shell
 
 LABEL = "provision.context"
+
+Stage = Literal["runtime", "runtime-nopython", "devel", "build", "suite"]
+# which checks of the stack a stage cannot pass
+_WITHOUT: dict[str, tuple[str, ...]] = {"runtime-nopython": ("pycaffe",)}
+_UNCHECKED = ("build", "suite")
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a context is built: from which source, and up to which stage."""
+
+    source: Source = PINNED
+    stage: Stage = "runtime"
+
+
+USUAL = Order()
 
 
 @dataclass(frozen=True)
@@ -25,14 +48,51 @@ class Image:
     target: Target
     size: int = 0
     built: bool = False
+    stage: Stage = "runtime"
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Names of the stack's checks that this stage has to pass."""
+        if self.stage in _UNCHECKED:
+            return ()
+        return tuple(name for name in self.target.stack.checks if name not in _WITHOUT.get(self.stage, ()))
 
 
-def existing(context: Context, shell: Shell) -> Image | None:
+def hash_of(context: Context, order: Order = USUAL) -> str:
+    """12 hex digits: the context's own for the pinned commit, others for another source tree."""
+    if not order.source.identity:
+        return context.hash
+    return hashlib.sha256(f"{context.hash} {order.source.identity}".encode()).hexdigest()[:12]
+
+
+def tag_of(context: Context, order: Order = USUAL) -> str:
+    """`provision/STACK:ROW-HASH`, and `-STAGE` for another stage than the last, which must be there."""
+    stage = stage_in(context, order)
+    return context.tag.removesuffix(context.hash) + hash_of(context, order) + (f"-{stage}" if stage else "")
+
+
+def tar_of(context: Context, order: Order = USUAL) -> bytes:
+    """What docker is given: the context's files and, if the source brings one, source.tar."""
+    if order.source.tar is None:
+        return context.tar()
+    buffer = io.BytesIO(context.tar())
+    with (
+        tarfile.open(fileobj=buffer, mode="a", format=tarfile.USTAR_FORMAT) as tar,
+        order.source.tar.open("rb") as data,
+    ):
+        info = tarfile.TarInfo("source.tar")
+        info.size = order.source.tar.stat().st_size
+        tar.addfile(info, data)
+    return buffer.getvalue()
+
+
+def existing(context: Context, shell: Shell, order: Order = USUAL) -> Image | None:
     """The Context's image if the engine has it already. EngineError where no engine answers."""
-    found = buildx.inspect(shell, context.tag)
-    if found is None or found.labels.get(LABEL) != context.hash:
+    tag = tag_of(context, order)
+    found = buildx.inspect(shell, tag)
+    if found is None or found.labels.get(LABEL) != hash_of(context, order):
         return None
-    return Image(context.tag, found.id, context.target, found.size)
+    return Image(tag, found.id, context.target, found.size, stage=order.stage)
 
 
 def build(target: Target, shell: Shell, on_line: OnLine | None = None) -> Image:
@@ -44,23 +104,67 @@ def build(target: Target, shell: Shell, on_line: OnLine | None = None) -> Image:
     return existing(context, shell) or build_context(context, shell, on_line)
 
 
-def build_context(context: Context, shell: Shell, on_line: OnLine | None = None) -> Image:
+def build_context(
+    context: Context, shell: Shell, on_line: OnLine | None = None, order: Order = USUAL, *, no_cache: bool = False
+) -> Image:
     """Build that very context, there or not."""
-    baseimage.ensure(context.target.variant.base, shell, on_line)
+    tag = tag_of(context, order)
+    for reference in bases(context.dockerfile, stage_in(context, order)):
+        remotebase.ensure(reference, shell, on_line)
     with_buildx = buildx.has_buildx(shell)
-    result = shell.run(
-        buildx.build_words(context.tag, {LABEL: context.hash}, buildx=with_buildx),
-        check=False,
-        stdin=context.tar(),
-        env=buildx.build_env(buildx=with_buildx),
-        on_line=on_line or (lambda line: None),
-    )
+    with buildsecrets.collected(shell) as secrets:
+        words = buildx.build_words(
+            tag, {LABEL: hash_of(context, order)}, buildx=with_buildx, stage=stage_in(context, order),
+            arguments=order.source.arguments, secrets=secrets, no_cache=no_cache,
+        )  # fmt: skip
+        result = shell.run(
+            words,
+            check=False,
+            stdin=tar_of(context, order),
+            env=buildx.build_env(buildx=with_buildx),
+            on_line=on_line or (lambda line: None),
+        )
     if not result.ok:
-        raise buildx.failure(result, f"the image {context.tag} could not be built", lines=20)
-    found = buildx.inspect(shell, context.tag)
+        raise buildx.failure(result, f"the image {tag} could not be built", lines=20)
+    found = buildx.inspect(shell, tag)
     if found is None:
-        raise ImageError(f"the build of {context.tag} left no image", "build again: provision image build")
-    return Image(context.tag, found.id, context.target, found.size, built=True)
+        raise ImageError(f"the build of {tag} left no image", "build again: provision image build")
+    return Image(tag, found.id, context.target, found.size, built=True, stage=order.stage)
+
+
+def stages(dockerfile: str) -> list[tuple[str, str | None]]:
+    """What each FROM starts from, and the name that it gives."""
+    return [(found[1], found[2]) for found in re.finditer(r"(?m)^FROM (\S+)(?: AS (\S+))?\s*$", dockerfile)]
+
+
+def stage_in(context: Context, order: Order) -> str | None:
+    """The stage to name to docker; None for the Dockerfile's last. UsageError where there is no such stage."""
+    if order.stage == "runtime":
+        return None
+    names = [name for _, name in stages(context.dockerfile) if name]
+    if order.stage not in names:
+        raise UsageError(
+            f"an image of {context.target.stack.name} has no stage {order.stage}", "leave --stage out: it has one only"
+        )
+    return order.stage
+
+
+def bases(dockerfile: str, stage: str | None = None) -> list[str]:
+    """The images that a build up to `stage` may start from: stages after that one are not looked at."""
+    needed: list[str] = []
+    names: set[str | None] = set()
+    for start, name in stages(dockerfile):
+        if start not in names and start != "scratch" and start not in needed:
+            needed.append(start)
+        names.add(name)
+        if name is not None and name == stage:
+            break
+    return needed
+
+
+def remove(image: Image, shell: Shell) -> None:
+    """Take the image's tag away, and the image with it."""
+    shell.run(buildx.untag_words(image.tag), check=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from images.build import Image
+from images.detectron_checks import WORDS as DETECTRON
 from infra import buildx
 from infra.shell import Result, Shell
 
@@ -36,6 +37,14 @@ import caffe
 solver = caffe.SGDSolver("/tmp/solver.prototxt")
 solver.step(3)
 print("iteration", solver.iter, "loss", float(solver.net.blobs["loss"].data))
+"""
+
+# no pass may be wrong, in 1, 2 and 4 threads and from thread to thread; and the layers must share what they say they do
+_PROOF = """\
+set -e
+for threads in 1 2 4; do column-buffer threads --threads $threads --passes 25; done
+column-buffer handover
+column-buffer memory
 """
 
 
@@ -72,12 +81,14 @@ CHECKS: dict[str, Check] = {
         r"iteration 3 loss \d+\.\d+",
         _SOLVER,
     ),
+    "column-buffer": Check(("sh", "-c", _PROOF), r'"sum_bytes": \d+, "largest_bytes": \d+, .*"shared": true'),
+    **{name: Check(words, expect) for name, (words, expect) in DETECTRON.items()},
 }
 
 
 def check(image: Image, shell: Shell) -> list[CheckResult]:
     """Run the checks of the image's stack in it."""
-    return [run(name, image.tag, shell) for name in image.target.stack.checks]
+    return [run(name, image.tag, shell) for name in image.checks]
 
 
 def run(name: str, tag: str, shell: Shell) -> CheckResult:

@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from images.patches import ColumnBuffer, select, to_json
 from images.target import Target
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_FILES = Path(__file__).parent / "context"
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,30 @@ class Context:
         return place
 
 
-def render(target: Target) -> Context:
-    """The Context of a Target."""
-    template = _environment().get_template(target.stack.template)
-    text = template.render(target=target, stack=target.stack, row=target.variant)
-    return Context(target, (("Dockerfile", text),))
+def render(target: Target, *, column_buffer: ColumnBuffer = "ours") -> Context:
+    """The Context of a Target. `column_buffer` chooses Caffe's: each layer's own ("none"), or shared in two ways."""
+    stack = target.stack
+    chosen = select(stack.name, target.versions, column_buffer=column_buffer) if stack.patched else ()
+    values = {
+        "target": target, "stack": stack, "row": target.variant, "dist": target.distribution,
+        "patches": [patch.name for patch in chosen],
+    }  # fmt: skip
+    files = {"Dockerfile": _fill(stack.template, values)}
+    files |= {name.removesuffix(".j2"): _fill(name, values) for name in stack.rendered}
+    files |= {name: _handed_in(name) for name in stack.files}
+    if stack.patched:
+        files["patches.json"] = to_json(chosen)
+    return Context(target, tuple(sorted(files.items())))
+
+
+def _fill(template: str, values: dict[str, Any]) -> str:
+    text: str = _environment().get_template(template).render(values)
+    return text
+
+
+@cache
+def _handed_in(name: str) -> str:
+    return (_FILES / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 Builds go through BuildKit: `docker buildx build`, or where buildx can't be had `DOCKER_BUILDKIT=1 docker build`, which
 engines up to 20.10 understand. The context is a tar on standard input, so that the same words build behind SSH.
+The tag is given when all is built: a build that fails or is killed leaves none.
 """
 
 import json
@@ -19,6 +20,9 @@ _GROUP = "add yourself to the docker group: sudo usermod -aG docker $USER, then 
 _START = "start the engine: sudo systemctl start docker, or let `python3 -m infra.hostsetup` install it"
 _BUILDX = "install buildx: apt-get install docker-buildx, or let `python3 -m infra.hostsetup` do it"
 _MIRROR = "the base image's package mirror cannot be reached or lacks this: look at its /etc/apt/sources.list"
+_CA = "this network has a CA of its own: set SSL_CERT_FILE to the bundle that holds it, and build again"
+_SOURCE = "give a copy that you have: --source-mirror PATH-or-URL"
+_MISFIT = "the source does not fit this row's compiler or libraries: take another row (provision image matrix)"
 
 # what docker says → the error, and the mend
 _KNOWN: tuple[tuple[str, type[ProvisionError], str], ...] = (
@@ -26,8 +30,12 @@ _KNOWN: tuple[tuple[str, type[ProvisionError], str], ...] = (
     ("cannot connect to the docker daemon|error during connect|docker daemon running", EngineError, _START),
     ("buildx component is missing|'buildx' is not a docker command", EngineError, _BUILDX),
     ("no space left on device", ImageError, "free some disk: docker system prune"),
+    ("certificate verif(y|ication) failed|signed by unknown authority|local issuer", ImageError, _CA),
+    ("cannot get [0-9a-f]+ of ", ImageError, _SOURCE),
     ("temporary failure resolving|could not resolve|unable to locate|version .* was not found", ImageError, _MIRROR),
+    (r"(?-i:[\d)]: (fatal |catastrophic )?error: )|undefined reference to ", ImageError, _MISFIT),
 )
+_COMPILER_SAID = re.compile(r"[\d)]: (fatal |catastrophic )?error: |undefined reference to |No space left on device")
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,28 @@ class Inspected:
     size: int
 
 
-def build_words(tag: str, labels: Mapping[str, str], *, buildx: bool = True) -> list[str]:
-    """Build the tar on standard input. `--builder default` is the engine itself, which sees its own base images."""
+def build_words(
+    tag: str,
+    labels: Mapping[str, str],
+    *,
+    buildx: bool = True,
+    stage: str | None = None,
+    arguments: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+) -> list[str]:
+    """Build the tar on standard input. `--builder default` is the engine itself, which sees its own base images.
+
+    `stage` is the last to build (None: the file's last); `arguments` are the file's ARGs; `secrets` are files of that
+    host by id, which are mounted while a step runs and enter no layer.
+    """
     head = ["docker", "buildx", "build", "--builder", "default", "--load"] if buildx else ["docker", "build"]
-    marks = [word for key, value in sorted(labels.items()) for word in ("--label", f"{key}={value}")]
-    return [*head, "--platform", PLATFORM, "--progress", "plain", *marks, "--tag", tag, "-"]
+    more = [word for key, value in sorted(labels.items()) for word in ("--label", f"{key}={value}")]
+    more += [word for key, value in sorted((arguments or {}).items()) for word in ("--build-arg", f"{key}={value}")]
+    more += [word for key, path in sorted((secrets or {}).items()) for word in ("--secret", f"id={key},src={path}")]
+    more += ["--target", stage] if stage else []
+    more += ["--no-cache"] if no_cache else []
+    return [*head, "--platform", PLATFORM, "--progress", "plain", *more, "--tag", tag, "-"]
 
 
 def build_env(*, buildx: bool = True) -> dict[str, str]:
@@ -65,6 +90,19 @@ def import_words(tar: str, reference: str, labels: Mapping[str, str]) -> list[st
     changes.append('CMD ["bash"]')
     flags = [word for change in changes for word in ("--change", change)]
     return ["docker", "import", "--platform", PLATFORM, *flags, tar, reference]
+
+
+def tag_words(reference: str, name: str) -> list[str]:
+    return ["docker", "image", "tag", reference, name]
+
+
+def untag_words(name: str) -> list[str]:
+    """Take the name off; the image goes with its last one."""
+    return ["docker", "image", "rm", name]
+
+
+def push_words(reference: str) -> list[str]:
+    return ["docker", "image", "push", reference]
 
 
 def save_words(reference: str) -> list[str]:
@@ -119,12 +157,17 @@ def failure(result: Result, what: str, lines: int = 15) -> ProvisionError:
 def last_words(text: str, count: int) -> list[str]:
     """The end of what docker said. Of a failed build: the end of the step's output, without the step's own text.
 
-    BuildKit repeats both between two rules of dashes, and then the whole step again in its last line.
+    BuildKit repeats both between two rules of dashes, and then the whole step again in its last line. With several
+    jobs make goes on after an error: what the compiler complained of first is kept, if the end does not hold it.
     """
-    lines = text.splitlines()
+    everything = text.splitlines()
+    lines = everything
     rules = [number for number, line in enumerate(lines) if line == "------"]
     if len(rules) >= 2:
         lines = [line for line in lines[rules[0] + 1 : rules[1]] if not line.startswith(" > ")]
-        last = next((line for line in reversed(text.splitlines()) if "exit code: " in line), "")
+        last = next((line for line in reversed(everything) if "exit code: " in line), "")
         lines += [f"exit code: {last.rpartition('exit code: ')[2]}"] if last else []
-    return lines[-count:]
+    end = lines[-count:]
+    if any(_COMPILER_SAID.search(line) for line in end):
+        return end
+    return [line for line in everything if _COMPILER_SAID.search(line)][:3] + end

@@ -1,4 +1,4 @@
-"""`provision image …`: choose, render, build and check images."""
+"""`provision image …`: what can be made, and for what; the commands around building are in the modules beside."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import console
+from provision.commands.image_build import build, check, ls, push
+from provision.commands.image_source import bake, patch, prove
 from provision.commands.options import dry_run_option, json_option
 
 if TYPE_CHECKING:
-    from images.build import Image
     from images.matrix import Variant
-    from images.target import Target
 
 
 @click.group()
 def image() -> None:
-    """Choose, render, build and check images. A TARGET is STACK or STACK:ROW."""
+    """Choose, render, build and check images. A TARGET is STACK, STACK:ROW or STACK:ROW@GPU,GPU."""
 
 
 @image.command()
@@ -30,7 +30,7 @@ def matrix(as_json: bool) -> None:
     for target in targets():
         stacks[target.variant.id].append(target.stack.name)
     if as_json:
-        console.emit_json([{**_raw(row), "stacks": stacks[key]} for key, row in sorted(rows().items())])
+        console.emit_json([{**_raw(row), "stacks": stacks[key]} for key, row in rows().items()])
         return
     console.table(
         "",
@@ -38,7 +38,7 @@ def matrix(as_json: bool) -> None:
         [
             (row.id, row.base, row.cuda, row.cudnn, " ".join(row.architectures), row.driver_min, row.status,
              " ".join(stacks[row.id]))
-            for _, row in sorted(rows().items())
+            for row in rows().values()
         ],
     )  # fmt: skip
 
@@ -47,13 +47,18 @@ def matrix(as_json: bool) -> None:
 @click.option("--stack", required=True, help="what shall be in the image")
 @click.option("--row", help="a row of the matrix")
 @click.option("--cuda", help="a CUDA version, such as 11.8")
+@click.option("--cudnn", help="a cuDNN version, such as 8.7")
 @click.option("--gpu", help="a GPU that it must run on, such as V100")
+@click.option("--instance", help="an AWS type that it must run on, such as p3.8xlarge")
+@click.option("--flavour", type=click.Choice(["cpu", "cuda"]), help="for CPUs only, or with CUDA")
+@click.option("--distribution", help="such as debian12 or ubuntu22.04")
+@click.option("--driver", help="the driver that the machine has, such as 470.256")
 @json_option
-def choose(stack: str, row: str | None, cuda: str | None, gpu: str | None, as_json: bool) -> None:
+def choose(stack: str, as_json: bool, **wish: str | None) -> None:
     """The one target for a wish, or the reason why not and the nearest."""
     from images import choose as chooser
 
-    target = chooser.choose(stack, row=row, cuda=cuda, gpu=gpu)
+    target = chooser.choose(stack, **wish)
     if as_json:
         console.emit_json({"target": target.name, "tag": target.tag, "row": _raw(target.variant)})
         return
@@ -83,84 +88,11 @@ def render(target: str | None, everything: bool, out: Path | None, dry_run: bool
             console.say(str(make(one).write(out)))
 
 
-@image.command()
-@click.argument("target")
-@click.option("--check/--no-check", "checked", default=True, help="run the stack's checks in a new image")
-@json_option
-@dry_run_option
-def build(target: str, checked: bool, as_json: bool, dry_run: bool) -> None:
-    """Build TARGET's image, if it is not there yet, and check it."""
-    from images import choose as chooser
-    from images.build import build as make
-    from images.build import existing
-    from images.render import render as make_context
-    from infra.shell import LocalShell
-
-    wanted = chooser.parse(target)
-    if dry_run:
-        there = existing(make_context(wanted), LocalShell()) is not None
-        console.say(f"{wanted.tag} is there already" if there else f"would build {wanted.tag} on {wanted.variant.base}")
-        return
-    made = make(wanted, LocalShell(), console.line)
-    if made.built and checked:
-        _check(made, show=not as_json)
-    if as_json:
-        console.emit_json({"tag": made.tag, "digest": made.digest, "size": made.size, "built": made.built})
-        return
-    console.say(f"{made.tag} {'built' if made.built else 'is there already'}: {console.size(made.size)}")
-    console.say("next: provision up --instance p3.8xlarge")
-
-
-@image.command()
-@click.argument("target")
-@json_option
-def check(target: str, as_json: bool) -> None:
-    """Run the checks of TARGET's stack in its image."""
-    from images import choose as chooser
-    from images.build import existing
-    from images.render import render as make_context
-    from infra.errors import ImageError
-    from infra.shell import LocalShell
-
-    wanted = chooser.parse(target)
-    found = existing(make_context(wanted), LocalShell())
-    if found is None:
-        raise ImageError(f"there is no image {wanted.tag}", f"build it: provision image build {wanted.name}")
-    _check(found, show=True, as_json=as_json)
-
-
-@image.command()
-@json_option
-def ls(as_json: bool) -> None:
-    """The images that this machine's engine has."""
-    from images.build import listed
-    from infra.shell import LocalShell
-
-    found = listed(LocalShell())
-    if as_json:
-        console.emit_json([vars(one) for one in found])
-        return
-    console.table("", ["tag", "id", "size", "created"], [(one.tag, one.id, one.size, one.created) for one in found])
-
-
-def _check(made: "Image", *, show: bool, as_json: bool = False) -> None:
-    """Run the checks and show them; ImageError where one fails."""
-    from images.check import check as run
-    from infra.errors import ImageError
-    from infra.shell import LocalShell
-
-    results = run(made, LocalShell())
-    if as_json:
-        console.emit_json([vars(one) for one in results])
-    elif show:
-        rows = [(one.name, "ok" if one.ok else "FAILED", f"{one.seconds:.1f} s", one.said) for one in results]
-        console.table("", ["check", "", "took", "said"], rows)
-    if failed := [one for one in results if not one.ok]:
-        said = "; ".join(f"{one.name}: {one.said}" for one in failed)
-        raise ImageError(f"{made.tag} does not work: {said}", f"look inside: docker run --rm -it {made.tag}")
-
-
-def _raw(value: "Variant | Target") -> Any:
+def _raw(value: "Variant") -> Any:
     import msgspec
 
     return msgspec.to_builtins(value)
+
+
+for _command in (build, check, push, ls, patch, bake, prove):
+    image.add_command(_command)

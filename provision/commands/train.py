@@ -34,6 +34,7 @@ _ASK_AGAIN_S = 3600.0
 @click.option("--on", "name", help="a machine that runs (provision ls)")
 @click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
 @click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
+@click.option("--image", help="a target (STACK:ROW) or an image's tag (default: the recipe's stack)")
 @click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the machine's)")
 @click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
 @click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
@@ -124,7 +125,7 @@ def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
     from provision.recipe import split_sets
     from provision.training import Order
 
-    mine = {key: given.pop(key) for key in ("data", "project", "gpus", "ports")}
+    mine = {key: given.pop(key) for key in ("data", "image", "project", "gpus", "ports")}
     return Order(recipe, split_sets(given.pop("sets")), **mine, own_machine=own)
 
 

@@ -1,0 +1,22 @@
+#!/bin/sh
+# build_caffe.sh python|nopython|suite: compile in the current folder through ccache.
+set -eu
+what=$1
+compiler=$(ls /usr/bin/g++-[0-9]* | head -n 1)
+mkdir -p /opt/ccache
+# one word for a compiler behind ccache: nvcc takes no more (-ccbin)
+printf '#!/bin/sh\nexec ccache %s "$@"\n' "$compiler" > /opt/ccache/g++
+chmod 755 /opt/ccache/g++
+export CCACHE_DIR=/root/.ccache CCACHE_BASEDIR="$PWD" CCACHE_MAXSIZE=3G
+sh /context/nvcc_tree.sh
+cp /context/Makefile.config Makefile.config
+case $what in
+    python) set -- tools pycaffe ;;
+    nopython)
+        sed -i '/^WITH_PYTHON_LAYER/d' Makefile.config
+        set -- tools
+        ;;
+    suite) set -- .build_release/test/test_all.testbin ;;
+esac
+make -j"$(nproc)" "$@"
+ccache -s | grep -i -E '^ *(hits|misses|cache hit|cache miss)' || true

@@ -1,0 +1,209 @@
+"""Where a source tree comes from: its own git, a mirror of that, a tree of the user's, or Debian's source package.
+
+What is not fetched in the build goes in with the context, as a tar with the tree at its top and the same bytes for the
+same tree. The stack's pinned commit is the same tree wherever it comes from, and makes the same image with the same
+tag; any other tree has its own.
+"""
+
+import contextlib
+import hashlib
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from images.stacks import Stack
+from infra.debsource import SourcePackage, fetch
+from infra.errors import DiskError, ImageError, UsageError
+from infra.shell import LocalShell, OnLine, Shell
+
+Kind = Literal["git", "mirror", "tree", "debian"]
+
+# by stack: the package, and the commit that it was made of
+_DEBIAN = {
+    "caffe": (
+        SourcePackage("caffe", "1.0.0+git20180821.99bd997-8", "debian:bullseye"),
+        "99bd99795dcdf0b1d3086a8d67ab1782a8a08383",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a tree comes from.
+
+    `git` fetches the pinned commit in the build, from `url` if that is given; the others bring `tar`: `mirror` holds
+    the pinned commit, `debian` and `tree` another. `revision` is None for the pinned commit.
+    """
+
+    kind: Kind = "git"
+    revision: str | None = None
+    tar: Path | None = None
+    url: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The Dockerfile's ARGs that differ from what stands there."""
+        given = {"SOURCE": self.url, "REVISION": self.revision}
+        return {key: value for key, value in given.items() if value}
+
+    @cached_property
+    def identity(self) -> str:
+        """What the image's tag has to tell; empty for the pinned commit."""
+        if self.revision is None or self.tar is None:
+            return ""
+        return f"{self.revision} {hashlib.sha256(self.tar.read_bytes()).hexdigest()}"
+
+
+PINNED = Source()
+
+
+def resolve(
+    stack: Stack,
+    cache: Path,
+    *,
+    debian: bool = False,
+    mirror: str | None = None,
+    shell: Shell | None = None,
+    on_line: OnLine | None = None,
+) -> Source:
+    """The Source that the user's words mean; tars are kept in `cache`. `shell` is where an engine is for `debian`.
+
+    UsageError where the words cannot be meant, ImageError where the source cannot be had.
+    """
+    if (debian or mirror) and "get_source.sh" not in stack.files:
+        raise UsageError(f"{stack.name} is not compiled from a source tree", "leave --source and --source-mirror out")
+    if debian and mirror:
+        raise UsageError("--source debian and --source-mirror are two sources", "give one of them")
+    if debian:
+        return _debian(stack, cache, shell or LocalShell(), on_line)
+    return _mirror(stack, mirror, cache) if mirror else PINNED
+
+
+def is_address(text: str) -> bool:
+    """Whether that names another machine's repository: https://…, ssh://…, git@host:path."""
+    return "://" in text or (":" in text.partition("/")[0] and not Path(text).exists())
+
+
+def _debian(stack: Stack, cache: Path, shell: Shell, on_line: OnLine | None) -> Source:
+    if stack.name not in _DEBIAN:
+        raise UsageError(
+            f"Debian has no source package of {stack.name}", f"it has one of {', '.join(_DEBIAN)}; leave --source out"
+        )
+    package, revision = _DEBIAN[stack.name]
+    upstream = fetch(package, cache, shell, on_line)
+    packed = cache / f"{stack.name}-{revision[:12]}-debian.tar"
+    return Source("debian", revision, packed if packed.exists() else _pack_tar(upstream, packed))
+
+
+def _mirror(stack: Stack, mirror: str, cache: Path) -> Source:
+    if is_address(mirror):
+        return Source(url=mirror)
+    path = Path(mirror).expanduser()
+    if not path.exists():
+        raise UsageError(f"--source-mirror {mirror} is not there", "give a git repository, a folder, a tar or a URL")
+    if path.is_dir() and _is_repository(path):
+        packed = cache / f"{stack.name}-{stack.revision[:12]}.tar"
+        return Source("mirror", None, packed if packed.exists() else _archived(path, stack, packed))
+    with _temporary(cache) as part:
+        (pack_folder if path.is_dir() else _pack_tar)(path, part)
+        name = cache / f"{stack.name}-{hashlib.sha256(part.read_bytes()).hexdigest()[:12]}.tar"
+        part.replace(name)
+    return Source("tree", "unknown", name)
+
+
+def _is_repository(path: Path) -> bool:
+    return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
+
+
+def _archived(repository: Path, stack: Stack, packed: Path) -> Path:
+    with _temporary(packed.parent) as part:
+        words = ["git", "-C", str(repository), "archive", "--format=tar", "-o", str(part), stack.revision]
+        done = LocalShell().run(words, check=False)
+        if not done.ok:
+            said = (done.err.strip().splitlines() or ["git said nothing"])[-1]
+            raise ImageError(
+                f"{repository} cannot give the commit {stack.revision} of {stack.name}: {said}",
+                f"git -C {repository} fetch {stack.source} {stack.revision}",
+            )
+        return pack(part, packed)
+
+
+def pack(tar: Path, target: Path, *, strip: bool = False) -> Path:
+    """Write a tar again with the same bytes for the same tree; with `strip`, without its top folder."""
+    with _temporary(target.parent) as part:
+        try:
+            with tarfile.open(tar) as old, tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as new:
+                for info, member in sorted(_members(old, strip), key=lambda pair: pair[0].name):
+                    new.addfile(info, old.extractfile(member) if member.isreg() else None)
+        except (tarfile.TarError, EOFError) as error:
+            raise UsageError(f"{tar} is no tar that can be read: {error}", "give a .tar, .tar.gz or .tar.xz") from error
+        part.replace(target)
+    return target
+
+
+def pack_folder(folder: Path, target: Path) -> Path:
+    """The files of a folder as such a tar; version control and compiled files stay out."""
+    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new:
+        for path in sorted(folder.rglob("*"), key=lambda one: one.relative_to(folder).as_posix()):
+            name = path.relative_to(folder).as_posix()
+            if set(Path(name).parts) & {".git", ".build_release", ".build_debug", "__pycache__"}:
+                continue
+            info = new.gettarinfo(path, name)
+            if info is None or not (info.isreg() or info.isdir() or info.issym()):
+                continue
+            with path.open("rb") if info.isreg() else contextlib.nullcontext() as data:
+                new.addfile(_plain(info, name), data)
+    return target
+
+
+def _pack_tar(tar: Path, target: Path) -> Path:
+    """A tar of someone's: with or without a top folder of its own (Debian's of Caffe has none)."""
+    try:
+        with tarfile.open(tar) as old:
+            names = [name.removeprefix("./") for name in old.getnames()]
+    except (tarfile.TarError, OSError) as error:
+        raise UsageError(f"{tar} is no tar that can be read: {error}", "give a .tar, .tar.gz or .tar.xz") from error
+    tops = {name.split("/")[0] for name in names if name not in ("", ".")}
+    return pack(tar, target, strip=len(tops) == 1)
+
+
+def _members(tar: tarfile.TarFile, strip: bool) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarInfo]]:
+    for member in tar.getmembers():
+        parts = [part for part in member.name.split("/") if part not in ("", ".")][1 if strip else 0 :]
+        if not parts or not (member.isreg() or member.isdir() or member.issym()):
+            continue
+        if ".." in parts:
+            raise UsageError(f"the tar holds {member.name}, which leads out of it", "take another copy of the source")
+        info = tarfile.TarInfo("/".join(parts))
+        info.type, info.linkname, info.size, info.mode = member.type, member.linkname, member.size, member.mode
+        yield _plain(info, info.name), member
+
+
+def _plain(info: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
+    """Without what differs from machine to machine."""
+    info.name, info.mtime, info.uid, info.gid, info.uname, info.gname = name, 0, 0, 0, "", ""
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    info.pax_headers = {}
+    return info
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """A file to write in, gone afterwards if it was not given a name. DiskError where there is no room."""
+    path: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(".part", dir=folder)
+        os.close(handle)
+        path = Path(name)
+        yield path
+    except OSError as error:
+        raise DiskError(f"the source cannot be packed in {folder}: {error}", "free some disk there") from error
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""Debian's source packages: the upstream tar of one, fetched and checked by apt itself.
+
+apt runs in a throw-away container of the release that holds the package, with the mirror that the base image is set
+up for; so signatures are checked by that release's own keys, and the host needs neither apt nor Debian.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import baseimage, buildx
+from infra.errors import ImageError
+from infra.shell import OnLine, Shell
+
+_FETCH = r"""
+set -eu
+{
+    sed -n 's/^deb /deb-src /p' /etc/apt/sources.list 2>/dev/null || true
+} > /etc/apt/sources.list.d/provision-source.list
+for one in /etc/apt/sources.list.d/*.sources; do
+    if [ -e "$one" ]; then sed -i 's/^Types: deb$/Types: deb-src/' "$one"; fi
+done
+apt-get update -qq
+mkdir -p /out
+cd /out
+apt-get source -qq --download-only "$1=$2"
+find . -type f ! -name '*.orig.tar.*' -delete
+"""
+
+
+@dataclass(frozen=True)
+class SourcePackage:
+    """A source package: its name, its exact version, and a base image of the release that has it."""
+
+    name: str
+    version: str
+    base: str
+
+
+def fetch(package: SourcePackage, folder: Path, shell: Shell, on_line: OnLine | None = None) -> Path:
+    """The package's upstream tar in `folder` of this machine; fetched with that shell's engine where it is not there.
+
+    ImageError where the mirror no longer has the version, or cannot be reached.
+    """
+    stem = f"{package.name}_{package.version.rpartition('-')[0]}.orig.tar."
+    if there := sorted(folder.glob(f"{stem}*[!t]")):
+        return there[0]
+    baseimage.ensure(package.base, shell, on_line)
+    say = on_line or (lambda line: None)
+    say(f"source package {package.name} {package.version}: fetching")
+    words = ["docker", "create", package.base, "sh", "-c", _FETCH, "fetch", package.name, package.version]
+    made = shell.run(words, check=False)
+    if not made.ok:
+        raise buildx.failure(made, f"cannot fetch the source package {package.name}")
+    container = made.out.strip()
+    try:
+        return _taken(package, container, stem, folder, shell)
+    finally:
+        shell.run(["docker", "rm", "--force", "--volumes", container], check=False)
+
+
+def _taken(package: SourcePackage, container: str, stem: str, folder: Path, shell: Shell) -> Path:
+    ran = shell.run(["docker", "start", "--attach", container], check=False)
+    if not ran.ok:
+        said = "".join(f"\n    {line}" for line in (ran.err or ran.out).strip().splitlines()[-5:])
+        raise ImageError(
+            f"Debian's source package {package.name} {package.version} cannot be fetched{said}",
+            "take the source from git (--source git) or from a copy (--source-mirror)",
+        )
+    there = shell.run(["mktemp", "-d"]).out.strip()
+    try:
+        shell.run(["docker", "cp", f"{container}:/out/.", there])
+        names = [name for name in shell.run(["ls", there]).out.split() if name.startswith(stem)]
+        if not names:
+            raise ImageError(f"the source package {package.name} {package.version} holds no {stem}*")
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{names[0]}.{os.getpid()}.part"
+        shell.get(f"{there}/{names[0]}", part)
+        return part.replace(folder / names[0])
+    finally:
+        shell.run(["rm", "-rf", there], check=False)

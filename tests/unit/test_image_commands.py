@@ -1,0 +1,103 @@
+"""`provision image …` as typed: what needs no engine is done, and wrong words are refused before an engine is asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from images.choose import choose
+from images.patches import select
+from provision.cli import run
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["build", "caffe-debian", "--stage", "devel"], "has no stage devel"),
+        (["build", "caffe-debian", "--source-mirror", "."], "not compiled from a source tree"),
+        (["build", "caffe", "--source", "debian", "--source-mirror", "/x"], "two sources"),
+        (["build", "caffe", "--source-mirror", "/nowhere/at/all"], "is not there"),
+        (["build", "caffe", "--col-buffer", "shared"], "'shared' is not one of"),
+        (["build", "caffe-crfrnn", "--source", "debian"], "no source package of caffe-crfrnn"),
+        (["build", "caffe-debian", "--on", "ssh://"], "is no address of a host"),
+        (["build", "cafe"], "did you mean"),
+        (["bake", "--out", "x"], "name TARGETs"),
+        (["bake", "--all", "caffe-debian", "--out", "x"], "name TARGETs"),
+        (["patch", ".", "--stack", "caffe-debian"], "no patches for caffe-debian"),
+        (["patch", "/nowhere", "--stack", "caffe"], "name the folder of a checkout"),
+        (["choose", "--stack", "caffe", "--instance", "p3.9xlarge"], "p3.8xlarge"),
+        (["choose", "--stack", "caffe", "--cuda", "7.9"], "no CUDA 7.9"),
+    ],
+)
+def test_wrong_words_are_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["image", *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_proof_and_bake_say_what_they_would_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["image", "prove", "caffe", "--col-buffer", "static", "--dry-run"]) == 0
+    assert "devel stage with static" in capsys.readouterr().out
+    assert run(["image", "bake", "caffe-debian", "caffe", "--out", str(tmp_path / "b"), "--dry-run"]) == 0
+    assert "2 contexts" in capsys.readouterr().out
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A checkout of a fork: of its files only those that some patches speak of."""
+    return tmp_path / "fork"
+
+
+def write_expected(tree: Path, names: set[str], spoil: str = "") -> None:
+    """Files that hold what the named patches look for; `spoil` is a patch whose anchors are missing."""
+    (tree / "src" / "caffe").mkdir(parents=True)
+    files: dict[str, list[str]] = {}
+    for patch in select("caffe", choose("caffe").versions):
+        for edit in patch.edits if patch.name in names else ():
+            paths = [edit.file] if isinstance(edit.file, str) else list(edit.file)
+            times = edit.times if isinstance(edit.times, int) else edit.times[0]
+            files.setdefault(paths[0], []).extend([] if patch.name == spoil else [edit.find] * times)
+    for name, texts in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("\n".join(texts) + "\n")
+
+
+def test_what_fits_a_fork_is_applied_and_the_rest_is_named_with_the_reason(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_expected(tree, {"protobuf-limit", "base-learning-rate"}, spoil="base-learning-rate")
+    before = {path: path.read_text() for path in tree.rglob("*") if path.is_file()}
+    assert run(["image", "patch", str(tree), "--stack", "caffe", "--dry-run"]) == 12
+    assert {path: path.read_text() for path in before} == before
+    capsys.readouterr()
+    assert run(["image", "patch", str(tree), "--stack", "caffe", "--json"]) == 12
+    done = capsys.readouterr()
+    found = {one["patch"]: one for one in json.loads(done.out)}
+    assert found["protobuf-limit"]["status"] == "changed"
+    assert found["base-learning-rate"]["status"] == "does not fit"
+    assert any("solver.hpp" in note for note in found["base-learning-rate"]["notes"])
+    assert "base-learning-rate" in done.err
+    assert (tree / "src/caffe/util/io.cpp").read_text() != before[tree / "src/caffe/util/io.cpp"]
+    assert run(["image", "patch", str(tree), "--stack", "caffe", "--json"]) == 12
+    again = {one["patch"]: one["status"] for one in json.loads(capsys.readouterr().out)}
+    assert again["protobuf-limit"] == "already there"
+
+
+def test_bake_writes_contexts_and_one_file_for_all(tmp_path: Path) -> None:
+    from images.bake import write
+    from images.render import render
+
+    targets = [choose("caffe-debian"), choose("caffe"), choose("caffe", gpu="V100")]
+    path = write([render(one) for one in targets], tmp_path, "runtime", ["ca"], {})
+    raw = yaml.safe_load(path.read_text())  # JSON is YAML
+    assert set(raw["group"]) == {"default", "caffe-debian", "caffe"}
+    assert len(raw["group"]["caffe"]["targets"]) == 2
+    for target in raw["target"].values():
+        assert (tmp_path / target["context"] / "Dockerfile").is_file()
+        assert target["platforms"] == ["linux/amd64"]

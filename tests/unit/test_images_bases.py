@@ -1,0 +1,188 @@
+"""Where images start: which packages, keys and checksums the Dockerfiles name for each kind of base."""
+
+import re
+
+import msgspec
+import pytest
+
+from images.choose import targets
+from images.matrix import Variant, rows
+from images.render import render
+from images.stacks import stacks
+from images.target import Target
+
+# https://forums.developer.nvidia.com/t/notice-cuda-linux-repository-key-rotation/212772 and the key itself
+NEW_KEY = "EB693B3035CD5710E231E123A4B469963BF863CC"
+OLD_KEY = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+
+
+def of_kind(kind: str) -> list[Variant]:
+    return [row for row in rows().values() if row.base_kind == kind]
+
+
+def dockerfile(row: str, stack: str = "cuda", **change: tuple[str, ...]) -> str:
+    changed = msgspec.structs.replace(stacks()[stack], **change)
+    return render(Target(changed, rows()[row])).dockerfile
+
+
+def stage(text: str, name: str) -> str:
+    """The instructions of one stage."""
+    found = re.search(rf"(?ms)^FROM \S+ AS {re.escape(name)}\n(.*?)(?=^FROM |\Z)", text)
+    assert found, f"no stage {name}"
+    return found[1]
+
+
+def packages(text: str) -> set[str]:
+    """What apt is asked for with an exact version."""
+    return set(re.findall(r"^ +([a-z0-9][a-z0-9.+-]*=\S+) \\$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
+def test_ubuntu_gets_the_very_packages_of_the_row(row: Variant) -> None:
+    text = dockerfile(row.id)
+    loose = set(re.findall(r"/nvidia/debs/([a-z0-9-]+)\.deb", stage(text, "base")))
+    pinned = {f"{name}={version}" for name, version in row.pins.items() if name not in loose}
+    assert packages(stage(text, "base")) == pinned
+    assert packages(stage(text, "runtime-base")) <= pinned
+    assert not [one for one in packages(stage(text, "runtime-base")) if "-dev" in one]
+    for name in row.pins:
+        assert re.search(rf"apt-mark hold .*{re.escape(name)}\b", stage(text, "base"))
+
+
+@pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
+def test_a_repository_is_believed_for_its_own_key_and_no_other(row: Variant) -> None:
+    text = dockerfile(row.id)
+    assert "apt-key" not in text and "trusted=yes" not in text and "--allow-unauthenticated" not in text
+    assert f"3bf863cc.pub {NEW_KEY};" in stage(text, "nvidia")
+    lists = re.findall(r"echo 'deb (.*?)https\S+/compute/([a-z-]+)/repos/(\S+)/x86_64 /'", stage(text, "base"))
+    assert lists[0][1] == "cuda"
+    for options, name, tree in lists:
+        assert tree == row.distribution.replace(".", "")
+        if row.distribution == "ubuntu14.04":
+            assert not options, "apt 1.0 refuses a line with signed-by"
+            assert f"cp /nvidia/keys/nvidia-{name}.gpg /etc/apt/trusted.gpg.d/" in text
+        else:
+            assert options == f"[signed-by=/usr/share/keyrings/nvidia-{name}.gpg] "
+    assert (OLD_KEY in text) == ("machine-learning" in [name for _, name, _ in lists])
+
+
+@pytest.mark.parametrize(
+    ("row", "loose", "learning"),
+    [
+        ("cuda10.1-cudnn7.6-ubuntu18.04", ["libcudnn7", "libcudnn7-dev", "libnccl-dev", "libnccl2"], False),
+        ("cuda9.0-cudnn7.6-ubuntu16.04", [], True),
+        ("cuda10.2-cudnn7.6-ubuntu18.04", [], True),
+        ("cuda10.2-cudnn8.6-ubuntu18.04", [], False),
+        ("cuda11.8-cudnn8.7-ubuntu20.04", [], False),
+    ],
+)
+def test_what_nvidia_moved_comes_from_where_it_is(row: str, loose: list[str], learning: bool) -> None:
+    text = dockerfile(row)
+    fetched = stage(text, "nvidia")
+    assert re.findall(r"-o /nvidia/debs/(\S+)\.deb", fetched) == loose
+    for name in loose:
+        assert re.search(rf"echo '[0-9a-f]{{64}}  /nvidia/debs/{name}\.deb' \| sha256sum -c --strict -", fetched)
+        assert f"dpkg -i /nvidia/debs/{name}.deb" in stage(text, "base")
+    assert ("nvidia-machine-learning.list" in text) == learning
+
+
+def test_a_known_checksum_is_the_one_that_nvidia_gives() -> None:
+    text = dockerfile("cuda10.1-cudnn7.6-ubuntu18.04")
+    # NVIDIA's Dockerfile end-of-life/10.1/ubuntu1804/devel/cudnn7
+    assert "07d73672d03836126050e5b78b1a5199fabaa5a540b924903acba00cbfe81848  /nvidia/debs/libcudnn7.deb" in text
+
+
+@pytest.mark.parametrize("row", of_kind("debian-cuda"), ids=lambda row: row.id)
+def test_debian_gets_cudnn_and_nccl_from_wheels_by_checksum(row: Variant) -> None:
+    text = dockerfile(row.id)
+    wheels = {name for name in row.pins if name.startswith(("nvidia-cudnn-", "nvidia-nccl-"))}
+    assert len(wheels) == 2
+    asked = dict(re.findall(r"'([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}'", stage(text, "nvidia")))
+    assert asked == {name: row.pins[name] for name in wheels}
+    assert "--require-hashes" in text
+    assert packages(stage(text, "base")) == {f"{name}={row.pins[name]}" for name in set(row.pins) - wheels}
+    runtime = set(row.runtime) - wheels
+    assert packages(stage(text, "runtime-base")) == {f"{name}={row.pins[name]}" for name in runtime}
+    assert "contrib non-free" in stage(text, "base") and "contrib non-free" in stage(text, "runtime-base")
+
+
+def test_debians_toolkit_brings_no_driver_of_its_own() -> None:
+    base = stage(dockerfile("cuda11.8-cudnn8.7-debian12"), "base")
+    stands = base.index("Provides: libcuda.so.1 (= 999), libnvidia-ml.so.1 (= 999)")
+    assert stands < base.index("nvidia-cuda-toolkit=")
+
+
+def test_a_stack_leaves_out_libraries_that_it_never_opens() -> None:
+    pattern = "/opt/nvidia/lib/libcudnn_adv*"
+    text = dockerfile("cuda11.8-cudnn8.7-debian12", leave_out=(pattern, "/usr/share/man/*"))
+    assert f"rm -f {pattern};" in stage(text, "runtime-base")
+    assert pattern not in stage(text, "base"), "who compiles may want all"
+    assert "rm -f /usr/share/man" not in text
+
+
+@pytest.mark.parametrize("row", of_kind("official"), ids=lambda row: row.id)
+def test_nvidias_own_tag_must_hold_what_the_row_says(row: Variant) -> None:
+    text = dockerfile(row.id)
+    assert f"FROM {row.base} AS base" in text and f"FROM {row.base_runtime} AS runtime-base" in text
+    for name, version in row.pins.items():
+        assert f"{name})\" = '{version}'" in stage(text, "base")
+    for name in row.runtime:
+        assert f"{name})\" = '{row.pins[name]}'" in stage(text, "runtime-base")
+    assert "developer.download.nvidia.com" not in text, "the tag brings all"
+    assert "ENTRYPOINT []" in text, "NVIDIA's prints a banner into the output"
+
+
+@pytest.mark.parametrize("row", of_kind("official"), ids=lambda row: row.id)
+@pytest.mark.parametrize("name", ["base", "runtime-base"])
+def test_stale_lists_go_before_anything_reads_them(row: Variant, name: str) -> None:
+    first = stage(dockerfile(row.id), name)
+    removed = first.index("rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml.list")
+    assert "apt-get" not in first[:removed]
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows().values() if row.distribution == "ubuntu14.04"], ids=lambda r: r.id
+)
+def test_trusty_drops_the_archive_of_subscribers_in_every_stage_that_starts(row: Variant) -> None:
+    text = dockerfile(row.id, "caffe")
+    starts = re.findall(r"(?m)^FROM ubuntu:14.04 AS (\S+)\n(.*)", text)
+    assert {name for name, _ in starts} >= {"base", "runtime-base"}
+    assert all(line == "RUN rm -f /etc/apt/sources.list.d/ubuntu-esm-infra-trusty.list" for _, line in starts)
+
+
+def test_a_cpu_row_starts_from_its_distribution_and_nothing_else() -> None:
+    text = dockerfile("cpu-debian12", "caffe")
+    assert stage(text, "base").split("\n\n")[0].strip() == ""
+    assert "nvidia" not in text.lower().replace("/opt/nvidia", "")
+
+
+@pytest.mark.parametrize("kind", ["nvidia-apt", "debian-cuda"])
+def test_a_driver_that_is_too_old_is_refused_by_the_container_runtime(kind: str) -> None:
+    for row in of_kind(kind):
+        text = dockerfile(row.id)
+        for name in ("base", "runtime-base"):
+            assert f'NVIDIA_REQUIRE_CUDA="driver>={row.driver_min}"' in stage(text, name)
+            assert 'NVIDIA_VISIBLE_DEVICES="all" NVIDIA_DRIVER_CAPABILITIES="compute,utility"' in stage(text, name)
+
+
+def test_the_program_of_the_cuda_stack_has_code_for_the_gpus_asked_for() -> None:
+    target = Target(stacks()["cuda"], rows()["cuda11.8-cudnn8.7-debian12"], ("K80", "H100"))
+    text = render(target).dockerfile
+    assert set(re.findall(r"code=(\w+)", text)) == {"sm_37", "sm_90", "compute_90"}
+    assert "-ccbin g++-11" in text and "-DUSE_CUDNN -DUSE_NCCL" in text
+
+
+def test_without_nccl_nothing_asks_for_it() -> None:
+    text = dockerfile("cuda8.0-cudnn5.1-ubuntu14.04")
+    assert "nccl" not in text.lower().replace("cudnn and nccl", "")
+
+
+def test_no_dockerfile_keeps_a_secret_or_trusts_blindly() -> None:
+    for target in targets():
+        text = render(target).dockerfile
+        for word in ("apt-key", "keyserver", "--insecure", "curl -k", "trusted-host", "# syntax="):
+            assert word not in text, f"{target.name}: {word}"
+        for line in text.splitlines():
+            if "/run/secrets/" in line and not line.lstrip().startswith("if [ -s /run/secrets/"):
+                assert "> /tmp/apt-ca" in line, f"{target.name}: {line}"
+        assert text.count("> /tmp/apt-ca") == text.count("rm -f /tmp/apt-ca"), target.name

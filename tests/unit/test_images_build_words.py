@@ -1,0 +1,346 @@
+"""What is said to docker: tags that tell sources and stages apart, words, secrets, bake's file, names to push to."""
+
+import dataclasses
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from images.bake import Baked, bake_file
+from images.build import Image, Order, bases, hash_of, stage_in, tag_of, tar_of
+from images.choose import choose
+from images.prove import Proof, Race, last_json, ratios, read_race
+from images.push import full_name
+from images.render import Context
+from images.source import PINNED, Source, is_address, pack, pack_folder, resolve
+from images.stacks import Stack
+from images.target import Target
+from infra import buildsecrets, buildx
+from infra.errors import ImageError, UsageError
+from infra.shell import Result
+from infra.userssh import address
+
+DOCKERFILE = """\
+FROM debian:bookworm AS base
+FROM base AS source
+FROM base AS build
+COPY --from=source /src /src
+FROM build AS devel
+FROM debian:bookworm-slim AS runtime-base
+FROM runtime-base AS runtime-nopython
+FROM runtime-base AS runtime
+"""
+
+
+def caffe_debian() -> Target:
+    return choose("caffe-debian")
+
+
+def compiled() -> Stack:
+    """A stack that is compiled from a tree."""
+    import msgspec
+
+    return msgspec.structs.replace(
+        caffe_debian().stack,
+        name="caffe",
+        files=("get_source.sh",),
+        revision="9b891540183ddc834a02b2bd81b31afae71b2153",
+    )
+
+
+def context(dockerfile: str = DOCKERFILE) -> Context:
+    return Context(caffe_debian(), (("Dockerfile", dockerfile),))
+
+
+def tree(folder: Path, text: str = "int main() {}\n") -> Path:
+    (folder / "src" / "caffe").mkdir(parents=True)
+    (folder / "src" / "caffe" / "a.cpp").write_text(text)
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o777)
+    (folder / "link").symlink_to("src/caffe")
+    return folder
+
+
+# tags
+
+
+def test_the_pinned_commit_has_one_tag_wherever_it_comes_from(tmp_path: Path) -> None:
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(b"tar")
+    usual = tag_of(context())
+    assert usual == context().tag
+    for source in (PINNED, Source(url="https://example.org/caffe"), Source("mirror", None, tar)):
+        assert tag_of(context(), Order(source)) == usual
+
+
+def test_another_tree_and_another_stage_have_tags_of_their_own(tmp_path: Path) -> None:
+    tars = [tmp_path / name for name in ("a.tar", "b.tar")]
+    for tar in tars:
+        tar.write_bytes(tar.name.encode())
+    orders = [
+        Order(),
+        Order(stage="devel"),
+        *(Order(Source("tree", "unknown", tar)) for tar in tars),
+        Order(Source("debian", "99bd997", tars[0])),
+    ]
+    tags = [tag_of(context(), order) for order in orders]
+    assert len(set(tags)) == len(tags)
+    assert tags[1] == f"{tags[0]}-devel"
+    assert all(tag.startswith("provision/caffe-debian:cpu-debian11-") for tag in tags)
+    assert hash_of(context(), orders[1]) == context().hash
+
+
+def test_the_tar_for_docker_holds_context_and_source_and_is_the_same_each_time(tmp_path: Path) -> None:
+    source = Source("tree", "unknown", pack_folder(tree(tmp_path / "t"), tmp_path / "s.tar"))
+    made = tar_of(context(), Order(source))
+    assert made == tar_of(context(), Order(source))
+    with tarfile.open(fileobj=io.BytesIO(made)) as tar:
+        assert tar.getnames() == ["Dockerfile", "source.tar"]
+        inner = tar.extractfile("source.tar")
+        assert inner is not None and inner.read() == (tmp_path / "s.tar").read_bytes()
+    assert tar_of(context()) == context().tar()
+
+
+def test_a_stage_needs_only_the_bases_before_it() -> None:
+    assert bases(DOCKERFILE) == ["debian:bookworm", "debian:bookworm-slim"]
+    assert bases(DOCKERFILE, "devel") == ["debian:bookworm"]
+    assert bases("FROM debian:bullseye\n") == ["debian:bullseye"]
+
+
+def test_a_stage_that_is_not_there_is_refused() -> None:
+    assert stage_in(context(), Order()) is None
+    assert stage_in(context(), Order(stage="devel")) == "devel"
+    with pytest.raises(UsageError, match="no stage suite"):
+        stage_in(context(), Order(stage="suite"))
+
+
+def test_a_stage_without_python_is_not_asked_for_pycaffe() -> None:
+    def checks(stage: str) -> tuple[str, ...]:
+        return Image("a:b", "sha256:1", caffe_debian(), stage=stage).checks  # type: ignore[arg-type]
+
+    assert "pycaffe" in checks("runtime") and "pycaffe" in checks("devel")
+    assert "pycaffe" not in checks("runtime-nopython") and "caffe-trains" in checks("runtime-nopython")
+    assert checks("suite") == ()
+
+
+# words
+
+
+def test_the_words_name_stage_arguments_and_secrets() -> None:
+    words = buildx.build_words(
+        "a:b", {}, stage="devel", arguments={"SOURCE": "https://x"}, secrets={"ca": "/t/ca"}, no_cache=True
+    )
+    line = " ".join(words)
+    for part in ("--target devel", "--build-arg SOURCE=https://x", "--secret id=ca,src=/t/ca", "--no-cache"):
+        assert part in line
+    assert line.endswith("--tag a:b -") and "--platform linux/amd64" in line
+    plain = " ".join(buildx.build_words("a:b", {}))
+    assert not any(part in plain for part in ("--target", "--build-arg", "--secret", "--no-cache"))
+
+
+GCC = (
+    """\
+#9 12.0 src/caffe/util/io.cpp:76:40: error: 'CV_LOAD_IMAGE_COLOR' was not declared in this scope
+#9 12.1 more
+------
+ > [build 3/4] RUN make:
+"""
+    + "".join(f"{at}.0 CXX file{at}.cpp\n" for at in range(30))
+    + """\
+------
+ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2
+"""
+)
+
+
+def test_a_compile_error_is_shown_though_make_went_on_and_has_a_mend() -> None:
+    error = buildx.failure(Result(1, err=GCC), "the image could not be built", lines=20)
+    assert "CV_LOAD_IMAGE_COLOR" in error.what and "exit code: 2" in error.what
+    assert "another row" in error.mend
+
+
+@pytest.mark.parametrize(
+    ("said", "mend"),
+    [
+        ("cannot get 9b891540 of https://github.com/BVLC/caffe: give a copy", "--source-mirror"),
+        ("fatal: unable to access: SSL certificate problem: unable to get local issuer certificate", "SSL_CERT_FILE"),
+        ("cc1plus: fatal: write /tmp/x: No space left on device", "docker system prune"),
+        ("caffe.cu(12): error: identifier is undefined", "another row"),
+        ("ERROR: failed to solve: exit code: 1", ""),
+    ],
+)
+def test_each_way_to_fail_has_its_mend(said: str, mend: str) -> None:
+    error = buildx.failure(Result(1, err=said), "cannot build")
+    assert isinstance(error, ImageError)
+    assert mend in error.mend and bool(mend) == bool(error.mend)
+
+
+# secrets
+
+
+def test_pips_configuration_keeps_what_a_container_can_use() -> None:
+    files = [
+        "[global]\nindex-url = http://one.example/simple\nfind-links = /opt/wheels\ncert = /etc/ca.crt\n",
+        "[install]\nextra-index-url = file:///opt/simple\n  https://user:word@two.example/simple\n",
+        "no configuration at all",
+    ]
+    text = buildsecrets.pip_config(files, {"PIP_TRUSTED_HOST": "one.example", "PIP_CERT": "/x"})
+    assert text == (
+        "[global]\nindex-url = http://one.example/simple\n"
+        "extra-index-url = https://user:word@two.example/simple\ntrusted-host = one.example\n"
+    )
+
+
+def test_a_variable_is_stronger_than_a_file_and_nothing_said_is_nothing_written() -> None:
+    variables = {"PIP_INDEX_URL": "https://three.example/simple"}
+    assert "three.example" in buildsecrets.pip_config(["[global]\nindex-url=http://one.example\n"], variables)
+    assert buildsecrets.pip_config(["[global]\nextra-index-url = file:///opt/simple\n"], {}) == ""
+
+
+# sources
+
+
+def test_the_same_tree_packs_to_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tree(tmp_path / "one"), tree(tmp_path / "two")
+    (second / "run.sh").touch()
+    (second / ".git").mkdir()
+    (second / ".git" / "HEAD").write_text("x")
+    one, two = pack_folder(first, tmp_path / "1.tar"), pack_folder(second, tmp_path / "2.tar")
+    assert one.read_bytes() == two.read_bytes()
+    with tarfile.open(one) as tar:
+        assert tar.getnames() == ["link", "run.sh", "src", "src/caffe", "src/caffe/a.cpp"]
+        assert (tar.getmember("run.sh").mode, tar.getmember("link").linkname) == (0o755, "src/caffe")
+
+
+@pytest.mark.parametrize("top", ["", "caffe-1.0/"])
+def test_a_tar_may_have_a_top_folder_or_none(top: str, tmp_path: Path) -> None:
+    given = tmp_path / "given.tar.gz"
+    with tarfile.open(given, "w:gz") as tar:
+        for name in sorted(path.name for path in tree(tmp_path / "t").iterdir()):
+            tar.add(tmp_path / "t" / name, f"{top}{name}")
+    source = resolve(compiled(), tmp_path / "cache", mirror=str(given))
+    assert source.kind == "tree" and source.arguments == {"REVISION": "unknown"}
+    assert source.tar is not None
+    with tarfile.open(source.tar) as tar:
+        assert "src/caffe/a.cpp" in tar.getnames()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [source.tar.name], "a part was left"
+
+
+def test_a_tar_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
+    given = tmp_path / "bad.tar"
+    with tarfile.open(given, "w") as tar:
+        tar.addfile(tarfile.TarInfo("a/../../etc/passwd"), io.BytesIO())
+    with pytest.raises(UsageError, match="leads out of it"):
+        pack(given, tmp_path / "out.tar")
+    assert not (tmp_path / "out.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"mirror": "/nowhere/caffe"}, "is not there"),
+        ({"mirror": "NOTAR"}, "no tar that can be read"),
+        ({"mirror": "https://example.org/caffe", "debian": True}, "two sources"),
+    ],
+)
+def test_sources_that_cannot_be_are_refused(words: dict[str, object], said: str, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("no tar")
+    given = {key: str(tmp_path / "note.txt") if value == "NOTAR" else value for key, value in words.items()}
+    with pytest.raises(UsageError, match=said):
+        resolve(compiled(), tmp_path / "cache", **given)  # type: ignore[arg-type]
+
+
+def test_a_stack_of_packages_has_no_source_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not compiled from a source tree"):
+        resolve(caffe_debian().stack, tmp_path, mirror="https://example.org/x")
+    with pytest.raises(UsageError, match="Debian has no source package of caffe-ssd"):
+        import msgspec
+
+        resolve(msgspec.structs.replace(compiled(), name="caffe-ssd"), tmp_path, debian=True)
+    assert resolve(caffe_debian().stack, tmp_path) is PINNED
+
+
+def test_an_address_goes_into_the_build_and_nothing_is_fetched(tmp_path: Path) -> None:
+    source = resolve(compiled(), tmp_path, mirror="https://mirror.example/caffe.git")
+    assert source.arguments == {"SOURCE": "https://mirror.example/caffe.git"}
+    assert is_address("git@example.org:caffe.git") and not is_address("some/folder")
+
+
+# bake
+
+
+def test_bakes_file_has_groups_tags_labels_and_secrets_only_where_there_are(tmp_path: Path) -> None:
+    ssd = dataclasses.replace(caffe_debian(), gpus=())
+    baked = [Baked(context(), Order(), "caffe-debian/cpu-debian11")]
+    raw = json.loads(bake_file(baked, ["ca"]))
+    [name] = raw["group"]["default"]["targets"]
+    assert name == "caffe-debian_cpu-debian11" and raw["group"]["caffe-debian"]["targets"] == [name]
+    target = raw["target"][name]
+    assert target["tags"] == [context().tag] and target["platforms"] == ["linux/amd64"]
+    assert target["labels"] == {"provision.context": context().hash}
+    assert target["secret"] == ["id=ca,src=secrets/ca"]
+    assert ssd.name.replace(":", "_") == name
+    plain = json.loads(bake_file(baked))["target"][name]
+    assert not {"secret", "args", "target"} & set(plain)
+    devel = Baked(context(), Order(Source(url="https://x.example"), "devel"), "f")
+    assert json.loads(bake_file([devel]))["target"][name]["args"] == {"SOURCE": "https://x.example"}
+    assert bake_file(baked) == bake_file(baked)
+
+
+# push
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("localhost:5000/caffe", "localhost:5000/caffe:cpu-1"),
+        ("registry.example/team/caffe:v1", "registry.example/team/caffe:v1"),
+        ("someone/caffe", "someone/caffe:cpu-1"),
+    ],
+)
+def test_a_name_without_tag_gets_the_images_own(name: str, full: str) -> None:
+    assert full_name(Image("provision/caffe:cpu-1", "sha256:1", caffe_debian()), name) == full
+
+
+@pytest.mark.parametrize("name", ["Registry.example/Caffe", "", "https://registry.example/caffe", "a:b:c", "a b"])
+def test_what_can_be_no_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no name of an image"):
+        full_name(Image("provision/caffe:cpu-1", "sha256:1", caffe_debian()), name)
+
+
+# proof
+
+
+def test_a_race_is_read_and_a_death_is_told() -> None:
+    line = '{"mode": "threads", "threads": 2, "passes": 80, "wrong_forward": 50, "wrong_gradient": 78}'
+    wrong = read_race(Result(1, f"Net built\n{line}\n"), 2, 40)
+    assert (wrong.passes, wrong.wrong_forward, wrong.wrong_gradient, wrong.right) == (80, 50, 78, False)
+    died = read_race(Result(134, "", "F1121 blob.cpp:34] Check failed: blob size exceeds INT_MAX\n*** Aborted"), 4, 40)
+    assert died.died == "died (134): Check failed: blob size exceeds INT_MAX" and not died.right
+    assert last_json("{no json\nx") is None
+
+
+def test_a_ratio_needs_the_unshared_variant() -> None:
+    def proof(variant: str, peak: int) -> Proof:
+        return Proof(variant, "a:b", (Race(1, 40, 0, 0),), Race(2, 80, 0, 0), 1, peak, 1.0)  # type: ignore[arg-type]
+
+    assert ratios([proof("none", 5775), proof("ours", 3629)]) == {"none": 1.0, "ours": 0.628}
+    assert ratios([proof("ours", 3629)]) == {}
+    assert proof("ours", 1).right
+
+
+# hosts
+
+
+def test_a_host_is_reached_as_its_users_ssh_would(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host box\n  HostName 10.0.0.7\n  User builder\n  Port 2222\n")
+    at = address("ssh://box", tmp_path)
+    assert (at.host, at.user, at.port, at.alias) == ("10.0.0.7", "builder", 2222, "box")
+    at = address("ssh://me@other.example:24", tmp_path)
+    assert (at.host, at.user, at.port) == ("other.example", "me", 24)
+    for bad in ("ssh://", "http://x", "ssh://x/folder", "ssh://x:port"):
+        with pytest.raises(UsageError, match="no address"):
+            address(bad, tmp_path)
