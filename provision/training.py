@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,15 +19,11 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.engine import open_local, open_remote
 from infra.errors import HostError, ProvisionError, RunError
-from infra.shell import LocalShell
-from provision import attempts, console, ending, follow, hostcopy, machines, planning, runs, sources
+from provision import attempts, console, ending, follow, hostcopy, machines, planning, runimage, runs, sources
 from provision import recipe as recipes
 from provision.planning import Wish
 from provision.runs import Attempt, Manifest, Run
 from provision.settings import Settings
-
-if TYPE_CHECKING:
-    from images.target import Target
 
 Say = Callable[[str], None]
 _GOING_S = 150.0
@@ -40,6 +35,7 @@ class Order:
 
     recipe: str
     options: Mapping[str, str]
+    image: str | None = None
     data: str | None = None
     project: str | None = None
     gpus: int | None = None
@@ -62,10 +58,8 @@ def create(cloud: Cloud, settings: Settings, order: Order, instance: Instance) -
 
 def check(order: Order) -> None:
     """Refuse what is wrong with the order before a machine is rented for it."""
-    from images import choose
-
     recipe = recipes.load(order.recipe, _project(order))
-    choose.choose(recipe.stack)
+    runimage.target_of(order.image or recipe.stack)
     recipes.render(recipe, order.options)
     sources.data_source(recipe.data, order.data)
     sources.project_source(order.project)
@@ -77,20 +71,18 @@ def _project(order: Order) -> Path:
 
 def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, build: bool = True) -> Manifest:
     """The manifest; with `build` the image is built where it is not there yet."""
-    from images import choose
-
     recipe = recipes.load(order.recipe, _project(order))
-    target = choose.choose(recipe.stack)
+    words = order.image or recipe.stack
+    image = runimage.obtain(words, lambda: machines.shell(cloud, instance)) if build else runimage.planned(words)
     gpus = Ec2(cloud).instance_type(instance.type).gpus if order.gpus is None else order.gpus
-    tag, digest = _built(target) if build else (target.tag, "")
     return Manifest(
         id=runs.new_id(recipe.name),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         recipe=recipe,
-        rendered=recipes.render(recipe, order.options, gpus if target.variant.cuda else 0),
-        stack=recipe.stack,
-        image=tag,
-        digest=digest,
+        rendered=recipes.render(recipe, order.options, gpus if image.target.variant.cuda else 0),
+        stack=words,
+        image=image.tag,
+        digest=image.digest,
         data=sources.data_source(recipe.data, order.data),
         project=sources.project_source(order.project),
         gpus=gpus,
@@ -103,39 +95,38 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
             "disk_gb": int(instance.tags.get("provision:disk", settings.disk_gb)),
             "max_hours": float(instance.tags.get("provision:hours", settings.max_hours)),
             "max_price": instance.max_price,
-            "own_machine": order.own_machine,
+            "own_machine": order.own_machine, "image_on_host": image.on_host,
             "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
         },
     )  # fmt: skip
 
 
-def _built(target: "Target") -> tuple[str, str]:
-    from images.build import build_context, existing
-    from images.render import render
-
-    context = render(target)
-    image = existing(context, LocalShell())
-    if image is None:
-        with console.step(f"building the image {context.tag}"):
-            image = build_context(context, LocalShell())
-    return image.tag, image.digest
-
-
 def ensure_image(run: Run) -> None:
-    """The run's image on this laptop: as it was, or built again from the same rendered Dockerfile."""
-    from images import choose
-
+    """The run's image on this laptop: as it was, or built again. One that the machine built is the machine's matter."""
     manifest = run.manifest
-    if open_local().has_image(manifest.digest):
+    if not manifest.settings.get("image_on_host") and not open_local().has_image(manifest.digest):
+        _use(run, runimage.obtain(manifest.stack))
+
+
+def _image_on_host(cloud: Cloud, run: Run, instance: Instance) -> None:
+    """An image that was built on the machine before this one is built on this one, too."""
+    manifest = run.manifest
+    if not manifest.settings.get("image_on_host") or open_local().has_image(manifest.digest):
         return
-    tag, digest = _built(choose.choose(manifest.stack))
-    if digest != manifest.digest:
-        console.line(f"  the image was built again here: {tag} is now {digest[:19]}, it was {manifest.digest[:19]}")
-        run.use_image(tag, digest)
+    with machines.shell(cloud, instance) as host, open_remote(host) as engine:
+        if not engine.has_image(manifest.digest):
+            _use(run, runimage.build(manifest.stack, host, on_host=True))
+
+
+def _use(run: Run, image: runimage.RunImage) -> None:
+    if image.digest != run.manifest.digest:
+        console.line(f"  the image was built again: {image.tag} is now {image.digest[:19]}")
+        run.use_image(image.tag, image.digest)
 
 
 def begin(cloud: Cloud, run: Run, instance: Instance, say: Say) -> Attempt:
     """The next attempt, from the newest complete snapshot if there is one."""
+    _image_on_host(cloud, run, instance)
     snapshots = run.snapshots()
     return attempts.start(cloud, run, instance, snapshots[-1] if snapshots else None, say)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 CLOUD = "local:bench"
 
 
@@ -91,6 +92,32 @@ def demo_row() -> dict[str, object]:
     return row("provision demo, with its images built", time.monotonic() - begun, "s", "limit", 120)
 
 
+def render_rows() -> list[dict[str, object]]:
+    from tests.bench_images import rendering
+
+    files, seconds = min((rendering() for _ in range(5)), key=lambda one: one[1])
+    return [
+        row("image render --all", seconds, "CPU s", "limit", 2.0),
+        row("files rendered a second", files / seconds, "files/s", "limit", 1000),
+    ]
+
+
+def image_rows() -> list[dict[str, object]]:
+    """Caffe's image next to a plain, single-stage Dockerfile of the same content on the same engine."""
+    from tests.bench_images import images
+
+    found = images()
+    mega = 1e6
+    return [
+        row("caffe image with pycaffe", found["size"] / mega, "MB", "plain Dockerfile", found["plain_size"] / mega),
+        row("caffe image with pycaffe", found["size"] / mega, "MB", "limit", 750),
+        row("caffe image without Python", found["small"] / mega, "MB", "limit", 500),
+        row("build, all caches empty", found["cold"], "s", "plain Dockerfile", found["plain_cold"]),
+        row("build after a change to a patch", found["warm"], "s", "plain Dockerfile", found["plain_warm"]),
+        row("build after a change to a patch", found["warm"], "s", "ours, cold", found["cold"]),
+    ]
+
+
 def row(name: str, value: float, unit: str, against: str, other: float) -> dict[str, object]:
     return {
         "name": name, "value": round(value, 3), "unit": unit, "against": against, "other": round(other, 3),
@@ -100,6 +127,7 @@ def row(name: str, value: float, unit: str, against: str, other: float) -> dict[
 
 def main() -> None:
     rows = [make() for make in (help_row, boto3_row, packages_row, ls_row, demo_row)]
+    rows += [*render_rows(), *image_rows()]
     print(f"{'what':40} {'value':>9} {'unit':9} {'against':20} {'value':>9} {'ratio':>7}")
     for one in rows:
         print(

@@ -1,0 +1,85 @@
+"""The image of a run: which one is meant, at which engine it is, and how it comes back where it is gone.
+
+It is named by a target (`caffe`, `caffe:cuda11.8-cudnn8.7-debian12@V100`) or, where it was made of another source or
+stage, by its tag as `provision image ls` shows it. One that `image build --on NAME` made is used where it is: no image
+of gigabytes crosses the laptop's line.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra.errors import UsageError
+from infra.shell import LocalShell, Shell
+from provision import console
+
+if TYPE_CHECKING:
+    from images.target import Target
+
+Host = Callable[[], AbstractContextManager[Shell]]
+
+
+@dataclass(frozen=True)
+class RunImage:
+    """An image at an engine; `on_host`: at the machine's, not at the laptop's."""
+
+    target: "Target"
+    tag: str
+    digest: str
+    on_host: bool = False
+
+
+def target_of(words: str) -> "Target":
+    """The Target that a target's name or an image's tag speaks of. UsageError names the nearest."""
+    from images.choose import parse
+
+    tag = re.fullmatch(r"provision/([\w.-]+):([\w.-]+?)-[0-9a-f]{12}(-\w+)*", words)
+    return parse(f"{tag[1]}:{tag[2]}" if tag else words)
+
+
+def planned(words: str) -> RunImage:
+    """What would be used; nothing is looked for."""
+    target = target_of(words)
+    return RunImage(target, words if words.startswith("provision/") else target.tag, "")
+
+
+def obtain(words: str, host: Host | None = None) -> RunImage:
+    """The image, from the laptop's engine or else the host's; a target's that is at neither is built on the laptop."""
+    wanted = planned(words)
+    if (found := _at(LocalShell(), wanted)) is not None:
+        return found
+    if host is not None:
+        with host() as shell:
+            if (found := _at(shell, wanted, on_host=True)) is not None:
+                return found
+    return build(words, LocalShell())
+
+
+def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
+    """Build the image at that engine. UsageError where it is named by a tag: its source is not known here."""
+    from images.build import build_context
+    from images.render import render
+
+    wanted = planned(words)
+    context = render(wanted.target)
+    if wanted.tag != context.tag:
+        raise UsageError(
+            f"there is no image {words}",
+            f"build it again as you did: provision image build {wanted.target.name} --source … or --stage …",
+        )
+    with console.step(f"building the image {context.tag}"):
+        made = build_context(context, shell)
+    return RunImage(wanted.target, made.tag, made.digest, on_host)
+
+
+def _at(shell: Shell, wanted: RunImage, *, on_host: bool = False) -> RunImage | None:
+    """That image at the engine, if it is there and ours."""
+    from images.build import LABEL
+    from infra import buildx
+
+    found = buildx.inspect(shell, wanted.tag)
+    if found is None or LABEL not in found.labels:
+        return None
+    return RunImage(wanted.target, wanted.tag, found.id, on_host)
