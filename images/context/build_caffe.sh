@@ -1,8 +1,7 @@
 #!/bin/sh
-# build_caffe.sh python|nopython|suite: compile in the current folder through ccache.
+# build_caffe.sh python|nopython|suite COMPILER: compile in the current folder through ccache.
 set -eu
-what=$1
-compiler=$(ls /usr/bin/g++-[0-9]* | head -n 1)
+what=$1 compiler=$2
 mkdir -p /opt/ccache
 # one word for a compiler behind ccache: nvcc takes no more (-ccbin)
 printf '#!/bin/sh\nexec ccache %s "$@"\n' "$compiler" > /opt/ccache/g++

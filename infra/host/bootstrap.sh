@@ -4,6 +4,7 @@
 set -eu
 mkdir -p /run/provision /var/lib/provision/runs /data
 say() { echo "$*" >> /run/provision/progress; }
+# shellcheck disable=SC2154  # the trap assigns it
 trap 'code=$?; [ $code = 0 ] || say "failed: exit code $code near: $doing"' EXIT
 
 doing="upgrades"
