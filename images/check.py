@@ -47,6 +47,8 @@ column-buffer handover
 column-buffer memory
 """
 
+_LAYERS = "import caffe, sys; print('layers', *(name for name in sys.argv[1:] if name in caffe.layer_type_list()))"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -82,6 +84,11 @@ CHECKS: dict[str, Check] = {
         _SOLVER,
     ),
     "column-buffer": Check(("sh", "-c", _PROOF), r'"sum_bytes": \d+, "largest_bytes": \d+, .*"shared": true'),
+    "crfrnn-layers": Check(("python3", "-c", _LAYERS, "MultiStageMeanfield"), "layers MultiStageMeanfield"),
+    "ssd-layers": Check(
+        ("python3", "-c", _LAYERS, "AnnotatedData", "DetectionOutput", "MultiBoxLoss", "PriorBox"),
+        "layers AnnotatedData DetectionOutput MultiBoxLoss PriorBox",
+    ),
     **{name: Check(words, expect) for name, (words, expect) in DETECTRON.items()},
 }
 

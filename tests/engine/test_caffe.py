@@ -79,12 +79,12 @@ def test_scikit_image_is_asked_for_only_where_it_is_used() -> None:
 
 def test_pycaffes_own_tests_pass_but_for_the_drawing() -> None:
     """`caffe.draw` needs pydot and Graphviz, which the image leaves out: its test cannot be loaded. All others pass."""
-    words = ["sh", "-c", "cd /tmp && python3 -m unittest discover -v -s /opt/caffe/python/caffe/test 2>&1 || true"]
+    words = ["sh", "-c", "cd /tmp && python3 -m unittest discover -s /opt/caffe/python/caffe/test 2>&1 || true"]
     said = SHELL.run(buildx.run_words(image().tag, words)).out
     failed = re.findall(r"^(?:ERROR|FAIL): (\w+)", said, re.MULTILINE)
     assert failed == ["test_draw"], said[-3000:]
     assert "No module named 'pydot'" in said
-    assert len(re.findall(r"\.\.\. ok$", said, re.MULTILINE)) >= 50
+    assert "Ran 52 tests" in said
 
 
 def test_one_static_buffer_is_wrong_with_threads_and_ours_is_not() -> None:

@@ -14,6 +14,7 @@ from infra.shell import LocalShell, Result
 from provision.data.digits import prepare
 from provision.logs import Event, Metric, Parser, Resumed, first_iteration_after_resume, progress_of
 from provision.recipe import Recipe, Rendered, complete_snapshots, explain, load, render
+from tests.engine import caffe_kit
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -74,15 +75,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return prepare(folder / "digits")
 
 
-@pytest.fixture
-def place(data: Path, tmp_path: Path) -> Place:
+@pytest.fixture(params=["caffe-debian", "caffe"])
+def place(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Place:
+    """In Debian's Caffe, and in the one that is compiled and patched here."""
     for path in list(tmp_path.parents)[:2]:
         path.chmod(0o755)
     (tmp_path / "work").mkdir()
-    return Place(build(choose("caffe-debian"), SHELL).tag, data, tmp_path / "work")
+    image = caffe_kit.image() if request.param == "caffe" else build(choose("caffe-debian"), SHELL)
+    return Place(image.tag, data, tmp_path / "work")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(2400)
 def test_interrupted_training_goes_on_where_it_was_and_learns(place: Place) -> None:
     recipe = load("digits")
     made = render(recipe, {"iterations": "900", "display": "1"})
@@ -106,7 +109,7 @@ def test_interrupted_training_goes_on_where_it_was_and_learns(place: Place) -> N
     assert 900 in place.snapshots(recipe)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(2400)
 def test_gpu_solver_in_an_image_without_cuda_is_explained(place: Place) -> None:
     recipe = load("digits")
     made = render(recipe, gpus=1)
