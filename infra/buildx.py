@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.errors import EngineError, ImageError, ProvisionError
+from infra.errors import DiskError, EngineError, ImageError, ProvisionError
 from infra.shell import Result, Shell, Words
 
 PLATFORM = "linux/amd64"
@@ -29,7 +29,7 @@ _KNOWN: tuple[tuple[str, type[ProvisionError], str], ...] = (
     ("permission denied.*docker", EngineError, _GROUP),
     ("cannot connect to the docker daemon|error during connect|docker daemon running", EngineError, _START),
     ("buildx component is missing|'buildx' is not a docker command", EngineError, _BUILDX),
-    ("no space left on device", ImageError, "free some disk: docker system prune"),
+    ("no space left on device", DiskError, "free some disk: docker system prune"),
     ("certificate verif(y|ication) failed|signed by unknown authority|local issuer", ImageError, _CA),
     ("cannot get [0-9a-f]+ of ", ImageError, _SOURCE),
     ("temporary failure resolving|could not resolve|unable to locate|version .* was not found", ImageError, _MIRROR),

@@ -20,7 +20,7 @@ from images.push import push
 from images.render import Context, render
 from images.source import Source, pack_folder
 from infra import baseimage, buildx
-from infra.errors import ImageError
+from infra.errors import DiskError, ImageError
 from infra.shell import LocalShell
 from infra.userssh import UserShell
 from infra.userssh import address as ssh_address
@@ -77,6 +77,15 @@ def test_a_build_that_fails_leaves_no_tag_and_says_why() -> None:
         build_context(broken, SHELL)
     assert "exit code: 3" in error.value.what
     assert buildx.inspect(SHELL, broken.tag) is None
+
+
+def test_a_full_disk_is_said_with_its_mend_and_leaves_no_tag() -> None:
+    text = "FROM debian:bullseye\nRUN cp /etc/passwd /dev/full\n"
+    full = Context(choose("caffe-debian"), (("Dockerfile", text),))
+    with pytest.raises(DiskError, match="No space left on device") as error:
+        build_context(full, SHELL)
+    assert "docker system prune" in error.value.mend
+    assert buildx.inspect(SHELL, full.tag) is None
 
 
 def test_a_tag_of_someone_else_is_not_taken_for_ours(caffe: Image) -> None:

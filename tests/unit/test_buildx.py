@@ -3,7 +3,7 @@
 import pytest
 
 from infra import buildx
-from infra.errors import EngineError, ImageError
+from infra.errors import DiskError, EngineError, ImageError
 from infra.shell import Result
 
 
@@ -21,7 +21,7 @@ def test_build_words_name_the_engines_own_builder() -> None:
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", EngineError, "start the engine"),
         ("permission denied while trying to connect to the Docker daemon socket", EngineError, "docker group"),
         ("BuildKit is enabled but the buildx component is missing or broken.", EngineError, "install buildx"),
-        ("write /x: no space left on device", ImageError, "docker system prune"),
+        ("write /x: no space left on device", DiskError, "docker system prune"),
         ("E: Version '1' for 'caffe' was not found", ImageError, "sources.list"),
     ],
 )
