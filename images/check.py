@@ -58,6 +58,7 @@ class Check:
     expect: str
     stdin: str = ""
     user: str | None = _ANY_USER
+    gpus: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,30 @@ CHECKS: dict[str, Check] = {
         ("python3", "-c", _LAYERS, "AnnotatedData", "DetectionOutput", "MultiBoxLoss", "PriorBox"),
         "layers AnnotatedData DetectionOutput MultiBoxLoss PriorBox",
     ),
-    **{name: Check(words, expect) for name, (words, expect) in DETECTRON.items()},
+    "cuda-libraries": Check(("cuda-check",), r'"cuda": "[\d.]+".*"cudnn": "[\d.]+"'),
+    "cuda-gpu": Check(("cuda-check", "run"), r'"gpus": [1-9]', gpus=True),
+    "caffe-gpu": Check(
+        ("sh", "-c", "caffe device_query -gpu all 2>&1; column-buffer threads --device 0; column-buffer devices"),
+        r"(?s)Major revision number.*\"wrong_gradient\": 0",
+        gpus=True,
+    ),
+    **{name: Check(words, expect, gpus=name.endswith("-gpu")) for name, (words, expect) in DETECTRON.items()},
 }
 
 
 def check(image: Image, shell: Shell) -> list[CheckResult]:
-    """Run the checks of the image's stack in it."""
-    return [run(name, image.tag, shell) for name in image.checks]
+    """Run the checks of the image's stack in it; where the engine has GPUs and the image CUDA, those for GPUs, too."""
+    names = image.checks
+    if names and image.target.variant.cuda and buildx.has_gpus(shell):
+        names += image.target.stack.gpu_checks
+    return [run(name, image.tag, shell) for name in names]
 
 
 def run(name: str, tag: str, shell: Shell) -> CheckResult:
     """Run one check in the image of that tag."""
     wanted = CHECKS[name]
     begun = time.monotonic()
-    words = buildx.run_words(tag, wanted.words, user=wanted.user)
+    words = buildx.run_words(tag, wanted.words, user=wanted.user, gpus=wanted.gpus)
     result = shell.run(words, check=False, stdin=wanted.stdin.encode())
     found = re.search(wanted.expect, f"{result.out}\n{result.err}") if result.ok else None
     return CheckResult(name, found is not None, _said(result, found), round(time.monotonic() - begun, 1))

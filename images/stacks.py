@@ -21,7 +21,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     (empty or None: any); `because` says why no other; `prefers` are distributions, best first. `revision` is the
     commit of `source`. `settings` are the source's own build options. `files` (out of `context/`) and what the
     templates in `rendered` give are handed to docker. `packages` are exact versions of packages. `leave_out` are
-    paths that are not unpacked (dpkg's patterns). `checks` are names out of `images.check`. `stop_signal` makes the
+    paths that are not unpacked (dpkg's patterns). `checks` are names out of `images.check`,
+    `gpu_checks` those for hosts with a GPU. `stop_signal` makes the
     program save its work and end.
     """
 
@@ -35,6 +36,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     environment: dict[str, str]
     stop_signal: str
     checks: tuple[str, ...]
+    gpu_checks: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     prefers: tuple[str, ...] = ()

@@ -120,10 +120,16 @@ def list_words(label: str) -> list[str]:
     return ["docker", "image", "ls", "--filter", f"label={label}", "--format", "{{json .}}"]
 
 
-def run_words(image: str, words: Words, *, user: str | None = None) -> list[str]:
+def run_words(image: str, words: Words, *, user: str | None = None, gpus: bool = False) -> list[str]:
     """Run words in a throw-away container without network; standard input is handed in."""
-    who = ["--user", user] if user else []
-    return ["docker", "run", "--rm", "--interactive", "--network", "none", "--env", "HOME=/tmp", *who, image, *words]
+    more = [*(["--user", user] if user else []), *(["--gpus", "all"] if gpus else [])]
+    return ["docker", "run", "--rm", "--interactive", "--network", "none", "--env", "HOME=/tmp", *more, image, *words]
+
+
+def has_gpus(shell: Shell) -> bool:
+    """Whether the engine has NVIDIA's runtime."""
+    found = shell.run(["docker", "info", "--format", "{{json .Runtimes}}"], check=False)
+    return found.ok and '"nvidia"' in found.out
 
 
 def has_buildx(shell: Shell) -> bool:

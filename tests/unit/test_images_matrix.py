@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from images import matrix
+from images import matrix, stacks
+from images.check import CHECKS
 from images.distributions import distributions
 from images.gpus import gpus
 from images.matrix import Variant, official_tag
@@ -226,3 +227,8 @@ def test_no_file_is_one_message(tmp_path: Path) -> None:
 def test_an_id_follows_from_the_row() -> None:
     row = msgspec.structs.replace(matrix.rows()["cpu-debian12"], cuda="11.8", cudnn="8.7")
     assert row.expected_id == "cuda11.8-cudnn8.7-debian12"
+
+
+def test_every_check_that_a_stack_names_is_there() -> None:
+    for stack in stacks.stacks().values():
+        assert {*stack.checks, *stack.gpu_checks} <= set(CHECKS), stack.name
