@@ -1,6 +1,6 @@
 """docker-bake.json: many images in one call of `docker buildx bake`, with the tags and labels of `image build`.
 
-Contexts lie beside the file, each in STACK/ROW. Its paths are relative: bake reads them from where it is called.
+Contexts lie beside the file, each in STACK/ROW or STACK/ROW@GPU,GPU. Its paths are relative: bake reads them from where it is called.
 """
 
 import json
@@ -15,6 +15,7 @@ from images.build import LABEL, Order, Stage, hash_of, stage_in, tag_of
 from images.render import Context
 from images.source import PINNED, Source
 from infra.buildx import PLATFORM
+from infra.disk import writing
 
 NAME = "docker-bake.json"
 
@@ -71,14 +72,19 @@ def key(name: str) -> str:
 def write(
     contexts: Sequence[Context], out: Path, stage: Stage, secrets: Sequence[str], sources: Mapping[str, Source]
 ) -> Path:
-    """Write all contexts and docker-bake.json into `out`; `sources` are by stack. The path of that file."""
+    """Write all contexts and docker-bake.json into `out`; `sources` are by stack. The path of that file.
+
+    DiskError or UsageError where `out` cannot be written.
+    """
     baked = []
     for context in contexts:
         order = Order(sources.get(context.target.stack.name, PINNED), stage)
         folder = context.write(out)
         if order.source.tar is not None:
-            shutil.copyfile(order.source.tar, folder / "source.tar")
+            with writing(folder):
+                shutil.copyfile(order.source.tar, folder / "source.tar")
         baked.append(Baked(context, order, folder.relative_to(out).as_posix()))
     path = out / NAME
-    path.write_text(bake_file(baked, secrets), encoding="utf-8")
+    with writing(path):
+        path.write_text(bake_file(baked, secrets), encoding="utf-8")
     return path

@@ -2,7 +2,8 @@
 
 The tag carries the hash of the context, and the image a label with the same: where both agree there is nothing
 to build. BuildKit's own cache makes a second build quick. An `Order` says what differs from the usual: another source
-tree, or another stage of the Dockerfile than its last; both show in the tag.
+tree, or another stage of the Dockerfile than its last; both show in the tag. What is to be checked is built as TAG-unchecked
+and gets its own tag after that: one whose build or checks were broken off is never taken for an image that works.
 """
 
 import hashlib
@@ -10,8 +11,8 @@ import io
 import json
 import re
 import tarfile
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from images.render import Context, render
 from images.source import PINNED, Source
@@ -25,7 +26,8 @@ LABEL = "provision.context"
 Stage = Literal["runtime", "runtime-nopython", "devel", "build", "suite"]
 # which checks of the stack a stage cannot pass
 _WITHOUT: dict[str, tuple[str, ...]] = {"runtime-nopython": ("pycaffe",)}
-_UNCHECKED = ("build", "suite")
+_WITHOUT_CHECKS = ("build", "suite")
+_NOT_YET = "-unchecked"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,14 @@ class Image:
     @property
     def checks(self) -> tuple[str, ...]:
         """Names of the stack's checks that this stage has to pass."""
-        if self.stage in _UNCHECKED:
-            return ()
-        return tuple(name for name in self.target.stack.checks if name not in _WITHOUT.get(self.stage, ()))
+        return checks_of(self.target, self.stage)
+
+
+def checks_of(target: Target, stage: Stage) -> tuple[str, ...]:
+    """Names of the stack's checks that a stage of the target has to pass."""
+    if stage in _WITHOUT_CHECKS:
+        return ()
+    return tuple(name for name in target.stack.checks if name not in _WITHOUT.get(stage, ()))
 
 
 def hash_of(context: Context, order: Order = USUAL) -> str:
@@ -105,10 +112,16 @@ def build(target: Target, shell: Shell, on_line: OnLine | None = None) -> Image:
 
 
 def build_context(
-    context: Context, shell: Shell, on_line: OnLine | None = None, order: Order = USUAL, *, no_cache: bool = False
+    context: Context,
+    shell: Shell,
+    on_line: OnLine | None = None,
+    order: Order = USUAL,
+    *,
+    no_cache: bool = False,
+    unchecked: bool = False,
 ) -> Image:
-    """Build that very context, there or not."""
-    tag = tag_of(context, order)
+    """Build that very context, there or not. One that is `unchecked` gets its tag by `keep`."""
+    tag = tag_of(context, order) + (_NOT_YET if unchecked else "")
     for reference in bases(context.dockerfile, stage_in(context, order)):
         remotebase.ensure(reference, shell, on_line)
     with_buildx = buildx.has_buildx(shell)
@@ -132,6 +145,18 @@ def build_context(
     return Image(tag, found.id, context.target, found.size, built=True, stage=order.stage)
 
 
+def keep(image: Image, shell: Shell) -> Image:
+    """Give an image that was built `unchecked` the tag that it was built for."""
+    tag = image.tag.removesuffix(_NOT_YET)
+    if tag == image.tag:
+        return image
+    tagged = shell.run(buildx.tag_words(image.digest, tag), check=False)
+    if not tagged.ok:
+        raise buildx.failure(tagged, f"{image.tag} cannot be tagged {tag}")
+    remove(image, shell)
+    return replace(image, tag=tag)
+
+
 def stages(dockerfile: str) -> list[tuple[str, str | None]]:
     """What each FROM starts from, and the name that it gives."""
     return [(found[1], found[2]) for found in re.finditer(r"(?m)^FROM (\S+)(?: AS (\S+))?\s*$", dockerfile)]
@@ -143,9 +168,9 @@ def stage_in(context: Context, order: Order) -> str | None:
         return None
     names = [name for _, name in stages(context.dockerfile) if name]
     if order.stage not in names:
-        raise UsageError(
-            f"an image of {context.target.stack.name} has no stage {order.stage}", "leave --stage out: it has one only"
-        )
+        have = ["runtime", *(one for one in get_args(Stage) if one in names and one != "runtime")]
+        there = f"it has {', '.join(have)}" if have[1:] else "leave --stage out: it has runtime only"
+        raise UsageError(f"an image of {context.target.stack.name} has no stage {order.stage}", there)
     return order.stage
 
 

@@ -36,7 +36,7 @@ _PYCAFFE = """\
 import caffe
 solver = caffe.SGDSolver("/tmp/solver.prototxt")
 solver.step(3)
-print("iteration", solver.iter, "loss", float(solver.net.blobs["loss"].data))
+print("iteration %d loss %r" % (solver.iter, float(solver.net.blobs["loss"].data)))
 """
 
 # no pass may be wrong, in 1, 2 and 4 threads and from thread to thread; and the layers must share what they say they do
@@ -47,7 +47,10 @@ column-buffer handover
 column-buffer memory
 """
 
-_LAYERS = "import caffe, sys; print('layers', *(name for name in sys.argv[1:] if name in caffe.layer_type_list()))"
+_LAYERS = """\
+import caffe, sys
+print(" ".join(["layers"] + [name for name in sys.argv[1:] if name in caffe.layer_type_list()]))
+"""
 
 
 @dataclass(frozen=True)
@@ -102,18 +105,29 @@ CHECKS: dict[str, Check] = {
 
 
 def check(image: Image, shell: Shell) -> list[CheckResult]:
-    """Run the checks of the image's stack in it; where the engine has GPUs and the image CUDA, those for GPUs, too."""
+    """Run the checks of the image's stack in it; where the engine has GPUs and the image CUDA, those for GPUs, too.
+
+    `python3` in a check's words stands for the interpreter of the image's distribution.
+    """
     names = image.checks
-    if names and image.target.variant.cuda and buildx.has_gpus(shell):
+    if names and image.target.variant.cuda and _has_gpus(shell):
         names += image.target.stack.gpu_checks
-    return [run(name, image.tag, shell) for name in names]
+    return [run(name, image, shell) for name in names]
 
 
-def run(name: str, tag: str, shell: Shell) -> CheckResult:
-    """Run one check in the image of that tag."""
+def _has_gpus(shell: Shell) -> bool:
+    """Whether the host's driver shows GPUs, and its engine can hand them in."""
+    driver = shell.run(["sh", "-c", "nvidia-smi -L"], check=False)
+    return driver.ok and "GPU 0" in driver.out and buildx.has_gpus(shell)
+
+
+def run(name: str, image: Image, shell: Shell) -> CheckResult:
+    """Run one check in the image."""
     wanted = CHECKS[name]
+    python = image.target.distribution.python
     begun = time.monotonic()
-    words = buildx.run_words(tag, wanted.words, user=wanted.user, gpus=wanted.gpus)
+    inside = [word.replace("python3", python) for word in wanted.words]
+    words = buildx.run_words(image.tag, inside, user=wanted.user, gpus=wanted.gpus)
     result = shell.run(words, check=False, stdin=wanted.stdin.encode())
     found = re.search(wanted.expect, f"{result.out}\n{result.err}") if result.ok else None
     return CheckResult(name, found is not None, _said(result, found), round(time.monotonic() - begun, 1))

@@ -10,6 +10,7 @@ from typing import Any
 
 from images.patches import ColumnBuffer, select, to_json
 from images.target import Target
+from infra.disk import writing
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = Path(__file__).parent / "context"
@@ -49,13 +50,19 @@ class Context:
         return buffer.getvalue()
 
     def write(self, folder: Path) -> Path:
-        """Put the files into FOLDER/STACK/ROW; that folder."""
-        place = folder / self.target.stack.name / self.target.variant.id
-        for name, text in self.files:
-            path = place / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode())
+        """Put the files into FOLDER/STACK/ROW; that folder. DiskError or UsageError where it cannot be written."""
+        place = folder / folder_of(self.target)
+        with writing(place):
+            for name, text in self.files:
+                path = place / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text.encode())
         return place
+
+
+def folder_of(target: Target) -> Path:
+    """Where a Target's files lie among those of others: STACK/ROW, or STACK/ROW@GPU,GPU."""
+    return Path(target.stack.name, target.name.partition(":")[2])
 
 
 def render(target: Target, *, column_buffer: ColumnBuffer = "ours") -> Context:

@@ -1,6 +1,7 @@
 """Where a source tree comes from: its own git, a mirror of that, a tree of the user's, or Debian's source package.
 
-What is not fetched in the build goes in with the context, as a tar with the tree at its top and the same bytes for the
+A checkout is taken as it is (changed, or at another commit: that is what its owner works on), unless it is just the
+pinned commit; a bare repository is a mirror. What is not fetched in the build goes in with the context, as a tar with the tree at its top and the same bytes for the
 same tree. The stack's pinned commit is the same tree wherever it comes from, and makes the same image with the same
 tag; any other tree has its own.
 """
@@ -8,6 +9,7 @@ tag; any other tree has its own.
 import contextlib
 import hashlib
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +32,10 @@ _DEBIAN = {
         "99bd99795dcdf0b1d3086a8d67ab1782a8a08383",
     ),
 }
+
+
+# a user's name may be a token; ssh's own git@ is none
+_SECRET = re.compile(r"https?://[^/?#]*@|[\w+.-]+://[^/?#@]*:[^/?#]*@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ def resolve(
     shell: Shell | None = None,
     on_line: OnLine | None = None,
 ) -> Source:
-    """The Source that the user's words mean; tars are kept in `cache`. `shell` is where an engine is for `debian`.
+    """The Source that the user's words mean; tars are kept in `cache`. `shell` is where an engine is for `debian`, if
+    this machine has none.
 
     UsageError where the words cannot be meant, ImageError where the source cannot be had.
     """
@@ -81,7 +88,7 @@ def resolve(
         raise UsageError("--source debian and --source-mirror are two sources", "give one of them")
     if debian:
         return _debian(stack, cache, shell or LocalShell(), on_line)
-    return _mirror(stack, mirror, cache) if mirror else PINNED
+    return _mirror(stack, mirror, cache, on_line) if mirror else PINNED
 
 
 def is_address(text: str) -> bool:
@@ -100,13 +107,16 @@ def _debian(stack: Stack, cache: Path, shell: Shell, on_line: OnLine | None) -> 
     return Source("debian", revision, packed if packed.exists() else _pack_tar(upstream, packed))
 
 
-def _mirror(stack: Stack, mirror: str, cache: Path) -> Source:
+def _mirror(stack: Stack, mirror: str, cache: Path, on_line: OnLine | None) -> Source:
     if is_address(mirror):
-        return Source(url=mirror)
+        return _address(mirror)
     path = Path(mirror).expanduser()
     if not path.exists():
         raise UsageError(f"--source-mirror {mirror} is not there", "give a git repository, a folder, a tar or a URL")
-    if path.is_dir() and _is_repository(path):
+    own = _own_tree(path, stack)
+    if own and on_line:
+        on_line(f"source: {path} as it is: {own}")
+    if path.is_dir() and _is_repository(path) and not own:
         packed = cache / f"{stack.name}-{stack.revision[:12]}.tar"
         return Source("mirror", None, packed if packed.exists() else _archived(path, stack, packed))
     with _temporary(cache) as part:
@@ -114,6 +124,30 @@ def _mirror(stack: Stack, mirror: str, cache: Path) -> Source:
         name = cache / f"{stack.name}-{hashlib.sha256(part.read_bytes()).hexdigest()[:12]}.tar"
         part.replace(name)
     return Source("tree", "unknown", name)
+
+
+def _address(mirror: str) -> Source:
+    """An address goes to docker as a build argument, which the process list and the image's history show."""
+    if _SECRET.match(mirror):
+        raise UsageError(
+            "--source-mirror holds a user's name or password, which docker would show to everyone on that machine",
+            "clone it with git, which asks for them itself (git clone --bare ADDRESS FOLDER), and give the folder",
+        )
+    return Source(url=mirror)
+
+
+def _own_tree(path: Path, stack: Stack) -> str:
+    """Why a checkout is more than a mirror of the pinned commit; empty where it is not, or is none."""
+    if not (path / ".git").exists():
+        return ""
+    git = ["git", "-C", str(path)]
+    changed = LocalShell().run([*git, "status", "--porcelain"], check=False)
+    head = LocalShell().run([*git, "rev-parse", "--verify", "--quiet", "HEAD"], check=False).out.strip()
+    if not changed.ok:  # git refuses it, and will say why when it is asked for the commit
+        return ""
+    if head != stack.revision:
+        return f"it is at {head[:12] or 'no commit'}, not at {stack.revision[:12]} of {stack.name}"
+    return "it has changes that are not committed" if changed.out.strip() else ""
 
 
 def _is_repository(path: Path) -> bool:

@@ -13,6 +13,7 @@ from infra.shell import Shell
 
 # variables by which programs are told of a bundle
 _BUNDLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
+NAMES = ("ca", "pip")
 _KEYS = ("index-url", "extra-index-url", "trusted-host")
 
 # A folder of this user's; what a build that was killed left goes after a day, longer than any build takes.
@@ -57,7 +58,11 @@ def collected(shell: Shell) -> Iterator[dict[str, str]]:
 
 
 def write(shell: Shell, folder: str) -> None:
-    """Write `ca` and `pip` into a folder of that host, each only where there is something to say."""
+    """Write `ca` and `pip` into a folder of that host, each only where there is something to say.
+
+    Those of an earlier time are taken away first.
+    """
+    shell.run(["rm", "-f", *(f"{folder}/{name}" for name in NAMES)])
     variables = _environment(shell)
     bundles = list(dict.fromkeys(variables[name] for name in _BUNDLES if variables.get(name)))
     said = shell.run(["sh", "-c", _COLLECT, "collect", folder, *bundles]).out

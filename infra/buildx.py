@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.errors import DiskError, EngineError, ImageError, ProvisionError
+from infra.errors import DiskError, EngineError, HostError, ImageError, ProvisionError
 from infra.shell import Result, Shell, Words
 
 PLATFORM = "linux/amd64"
@@ -124,6 +124,14 @@ def run_words(image: str, words: Words, *, user: str | None = None, gpus: bool =
     """Run words in a throw-away container without network; standard input is handed in."""
     more = [*(["--user", user] if user else []), *(["--gpus", "all"] if gpus else [])]
     return ["docker", "run", "--rm", "--interactive", "--network", "none", "--env", "HOME=/tmp", *more, image, *words]
+
+
+def answers(shell: Shell) -> bool:
+    """Whether there is an engine, and it answers."""
+    try:
+        return shell.run(["docker", "version", "--format", "{{.Server.Version}}"], check=False).ok
+    except HostError:  # no docker at all
+        return False
 
 
 def has_gpus(shell: Shell) -> bool:

@@ -1,7 +1,8 @@
 """Debian's source packages: the upstream tar of one, fetched and checked by apt itself.
 
 apt runs in a throw-away container of the release that holds the package, with the mirror that the base image is set
-up for; so signatures are checked by that release's own keys, and the host needs neither apt nor Debian.
+up for; so signatures are checked by that release's own keys, and the host needs neither apt nor Debian. The tar is kept on
+this machine, so this machine's engine fetches it, if it has one: another's may not reach a mirror, nor a base image.
 """
 
 import os
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import baseimage, buildx
+from infra.disk import writing
 from infra.errors import ImageError
-from infra.shell import OnLine, Shell
+from infra.shell import LocalShell, OnLine, Shell
 
 _FETCH = r"""
 set -eu
@@ -38,13 +40,15 @@ class SourcePackage:
 
 
 def fetch(package: SourcePackage, folder: Path, shell: Shell, on_line: OnLine | None = None) -> Path:
-    """The package's upstream tar in `folder` of this machine; fetched with that shell's engine where it is not there.
+    """The package's upstream tar in `folder` of this machine; fetched where it is not there.
 
-    ImageError where the mirror no longer has the version, or cannot be reached.
+    `shell` is where an engine is, if this machine has none. ImageError where the mirror no longer has the version, or
+    cannot be reached.
     """
     stem = f"{package.name}_{package.version.rpartition('-')[0]}.orig.tar."
     if there := sorted(folder.glob(f"{stem}*[!t]")):
         return there[0]
+    shell = LocalShell() if buildx.answers(LocalShell()) else shell
     baseimage.ensure(package.base, shell, on_line)
     say = on_line or (lambda line: None)
     say(f"source package {package.name} {package.version}: fetching")
@@ -73,9 +77,10 @@ def _taken(package: SourcePackage, container: str, stem: str, folder: Path, shel
         names = [name for name in shell.run(["ls", there]).out.split() if name.startswith(stem)]
         if not names:
             raise ImageError(f"the source package {package.name} {package.version} holds no {stem}*")
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{names[0]}.{os.getpid()}.part"
-        shell.get(f"{there}/{names[0]}", part)
-        return part.replace(folder / names[0])
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            part = folder / f"{names[0]}.{os.getpid()}.part"
+            shell.get(f"{there}/{names[0]}", part)
+            return part.replace(folder / names[0])
     finally:
         shell.run(["rm", "-rf", there], check=False)

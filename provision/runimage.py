@@ -1,7 +1,8 @@
 """The image of a run: which one is meant, at which engine it is, and how it comes back where it is gone.
 
 It is named by a target (`caffe`, `caffe:cuda11.8-cudnn8.7-debian12@V100`) or, where it was made of another source or
-stage, by its tag as `provision image ls` shows it. One that `image build --on NAME` made is used where it is: no image
+stage, by its tag as `provision image ls` shows it. The label of an image that was built here holds the hash of its tag:
+one that was tagged so by hand is not taken. One that `image build --on NAME` made is used where it is: no image
 of gigabytes crosses the laptop's line.
 """
 
@@ -17,6 +18,8 @@ from provision import console
 
 if TYPE_CHECKING:
     from images.target import Target
+
+_TAG = re.compile(r"provision/([\w.-]+):([\w.-]+?)-([0-9a-f]{12})(-\w+)*")
 
 Host = Callable[[], AbstractContextManager[Shell]]
 
@@ -35,7 +38,7 @@ def target_of(words: str) -> "Target":
     """The Target that a target's name or an image's tag speaks of. UsageError names the nearest."""
     from images.choose import parse
 
-    tag = re.fullmatch(r"provision/([\w.-]+):([\w.-]+?)-[0-9a-f]{12}(-\w+)*", words)
+    tag = _TAG.fullmatch(words)
     return parse(f"{tag[1]}:{tag[2]}" if tag else words)
 
 
@@ -66,7 +69,7 @@ def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
     context = render(wanted.target)
     if wanted.tag != context.tag:
         raise UsageError(
-            f"there is no image {words}",
+            f"there is no image {words} that was built as its tag says",
             f"build it again as you did: provision image build {wanted.target.name} --source … or --stage …",
         )
     with console.step(f"building the image {context.tag}"):
@@ -75,11 +78,12 @@ def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
 
 
 def _at(shell: Shell, wanted: RunImage, *, on_host: bool = False) -> RunImage | None:
-    """That image at the engine, if it is there and ours."""
+    """That image at the engine, if it is there and was built as its tag says."""
     from images.build import LABEL
     from infra import buildx
 
+    tag = _TAG.fullmatch(wanted.tag)
     found = buildx.inspect(shell, wanted.tag)
-    if found is None or LABEL not in found.labels:
+    if tag is None or found is None or found.labels.get(LABEL) != tag[3]:
         return None
     return RunImage(wanted.target, wanted.tag, found.id, on_host)

@@ -16,7 +16,8 @@ from provision.commands.image_options import (
 from provision.commands.options import dry_run_option, json_option
 
 if TYPE_CHECKING:
-    from images.build import Image
+    from images.build import Image, Order
+    from images.render import Context
     from infra.shell import Shell
 
 
@@ -33,7 +34,7 @@ def build(
 ) -> None:
     """Build TARGET's image, if it is not there yet, and check it. With --on, on that machine."""
     from images import choose as chooser
-    from images.build import build_context, existing, tag_of
+    from images.build import existing, tag_of
 
     found = chooser.parse(target)
     context = wanted.context(found)
@@ -45,9 +46,7 @@ def build(
             console.say(f"{tag} is there already" if made else f"would build {tag} on {found.variant.base}")
             return
         if made is None:
-            made = build_context(context, shell, console.line, order, no_cache=no_cache)
-        if made.built and checked:
-            _check_new(made, shell, show=not as_json)
+            made = _made(context, order, shell, checked=checked, no_cache=no_cache, show=not as_json)
     if as_json:
         console.emit_json({"tag": made.tag, "digest": made.digest, "size": made.size, "built": made.built})
         return
@@ -132,15 +131,26 @@ def _there(target: str, wanted: Wanted, place: Place, shell: "Shell") -> "Image"
     return image
 
 
-def _check_new(made: "Image", shell: "Shell", *, show: bool) -> None:
-    """Check an image that has just been built; one that does not work loses its tag again."""
-    from images.build import remove
+def _made(
+    context: "Context", order: "Order", shell: "Shell", *, checked: bool, no_cache: bool = False, show: bool = True
+) -> "Image":
+    """Build, and check what comes out; it has its tag only when it works."""
+    from images.build import build_context, checks_of
+
+    checked = checked and bool(checks_of(context.target, order.stage))
+    made = build_context(context, shell, console.line, order, no_cache=no_cache, unchecked=checked)
+    return _check_new(made, shell, show=show) if checked else made
+
+
+def _check_new(made: "Image", shell: "Shell", *, show: bool) -> "Image":
+    """Check an image that was built unchecked, and give it its tag; one that does not work is taken away."""
+    from images.build import keep, remove
     from images.check import check as run_checks
     from infra.errors import ImageError
 
     try:
         results = run_checks(made, shell)
-    except BaseException:  # Ctrl-C too: what was never checked must not look as if it had been
+    except BaseException:  # Ctrl-C too
         remove(made, shell)
         raise
     if show and results:
@@ -148,9 +158,10 @@ def _check_new(made: "Image", shell: "Shell", *, show: bool) -> None:
     if said := failed_words(results):
         remove(made, shell)
         raise ImageError(
-            f"{made.tag} was built and does not work, so its tag was taken away again: {said}",
+            f"{made.tag.removesuffix('-unchecked')} was built and does not work, so it was taken away again: {said}",
             "to look inside, build it with --no-check (no step runs twice)",
         )
+    return keep(made, shell)
 
 
 def _next(made: "Image", name: str, place: Place) -> str:

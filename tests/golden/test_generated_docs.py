@@ -1,13 +1,16 @@
-"""The README's table of stacks and AWS types is what `image choose` answers. `python -m tests.golden.test_readme_table`
-writes it anew."""
+"""Tables in README and docs that are made of the data: what stacks stand on for AWS types, and the patches.
+`python -m tests.golden.test_generated_docs` writes them anew."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 from images.choose import Cell, table
 from images.gpus import aws_type
+from images.patches import patches
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 INSTANCES = (
     "p2.xlarge", "p3.8xlarge", "p3dn.24xlarge", "g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge", "p4d.24xlarge",
     "p5.48xlarge", "p6-b200.48xlarge",
@@ -18,7 +21,7 @@ def said(cell: Cell) -> str:
     return f"`{cell.target.partition(':')[2]}`" if cell.target else f"no: {cell.reason}"
 
 
-def markdown() -> str:
+def types_table() -> str:
     """A row for each type; stacks that answer the same everywhere share a column, or a line if they never can."""
     cells = {(cell.stack, cell.instance): said(cell) for cell in table(INSTANCES)}
     stacks = sorted({stack for stack, _ in cells})
@@ -36,14 +39,30 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def filled(text: str) -> str:
-    return re.sub(r"(?s)(<!-- table -->\n).*?(<!-- end -->)", lambda found: f"{found[1]}{markdown()}\n{found[2]}", text)
+def patches_table() -> str:
+    """Name, condition, and the first sentence of why."""
+    lines = ["| patch | where | why |", "|---|---|---|"]
+    for name, patch in patches().items():
+        where = [f"{key} {value}" for key, value in patch.when.given.items()] or patch.stacks or ("all of Caffe",)
+        why = " ".join(re.split(r"(?<=[.;]) ", patch.why)[0].split()).rstrip(".;")
+        lines.append(f"| {f'[{name}]({patch.upstream})' if patch.upstream else name} | {', '.join(where)} | {why} |")
+    return "\n".join(lines)
 
 
-def test_the_readmes_table_is_what_choose_answers() -> None:
-    text = README.read_text()
-    assert "<!-- table -->" in text
-    assert filled(text) == text, "run: python -m tests.golden.test_readme_table"
+TABLES = {"README.md": ("types", types_table), "docs/images.md": ("patches", patches_table)}
+
+
+def filled(name: str) -> str:
+    """The document with its table as it should be."""
+    mark, make = TABLES[name]
+    text = (ROOT / name).read_text()
+    assert f"<!-- {mark} -->" in text
+    return re.sub(rf"(?s)(<!-- {mark} -->\n).*?(<!-- end -->)", lambda found: f"{found[1]}{make()}\n{found[2]}", text)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_what_the_data_says(name: str) -> None:
+    assert filled(name) == (ROOT / name).read_text(), "run: python -m tests.golden.test_generated_docs"
 
 
 def test_every_cell_has_a_target_or_a_reason() -> None:
@@ -53,4 +72,5 @@ def test_every_cell_has_a_target_or_a_reason() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for document in TABLES:
+        (ROOT / document).write_text(filled(document))
