@@ -1,6 +1,7 @@
 """docker-bake.json: many images in one call of `docker buildx bake`, with the tags and labels of `image build`.
 
-Contexts lie beside the file, each in STACK/ROW or STACK/ROW@GPU,GPU. Its paths are relative: bake reads them from where it is called.
+Contexts lie beside the file, each in STACK/ROW or STACK/ROW@GPU,GPU. Its paths are relative: bake reads them from
+where it is called.
 """
 
 import json

@@ -2,8 +2,8 @@
 
 The tag carries the hash of the context, and the image a label with the same: where both agree there is nothing
 to build. BuildKit's own cache makes a second build quick. An `Order` says what differs from the usual: another source
-tree, or another stage of the Dockerfile than its last; both show in the tag. What is to be checked is built as TAG-unchecked
-and gets its own tag after that: one whose build or checks were broken off is never taken for an image that works.
+tree, or another stage of the Dockerfile than its last; both show in the tag. What is to be checked is built as
+TAG-unchecked and gets its own tag after that: where the checks were broken off, it is not taken for one that works.
 """
 
 import hashlib

@@ -3,10 +3,11 @@
 A wish is narrowed part by part: the rows that the stack can stand on, then those with the CUDA, the cuDNN, the
 distribution, … and at last those with code for the GPU. The part that leaves nothing is the reason.
 
-Where several rows are left, the best is: one whose base is listed before one that is rebuilt here; then on the
-distribution that the stack prefers; then with the newest CUDA, and the newest cuDNN. Without a wish that speaks of
-GPUs it is a row without CUDA, if the stack has one. A Target serves all the GPUs of its row, also when the wish
-named one: the next spot machine may have another. `parse` makes one for certain GPUs only (`STACK:ROW@K80,V100`).
+Where several rows are left, the best is: one whose base is listed before one that is rebuilt here, and last one that
+NVIDIA may have deleted by now; then on the distribution that the stack prefers; then with the newest CUDA, and the
+newest cuDNN. Without a wish that speaks of GPUs it is a row without CUDA, if the stack has one. A Target serves all
+the GPUs of its row, also when the wish named one: the next spot machine may have another. `parse` makes one for
+certain GPUs only (`STACK:ROW@K80,V100`).
 """
 
 import re
@@ -113,11 +114,16 @@ def _best(stack: Stack, wish: Wish, left: list[Variant]) -> Variant:
     wanted = "cuda" if any(PARTS[part] for part in wish) else "cpu"
     left = [row for row in left if row.flavour == wanted] or left
 
-    def rank(row: Variant) -> tuple[bool, int, tuple[int, ...], tuple[int, ...]]:
+    def rank(row: Variant) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
         order = stack.prefers.index(row.distribution) if row.distribution in stack.prefers else len(stack.prefers)
-        return row.status == "listed", -order, key(row.cuda or ""), key(row.cudnn or "")
+        return _standing(row), -order, key(row.cuda or ""), key(row.cudnn or "")
 
     return max(left, key=rank)
+
+
+def _standing(row: Variant) -> int:
+    """How sure it is that the base can still be had. Packages out of another release's trees are less so."""
+    return {"listed": 3, "rebuilt-here": 1 if row.trees else 2}.get(row.status, 0)
 
 
 def _gpu_of(gpu: str | None, instance: str | None) -> str | None:

@@ -24,7 +24,9 @@ from infra.errors import UsageError
 PATH = Path(__file__).parent / "matrix.yaml"
 
 BaseKind = Literal["cpu", "official", "nvidia-apt", "debian-cuda", "torch-wheel"]
-Status = Literal["listed", "removed", "rebuilt-here"]
+Status = Literal["listed", "overdue", "removed", "rebuilt-here"]
+
+LISTED_ON = "2025-12-15"  # the newest list of NVIDIA's tags that was read
 
 _WHEELS = re.compile(r"torch|nvidia-(cudnn|nccl)-cu\d+")
 _TAG = re.compile(r"(?:nvidia/cuda:)?(\d+\.\d+(?:\.\d+)?)(?:-cudnn(\d*))?(?:-(?:base|devel|runtime))?-(ubuntu\d+\.\d+)")
@@ -45,13 +47,16 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cuDNN serve with real code (code for sm_80 serves sm_86 too). `driver_min` is the oldest driver that runs that
     code; `driver_last` is the last branch, where NVIDIA has ended drivers for all of its GPUs. `pins` are exact
     versions: of packages to install, on an official base of those that it brings; `runtime` names the pins that the
-    image itself needs. `sources` says for each fact where it is from: a key of the file's table, or several.
+    image itself needs. `trees` names those of NVIDIA's repositories (`cuda`, `machine-learning`) that are another
+    release's. `status`: an `overdue` base was listed past its date to be deleted. `sources` says for each fact where
+    it is from: a key of the file's table, or several.
     """
 
     id: str
     base: str
     base_runtime: str
     base_kind: BaseKind
+    trees: dict[str, str] = {}
     distribution: str
     cuda: str | None
     release: str | None
@@ -100,6 +105,15 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def apt_runtime(self) -> dict[str, str]:
         """What apt installs into the image itself."""
         return {name: version for name, version in self.apt_build.items() if name in self.runtime}
+
+    @property
+    def caution(self) -> str:
+        """What may keep the base from being there; empty: nothing is known to."""
+        if self.status == "overdue":
+            return f"NVIDIA listed this base on {LISTED_ON}; its date to be deleted has passed"
+        if "notree" in self.sources.get("pins", "").split(" + "):
+            return "not verified: that NVIDIA's packages for this old release of Ubuntu can still be fetched"
+        return ""
 
     @property
     def removed_tag(self) -> str | None:
@@ -200,6 +214,9 @@ def dump(file: File) -> str:
 def _raw(row: Variant) -> dict[str, Any]:
     raw: dict[str, Any] = msgspec.to_builtins(row)
     raw["architectures"], raw["runtime"] = _Words(row.architectures), _Words(sorted(row.runtime))
+    raw["trees"] = _Line(sorted(row.trees.items()))
+    if not row.trees:
+        del raw["trees"]
     raw["pins"], raw["sources"] = dict(sorted(row.pins.items())), _Line(sorted(row.sources.items()))
     return raw
 

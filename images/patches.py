@@ -18,6 +18,7 @@ from images.context import apply_patches
 from images.context.apply_patches import Report
 from images.versions import key
 from infra import border
+from infra.disk import writing
 from infra.errors import UsageError
 
 FOLDER = Path(__file__).parent / "patches"
@@ -118,9 +119,12 @@ def patches() -> dict[str, Patch]:
 
 
 def select(
-    stack: str, versions: Mapping[str, str | None], *, column_buffer: ColumnBuffer = "ours"
+    stack: str, versions: Mapping[str, str | None] | None, *, column_buffer: ColumnBuffer = "ours"
 ) -> tuple[Patch, ...]:
-    """The patches for a stack on these versions, sorted by name. UsageError for a column buffer that there is not."""
+    """The patches for a stack on these versions (None: whatever the versions), sorted by name.
+
+    UsageError for a column buffer that there is not.
+    """
     if column_buffer not in _COLUMN_BUFFERS:
         raise UsageError(
             f"there is no column buffer {column_buffer!r}", border.did_you_mean(column_buffer, _COLUMN_BUFFERS)
@@ -129,8 +133,21 @@ def select(
     return tuple(
         patch
         for name, patch in patches().items()
-        if name not in other and patch.is_for(stack) and patch.when.holds(versions)
+        if name not in other and patch.is_for(stack) and (versions is None or patch.when.holds(versions))
     )
+
+
+def left_out(stack: str, versions: Mapping[str, str | None]) -> dict[str, str]:
+    """The patches for a stack that these versions leave out, by name, each with the reason."""
+    return {
+        patch.name: ", ".join(
+            f"for {name} {condition}, and this is {versions.get(name) or f'without {name}'}"
+            for name, condition in patch.when.given.items()
+            if not _fulfils(versions.get(name), condition)
+        )
+        for patch in select(stack, None)
+        if not patch.when.holds(versions)
+    }
 
 
 def to_json(chosen: Iterable[Patch]) -> str:
@@ -144,14 +161,15 @@ def apply_to(
     """Apply the patches to the tree: all or none; lenient: each that fits. `source` is its name in the Report.
 
     The Report says of each patch what became of it; where one does not fit, why. UsageError where the tree has none of
-    the files that the patches change.
+    the files that the patches change, or cannot be written.
     """
     plain = [_plain(patch) for patch in chosen]
     edited = [Path(name) for patch in plain for edit in patch["edits"] for name in _listed(edit["file"])]
     if edited and not any((tree / path).is_file() for path in edited):
         what = f"{tree} has none of the files that the patches change, such as {edited[0]}"
         raise UsageError(what, "name the folder of a checkout, the one that holds its Makefile or setup.py")
-    return apply_patches.apply(plain, tree, source or tree.name, lenient, dry_run)
+    with writing(tree):
+        return apply_patches.apply(plain, tree, source or tree.name, lenient, dry_run)
 
 
 def _plain(patch: Patch) -> dict[str, Any]:

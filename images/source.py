@@ -1,9 +1,9 @@
 """Where a source tree comes from: its own git, a mirror of that, a tree of the user's, or Debian's source package.
 
 A checkout is taken as it is (changed, or at another commit: that is what its owner works on), unless it is just the
-pinned commit; a bare repository is a mirror. What is not fetched in the build goes in with the context, as a tar with the tree at its top and the same bytes for the
-same tree. The stack's pinned commit is the same tree wherever it comes from, and makes the same image with the same
-tag; any other tree has its own.
+pinned commit; a bare repository is a mirror. What is not fetched in the build goes in with the context, as a tar with
+the tree at its top and the same bytes for the same tree. The stack's pinned commit is the same tree wherever it comes
+from, and makes the same image with the same tag; any other tree has its own.
 """
 
 import contextlib

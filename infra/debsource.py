@@ -1,8 +1,8 @@
 """Debian's source packages: the upstream tar of one, fetched and checked by apt itself.
 
 apt runs in a throw-away container of the release that holds the package, with the mirror that the base image is set
-up for; so signatures are checked by that release's own keys, and the host needs neither apt nor Debian. The tar is kept on
-this machine, so this machine's engine fetches it, if it has one: another's may not reach a mirror, nor a base image.
+up for; so signatures are checked by that release's own keys, and the host needs neither apt nor Debian. The tar is kept
+on this machine, so its own engine fetches it, if it has one: another host may reach neither mirror nor registry.
 """
 
 import os

@@ -1,6 +1,7 @@
 #!/bin/sh
 # install_caffe.sh PREFIX python|nopython: what was compiled in the current folder, and the proof of the column buffer.
-# PREFIX/packages lists the distribution's packages that it links against.
+# PREFIX/packages lists the distribution's packages that it links against; not those on hold, which are CUDA's: the
+# image's base has them, and apt refuses to be asked for them.
 set -eu
 prefix=$1 what=$2
 mkdir -p "$prefix/bin" "$prefix/lib" "$prefix/share"
@@ -22,6 +23,7 @@ find "$prefix" -type f -size +3c | while read -r file; do
     if [ "$(head -c 4 "$file" | tail -c 3)" = ELF ]; then echo "$file"; fi
 done > /tmp/compiled
 xargs strip --strip-unneeded < /tmp/compiled
+apt-mark showhold | sed 's/:amd64$//' > /tmp/held
 xargs -n 1 objdump -p < /tmp/compiled | sed -n 's/^ *NEEDED *//p' | sort -u > /tmp/needed
 LD_LIBRARY_PATH="$prefix/lib" xargs ldd < /tmp/compiled | sed -n 's/^\s*\(\S*\) => \(\/\S*\).*/\1 \2/p' | sort -u |
     while read -r name path; do
@@ -30,5 +32,5 @@ LD_LIBRARY_PATH="$prefix/lib" xargs ldd < /tmp/compiled | sed -n 's/^\s*\(\S*\) 
         # dpkg knows a file by the name it had before /lib became a link to /usr/lib, or after
         real=$(readlink -f "$path")
         dpkg -S "$real" "${real#/usr}" 2>/dev/null | head -n 1 | sed 's/: .*//; s/:amd64$//'
-    done | sort -u | tr '\n' ' ' > "$prefix/packages"
+    done | grep -vxF -f /tmp/held | sort -u | tr '\n' ' ' > "$prefix/packages"
 cat "$prefix/packages"

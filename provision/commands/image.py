@@ -60,9 +60,12 @@ def choose(stack: str, as_json: bool, **wish: str | None) -> None:
 
     target = chooser.choose(stack, **wish)
     if as_json:
-        console.emit_json({"target": target.name, "tag": target.tag, "row": _raw(target.variant)})
+        console.emit_json({"target": target.name, "tag": target.tag, "caution": target.variant.caution,
+                           "row": _raw(target.variant)})  # fmt: skip
         return
     console.say(f"{target.name}\n  {target.stack.about}\n  tag {target.tag}")
+    if target.variant.caution:
+        console.say(f"  {target.variant.caution}")
     console.say(f"next: provision image build {target.name}")
 
 

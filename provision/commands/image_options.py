@@ -92,7 +92,7 @@ def source_options(command: Command) -> Command:
     source = click.option("--source", type=click.Choice(["git", "debian"]), default="git",
                           help="the stack's own commit, or Debian's source package")  # fmt: skip
     mirror = click.option("--source-mirror", "mirror", metavar="PATH-or-URL",
-                          help="take the source from a copy: a git repository, a folder or a tar")  # fmt: skip
+                          help="take a copy: a git repository, your checkout, a folder, a tar or a URL")  # fmt: skip
     buffer = click.option("--col-buffer", "column_buffer", type=click.Choice(["ours", "static", "none"]),
                           default="ours", help="one a thread, one for all (unsafe), one a layer")  # fmt: skip
     return source(mirror(buffer(command)))
@@ -108,6 +108,23 @@ def wanted_options(command: Command) -> Command:
 
     stage = click.option("--stage", type=click.Choice(_STAGES), default="runtime", help="another stage than the last")
     return stage(source_options(call))
+
+
+def wish_options(command: Command) -> Command:
+    """What `images.choose.choose` takes beside the stack, a keyword for each."""
+    options = [
+        click.option("--row", help="a row of the matrix"),
+        click.option("--cuda", help="a CUDA version, such as 11.8"),
+        click.option("--cudnn", help="a cuDNN version, such as 8.7"),
+        click.option("--gpu", help="a GPU that it must run on, such as V100"),
+        click.option("--instance", help="an AWS type that it must run on, such as p3.8xlarge"),
+        click.option("--flavour", type=click.Choice(["cpu", "cuda"]), help="for CPUs only, or with CUDA"),
+        click.option("--distribution", help="such as debian12 or ubuntu22.04"),
+        click.option("--driver", help="the driver that the machine has, such as 470.256"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def place_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import console
-from provision.commands.image_options import Place, Wanted, place_options, wanted_options
+from provision.commands.image_options import Place, Wanted, place_options, wanted_options, wish_options
 from provision.commands.options import dry_run_option, json_option
 
 if TYPE_CHECKING:
@@ -21,23 +21,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--stack", required=True, help="the stack whose patches are meant, such as caffe")
-@click.option("--row", help="for the versions of this row of the matrix")
+@wish_options
 @click.option("--col-buffer", "column_buffer", type=click.Choice(["ours", "static", "none"]), default="ours")
 @json_option
 @dry_run_option
-def patch(folder: Path, stack: str, row: str | None, column_buffer: Any, as_json: bool, dry_run: bool) -> None:
-    """Apply a stack's patches to DIR, a checkout of your own of any fork; each patch as a whole or not at all."""
+def patch(
+    folder: Path, stack: str, column_buffer: "ColumnBuffer", as_json: bool, dry_run: bool, **wish: str | None
+) -> None:
+    """Apply a stack's patches to DIR, a checkout of your own of any fork; each patch as a whole or not at all.
+
+    Those for all versions, today's libraries with and without CUDA; or those for the target of a wish (--row, --gpu,
+    --cuda, …), as `image choose` finds it.
+    """
     from images import choose as chooser
     from images.context.apply_patches import FAILED
-    from images.patches import apply_to, select
+    from images.patches import apply_to, left_out, select
     from infra.errors import ImageError, UsageError
 
-    target = chooser.choose(stack, row=row)
-    chosen = select(stack, target.versions, column_buffer=column_buffer) if target.stack.patched else ()
-    if not chosen:
+    target = chooser.choose(stack, **wish)
+    versions = target.versions if any(wish.values()) else None
+    if not target.stack.patched:
         raise UsageError(f"there are no patches for {stack}", "take a stack that is compiled here, such as caffe")
+    chosen = select(stack, versions, column_buffer=column_buffer)
     report = apply_to(folder, chosen, source=str(folder), lenient=True, dry_run=dry_run)
-    _show_patches(report, f"for {target.name}" + (": nothing is written" if dry_run else ""), as_json)
+    title = f"for {target.name if versions else f'{stack} with all versions'}"
+    title += ": nothing is written" if dry_run else ""
+    _show_patches(report, left_out(stack, versions) if versions else {}, title, as_json)
     if failed := report.of(FAILED):
         names = ", ".join(one.patch for one in failed)
         raise ImageError(
@@ -45,14 +54,19 @@ def patch(folder: Path, stack: str, row: str | None, column_buffer: Any, as_json
             "the others do: change the places named above by hand, or do without",
         )
     if not as_json:
-        console.say(f"next: provision image build {target.name} --source-mirror {folder}")
+        same = "" if column_buffer == "ours" else f" --col-buffer {column_buffer}"
+        console.say(f"next: provision image build {target.name} --source-mirror {folder}{same}")
 
 
-def _show_patches(report: "Report", title: str, as_json: bool) -> None:
+def _show_patches(report: "Report", left: "Mapping[str, str]", title: str, as_json: bool) -> None:
+    """What became of each patch, and of those that the versions leave out."""
+    from images.context.apply_patches import Result
+
+    results = [*report.results, *(Result(name, "left out", [], [why]) for name, why in left.items())]
     if as_json:
-        console.emit_json([vars(one) for one in report.results])
+        console.emit_json([vars(one) for one in results])
         return
-    rows = [(one.patch, one.status, "\n".join([*one.files, *one.notes])) for one in report.results]
+    rows = [(one.patch, one.status, "\n".join([*one.files, *one.notes])) for one in results]
     console.table(title, ["patch", "", "where, and why not"], rows)
 
 
@@ -61,14 +75,12 @@ def _show_patches(report: "Report", title: str, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="every target")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="write docker-bake.json and contexts there")
 @wanted_options
-@place_options
 @dry_run_option
-def bake(
-    targets: tuple[str, ...], everything: bool, out: Path, wanted: Wanted, place: Place, dry_run: bool
-) -> None:  # fmt: skip
+def bake(targets: tuple[str, ...], everything: bool, out: Path, wanted: Wanted, dry_run: bool) -> None:
     """Write docker-bake.json: many images in one call of `docker buildx bake`."""
     from images import bake as baking
     from images import choose as chooser
+    from infra.shell import LocalShell
 
     if bool(targets) == everything:
         raise click.UsageError("name TARGETs, or all of them with --all")
@@ -76,9 +88,8 @@ def bake(
     if dry_run:
         console.say(f"would write {out / baking.NAME} and {len(chosen)} contexts beside it")
         return
-    with place.shell() as shell:
-        sources = _sources(chosen, wanted, shell)
-        secrets = _kept_secrets(out, shell)
+    sources = _sources(chosen, wanted, LocalShell())
+    secrets = _kept_secrets(out, LocalShell())
     path = baking.write([wanted.context(one) for one in chosen], out, wanted.stage, secrets, sources)
     console.say(f"{path}: {len(chosen)} targets; a group for each stack")
     console.say(f"next: cd {out} && docker buildx bake --builder default")
@@ -91,15 +102,17 @@ def _sources(chosen: "Sequence[Target]", wanted: Wanted, shell: Any) -> "dict[st
 
 def _kept_secrets(out: Path, shell: Any) -> list[str]:
     """What this network needs, in a folder beside the contexts that only its user may read; names of the files."""
-    from infra.buildsecrets import write
+    from infra.buildsecrets import NAMES, write
+    from infra.disk import writing
 
     folder = out / "secrets"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write(shell, str(folder))
-    names = sorted(path.name for path in folder.iterdir())
-    if not names:
-        folder.rmdir()
-    return names
+    with writing(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        write(shell, str(folder))
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return [name for name in NAMES if (folder / name).exists()]
 
 
 @click.command()

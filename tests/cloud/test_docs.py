@@ -3,12 +3,14 @@
 import re
 import shlex
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.cloud.support import ROOT, Laptop, interrupt, until
+from tests.engine import caffe_kit
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -34,6 +36,9 @@ def test_other_blocks_hold_only_what_is_run_elsewhere() -> None:
 def test_the_commands_of(name: str, laptop: Laptop) -> None:
     (laptop.folder / "project").mkdir()
     (laptop.folder / "project" / "net.prototxt").write_text("name: 'net'\n")
+    if "my-caffe" in (ROOT / name).read_text():
+        with tarfile.open(caffe_kit.source().tar) as tree:  # type: ignore[arg-type]
+            tree.extractall(laptop.folder / "my-caffe", filter="data")
     run = ""
     for words in commands((ROOT / name).read_text()):
         assert words[0] == "provision", words
@@ -44,11 +49,16 @@ def test_the_commands_of(name: str, laptop: Laptop) -> None:
             interrupt(process)
             assert process.wait(30) == 130
             continue
-        out = laptop.ok(*words)
+        out = laptop.ok(*words, timeout=1800)
         if words[0] in ("train", "resume"):
             started = re.search(r"run (\S+)", out)
             run = started[1] if started else run
             time.sleep(4 if "--detach" in words else 0)  # let it write a line of its log
+
+
+def test_no_document_holds_a_gap() -> None:
+    for name in DOCUMENTS:
+        assert not re.findall(r"(?m)^[A-Z]{4,}$", (ROOT / name).read_text()), name
 
 
 def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:

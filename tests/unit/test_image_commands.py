@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from images.choose import choose
+from images.choose import choose, parse
 from images.patches import select
+from infra.disk import writing
+from infra.errors import DiskError, UsageError
 from provision.cli import run
 
 
@@ -22,10 +24,16 @@ from provision.cli import run
         (["build", "caffe-crfrnn", "--source", "debian"], "no source package of caffe-crfrnn"),
         (["build", "caffe-debian", "--on", "ssh://"], "is no address of a host"),
         (["build", "cafe"], "did you mean"),
+        (["build", "caffe", "--source-mirror", "https://me:word@git.example/caffe"], "password"),
+        (["build", "detectron", "--stage", "suite"], "it has runtime, devel, build"),
+        (["bake", "caffe-debian", "--out", "x", "--on", "far"], "o such option"),
+        (["bake", "caffe-debian", "--out", "/dev/null/x"], "/dev/null/x/secrets cannot be written: Not a directory"),
+        (["render", "caffe", "--out", "/dev/null/x"], "cannot be written: Not a directory"),
         (["bake", "--out", "x"], "name TARGETs"),
         (["bake", "--all", "caffe-debian", "--out", "x"], "name TARGETs"),
         (["patch", ".", "--stack", "caffe-debian"], "no patches for caffe-debian"),
         (["patch", "/nowhere", "--stack", "caffe"], "name the folder of a checkout"),
+        (["patch", ".", "--stack", "detectron", "--gpu", "A100"], "no image of detectron runs on the A100"),
         (["choose", "--stack", "caffe", "--instance", "p3.9xlarge"], "p3.8xlarge"),
         (["choose", "--stack", "caffe", "--cuda", "7.9"], "no CUDA 7.9"),
     ],
@@ -54,14 +62,13 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "fork"
 
 
-def write_expected(tree: Path, names: set[str], spoil: str = "") -> None:
+def write_expected(tree: Path, names: set[str], spoil: str = "", stack: str = "caffe") -> None:
     """Files that hold what the named patches look for; `spoil` is a patch whose anchors are missing."""
-    (tree / "src" / "caffe").mkdir(parents=True)
     files: dict[str, list[str]] = {}
-    for patch in select("caffe", choose("caffe").versions):
+    for patch in select(stack, None):
         for edit in patch.edits if patch.name in names else ():
             paths = [edit.file] if isinstance(edit.file, str) else list(edit.file)
-            times = edit.times if isinstance(edit.times, int) else edit.times[0]
+            times = edit.times if isinstance(edit.times, int) else max(edit.times)
             files.setdefault(paths[0], []).extend([] if patch.name == spoil else [edit.find] * times)
     for name, texts in files.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +94,59 @@ def test_what_fits_a_fork_is_applied_and_the_rest_is_named_with_the_reason(
     assert run(["image", "patch", str(tree), "--stack", "caffe", "--json"]) == 12
     again = {one["patch"]: one["status"] for one in json.loads(capsys.readouterr().out)}
     assert again["protobuf-limit"] == "already there"
+
+
+def patched(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 12) -> dict[str, tuple[str, list[str]]]:
+    """What `image patch` says of each patch."""
+    assert run(["image", "patch", *words, "--json"]) == code
+    return {one["patch"]: (one["status"], one["notes"]) for one in json.loads(capsys.readouterr().out)}
+
+
+def test_patches_are_for_all_versions_or_for_a_wish_and_then_those_left_out_are_named(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_expected(tree, {"cudnn8", "nccl-uid", "protobuf-limit"})
+    words = [str(tree), "--stack", "caffe", "--dry-run"]
+    found = patched(words, capsys)
+    assert {found[name][0] for name in ("cudnn8", "nccl-uid", "protobuf-limit")} == {"changed"}
+    assert "column-buffer-static" not in found and all(status != "left out" for status, _ in found.values())
+    found = patched([*words, "--row", "cpu-debian12"], capsys)
+    assert found["cudnn8"] == ("left out", ["for cudnn >=8, and this is without cudnn"])
+    assert found["protobuf-limit"][0] == "changed"
+    found = patched([*words, "--instance", "p3.8xlarge"], capsys)
+    assert found["cudnn8"][0] == "changed"
+    assert found["cuda13"][0] == "left out" and "cuda >=13, and this is 1" in found["cuda13"][1][0]
+
+
+def test_a_tree_of_detectron_is_patched_too(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {patch.name for patch in select("detectron", None)}
+    write_expected(tree, names, stack="detectron")
+    assert run(["image", "patch", str(tree), "--stack", "detectron"]) == 0
+    said = capsys.readouterr().out
+    assert f"next: provision image build detectron:cpu-debian11 --source-mirror {tree}" in said
+    assert names and all(name in said for name in names)
+
+
+def test_a_full_disk_is_told_from_a_place_that_cannot_be_written() -> None:
+    full = Path("/dev/full")
+    with pytest.raises(DiskError, match="/dev/full cannot be written: No space left"), writing(full):
+        full.write_text("x")
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"), writing(full):
+        Path("/").write_text("x")
+
+
+def test_one_row_for_different_gpus_has_a_folder_for_each(tmp_path: Path) -> None:
+    from images.bake import write
+    from images.render import render
+
+    row = "caffe:cuda11.8-cudnn8.7-debian12"
+    contexts = [render(parse(name)) for name in (row, f"{row}@V100", f"{row}@T4,V100")]
+    raw = yaml.safe_load(write(contexts, tmp_path, "runtime", [], {}).read_text())
+    places = {one["context"] for one in raw["target"].values()}
+    assert places == {place.replace(":", "/") for place in (row, f"{row}@V100", f"{row}@T4,V100")}
+    for context in contexts:
+        place = tmp_path / context.target.name.replace(":", "/")
+        assert (place / "Makefile.config").read_text() == dict(context.files)["Makefile.config"]
 
 
 def test_bake_writes_contexts_and_one_file_for_all(tmp_path: Path) -> None:

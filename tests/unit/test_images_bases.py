@@ -5,15 +5,18 @@ import re
 import msgspec
 import pytest
 
-from images.choose import targets
+from images.choose import choose, parse, targets
 from images.matrix import Variant, rows
 from images.render import render
 from images.stacks import stacks
 from images.target import Target
+from images.versions import key
 
 # https://forums.developer.nvidia.com/t/notice-cuda-linux-repository-key-rotation/212772 and the key itself
 NEW_KEY = "EB693B3035CD5710E231E123A4B469963BF863CC"
 OLD_KEY = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+# trees that the notice does not name, and which so were left with the old key
+OLD_TREES = {"ubuntu1404", "ubuntu1710"}
 
 
 def of_kind(kind: str) -> list[Variant]:
@@ -53,17 +56,37 @@ def test_ubuntu_gets_the_very_packages_of_the_row(row: Variant) -> None:
 def test_a_repository_is_believed_for_its_own_key_and_no_other(row: Variant) -> None:
     text = dockerfile(row.id)
     assert "apt-key" not in text and "trusted=yes" not in text and "--allow-unauthenticated" not in text
-    assert f"3bf863cc.pub {NEW_KEY};" in stage(text, "nvidia")
+    keys = re.findall(r"take (\S+) https\S+/compute/(\S+)/repos/(\S+)/x86_64/(\w+)\.pub (\w+);", stage(text, "nvidia"))
+    for what, repository, tree, file, fingerprint in keys:
+        old = what == "machine-learning" or tree in OLD_TREES
+        assert what == repository
+        assert (file, fingerprint) == (("7fa2af80", OLD_KEY) if old else ("3bf863cc", NEW_KEY))
     lists = re.findall(r"echo 'deb (.*?)https\S+/compute/([a-z-]+)/repos/(\S+)/x86_64 /'", stage(text, "base"))
     assert lists[0][1] == "cuda"
+    assert [(name, tree) for _, name, tree in lists] == [(name, tree) for name, _, tree, *_ in keys]
     for options, name, tree in lists:
-        assert tree == row.distribution.replace(".", "")
+        assert tree == row.trees.get(name, row.distribution.replace(".", ""))
         if row.distribution == "ubuntu14.04":
             assert not options, "apt 1.0 refuses a line with signed-by"
             assert f"cp /nvidia/keys/nvidia-{name}.gpg /etc/apt/trusted.gpg.d/" in text
         else:
             assert options == f"[signed-by=/usr/share/keyrings/nvidia-{name}.gpg] "
-    assert (OLD_KEY in text) == ("machine-learning" in [name for _, name, _ in lists])
+
+
+def test_cuda_9_2_on_ubuntu_18_04_comes_from_the_trees_that_nvidia_took_it_from() -> None:
+    # NVIDIA's Dockerfile end-of-life/9.2/ubuntu1804/base
+    base = stage(dockerfile("cuda9.2-cudnn7.6-ubuntu18.04"), "base")
+    assert "/cuda/repos/ubuntu1710/x86_64 /" in base and "/machine-learning/repos/ubuntu1604/x86_64 /" in base
+    assert "repos/ubuntu1804" not in base
+
+
+@pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
+def test_nvidias_lists_go_once_its_packages_are_there(row: Variant) -> None:
+    text = dockerfile(row.id)
+    for name in ("base", "runtime-base"):
+        there = stage(text, name)
+        removed = there.index("/etc/apt/sources.list.d/nvidia-*.list")
+        assert there.rindex("apt-get") < there.index("apt-mark hold") < removed
 
 
 @pytest.mark.parametrize(
@@ -154,6 +177,39 @@ def test_a_cpu_row_starts_from_its_distribution_and_nothing_else() -> None:
     text = dockerfile("cpu-debian12", "caffe")
     assert stage(text, "base").split("\n\n")[0].strip() == ""
     assert "nvidia" not in text.lower().replace("/opt/nvidia", "")
+
+
+@pytest.mark.parametrize("name", [target.name for target in targets() if "ubuntu24.04" in target.name])
+def test_the_user_that_ubuntu_24_04_has_makes_room_for_ours(name: str) -> None:
+    text = render(parse(name)).dockerfile
+    made = [one.start() for one in re.finditer("groupadd --gid 1000", text)]
+    gone = [one.start() for one in re.finditer("if getent passwd ubuntu > /dev/null; then userdel -r ubuntu; fi", text)]
+    assert made and len(made) == len(gone)
+    assert all(before < after for before, after in zip(gone, made, strict=True))
+
+
+@pytest.mark.parametrize("stack", ["caffe", "caffe-crfrnn", "caffe-ssd"])
+def test_gcc_finds_thrust_from_cuda_13_on(stack: str) -> None:
+    for row in rows().values():
+        if row.base_kind in ("official", "nvidia-apt", "debian-cuda"):
+            files = dict(render(Target(stacks()[stack], row)).files)
+            found = re.search(r"(?m)^INCLUDE_DIRS := .* /opt/cuda-for-caffe/include/cccl$", files["Makefile.config"])
+            assert bool(found) == (key(str(row.cuda)) >= (13,)), row.id
+
+
+def test_what_is_on_hold_is_not_asked_for_again() -> None:
+    script = dict(render(parse("caffe:cuda11.8-cudnn8.7-ubuntu20.04")).files)["install_caffe.sh"]
+    held = script.index("apt-mark showhold | sed 's/:amd64$//' > /tmp/held")
+    assert held < script.index("grep -vxF -f /tmp/held | sort -u") < script.index('> "$prefix/packages"')
+
+
+@pytest.mark.parametrize("name", ["detectron", "detectron-py2"])
+def test_detectrons_images_name_their_least_driver_too(name: str) -> None:
+    target = choose(name, flavour="cuda")
+    text = render(target).dockerfile
+    for one in ("devel", "runtime"):
+        assert f'NVIDIA_REQUIRE_CUDA="driver>={target.variant.driver_min}"' in stage(text, one)
+    assert "NVIDIA" not in render(choose(name, flavour="cpu")).dockerfile
 
 
 @pytest.mark.parametrize("kind", ["nvidia-apt", "debian-cuda"])

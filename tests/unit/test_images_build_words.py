@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 
 from images.bake import Baked, bake_file
-from images.build import Image, Order, bases, hash_of, stage_in, tag_of, tar_of
+from images.build import Image, Order, bases, build_context, hash_of, keep, stage_in, tag_of, tar_of
 from images.choose import choose
 from images.prove import Proof, Race, last_json, ratios, read_race
 from images.push import full_name
 from images.render import Context
-from images.source import PINNED, Source, is_address, pack, pack_folder, resolve
-from images.stacks import Stack
+from images.source import PINNED, Source, pack_folder
 from images.target import Target
 from infra import buildsecrets, buildx
 from infra.errors import DiskError, ImageError, UsageError
-from infra.shell import Result
+from infra.shell import LocalShell, Result, Words
 from infra.userssh import address
 
 DOCKERFILE = """\
@@ -38,29 +37,8 @@ def caffe_debian() -> Target:
     return choose("caffe-debian")
 
 
-def compiled() -> Stack:
-    """A stack that is compiled from a tree."""
-    import msgspec
-
-    return msgspec.structs.replace(
-        caffe_debian().stack,
-        name="caffe",
-        files=("get_source.sh",),
-        revision="9b891540183ddc834a02b2bd81b31afae71b2153",
-    )
-
-
 def context(dockerfile: str = DOCKERFILE) -> Context:
     return Context(caffe_debian(), (("Dockerfile", dockerfile),))
-
-
-def tree(folder: Path, text: str = "int main() {}\n") -> Path:
-    (folder / "src" / "caffe").mkdir(parents=True)
-    (folder / "src" / "caffe" / "a.cpp").write_text(text)
-    (folder / "run.sh").write_text("#!/bin/sh\n")
-    (folder / "run.sh").chmod(0o777)
-    (folder / "link").symlink_to("src/caffe")
-    return folder
 
 
 # tags
@@ -93,7 +71,9 @@ def test_another_tree_and_another_stage_have_tags_of_their_own(tmp_path: Path) -
 
 
 def test_the_tar_for_docker_holds_context_and_source_and_is_the_same_each_time(tmp_path: Path) -> None:
-    source = Source("tree", "unknown", pack_folder(tree(tmp_path / "t"), tmp_path / "s.tar"))
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a.cpp").write_text("int main() {}\n")
+    source = Source("tree", "unknown", pack_folder(tmp_path / "tree", tmp_path / "s.tar"))
     made = tar_of(context(), Order(source))
     assert made == tar_of(context(), Order(source))
     with tarfile.open(fileobj=io.BytesIO(made)) as tar:
@@ -112,8 +92,12 @@ def test_a_stage_needs_only_the_bases_before_it() -> None:
 def test_a_stage_that_is_not_there_is_refused() -> None:
     assert stage_in(context(), Order()) is None
     assert stage_in(context(), Order(stage="devel")) == "devel"
-    with pytest.raises(UsageError, match="no stage suite"):
+    with pytest.raises(UsageError, match="no stage suite") as error:
         stage_in(context(), Order(stage="suite"))
+    assert error.value.mend == "it has runtime, runtime-nopython, devel, build"
+    with pytest.raises(UsageError, match="no stage devel") as error:
+        stage_in(context("FROM debian:bullseye\n"), Order(stage="devel"))
+    assert error.value.mend == "leave --stage out: it has runtime only"
 
 
 def test_a_stage_without_python_is_not_asked_for_pycaffe() -> None:
@@ -123,6 +107,25 @@ def test_a_stage_without_python_is_not_asked_for_pycaffe() -> None:
     assert "pycaffe" in checks("runtime") and "pycaffe" in checks("devel")
     assert "pycaffe" not in checks("runtime-nopython") and "caffe-trains" in checks("runtime-nopython")
     assert checks("suite") == ()
+
+
+def test_an_image_to_be_checked_has_no_tag_that_could_be_taken_for_its_own() -> None:
+    asked: list[list[str]] = []
+
+    class Engine(LocalShell):
+        def run(self, words: Words, **more: object) -> Result:
+            asked.append(list(words))
+            found = [{"Id": "sha256:1", "Config": {"Labels": {}}}]
+            return Result(0, json.dumps(found) if "inspect" in words else "")
+
+    made = build_context(context(), Engine(), unchecked=True)
+    [build] = [words for words in asked if "build" in words]
+    assert build[build.index("--tag") + 1] == f"{context().tag}-unchecked"
+    assert made.tag == f"{context().tag}-unchecked"
+    asked.clear()
+    kept = keep(made, Engine())
+    assert kept.tag == context().tag and kept.built
+    assert asked == [buildx.tag_words("sha256:1", context().tag), buildx.untag_words(made.tag)]
 
 
 # words
@@ -197,75 +200,6 @@ def test_a_variable_is_stronger_than_a_file_and_nothing_said_is_nothing_written(
     variables = {"PIP_INDEX_URL": "https://three.example/simple"}
     assert "three.example" in buildsecrets.pip_config(["[global]\nindex-url=http://one.example\n"], variables)
     assert buildsecrets.pip_config(["[global]\nextra-index-url = file:///opt/simple\n"], {}) == ""
-
-
-# sources
-
-
-def test_the_same_tree_packs_to_the_same_bytes(tmp_path: Path) -> None:
-    first, second = tree(tmp_path / "one"), tree(tmp_path / "two")
-    (second / "run.sh").touch()
-    (second / ".git").mkdir()
-    (second / ".git" / "HEAD").write_text("x")
-    one, two = pack_folder(first, tmp_path / "1.tar"), pack_folder(second, tmp_path / "2.tar")
-    assert one.read_bytes() == two.read_bytes()
-    with tarfile.open(one) as tar:
-        assert tar.getnames() == ["link", "run.sh", "src", "src/caffe", "src/caffe/a.cpp"]
-        assert (tar.getmember("run.sh").mode, tar.getmember("link").linkname) == (0o755, "src/caffe")
-
-
-@pytest.mark.parametrize("top", ["", "caffe-1.0/"])
-def test_a_tar_may_have_a_top_folder_or_none(top: str, tmp_path: Path) -> None:
-    given = tmp_path / "given.tar.gz"
-    with tarfile.open(given, "w:gz") as tar:
-        for name in sorted(path.name for path in tree(tmp_path / "t").iterdir()):
-            tar.add(tmp_path / "t" / name, f"{top}{name}")
-    source = resolve(compiled(), tmp_path / "cache", mirror=str(given))
-    assert source.kind == "tree" and source.arguments == {"REVISION": "unknown"}
-    assert source.tar is not None
-    with tarfile.open(source.tar) as tar:
-        assert "src/caffe/a.cpp" in tar.getnames()
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [source.tar.name], "a part was left"
-
-
-def test_a_tar_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
-    given = tmp_path / "bad.tar"
-    with tarfile.open(given, "w") as tar:
-        tar.addfile(tarfile.TarInfo("a/../../etc/passwd"), io.BytesIO())
-    with pytest.raises(UsageError, match="leads out of it"):
-        pack(given, tmp_path / "out.tar")
-    assert not (tmp_path / "out.tar").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ({"mirror": "/nowhere/caffe"}, "is not there"),
-        ({"mirror": "NOTAR"}, "no tar that can be read"),
-        ({"mirror": "https://example.org/caffe", "debian": True}, "two sources"),
-    ],
-)
-def test_sources_that_cannot_be_are_refused(words: dict[str, object], said: str, tmp_path: Path) -> None:
-    (tmp_path / "note.txt").write_text("no tar")
-    given = {key: str(tmp_path / "note.txt") if value == "NOTAR" else value for key, value in words.items()}
-    with pytest.raises(UsageError, match=said):
-        resolve(compiled(), tmp_path / "cache", **given)  # type: ignore[arg-type]
-
-
-def test_a_stack_of_packages_has_no_source_to_choose(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not compiled from a source tree"):
-        resolve(caffe_debian().stack, tmp_path, mirror="https://example.org/x")
-    with pytest.raises(UsageError, match="Debian has no source package of caffe-ssd"):
-        import msgspec
-
-        resolve(msgspec.structs.replace(compiled(), name="caffe-ssd"), tmp_path, debian=True)
-    assert resolve(caffe_debian().stack, tmp_path) is PINNED
-
-
-def test_an_address_goes_into_the_build_and_nothing_is_fetched(tmp_path: Path) -> None:
-    source = resolve(compiled(), tmp_path, mirror="https://mirror.example/caffe.git")
-    assert source.arguments == {"SOURCE": "https://mirror.example/caffe.git"}
-    assert is_address("git@example.org:caffe.git") and not is_address("some/folder")
 
 
 # bake

@@ -60,6 +60,10 @@ def test_a_stack_alone_is_for_cpus_where_it_can_be() -> None:
         ({"driver": "470.57", "distribution": "ubuntu22.04"}, "cuda11.8-cudnn8.9-ubuntu22.04"),
         ({"driver": "390.116"}, "cuda9.0-cudnn7.6-ubuntu16.04"),
         ({"flavour": "cuda"}, "cuda11.8-cudnn8.7-debian12"),
+        ({"cuda": "9.2"}, "cuda9.2-cudnn7.6-ubuntu16.04"),  # 18.04's packages are from other releases' trees
+        ({"cuda": "11.2"}, "cuda11.2-cudnn8.7-debian11"),  # NVIDIA's bases are past their date
+        ({"cuda": "11.3"}, "cuda11.3-cudnn8.2-ubuntu20.04"),  # there is no other
+        ({"flavour": "cuda", "distribution": "ubuntu16.04"}, "cuda10.2-cudnn8.4-ubuntu16.04"),
     ],
 )
 def test_a_wish_finds_its_row(wish: dict[str, str], row: str) -> None:
@@ -236,6 +240,16 @@ def test_the_command_prints_the_target(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("caffe-debian:cpu-debian11\n")
     assert run(["image", "choose", "--stack", "caffe-debain"]) == 2
     assert "did you mean caffe-debian" in capsys.readouterr().err
+
+
+def test_the_command_says_what_may_not_be_there_any_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["image", "choose", "--stack", "caffe", "--cuda", "11.3"]) == 0
+    said = capsys.readouterr().out
+    assert "NVIDIA listed this base on 2025-12-15; its date to be deleted has passed\n" in said
+    assert run(["image", "choose", "--stack", "caffe", "--cuda", "9.0"]) == 0
+    assert "not verified: that NVIDIA's packages" in capsys.readouterr().out
+    assert run(["image", "choose", "--stack", "caffe"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_the_matrix_as_json_names_the_stacks_of_each_row() -> None:

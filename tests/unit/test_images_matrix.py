@@ -141,6 +141,23 @@ def test_cuda_whose_images_are_gone_is_there_for_each_ubuntu_that_had_it() -> No
     assert {row.cudnn for row in ROWS if row.cuda == "8.0"} == {"5.1", "6.0", "7.2"}
 
 
+def test_bases_past_nvidias_date_to_delete_them_say_so() -> None:
+    # NVIDIA's doc/support-policy.md: deleted half a year after their end, which 11.0 to 11.3 have passed
+    overdue = {str(row.release) for row in ROWS if row.status == "overdue"}
+    assert overdue == {release for release in LISTED if key(release) < (11, 4)}
+    for row in ROWS:
+        assert (row.caution.startswith("NVIDIA listed this base on 2025-12-15; its date")) == (row.status == "overdue")
+
+
+def test_packages_out_of_another_releases_tree_are_named_and_doubted() -> None:
+    borrowed = {row.id: row.trees for row in ROWS if row.trees}
+    # NVIDIA's Dockerfile end-of-life/9.2/ubuntu1804/base
+    assert borrowed == {"cuda9.2-cudnn7.6-ubuntu18.04": {"cuda": "ubuntu1710", "machine-learning": "ubuntu1604"}}
+    doubted = {row.id for row in ROWS if "not verified" in row.caution}
+    assert set(borrowed) < doubted
+    assert {row.id for row in ROWS if row.removed_tag and row.distribution in ("ubuntu14.04", "ubuntu16.04")} < doubted
+
+
 @pytest.mark.parametrize(("parts", "tag"), TAGS.items(), ids=lambda one: one if isinstance(one, str) else "")
 def test_the_four_tag_grammars(parts: tuple[str, str | None, str, str], tag: str) -> None:
     assert official_tag(*parts) == f"nvidia/cuda:{tag}"

@@ -1,5 +1,6 @@
 """Patches as data: which are chosen for which versions; that each applies to what it is for, and only once."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,10 @@ import yaml
 
 from images import patches as p
 from images.context.apply_patches import ALREADY, CHANGED, FAILED
+from images.distributions import distributions
+from images.matrix import rows
+from images.stacks import stacks
+from images.target import Target
 from infra.errors import UsageError
 
 NEW = {
@@ -28,7 +33,7 @@ def names(versions: dict[str, str | None], stack: str = "caffe") -> list[str]:
 
 def test_new_libraries_need_the_patches_for_them_and_old_ones_do_not() -> None:
     always = ["base-learning-rate", "column-buffer", "lazy-imports", "log-year", "multi-gpu-interrupt"]
-    assert names(OLD) == always
+    assert names(OLD) == sorted([*always, "ssd-video"])
     assert names({**NEW, "cuda": None, "cudnn": None, "nccl": None}) == sorted(
         [*always, "cxx-standard", "opencv4", "opencv4-ssd", "protobuf-limit", "python3"]
     )
@@ -160,6 +165,47 @@ def test_a_static_buffer_put_in_by_hand_is_refused_in_words(tmp_path: Path) -> N
 def test_a_folder_that_is_no_checkout_is_an_error_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has none of the files that the patches change"):
         p.apply_to(tmp_path, p.select("caffe", NEW))
+
+
+# how SSD's header begins; its OPENCV_VERSION is a variable of make, which no compiler knows
+VIDEO = """\
+#if OPENCV_VERSION == 3
+#include <opencv2/videoio.hpp>
+#else
+#include <opencv2/opencv.hpp>
+#endif  // OPENCV_VERSION == 3
+"""
+
+
+def included(text: str, opencv: str) -> list[str]:
+    """Headers of OpenCV that the compiler reads. OpenCV 2.4 numbers its parts otherwise: epoch 2, major 4."""
+    parts = opencv.split(".")
+    known = {"CV_MAJOR_VERSION": parts[0], "CV_VERSION_MAJOR": parts[1] if parts[0] == "2" else parts[0]}
+    found, taken = [], True
+    for line in text.splitlines():
+        if asked := re.match(r"#if (\w+) (==|>=) (\d+)", line):
+            value, wanted = int(known.get(asked[1], "0")), int(asked[3])
+            taken = value == wanted if asked[2] == "==" else value >= wanted
+        elif line.startswith(("#else", "#endif")):
+            taken = line.startswith("#endif") or not taken
+        elif taken:
+            found += re.findall(r"#include <(opencv2/\S+)>", line)
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in distributions() if f"cpu-{name}" in rows()])
+def test_ssds_video_layer_includes_only_what_is_installed(tmp_path: Path, name: str) -> None:
+    target = Target(stacks()["caffe-ssd"], rows()[f"cpu-{name}"])
+    header = tmp_path / "include/caffe/layers/video_data_layer.hpp"
+    header.parent.mkdir(parents=True)
+    header.write_text(VIDEO)
+    assert included(VIDEO, "3.2") == ["opencv2/opencv.hpp"], "as it is, it asks for all modules"
+    p.apply_to(tmp_path, p.select("caffe-ssd", target.versions), lenient=True)
+    headers = included(header.read_text(), str(target.versions["opencv"]))
+    video = "highgui" if str(target.versions["opencv"]).startswith("2.") else "videoio"
+    modules = [one.removeprefix("opencv2/").removesuffix(".hpp").split("/")[0] for one in headers]
+    assert modules == ["core", video]
+    assert {f"libopencv-{one}-dev" for one in modules} <= set(target.distribution.build)
 
 
 def test_what_may_be_missing_is_imported_inside_functions_only() -> None:

@@ -1,9 +1,12 @@
 """Which image a training uses: a target's name, or a tag as `image ls` shows it."""
 
+import json
+
 import pytest
 
 from images.choose import parse
 from infra.errors import UsageError
+from infra.shell import LocalShell, Result, Words
 from provision import runimage
 
 
@@ -24,3 +27,22 @@ def test_what_is_not_there_names_the_nearest(words: str) -> None:
     with pytest.raises(UsageError) as error:
         runimage.target_of(words)
     assert "caffe" in error.value.mend or "cpu-debian12" in error.value.mend
+
+
+class Engine(LocalShell):
+    """An engine that has one image under any tag, with these labels."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self.labels = labels
+
+    def run(self, words: Words, **more: object) -> Result:
+        return Result(0, json.dumps([{"Id": "sha256:1", "Size": 5, "Config": {"Labels": self.labels}}]))
+
+
+@pytest.mark.parametrize("suffix", ["", "-devel", "-runtime-nopython"])
+def test_an_image_is_taken_only_if_it_was_built_as_its_tag_says(suffix: str) -> None:
+    wanted = runimage.planned(f"provision/caffe:cpu-debian12-0123456789ab{suffix}")
+    found = runimage._at(Engine({"provision.context": "0123456789ab"}), wanted)
+    assert found is not None and (found.tag, found.digest) == (wanted.tag, "sha256:1")
+    for labels in ({"provision.context": "ba9876543210"}, {"provision.context": ""}, {}):
+        assert runimage._at(Engine(labels), wanted) is None
