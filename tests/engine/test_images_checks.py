@@ -1,0 +1,113 @@
+"""New images and their checks, for real: an image has its tag when it has passed them, whatever breaks off before."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from images.build import Image, Order, build, existing, remove
+from images.choose import choose
+from images.render import Context
+from infra.errors import ImageError, UsageError
+from infra.shell import LocalShell
+from provision import runimage
+from provision.commands.image_build import _made
+
+pytestmark = pytest.mark.engine
+SHELL = LocalShell()
+
+
+@pytest.fixture(scope="module")
+def caffe() -> Image:
+    return build(choose("caffe-debian"), SHELL)
+
+
+def context(*lines: str) -> Context:
+    """A Dockerfile of these lines on Debian 11."""
+    return Context(choose("caffe-debian"), (("Dockerfile", "\n".join(["FROM debian:bullseye", *lines, ""])),))
+
+
+def test_a_new_image_that_fails_its_checks_is_taken_away() -> None:
+    bad = context("RUN echo no Caffe here")
+    with pytest.raises(ImageError, match="does not work, so it was taken away") as error:
+        _made(bad, Order(), SHELL, checked=True)
+    assert "caffe-version" in error.value.what and "--no-check" in error.value.mend
+    assert f"{bad.tag} was built" in error.value.what
+    assert not tagged(bad)
+
+
+# what the checks ask of Caffe, said by a script
+SAY = "caffe version 1.0 Iteration 20, loss = 0.1 Optimization Done. tiny_iter_20.solverstate iteration 3 loss 1.0"
+
+
+def pretender(*before: str) -> Context:
+    """An image that passes all checks in a second."""
+    lines = ["#!/bin/sh", *before, "cat > /dev/null", f"echo {SAY}", "touch /tmp/tiny_iter_20.solverstate"]
+    script = "".join(f"{line}\\n" for line in lines)
+    python = choose("caffe-debian").distribution.python
+    return context(
+        "RUN useradd --uid 1000 trainer",
+        f"RUN printf '{script}' > /usr/bin/caffe && chmod 755 /usr/bin/caffe && cp /usr/bin/caffe /usr/bin/{python}",
+        "USER trainer",
+    )
+
+
+def tagged(context: Context) -> list[str]:
+    """Tags of the context, its own and others made of it."""
+    return SHELL.run(
+        ["docker", "image", "ls", "--format", "{{.Tag}}", "--filter", f"reference={context.tag}*"]
+    ).out.split()
+
+
+def test_an_image_has_its_tag_once_the_checks_are_passed_and_no_other() -> None:
+    good = pretender(": good")
+    made = _made(good, Order(), SHELL, checked=True)
+    try:
+        assert (made.tag, made.built) == (good.tag, True)
+        assert tagged(good) == [good.tag.rpartition(":")[2]]
+        found = existing(good, SHELL)
+        assert found is not None and found.digest == made.digest
+    finally:
+        remove(made, SHELL)
+
+
+CHECKED = (
+    "from images.build import Order; from infra.shell import LocalShell; from images.render import Context;"
+    "from images.choose import choose; from provision.commands.image_build import _made; import sys;"
+    "_made(Context(choose('caffe-debian'), (('Dockerfile', sys.argv[1]),)), Order(), LocalShell(), checked=True)"
+)
+
+
+def test_an_image_whose_checks_were_killed_is_no_image_that_is_there() -> None:
+    slow = pretender("sleep 5")
+    words = [sys.executable, "-c", CHECKED, slow.dockerfile]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = ["docker", "ps", "--quiet", "--filter", f"ancestor={slow.tag}-unchecked"]
+    try:
+        for _ in range(300):
+            if SHELL.run(running, check=False).out:
+                break
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+        assert tagged(slow) == [f"{slow.tag}-unchecked".rpartition(":")[2]]
+        assert existing(slow, SHELL) is None
+        time.sleep(7)  # the container of the check ends
+        kept = _made(slow, Order(), SHELL, checked=True)
+        assert tagged(slow) == [kept.tag.rpartition(":")[2]]
+    finally:
+        process.kill()
+        for tag in tagged(slow):
+            SHELL.run(["docker", "image", "rm", f"provision/caffe-debian:{tag}"], check=False)
+
+
+def test_a_training_does_not_take_an_image_that_was_tagged_by_hand(caffe: Image) -> None:
+    assert runimage.obtain(caffe.tag).digest == caffe.digest
+    other = caffe.tag[:-12] + "0123456789ab"
+    SHELL.run(["docker", "image", "tag", caffe.tag, other])
+    try:
+        with pytest.raises(UsageError, match="built as its tag says"):
+            runimage.obtain(other)
+    finally:
+        SHELL.run(["docker", "image", "rm", other])
