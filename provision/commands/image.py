@@ -7,6 +7,7 @@ import click
 
 from provision import console
 from provision.commands.image_build import build, check, ls, push
+from provision.commands.image_options import wish_options
 from provision.commands.image_source import bake, patch, prove
 from provision.commands.options import dry_run_option, json_option
 
@@ -45,14 +46,7 @@ def matrix(as_json: bool) -> None:
 
 @image.command()
 @click.option("--stack", required=True, help="what shall be in the image")
-@click.option("--row", help="a row of the matrix")
-@click.option("--cuda", help="a CUDA version, such as 11.8")
-@click.option("--cudnn", help="a cuDNN version, such as 8.7")
-@click.option("--gpu", help="a GPU that it must run on, such as V100")
-@click.option("--instance", help="an AWS type that it must run on, such as p3.8xlarge")
-@click.option("--flavour", type=click.Choice(["cpu", "cuda"]), help="for CPUs only, or with CUDA")
-@click.option("--distribution", help="such as debian12 or ubuntu22.04")
-@click.option("--driver", help="the driver that the machine has, such as 470.256")
+@wish_options
 @json_option
 def choose(stack: str, as_json: bool, **wish: str | None) -> None:
     """The one target for a wish, or the reason why not and the nearest."""
@@ -77,6 +71,7 @@ def choose(stack: str, as_json: bool, **wish: str | None) -> None:
 def render(target: str | None, everything: bool, out: Path | None, dry_run: bool) -> None:
     """Write the Dockerfile of TARGET; needs neither network nor Docker."""
     from images import choose as chooser
+    from images.render import folder_of
     from images.render import render as make
 
     if bool(target) == everything or (everything and not out):
@@ -86,7 +81,7 @@ def render(target: str | None, everything: bool, out: Path | None, dry_run: bool
         if out is None:
             console.say(make(one).dockerfile.rstrip("\n"))
         elif dry_run:
-            console.say(f"would write {out / one.stack.name / one.variant.id}")
+            console.say(f"would write {out / folder_of(one)}")
         else:
             console.say(str(make(one).write(out)))
 

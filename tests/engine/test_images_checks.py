@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from images.build import Image, Order, build, existing, remove
+from images.build import Image, Order, build, build_context, existing, remove
+from images.check import check
 from images.choose import choose
 from images.render import Context
 from infra.errors import ImageError, UsageError
@@ -26,6 +27,17 @@ def caffe() -> Image:
 def context(*lines: str) -> Context:
     """A Dockerfile of these lines on Debian 11."""
     return Context(choose("caffe-debian"), (("Dockerfile", "\n".join(["FROM debian:bullseye", *lines, ""])),))
+
+
+def test_a_check_that_fails_says_so() -> None:
+    context = Context(choose("caffe-debian"), (("Dockerfile", "FROM debian:bullseye\nRUN echo no Caffe\n"),))
+    made = build_context(context, SHELL)
+    try:
+        results = check(made, SHELL)
+        assert not any(one.ok for one in results)
+        assert "caffe" in results[1].said
+    finally:
+        SHELL.run(["docker", "image", "rm", made.tag])
 
 
 def test_a_new_image_that_fails_its_checks_is_taken_away() -> None:
@@ -55,9 +67,8 @@ def pretender(*before: str) -> Context:
 
 def tagged(context: Context) -> list[str]:
     """Tags of the context, its own and others made of it."""
-    return SHELL.run(
-        ["docker", "image", "ls", "--format", "{{.Tag}}", "--filter", f"reference={context.tag}*"]
-    ).out.split()
+    words = ["docker", "image", "ls", "--format", "{{.Tag}}", "--filter", f"reference={context.tag}*"]
+    return SHELL.run(words).out.split()
 
 
 def test_an_image_has_its_tag_once_the_checks_are_passed_and_no_other() -> None:
