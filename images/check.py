@@ -6,12 +6,15 @@ user that the image does not know: trainings run as the host user's uid:gid.
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from images.build import Image
+from images.build import USUAL, Image, Order, build_context, keep, remove
 from images.detectron_checks import WORDS as DETECTRON
+from images.render import Context
 from infra import buildx
-from infra.shell import Result, Shell
+from infra.errors import ImageError
+from infra.shell import OnLine, Result, Shell
 
 _ANY_USER = "12345:12345"
 _NOT_STARTED = (125, 126, 127)  # docker's own exit codes; it says why first, and how to get help last
@@ -113,6 +116,41 @@ def check(image: Image, shell: Shell) -> list[CheckResult]:
     if names and image.target.variant.cuda and _has_gpus(shell):
         names += image.target.stack.gpu_checks
     return [run(name, image, shell) for name in names]
+
+
+def build_checked(
+    context: Context,
+    shell: Shell,
+    on_line: OnLine | None = None,
+    order: Order = USUAL,
+    *,
+    no_cache: bool = False,
+    on_checks: "Callable[[list[CheckResult]], None] | None" = None,
+) -> Image:
+    """Build the context; the image gets its tag when its checks have passed. ImageError where one does not pass.
+
+    `on_checks` gets the results. An image that does not work, or whose checks are broken off, is taken away.
+    """
+    made = build_context(context, shell, on_line, order, no_cache=no_cache, unchecked=True)
+    try:
+        results = check(made, shell)
+    except BaseException:  # Ctrl-C too
+        remove(made, shell)
+        raise
+    if on_checks is not None and results:
+        on_checks(results)
+    if said := failed_words(results):
+        remove(made, shell)
+        raise ImageError(
+            f"{made.tag.removesuffix('-unchecked')} was built and does not work, so it was taken away again: {said}",
+            "to look inside, build it with --no-check (no step runs twice)",
+        )
+    return keep(made, shell)
+
+
+def failed_words(results: "list[CheckResult]") -> str:
+    """What the failed ones said; empty where all is well."""
+    return "; ".join(f"{one.name}: {one.said}" for one in results if not one.ok)
 
 
 def _has_gpus(shell: Shell) -> bool:

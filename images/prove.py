@@ -139,7 +139,7 @@ def _race(image: Image, threads: int, passes: int, shell: Shell) -> Race:
 
 
 def _timed(image: Image, shell: Shell) -> tuple[int | None, float | None]:
-    result = _run(image, ["python3", "-"], shell, _TIME.encode())
+    result = _run(image, [image.target.distribution.python, "-"], shell, _TIME.encode())
     found = last_json(result.out)
     if found is None or found["code"] != 0:
         return None, None

@@ -62,7 +62,7 @@ def obtain(words: str, host: Host | None = None) -> RunImage:
 
 def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
     """Build the image at that engine. UsageError where it is named by a tag: its source is not known here."""
-    from images.build import build_context
+    from images.check import build_checked
     from images.render import render
 
     wanted = planned(words)
@@ -73,7 +73,7 @@ def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
             f"build it again as you did: provision image build {wanted.target.name} --source … or --stage …",
         )
     with console.step(f"building the image {context.tag}"):
-        made = build_context(context, shell)
+        made = build_checked(context, shell)
     return RunImage(wanted.target, made.tag, made.digest, on_host)
 
 

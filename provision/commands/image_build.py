@@ -8,7 +8,6 @@ from provision import console
 from provision.commands.image_options import (
     Place,
     Wanted,
-    failed_words,
     place_options,
     show_checks,
     wanted_options,
@@ -62,6 +61,7 @@ def build(
 def check(target: str, wanted: Wanted, place: Place, as_json: bool) -> None:
     """Run the checks of TARGET's stack in its image."""
     from images.check import check as run_checks
+    from images.check import failed_words
     from infra.errors import ImageError
 
     with place.shell() as shell:
@@ -136,32 +136,13 @@ def _made(
 ) -> "Image":
     """Build, and check what comes out; it has its tag only when it works."""
     from images.build import build_context, checks_of
+    from images.check import build_checked
 
-    checked = checked and bool(checks_of(context.target, order.stage))
-    made = build_context(context, shell, console.line, order, no_cache=no_cache, unchecked=checked)
-    return _check_new(made, shell, show=show) if checked else made
-
-
-def _check_new(made: "Image", shell: "Shell", *, show: bool) -> "Image":
-    """Check an image that was built unchecked, and give it its tag; one that does not work is taken away."""
-    from images.build import keep, remove
-    from images.check import check as run_checks
-    from infra.errors import ImageError
-
-    try:
-        results = run_checks(made, shell)
-    except BaseException:  # Ctrl-C too
-        remove(made, shell)
-        raise
-    if show and results:
-        show_checks(results)
-    if said := failed_words(results):
-        remove(made, shell)
-        raise ImageError(
-            f"{made.tag.removesuffix('-unchecked')} was built and does not work, so it was taken away again: {said}",
-            "to look inside, build it with --no-check (no step runs twice)",
-        )
-    return keep(made, shell)
+    if not checked or not checks_of(context.target, order.stage):
+        return build_context(context, shell, console.line, order, no_cache=no_cache)
+    return build_checked(
+        context, shell, console.line, order, no_cache=no_cache, on_checks=show_checks if show else None
+    )
 
 
 def _next(made: "Image", name: str, place: Place) -> str:

@@ -141,8 +141,3 @@ def place_options(command: Command) -> Command:
 def show_checks(results: "list[CheckResult]") -> None:
     rows = [(one.name, "ok" if one.ok else "FAILED", f"{one.seconds:.1f} s", one.said) for one in results]
     console.table("", ["check", "", "took", "said"], rows)
-
-
-def failed_words(results: "list[CheckResult]") -> str:
-    """What the failed ones said; empty where all is well."""
-    return "; ".join(f"{one.name}: {one.said}" for one in results if not one.ok)
