@@ -18,13 +18,15 @@ from images.choose import choose
 from images.render import Context
 from provision import console
 from provision.commands.image_options import Place
-context = Context(choose("caffe-debian"), (("Dockerfile", "FROM debian:bullseye\\nRUN echo far > /far\\n"),))
+target = choose("caffe-debian")
+context = Context(target, (("Dockerfile", f"FROM {target.tag}\\nUSER root\\nRUN echo far > /far\\nUSER trainer\\n"),))
 with Place(on=sys.argv[1]).shell() as shell:
     print(build_context(context, shell, console.line).tag)
 """
 
 
-def test_an_image_is_built_and_listed_on_a_machine_by_its_name(laptop: Laptop) -> None:
+@pytest.mark.usefixtures("image")
+def test_an_image_is_built_listed_and_trained_with_on_a_machine_by_its_name(laptop: Laptop) -> None:
     laptop.ok("up", "--instance", "p3.2xlarge", "--name", "far")
     environment = {**os.environ, **laptop._environment}
     done = subprocess.run(
@@ -35,6 +37,9 @@ def test_an_image_is_built_and_listed_on_a_machine_by_its_name(laptop: Laptop) -
     assert tag in laptop.ok("image", "ls", "--on", "far")
     assert tag not in laptop.ok("image", "ls")
     assert laptop.ok("ssh", "far", "--", f"docker run --rm {tag} cat /far") == "far\n"
-    missing = laptop.run("image", "check", "caffe-debian", "--on", "far")
+    trained = laptop.run("train", "digits", "--on", "far", "--image", tag, "--gpus", "0", "--set", "iterations=60")
+    assert trained.returncode == 0, trained.stderr
+    assert f"image {tag} is there already" in trained.stderr
+    missing = laptop.run("image", "check", "caffe-ssd:cpu-debian12", "--on", "far")
     assert missing.returncode == 12
-    assert "provision image build caffe-debian:cpu-debian11 --on far" in missing.stderr
+    assert "provision image build caffe-ssd:cpu-debian12 --on far" in missing.stderr
