@@ -4,6 +4,9 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q --disable-pip-version-check
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
+NEED := mmdebstrap,openssh-client,python3-venv
+test bench: NEED := $(NEED),curl,gpg
+
 .PHONY: demo test bench host clean
 
 demo: host $(VENV)/.demo
@@ -17,7 +20,7 @@ bench: host $(VENV)/.test
 
 # the distribution's part: a Docker engine, and what makes base images; only root can add what is missing
 host:
-	python3 -m infra.hostsetup --need mmdebstrap,openssh-client,python3-venv
+	python3 -m infra.hostsetup --need $(NEED)
 
 $(VENV)/.demo: pyproject.toml
 	test -x $(PY) || python3 -m venv $(VENV)

@@ -97,7 +97,7 @@ def test_one_static_buffer_is_wrong_with_threads_and_ours_is_not() -> None:
 
 
 def _races(variant: str, passes: int) -> "list[dict[str, int] | None]":
-    made = image("devel", variant)  # type: ignore[arg-type]
+    made = image("runtime", variant)  # type: ignore[arg-type]
     found = []
     for threads in (1, 2, 4):
         words = ["/opt/caffe/bin/column-buffer", "threads", "--threads", str(threads), "--passes", str(passes)]

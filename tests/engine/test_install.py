@@ -39,7 +39,9 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         "infra/host/guard.py", "infra/host/engine.sh", "infra/host/bootstrap.sh", "infra/host/deadline.sh",
-        "infra/host/provision-guard.service", "images/matrix.yaml", "images/stacks.yaml",
+        "infra/host/provision-guard.service", "images/matrix.yaml", "images/gpus.yaml",
+        "images/distributions.yaml", "images/stacks/caffe-debian.yaml", "images/patches/column-buffer.yaml",
+        "images/context/apply_patches.py", "images/context/column_buffer.cpp", "images/context/column_buffer.mk",
         "images/templates/caffe-debian.Dockerfile.j2", "provision/recipes/digits/recipe.yaml",
         "provision/recipes/digits/net.prototxt.j2", "localcloud/ami/Dockerfile", "localcloud/instance_types.yaml",
     }  # fmt: skip
