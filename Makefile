@@ -5,7 +5,7 @@ PIP := $(PY) -m pip install -q --disable-pip-version-check
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 NEED := mmdebstrap,openssh-client,python3-venv
-test bench: NEED := $(NEED),curl,gpg
+test bench: NEED := $(NEED),curl,gpg,gpg-agent
 
 .PHONY: demo test bench host clean
 

@@ -92,7 +92,7 @@ def key(tmp_path: Path) -> tuple[Path, str, str]:
     return file, fingerprints[0], fingerprints[1]
 
 
-@pytest.mark.skipif(not (have("gpg") and have("curl")), reason="gpg or curl is not installed")
+@pytest.mark.skipif(not (have("gpg-agent") and have("curl")), reason="gpg or curl is not installed")
 def test_of_a_fetched_key_file_only_the_key_with_the_fingerprint_is_taken(
     tmp_path: Path, key: tuple[Path, str, str]
 ) -> None:
