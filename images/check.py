@@ -1,7 +1,8 @@
 """Checks run inside an image: what its user will do with it, in small.
 
-A table of words and of what they must say. Each runs in a throw-away container without network, most of them as a
-user that the image does not know: trainings run as the host user's uid:gid.
+A table of words and of what they must say; `build_checked` gives a new image its tag only when they pass. Each runs in
+a throw-away container without network, most of them as a user that the image does not know: trainings run as the host
+user's uid:gid.
 """
 
 import re

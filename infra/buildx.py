@@ -105,11 +105,6 @@ def push_words(reference: str) -> list[str]:
     return ["docker", "image", "push", reference]
 
 
-def save_words(reference: str) -> list[str]:
-    """The image as a tar on standard output."""
-    return ["docker", "save", reference]
-
-
 def load_words() -> list[str]:
     """Take an image's tar (gzipped or not) from standard input."""
     return ["docker", "load", "--quiet"]
