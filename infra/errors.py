@@ -119,3 +119,15 @@ class LeftoverError(ProvisionError):
     """Something of ours is still there after it should have gone."""
 
     exit_code = 18
+
+
+class KeptError(ProvisionError):
+    """A machine could not be made ready, and is kept for a while so that one can look (--keep-on-error)."""
+
+    exit_code = 19
+
+
+class UnsupportedError(ProvisionError):
+    """AWS does not do what was asked for in this combination of type, image and options."""
+
+    exit_code = 20

@@ -18,7 +18,8 @@ from typing import Any
 import fabric
 import paramiko
 
-from infra.errors import HostError, HostKeyError
+from infra.errors import HostError, HostKeyError, ProvisionError
+from infra.proxy import ProgramSocket
 from infra.shell import OnLine, Result, Words, checked, quote
 
 _CHUNK = 1 << 16
@@ -26,7 +27,10 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Address:
-    """Where and as whom to log in, with which key, and which host key to expect under `alias`."""
+    """Where and as whom to log in, with which key, and which host key to expect under `alias`.
+
+    `proxy`: the words of a command whose standard input and output are the connection; `host` is then only a name.
+    """
 
     host: str
     user: str
@@ -34,6 +38,7 @@ class Address:
     known_hosts: Path
     alias: str
     port: int = 22
+    proxy: tuple[str, ...] | None = None
 
 
 def ssh_words(address: Address, command: Words = ()) -> list[str]:
@@ -48,6 +53,8 @@ def ssh_words(address: Address, command: Words = ()) -> list[str]:
         "LogLevel": "ERROR",
     }
     words = ["ssh", "-F", "/dev/null", "-i", str(address.key), "-p", str(address.port)]
+    if address.proxy:
+        options["ProxyCommand"] = quote(address.proxy).replace("%", "%%")
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
     return [*words, f"{address.user}@{address.host}", *([quote(command)] if command else [])]
@@ -88,15 +95,15 @@ class SshShell:
         connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         connection.client.load_host_keys(str(at.known_hosts))
         self._rename_pinned(connection.client)
+        sock: socket.socket | None = None
         try:
-            sock = socket.create_connection((at.host, at.port), timeout=10)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = _dial(at)
             connection.client.connect(
                 at.host, port=at.port, username=at.user, key_filename=str(at.key), sock=sock,
                 look_for_keys=False, allow_agent=False, timeout=10, banner_timeout=20, auth_timeout=20,
             )  # fmt: skip
         except (paramiko.BadHostKeyException, paramiko.SSHException, OSError) as error:
-            raise self._explained(error) from error
+            raise self._failed(error, sock) from error
         connection.transport = connection.client.get_transport()
         connection.transport.set_keepalive(15)
         return connection
@@ -107,6 +114,13 @@ class SshShell:
         host = at.host if at.port == 22 else f"[{at.host}]:{at.port}"
         for kind, key in (client.get_host_keys().lookup(at.alias) or {}).items():
             client.get_host_keys().add(host, kind, key)
+
+    def _failed(self, error: Exception, sock: socket.socket | None) -> ProvisionError:
+        """Why there is no connection; a proxy that ended by itself knows best. Nothing of it stays."""
+        said = sock.failure() if isinstance(sock, ProgramSocket) else None
+        if sock is not None:
+            sock.close()
+        return said or self._explained(error)
 
     def _explained(self, error: Exception) -> HostError:
         at = self.address
@@ -121,6 +135,8 @@ class SshShell:
                 f"{self.where} does not accept this laptop's key",
                 f"use the laptop that started it, or: provision down {self.where}",
             )
+        if at.proxy:
+            return HostError(f"cannot reach {self.where} through {at.proxy[0]}: {error}", "does it run (provision ls)?")
         return HostError(
             f"cannot reach {self.where} at {at.host}:{at.port}: {error}",
             "is it running (provision ls)? SSH is let in only from the address that called `up`",
@@ -188,6 +204,14 @@ class SshShell:
         """While open, 127.0.0.1:local_port here is remote_port there."""
         with self.connection.forward_local(local_port, remote_port):
             yield
+
+
+def _dial(at: Address) -> socket.socket:
+    if at.proxy:
+        return ProgramSocket(at.proxy)
+    sock = socket.create_connection((at.host, at.port), timeout=10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def wait_for_port(host: str, port: int, timeout: float) -> bool:

@@ -30,17 +30,21 @@ def start(args: argparse.Namespace) -> None:
     cloud = home(args.name)
     with cloud.locked("start.lock"):
         if not cloud.alive():
-            _launch(cloud, args.pending)
+            _launch(cloud, args)
         record = cloud.read()
+    if args.retired:
+        cloud.ask("retire", {"retired": True})
+    if args.bare:
+        cloud.ask("bare", {"bare": True})
     print(json.dumps({key: record[key] for key in PUBLIC}))
 
 
-def _launch(cloud: Home, pending: float) -> None:
-    from localcloud import leftovers
-
-    leftovers.sweep(cloud.name)
+def _launch(cloud: Home, args: argparse.Namespace) -> None:
+    if not args.edge:
+        _sweep(cloud.name)
     begin = cloud.log.stat().st_size if cloud.log.exists() else 0
-    words = [sys.executable, "-m", "localcloud", "daemon", "--name", cloud.name, "--pending", str(pending)]
+    words = [sys.executable, "-m", "localcloud", "daemon", "--name", cloud.name, "--pending", str(args.pending)]
+    words += ["--edge", "--boot", str(args.boot)] if args.edge else []
     paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     pid = spawn(words, log=cloud.log, env={"PYTHONPATH": os.pathsep.join(filter(None, paths))})
     deadline = time.monotonic() + LONGEST
@@ -65,15 +69,21 @@ def _relay(log: Path, begin: int) -> int:
 
 def stop(args: argparse.Namespace) -> None:
     """Stop the daemon, and leave nothing in Docker."""
-    from localcloud import leftovers
-
     cloud = home(args.name)
+    edge = cloud.read().get("edge", False)
     if cloud.alive():
         cloud.ask("stop", {})
         deadline = time.monotonic() + 120
         while cloud.alive() and time.monotonic() < deadline:
             time.sleep(0.05)
-    leftovers.sweep(cloud.name)
+    if not edge:
+        _sweep(cloud.name)
+
+
+def _sweep(name: str) -> None:
+    from localcloud import leftovers
+
+    leftovers.sweep(name)
 
 
 def status(args: argparse.Namespace) -> None:
@@ -113,7 +123,7 @@ def calls(args: argparse.Namespace) -> None:
 def daemon(args: argparse.Namespace) -> None:
     from localcloud.daemon import serve
 
-    serve(home(args.name), args.pending)
+    serve(home(args.name), args.pending, args.edge, args.boot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,7 +137,15 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     for act, about in ((start, "start it, if it does not run, and print how to reach it"), (daemon, None)):
-        verb(act, about).add_argument("--pending", type=float, default=1.0, metavar="SECONDS")
+        added = verb(act, about)
+        added.add_argument("--pending", type=float, default=1.0, metavar="SECONDS")
+        added.add_argument("--edge", action="store_true", help="hosts without containers: for tests, needs no Docker")
+        added.add_argument(
+            "--boot", type=float, default=0.0, metavar="SECONDS", help="until a host at the edge has SSH"
+        )
+        if act is start:
+            added.add_argument("--retired", action="store_true", help="without p2 and p3, which AWS offers no longer")
+            added.add_argument("--bare", action="store_true", help="Canonical's machine images are without Docker")
     verb(stop, "stop it and remove all that it made")
     verb(status, "its instances").add_argument("--json", action="store_true")
     verb(sweep, "remove what dead clouds left in Docker").add_argument("--all", action="store_true")

@@ -1,7 +1,7 @@
 """Who may do what. moto checks signatures; the decision on policies is made here, as moto's reads too little.
 
 Evaluated: Action and NotAction, Resource and NotResource with wildcards, and the conditions that our policies
-use (strings and ARNs, on s3:prefix and on resource tags). A condition that is not understood never allows, and
+use (strings, ARNs and Null, on s3:prefix and on resource tags). A condition that is not understood never allows, and
 always denies: errors fall on the safe side. Resources are known for S3 and for EC2 calls that name instances;
 for all other calls only the action is compared.
 """
@@ -56,6 +56,12 @@ def _statements(policy: Any) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
+def role_may(role: Any, action: str, resource: str, context: Context) -> bool:
+    """Whether a moto role's own policies allow it."""
+    policies = [*role.policies.values(), *role.managed_policies.values()]
+    return allowed((one for policy in policies for one in _statements(policy)), action, resource, context)
+
+
 def allowed(statements: Iterable[dict[str, Any]], action: str, resource: str, context: Context) -> bool:
     """IAM's rule: some Allow, and no Deny."""
     permitted = False
@@ -75,14 +81,14 @@ def _covers(statement: dict[str, Any], action: str, resource: str, denies: bool)
         acts = _any_match(statement["Action"], action.lower(), str.lower)
     if "NotResource" in statement:
         return acts and not _any_match(statement["NotResource"], resource)
-    patterns = _many(statement["Resource"])
+    patterns = many(statement["Resource"])
     if resource == UNKNOWN:
         return acts and ("*" in patterns or not denies)
     return acts and _any_match(patterns, resource)
 
 
 def _any_match(patterns: Any, word: str, change: Callable[[str], str] = str) -> bool:
-    return any(_like(change(pattern), word) for pattern in _many(patterns))
+    return any(_like(change(pattern), word) for pattern in many(patterns))
 
 
 def _like(pattern: str, word: str) -> bool:
@@ -90,13 +96,14 @@ def _like(pattern: str, word: str) -> bool:
     return fnmatch.fnmatchcase(word, pattern.replace("[", "[[]"))
 
 
-def _many(value: Any) -> list[Any]:
+def many(value: Any) -> list[Any]:
+    """What IAM lets be written as one or as a list."""
     return list(value) if isinstance(value, list) else [value]
 
 
 def _conditions_hold(statement: dict[str, Any], context: Context, denies: bool) -> bool:
     return all(
-        _holds(operator, context.get(key.lower()), [str(one) for one in _many(wanted)], denies)
+        _holds(operator, context.get(key.lower()), [str(one) for one in many(wanted)], denies)
         for operator, keys in statement.get("Condition", {}).items()
         for key, wanted in keys.items()
     )
@@ -115,6 +122,8 @@ def _holds(operator: str, have: list[str] | None, wanted: list[str], denies: boo
         return have is None or not any(one in wanted for one in have)
     if name == "StringNotLike":
         return have is None or not any(_like(pattern, one) for one in have for pattern in wanted)
+    if name == "Null":
+        return (have is None) == (wanted[0].lower() == "true")
     return denies
 
 
@@ -126,17 +135,18 @@ def _asked(request: Any, resource: str) -> list[tuple[str, str, Context]]:
     ids = [value[0] for name, value in request._data.items() if re.match(r"(InstanceId|ResourceId)\.?\d*$", name)]
     instances = [one for one in ids if one.startswith("i-")]
     if request._service == "ec2" and instances and not action.startswith("ec2:Describe"):
-        return [(action, *_instance(request, one)) for one in instances]
+        return [(action, *instance(request.account_id, request._region, one)) for one in instances]
     return [(action, UNKNOWN, {})]
 
 
-def _instance(request: Any, instance_id: str) -> tuple[str, Context]:
-    instance = ec2_backends[request.account_id][request._region].get_instance_by_id(instance_id)
-    tags = instance.get_tags() if instance else []
+def instance(account: str, region: str, instance_id: str) -> tuple[str, Context]:
+    """An instance as a resource, and the context that its tags give."""
+    found = ec2_backends[account][region].get_instance_by_id(instance_id)
+    tags = found.get_tags() if found else []
     context = {
         f"{prefix}:resourcetag/{tag['key']}".lower(): [tag["value"]] for tag in tags for prefix in ("aws", "ec2")
     }
-    return f"arn:aws:ec2:{request._region}:{request.account_id}:instance/{instance_id}", context
+    return f"arn:aws:ec2:{region}:{account}:instance/{instance_id}", context
 
 
 def _asked_s3(request: Any, action: str, resource: str) -> list[tuple[str, str, Context]]:

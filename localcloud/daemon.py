@@ -8,23 +8,25 @@ import threading
 from typing import Any
 
 from localcloud import emulator, leftovers
+from localcloud.edge import Edge
 from localcloud.engine import Engine
 from localcloud.home import Home
 
 log = logging.getLogger("localcloud")
 
 
-def serve(home: Home, pending: float) -> None:
+def serve(home: Home, pending: float, edge: bool = False, boot: float = 0.0) -> None:
     """Hold the cloud's lock, build it up, answer, and take it down at a signal or when asked to."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     home.record.unlink(missing_ok=True)
     with home.locked("daemon.lock"):
         try:
-            _serve(home, Engine(home.name, home.folder), pending)
+            _serve(home, Edge(home.name, boot) if edge else Engine(home.name, home.folder), pending)
         finally:
             home.record.unlink(missing_ok=True)
-            leftovers.sweep(home.name, mine=home.folder)
+            if not edge:
+                leftovers.sweep(home.name, mine=home.folder)
             log.info("stopped")
 
 
@@ -47,7 +49,7 @@ def _serve(home: Home, engine: Engine, pending: float) -> None:
     server = _server(network.gateway, Front(home.name, secret, network, moto, machines, over.set))
     endpoint = f"http://{network.gateway}:{server.server_port}"
     engine.sidecar(image, endpoint, secret)
-    home.write({**_record(home, endpoint), "secret": secret})
+    home.write({**_record(home, endpoint), "secret": secret, "edge": isinstance(engine, Edge)})
     log.info("ready at %s", endpoint)
     over.wait()
     log.info("stopping")

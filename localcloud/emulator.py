@@ -15,8 +15,12 @@ from infra.errors import MissingExtraError
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 AMI_ID = "ami-010ca1000deb1a012"
+BARE_ID = "ami-010ca1000deb1aba2"
+AMAZON = "137112412989"  # whose images these are: the user's own are those that they bake
 ADMIN = "provision-local-admin"
-IMAGE_PARAMETERS = ("/aws/service/deeplearning/ami/", "/aws/service/canonical/", "/aws/service/debian/")
+CANONICAL = "/aws/service/canonical/"
+IMAGE_PARAMETERS = {"/aws/service/deeplearning/ami/": AMI_ID, CANONICAL: AMI_ID, "/aws/service/debian/": AMI_ID}
+KIND = "aws:ec2:image"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
@@ -31,7 +35,7 @@ class Keys:
 def prepare(folder: Path) -> None:
     """Set moto's switches: it shall refuse unknown types, key pairs, images, and check each signature."""
     images = folder / "images.json"
-    images.write_text(json.dumps([_image()]), encoding="utf-8")
+    images.write_text(json.dumps(_images()), encoding="utf-8")
     os.environ.update(
         MOTO_AMIS_PATH=str(images),
         MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true",
@@ -50,10 +54,13 @@ def application() -> Any:
     from moto.ec2.models import ec2_backends
     from moto.server import DomainDispatcherApplication, create_backend_app
 
-    from localcloud import access, hardware
+    from localcloud import access, hardware, iam, scheduler, ssm
 
     hardware.add_types()
     access.install()
+    iam.install()
+    scheduler.install()
+    ssm.install()
     _answer_image_parameters()
     ec2_backends[ACCOUNT][REGION]
     get_service_model("ec2").operation_model("RunInstances")
@@ -71,8 +78,13 @@ def administrator() -> Keys:
     return Keys(key.access_key_id, key.secret_access_key)
 
 
+def be_bare(bare: bool) -> None:
+    """Whether Canonical's parameters name the bare machine image, as Ubuntu's images are, or the full one."""
+    IMAGE_PARAMETERS[CANONICAL] = BARE_ID if bare else AMI_ID
+
+
 def _answer_image_parameters() -> None:
-    """Each public parameter that names a machine image names ours."""
+    """Each public parameter that names a machine image names one of ours."""
     from moto.core.utils import utcnow
     from moto.ssm.models import Parameter, ParameterDict
 
@@ -80,29 +92,38 @@ def _answer_image_parameters() -> None:
 
     def load(self: Any, key: str) -> None:
         moto_load(self, key)
-        if str(key).startswith(IMAGE_PARAMETERS) and key not in self.keys():
-            made = Parameter(self.account_id, key, AMI_ID, "String", None, None, None, utcnow(), 1, "aws:ec2:image")
-            self.setdefault(key, []).append(made)
+        for prefix, ami in IMAGE_PARAMETERS.items():
+            if str(key).startswith(prefix):
+                self[key] = [Parameter(self.account_id, key, ami, "String", None, None, None, utcnow(), 1, KIND)]
 
     ParameterDict._check_loading_status = load
 
 
-def _image() -> dict[str, Any]:
+def _images() -> list[dict[str, Any]]:
+    full = "The local cloud's machine image: Debian 12 with Docker and stand-ins for NVIDIA's tools"
+    bare = "The local cloud's bare machine image: Debian 12 without Docker and NVIDIA's tools"
+    return [
+        _image(AMI_ID, "provision-local-debian-12", full, "/dev/xvda"),
+        _image(BARE_ID, "provision-local-bare-debian-12", bare, "/dev/sda1"),
+    ]
+
+
+def _image(ami: str, name: str, about: str, root: str) -> dict[str, Any]:
     return {
-        "ami_id": AMI_ID,
-        "name": "provision-local-debian-12",
-        "description": "The local cloud's machine image: Debian 12 with Docker and stand-ins for NVIDIA's tools",
-        "owner_id": ACCOUNT,
+        "ami_id": ami,
+        "name": name,
+        "description": about,
+        "owner_id": AMAZON,
         "public": True,
         "state": "available",
         "virtualization_type": "hvm",
         "architecture": "x86_64",
         "image_type": "machine",
         "platform": None,
-        "image_location": "local/debian-12",
+        "image_location": f"local/{name}",
         "hypervisor": "xen",
         "root_device_type": "ebs",
-        "root_device_name": "/dev/xvda",
+        "root_device_name": root,
         "sriov": "simple",
         "creation_date": "2026-01-01T00:00:00.000Z",
     }

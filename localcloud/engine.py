@@ -7,6 +7,7 @@ Instances get named capabilities, never --privileged: the machine that we run on
 import contextlib
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import docker
 import docker.errors
 
 from infra.errors import EngineError, ImageError
+from localcloud.disks import FOLDER, Disk, Disks
 
 CLOUD, INSTANCE, STATE = "provision.local", "provision.instance", "provision.state"
 AMI = Path(__file__).with_name("ami")
@@ -31,6 +33,10 @@ CAPABILITIES = [
     "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
     "SYS_NICE", "SYS_PTRACE", "SYS_TTY_CONFIG", "SYSLOG",
 ]  # fmt: skip
+
+PLUG = """[ -b "$1" ] || mknod "$1" b "$2" "$3"
+[ -z "$4" ] || { mkdir -p /dev/disk/by-id && ln -sf "$1" "$4"; }"""
+UNPLUG = """! grep -q "^$1 " /proc/mounts && rm -f "$1" ${2:+"$2"}"""
 
 Say = Callable[[str], None]
 
@@ -58,6 +64,7 @@ class Engine:
         self.name = name
         self.labels = {CLOUD: name, STATE: str(state)}
         self.api = client()
+        self.disks = Disks(state / FOLDER)
 
     def network(self) -> Network:
         """Make the instances' network."""
@@ -66,14 +73,55 @@ class Engine:
         return Network(config["Gateway"].split("/")[0], ip_network(config["Subnet"]))
 
     def image(self, say: Say) -> str:
-        """The machine image's tag; built when the files in `ami/` have changed."""
-        tag = f"provision-local-ami:{fingerprint(AMI)}"
+        """The full machine image's tag; built when the files in `ami/` have changed."""
+        return self._image("full", say)
+
+    def bare(self, say: Say) -> str:
+        """The tag of the machine image without Docker and NVIDIA's tools: the full one's lower layers."""
+        return self._image("bare", say)
+
+    def _image(self, stage: str, say: Say) -> str:
+        tag = f"provision-local-ami:{fingerprint(AMI)}" + ("" if stage == "full" else f"-{stage}")
         if not self.api.images(tag):
             say(f"building the machine image {tag} (once, about half a minute)")
             if not self.api.images(BASE):
                 _ensure_base(say)
-            build(self.api, AMI, tag, say)
+            build(self.api, AMI, stage, tag, say)
         return tag
+
+    def commit(self, name: str, ami: str) -> str:
+        """A machine image of the instance's container as it is; its tag. It bears the container's labels."""
+        tag = f"provision-local-{self.name}:{ami}"
+        self.api.commit(name, repository=f"provision-local-{self.name}", tag=ami)
+        return tag
+
+    def drop_image(self, tag: str) -> None:
+        remove_image(self.api, tag)
+
+    def plug(self, name: str, disk: Disk) -> None:
+        """Make the volume a block device of the running container; nothing where it is one already."""
+        device = self.disks.open(disk.volume, disk.gib)
+        if device:
+            number = Path(device).stat().st_rdev
+            words = [disk.node, str(os.major(number)), str(os.minor(number)), disk.link]
+            self.run(name, ["sh", "-c", PLUG, "plug", *words])
+
+    def unplug(self, name: str, disk: Disk) -> bool:
+        """Take the block device away; False while it is mounted."""
+        try:
+            self.run(name, ["sh", "-c", UNPLUG, "unplug", disk.node, disk.link])
+        except EngineError:
+            return False
+        self.release(disk.volume)
+        return True
+
+    def release(self, volume: str) -> None:
+        """No instance has the volume any more."""
+        self.disks.close(volume)
+
+    def discard(self, volume: str) -> None:
+        """The volume is deleted."""
+        self.disks.remove(volume)
 
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:
         """The metadata service: a container that owns 169.254.169.254 on the network."""
@@ -204,6 +252,11 @@ def remove_volume(api: docker.APIClient, name: str) -> None:
         api.remove_volume(name, force=True)
 
 
+def remove_image(api: docker.APIClient, tag: str) -> None:
+    with contextlib.suppress(docker.errors.NotFound):
+        api.remove_image(tag, force=True)
+
+
 def fingerprint(folder: Path) -> str:
     """12 hex digits that change with any file in the folder."""
     total = hashlib.sha256()
@@ -213,10 +266,10 @@ def fingerprint(folder: Path) -> str:
     return total.hexdigest()[:12]
 
 
-def build(api: docker.APIClient, folder: Path, tag: str, say: Say) -> None:
-    """Build with the engine's own builder, which each engine has. ImageError with what it said."""
+def build(api: docker.APIClient, folder: Path, stage: str, tag: str, say: Say) -> None:
+    """Build a stage with the engine's own builder, which each engine has. ImageError with what it said."""
     said: list[str] = []
-    for step in api.build(path=str(folder), tag=tag, rm=True, forcerm=True, decode=True):
+    for step in api.build(path=str(folder), target=stage, tag=tag, rm=True, forcerm=True, decode=True):
         if "error" in step:
             raise ImageError(f"the machine image could not be built: {step['error'].strip()}\n" + "\n".join(said[-12:]))
         for line in step.get("stream", "").splitlines():

@@ -1,14 +1,14 @@
 """Instance types: the ones that moto lacks, the GPUs of each, and what each costs on the spot market.
 
-moto's tables are module-level lists; the types of `instance_types.yaml` are added to them in place. Spot
-prices are a function of type, zone and time: a share of the on-demand price, other for each zone, moving in
-steps of four hours, so that the same question has the same answer.
+moto's tables are module-level lists; the types of `instance_types.yaml` are added to them in place, and taken out
+again where the cloud shall be as AWS is since it retired them. Spot prices are a function of type, zone and time: a
+share of the on-demand price, other for each zone, moving in steps of four hours, so that the same question has the
+same answer; until a test moves one.
 """
 
 import copy
 import math
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -25,6 +25,7 @@ from moto.ec2.models.instance_types import (
 )
 
 STEP = timedelta(hours=4)
+OVERRIDES: dict[tuple[str, str], list[tuple[datetime, float]]] = {}  # type and zone → spot prices set by hand, and when
 PATTERN = "p3dn.24xlarge"  # the moto type whose other fields the added types share
 
 
@@ -53,9 +54,19 @@ def add_types() -> None:
     """Make moto describe and offer the types that it lacks."""
     for name, row in table()["types"].items():
         INSTANCE_TYPES[name] = _described(name, row)
-        InstanceTypeBackend.instance_types.append(InstanceType(name))
-        for region, zones in table()["regions"].items():
-            _offer(name, region, zones)
+    retire(False)
+
+
+def retire(retired: bool) -> None:
+    """Whether the added types are unknown and offered nowhere, as today's AWS has it. What runs, runs on."""
+    added, regions = table()["types"], table()["regions"]
+    known = [one for one in InstanceTypeBackend.instance_types if one["InstanceType"] not in added]
+    InstanceTypeBackend.instance_types[:] = [*known, *(InstanceType(name) for name in added if not retired)]
+    for region, zones in regions.items():
+        for kind, places in _places(region, zones).items():
+            offers = INSTANCE_TYPE_OFFERINGS[kind][region]
+            rows = [_offer(name, place, kind) for name in added for place in places if not retired]
+            offers[:] = [*(row for row in offers if row["InstanceType"] not in added), *rows]
 
 
 def gpus_of(instance_type: str, instance_id: str) -> list[Gpu]:
@@ -73,25 +84,45 @@ def zones_of(instance_type: str, region: str) -> list[str]:
 
 def spot_price(instance_type: str, zone: str, at: datetime) -> float:
     """US dollars an hour at that moment."""
+    moved = [price for when, price in OVERRIDES.get((instance_type, zone), []) if when <= at]
+    if moved:
+        return moved[-1]
     step = int(at.timestamp() // STEP.total_seconds())
     phase = zlib.crc32(f"{instance_type} {zone}".encode()) % 1000 / 1000
     share = 0.28 + 0.1 * phase + 0.03 * math.sin(2 * math.pi * (step / 18 + phase))
-    return round(_on_demand(instance_type) * share, 6)
+    return round(on_demand(instance_type) * share, 6)
 
 
-def spot_steps(start: datetime, end: datetime) -> Iterator[datetime]:
-    """The moments at which prices changed in the period, newest first, and the one in force at its start."""
-    at = datetime.fromtimestamp(end.timestamp() // STEP.total_seconds() * STEP.total_seconds(), timezone.utc)
-    while at > start:
-        yield at
-        at -= STEP
-    yield at
+def move_price(instance_type: str, zone: str, price: float | None) -> None:
+    """Set a spot price from now on (US dollars an hour); None gives the market its own back, and forgets."""
+    if price is None:
+        OVERRIDES.pop((instance_type, zone), None)
+    else:
+        OVERRIDES.setdefault((instance_type, zone), []).append((datetime.now(timezone.utc), price))
 
 
-def _on_demand(instance_type: str) -> float:
-    """The listed price, or a guess from the size for a type that nobody trains on."""
-    info = INSTANCE_TYPES.get(instance_type, {})
-    guess = 0.05 * info.get("VCpuInfo", {}).get("DefaultVCpus", 1) + 1.0 * len(gpus_of(instance_type, ""))
+def spot_steps(instance_type: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    """The moments at which the price changed in the period, newest first, and the one in force at its start."""
+    seconds = STEP.total_seconds()
+    first, last = int(start.timestamp() // seconds), int(end.timestamp() // seconds)
+    steps = [datetime.fromtimestamp(step * seconds, timezone.utc) for step in range(min(first, last), last + 1)]
+    steps += [when for when, _ in OVERRIDES.get((instance_type, zone), []) if when <= end]
+    before = [step for step in steps if step <= start]
+    return sorted({*(step for step in steps if step > start), max(before)}, reverse=True)
+
+
+def vcpus(instance_type: str) -> int:
+    return int(INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {}).get("DefaultVCpus", 1))
+
+
+def xen(instance_type: str) -> bool:
+    """Whether disks have Xen's names there; else they are NVMe disks."""
+    return str(INSTANCE_TYPES.get(instance_type, {}).get("Hypervisor")) == "xen"
+
+
+def on_demand(instance_type: str) -> float:
+    """The listed price, or a guess from the size for a type that nobody trains on (US dollars an hour)."""
+    guess = 0.05 * vcpus(instance_type) + 1.0 * len(gpus_of(instance_type, ""))
     return float(table()["prices"].get(instance_type, guess))
 
 
@@ -125,14 +156,15 @@ def _described(name: str, row: dict[str, Any]) -> dict[str, Any]:
     return info
 
 
-def _offer(name: str, region: str, zones: list[str]) -> None:
+def _places(region: str, zones: list[str]) -> dict[str, list[str]]:
+    """Where a type is offered, in the three ways that AWS names a place."""
     ids = {zone.name: zone.zone_id for zone in RegionsAndZonesBackend.zones[region]}
-    places = {
+    return {
         "region": [region],
         "availability-zone": zones,
         "availability-zone-id": [ids[zone] for zone in zones],
     }
-    for kind, locations in places.items():
-        for location in locations:
-            offer = {"InstanceType": name, "Location": location, "LocationType": kind}
-            INSTANCE_TYPE_OFFERINGS[kind][region].append(offer)
+
+
+def _offer(name: str, location: str, kind: str) -> dict[str, str]:
+    return {"InstanceType": name, "Location": location, "LocationType": kind}

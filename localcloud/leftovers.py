@@ -1,4 +1,5 @@
-"""Remove what a cloud left in Docker when its daemon died: containers, volumes, networks, found by label.
+"""Remove what a cloud left when its daemon died: in Docker containers, volumes, images and networks, found by label;
+and the loop devices of its disks, found by their files.
 
 A cloud whose daemon lives is never touched: its folder (named in a label) is locked by the daemon.
 """
@@ -12,7 +13,8 @@ from typing import Any
 import docker
 import docker.errors
 
-from localcloud.engine import CLOUD, STATE, client, remove_container, remove_volume
+from localcloud import disks
+from localcloud.engine import CLOUD, STATE, client, remove_container, remove_image, remove_volume
 from localcloud.home import Home
 
 
@@ -49,8 +51,18 @@ def found(api: docker.APIClient, cloud: str | None = None) -> list[Left]:
     return [
         *_lefts("container", api.containers(all=True, filters=wanted), lambda c: c["Names"][0].lstrip("/")),
         *_lefts("volume", api.volumes(filters=wanted)["Volumes"] or [], lambda v: v["Name"]),
+        *_lefts("image", api.images(filters=wanted), lambda i: i["Id"]),
         *_lefts("network", api.networks(filters=wanted), lambda n: n["Name"]),
+        *(left for left in _disks() if cloud in (None, left.cloud)),
     ]
+
+
+def _disks() -> Iterator[Left]:
+    """Files behind loop devices, in the folders of clouds."""
+    for file in disks.attached():
+        folder = file.parent.parent
+        if file.parent.name == disks.FOLDER and (folder / "daemon.lock").exists():
+            yield Left("disk", str(file), folder.name, str(folder))
 
 
 def _lefts(kind: str, things: list[Any], name: Callable[[Any], str]) -> Iterator[Left]:
@@ -64,6 +76,11 @@ def _remove(api: docker.APIClient, left: Left) -> None:
         remove_container(api, left.name)
     elif left.kind == "volume":
         remove_volume(api, left.name)
+    elif left.kind == "image":
+        remove_image(api, left.name)
+    elif left.kind == "disk":
+        disks.detach(Path(left.name))
+        Path(left.name).unlink(missing_ok=True)
     else:
         with contextlib.suppress(docker.errors.NotFound):
             api.remove_network(left.name)

@@ -18,7 +18,9 @@ from typing import Any
 from moto.ec2.models.instances import Instance, StateReason
 
 from localcloud import firewall, hardware
+from localcloud.disks import Disk
 from localcloud.engine import HERE, TOOLS, Engine
+from localcloud.images import Images
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 GONE = ("shutting-down", "terminated")
@@ -50,6 +52,7 @@ class Machine:
     address: str | None = None
     rules: str = ""
     interruption: Interruption | None = None
+    disks: dict[str, Disk] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -61,7 +64,7 @@ class Machines:
     """All instances of the cloud. `pending` is how long (seconds) a launch takes at least."""
 
     def __init__(self, engine: Engine, image: str, pending: float) -> None:
-        self.engine, self.image, self.pending = engine, image, pending
+        self.engine, self.images, self.pending = engine, Images(engine, image), pending
         self.by_id: dict[str, Machine] = {}
         self.pool = ThreadPoolExecutor(16, "machine")
         self.closed = False
@@ -71,29 +74,30 @@ class Machines:
         """The machine that has this address."""
         return next((one for one in list(self.by_id.values()) if one.address == address), None)
 
-    def launch(self, instance: Any) -> None:
-        machine = self.by_id[instance.id] = Machine(instance)
+    def launch(self, instance: Any, disks: dict[str, Disk]) -> None:
+        """Begin to make it true; `disks` by the ids of their volumes."""
+        machine = self.by_id[instance.id] = Machine(instance, disks=disks)
         set_state(instance, "pending")
-        self._later(self._launch, machine)
+        self.later(self._launch, machine)
 
     def terminate(self, instance: Any, reason: str = USER) -> None:
         machine = self.by_id[instance.id]
         if machine.state not in GONE:
             set_state(instance, "shutting-down", reason)
-            self._later(self._terminate, machine, reason)
+            self.later(self._terminate, machine, reason)
 
     def stop(self, instance: Any, reason: str = USER) -> None:
         machine = self.by_id[instance.id]
         if machine.state in ("pending", "running"):
             set_state(instance, "stopping", reason)
-            self._later(self._stop, machine, reason)
+            self.later(self._stop, machine, reason)
 
     def start(self, instance: Any) -> None:
         set_state(instance, "pending")
-        self._later(self._start, self.by_id[instance.id], time.monotonic())
+        self.later(self._start, self.by_id[instance.id], time.monotonic())
 
     def reboot(self, instance: Any) -> None:
-        self._later(self._reboot, self.by_id[instance.id])
+        self.later(self._reboot, self.by_id[instance.id])
 
     def interrupt(self, instance_id: str, notice: float, code: str) -> Interruption:
         """Announce that the machine will be taken in `notice` seconds, and then take it."""
@@ -109,7 +113,7 @@ class Machines:
         """Bring the security groups of all running machines up to date."""
         for machine in list(self.by_id.values()):
             if machine.state == "running":
-                self._later(self._apply_rules, machine)
+                self.later(self._apply_rules, machine)
 
     def close(self) -> None:
         """The cloud ends: all containers and disks go, also those of launches on their way."""
@@ -119,7 +123,9 @@ class Machines:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(self.engine.remove, left))
 
-    def _later(self, work: Callable[..., None], machine: Machine, *args: Any) -> None:
+    def later(self, work: Callable[..., None], machine: Machine, *args: Any) -> None:
+        """Do `work(machine, *args)` in a thread of the pool, alone with this machine; errors go to the log."""
+
         def guarded() -> None:
             try:
                 with machine.lock:
@@ -139,7 +145,7 @@ class Machines:
         try:
             gpus = hardware.gpus_of(instance.instance_type, instance.id)
             files = {"gpus": "".join(f"{gpu.line()}\n" for gpu in gpus), "firewall": ""}
-            machine.container = self.engine.create(instance.id, self.image, files)
+            machine.container = self.engine.create(instance.id, self.images.tag(instance.image_id), files)
             self._start(machine, begun)
         except Exception:
             self._terminate(machine, BROKEN)
@@ -150,7 +156,7 @@ class Machines:
             return
         machine.rules = self._rules(machine)
         self.engine.put(machine.container, {"firewall": machine.rules})
-        machine.address = self.engine.start(machine.container)
+        self._power_on(machine)
         time.sleep(max(0.0, begun + self.pending - time.monotonic()))
         if machine.state == "pending":
             set_address(machine.instance, machine.address)
@@ -163,6 +169,8 @@ class Machines:
         machine.address = None
         if machine.container:
             self.engine.remove(machine.container)
+        for volume in machine.disks:
+            self.engine.release(volume)
         set_address(machine.instance, None)
         MOTO_TERMINATE(machine.instance)
         set_state(machine.instance, "terminated", reason)
@@ -185,21 +193,26 @@ class Machines:
     def _back(self, machine: Machine) -> None:
         """Start again after a reboot; the state stays `running`."""
         self.engine.put(machine.container, {"firewall": self._rules(machine)})
-        machine.address = self.engine.start(machine.container)
+        self._power_on(machine)
         set_address(machine.instance, machine.address)
+
+    def _power_on(self, machine: Machine) -> None:
+        machine.address = self.engine.start(machine.container)
+        for disk in list(machine.disks.values()):
+            self.engine.plug(machine.container, disk)
 
     def _take(self, machine: Machine) -> None:
         if machine.state not in GONE:
             set_state(machine.instance, "shutting-down", SPOT)
             self.engine.kill(machine.container)
-            self._later(self._terminate, machine, SPOT)
+            self.later(self._terminate, machine, SPOT)
 
     def _watch(self) -> None:
         while not self.closed:
             try:
                 for instance_id, code in self.engine.deaths():
                     if instance_id in self.by_id:
-                        self._later(self._died, self.by_id[instance_id], code)
+                        self.later(self._died, self.by_id[instance_id], code)
             except Exception:
                 log.exception("Docker's events were lost; asking again")
                 time.sleep(1)

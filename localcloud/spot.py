@@ -130,7 +130,7 @@ def _history(self: Any) -> Any:
         for kind in kinds
         for place in hardware.zones_of(kind, self.region)
         if not zones or place in zones
-        for at in hardware.spot_steps(start, end)
+        for at in hardware.spot_steps(kind, place, start, end)
     ]
     return ActionResult({"SpotPriceHistory": sorted(rows, key=lambda row: row["Timestamp"], reverse=True)})
 

@@ -17,8 +17,10 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
-from localcloud import ec2, metadata
+from localcloud import ec2, emulator, hardware, metadata, operations, quotas, scheduler
+from localcloud.edge import forget
 from localcloud.engine import Network
+from localcloud.faults import Faults
 from localcloud.machines import GONE, Machines
 
 KEPT = 20_000  # calls in the log
@@ -49,11 +51,19 @@ class Front:
         self.name, self.secret, self.network = name, secret, network
         self.moto, self.machines, self.stop = moto, machines, stop
         self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.faults = Faults()
         self.pages: dict[str, Callable[[dict[str, Any]], Any]] = {
             "status": lambda _: self._status(),
-            "calls": lambda _: list(self.calls),
+            "calls": self._calls,
             "interrupt": self._interrupt,
             "stop": lambda _: self._stop(),
+            "forget": lambda _: forget(self.machines.by_id),
+            **self.faults.pages(),
+            "prices": lambda asked: hardware.move_price(asked["type"], asked["zone"], asked.get("price")),
+            "quotas": quotas.change,
+            "retire": lambda asked: hardware.retire(asked["retired"]),
+            "schedules": lambda asked: scheduler.set_clock(float(asked["ahead"])),
+            "bare": lambda asked: emulator.be_bare(asked["bare"]),
         }
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
@@ -62,7 +72,7 @@ class Front:
             status, kind, body = self._local(environ, path.removeprefix("/_local/"))
             start(f"{status} -", [("Content-Type", kind), ("Content-Length", str(len(body)))])
             return [body]
-        return self._amazon(environ, start)
+        return self.faults.around(_described(environ), environ, start, self._amazon, self._note)
 
     def _local(self, environ: Environ, page: str) -> tuple[int, str, bytes]:
         if page == "checkip":
@@ -81,6 +91,8 @@ class Front:
             return _json(200, self.pages[page](payload))
         except LookupError as error:
             return 404, "text/plain", str(error.args[0]).encode()
+        except ValueError as error:
+            return 400, "text/plain", str(error).encode()
 
     def _metadata(self, environ: Environ, path: str) -> tuple[int, str, bytes]:
         machine = self.machines.at(environ.get("HTTP_X_LOCAL_CLIENT", ""))
@@ -101,6 +113,13 @@ class Front:
             for one in list(self.machines.by_id.values())
         ]
 
+    def _calls(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
+        """The log; with {"forget": true} it begins anew after that."""
+        found = list(self.calls)
+        if payload.get("forget"):
+            self.calls.clear()
+        return found
+
     def _interrupt(self, payload: dict[str, Any]) -> dict[str, str]:
         machine = self.machines.by_id.get(payload["instance"])
         if machine is None or machine.state in GONE:
@@ -113,18 +132,16 @@ class Front:
         threading.Thread(target=self.stop, name="stop").start()
         return "stopping"
 
-    def _amazon(self, environ: Environ, start: Start) -> Iterable[bytes]:
-        call = _described(environ)
+    def _amazon(self, call: dict[str, Any], environ: Environ, start: Start) -> Iterable[bytes]:
         if "HTTP_AUTHORIZATION" not in environ:
             start("403 -", [("Content-Type", "text/xml")])
             self._note(call, 403, "AuthFailure")
             return [ERROR.format(code="AuthFailure", text="The request is not signed.").encode()]
-        begun: list[Any] = []
         try:
-            answer = self.moto(environ, lambda *args: begun.append(args))
-            status, headers = int(begun[0][0].split()[0]), begun[0][1]
+            begun, answer = self._of_moto(call, environ)
+            status, headers = int(begun[0].split()[0]), begun[1]
             if status < 400:
-                start(*begun[0])
+                start(*begun)
                 self._note(call, status)
                 body: Iterable[bytes] = answer
                 return body
@@ -133,11 +150,24 @@ class Front:
                 raise NotImplementedError(call["action"])
         except Exception as error:
             log.warning("%s cannot be done here: %r", call["action"], error)
-            status, headers, said = _unsupported(call["action"], "HTTP_X_AMZ_TARGET" in environ)
+            status, headers, said = _unsupported(call)
         found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
         self._note(call, status, (found[1] or found[2]).decode() if found else "")
         start(f"{status} -", headers)
         return [said]
+
+    def _of_moto(self, call: dict[str, Any], environ: Environ) -> tuple[Any, Iterable[bytes]]:
+        """What moto starts its answer with, and the answer. It has no locks: a look that met a change is done again."""
+        for tries in range(5):
+            begun: list[Any] = []
+            try:
+                answer: Iterable[bytes] = self.moto(environ, lambda *args, begun=begun: begun.append(args))
+                return begun[0], answer
+            except RuntimeError:
+                if tries == 4 or not call["action"].startswith(("Describe", "List")):
+                    raise
+                environ["wsgi.input"].seek(0)
+        raise AssertionError
 
     def _note(self, call: dict[str, Any], status: int, error: str = "") -> None:
         self.calls.append({**call, "status": status, **({"error": error} if error else {})})
@@ -159,6 +189,7 @@ def _described(environ: Environ) -> dict[str, Any]:
         action = target.split(".")[-1] if target else params.pop("Action", action)
     else:
         params = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+        action = operations.named(service, environ)
     now = datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="milliseconds")
     shown = {name: "•••" if HIDDEN.search(name) else value for name, value in params.items() if name != "Version"}
     who = scope[1] if scope else ""
@@ -169,12 +200,7 @@ def _json(status: int, value: Any) -> tuple[int, str, bytes]:
     return status, "application/json", json.dumps(value).encode()
 
 
-def _unsupported(action: str, as_json: bool) -> tuple[int, list[tuple[str, str]], bytes]:
+def _unsupported(call: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
     """An error that boto3 can read, in the words of the service's protocol."""
-    text = f"The local cloud cannot do {action}."
-    if as_json:
-        body = json.dumps({"__type": "UnsupportedOperation", "message": text}).encode()
-    else:
-        body = ERROR.format(code="UnsupportedOperation", text=text).encode()
-    kind = "application/x-amz-json-1.1" if as_json else "text/xml"
-    return 400, [("Content-Type", kind), ("Content-Length", str(len(body)))], body
+    text = f"The local cloud cannot do {call['action']}."
+    return 400, *operations.error(call["service"], "UnsupportedOperation", text)

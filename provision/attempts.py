@@ -19,7 +19,7 @@ from infra.aws.types import Instance
 from infra.engine import Bind, ContainerSpec, Engine, open_local, open_remote
 from infra.errors import RunError
 from infra.ssh import SshShell
-from provision import console, facts, hostcopy, imagecache, machines, sources
+from provision import console, facts, gpuproof, hostcopy, imagecache, machines, sources
 from provision.facts import Facts
 from provision.hostcopy import HOST_RUNS
 from provision.recipe import to_dict
@@ -53,13 +53,17 @@ def start(cloud: Cloud, run: Run, instance: Instance, snapshot: Snapshot | None,
     """Start the next attempt of `run` on `instance`, from `snapshot` if there is one."""
     with machines.shell(cloud, instance) as shell, open_remote(shell) as engine:
         stage = Stage(cloud, run, instance, shell, engine, facts.look(shell), say)
-        free_gpus(stage)  # refuse before the work of minutes
+        free = free_gpus(stage)  # refuse before the work of minutes
         _allow(stage)
         _send_image(stage)
+        gpuproof.prove(stage, free)
         _prepare_folder(stage, snapshot)
         sources.place(stage.shell, cloud, run, say)
         with _turn(stage):
-            attempt = _attempt(stage, snapshot, free_gpus(stage))
+            gpus = free_gpus(stage)
+            if gpus != free:  # another training took some of them meanwhile
+                gpuproof.prove(stage, gpus)
+            attempt = _attempt(stage, snapshot, gpus)
             run.add_attempt(attempt)
             _launch(stage, attempt, snapshot)
         sources.keep(stage.shell, cloud, run)

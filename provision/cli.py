@@ -17,15 +17,21 @@ _COMMANDS = {
     "ssh": ("provision.commands.machines", "open a shell on a machine, or run a command there"),
     "put": ("provision.commands.machines", "copy files to a machine, changed ones only"),
     "forward": ("provision.commands.machines", "make a port of a machine a port of this laptop"),
-    "down": ("provision.commands.machines", "end machines, and prove that nothing is left"),
+    "extend": ("provision.commands.ending", "give a machine more time"),
+    "down": ("provision.commands.ending", "end machines, and prove that nothing is left"),
     "train": ("provision.commands.train", "start a training and follow it"),
     "resume": ("provision.commands.train", "go on with an interrupted training"),
     "runs": ("provision.commands.runs", "list the trainings"),
     "logs": ("provision.commands.runs", "print, follow or plot a training's log"),
     "stop": ("provision.commands.runs", "stop a training; its work is saved first"),
     "fetch": ("provision.commands.runs", "bring a training's results home"),
+    "audit": ("provision.commands.audit", "list everything of ours; find what has no living owner"),
+    "cost": ("provision.commands.audit", "what machines have cost so far"),
     "image": ("provision.commands.image", "choose, render, build and check images"),
+    "ami": ("provision.commands.ami", "bake, list and delete machine images of prepared hosts"),
     "data": ("provision.commands.data", "prepare data"),
+    "doctor": ("provision.commands.doctor", "check credentials, permissions, quotas and this laptop"),
+    "iam-policy": ("provision.commands.doctor", "print the IAM policy that provision needs"),
     "local": ("provision.commands.local", "the embedded local cloud"),
     "demo": ("provision.commands.demo", "the whole story in the local cloud"),
 }
@@ -41,7 +47,7 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -17,7 +17,7 @@ def resolve(settings: Settings, start: bool = True) -> Cloud:
     if kind == "aws" and not name:
         return Cloud(name="aws", region=settings.region, profile=settings.profile)
     if kind == "local":
-        return _local(settings.cloud, name or "default")
+        return _local(settings, name or "default")
     raise UsageError(f"unknown cloud {settings.cloud!r}", "known: aws, local, local:NAME")
 
 
@@ -46,11 +46,11 @@ def _as_said(result: Result) -> ProvisionError:
     return kinds.get(result.code, CloudError)(lines[-1], mend)
 
 
-def _local(cloud: str, name: str) -> Cloud:
+def _local(settings: Settings, name: str) -> Cloud:
     facts = json.loads(local("start", "--name", name).out)
     return Cloud(
-        name=cloud,
-        region=facts["region"],
+        name=settings.cloud,
+        region=settings.region,
         endpoint=facts["endpoint"],
         check_ip=facts["checkip"],
         access_key=facts["access_key"],

@@ -15,7 +15,12 @@ from infra.errors import UsageError
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What every command may need. Money in US dollars an hour, disk in GB, times as their names say."""
+    """What every command may need.
+
+    `max_price` in US dollars an hour, `budget` in US dollars, disk in GB, times as their names say. `more_regions` are
+    tried in order after `region` where there is no capacity; `fallback` is none or on-demand, `via` ssh or ssm; `ami`
+    is for all machines, `amis` names one (or an SSM parameter) for a GPU's family.
+    """
 
     cloud: str = "aws"
     region: str = "us-east-1"
@@ -23,10 +28,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_gb: int = 100
     max_hours: float = 24.0
     max_price: float | None = None
+    more_regions: tuple[str, ...] = ()
+    fallback: str = "none"
+    idle_minutes: float = 30.0
+    budget: float | None = None
+    keep_on_error_minutes: float | None = None
+    via: str = "ssh"
     expire_days: int = 30
     push_seconds: float = 5.0
     ami: str | None = None
-    ami_parameter: str = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+    amis: dict[str, str] = {}
 
 
 def home() -> Path:

@@ -19,11 +19,11 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.engine import open_local, open_remote
 from infra.errors import HostError, ProvisionError, RunError
-from provision import attempts, console, ending, follow, hostcopy, machines, planning, runimage, runs, sources
+from provision import attempts, console, ending, follow, hostcopy, machines, renting, runimage, runs, sources
 from provision import recipe as recipes
-from provision.planning import Wish
 from provision.runs import Attempt, Manifest, Run
 from provision.settings import Settings
+from provision.wish import Wish
 
 Say = Callable[[str], None]
 _GOING_S = 150.0
@@ -134,7 +134,7 @@ def begin(cloud: Cloud, run: Run, instance: Instance, say: Say) -> Attempt:
 def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Instance:
     """A machine for a run that is to go on: its own if that lives, the one that took its name, or a new one.
 
-    A new one has the same name and type, and another zone comes first.
+    A new one has the same name and type, and another zone comes first. It is in the run's region, where its data is.
     """
     manifest, last = run.manifest, _last(run)
     name = last.name if last else manifest.name
@@ -149,19 +149,10 @@ def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Insta
                 _wait_for_others(cloud, old, say)
             ending.end_old(cloud, name, last.instance, say)
         kept = manifest.settings
-        again = msgspec.structs.replace(settings, **{key: kept[key] for key in ("disk_gb", "max_hours", "max_price")})
+        same = {key: kept[key] for key in ("disk_gb", "max_hours", "max_price")}
+        again = msgspec.structs.replace(settings, **same, region=cloud.region, more_regions=())
         wish = Wish(name, manifest.type, manifest.market, avoid=last.zone if last else "")
-        return _up_or_end(cloud, again, wish, say)
-
-
-def _up_or_end(cloud: Cloud, settings: Settings, wish: Wish, say: Say) -> Instance:
-    """A new machine; what a failed or interrupted launch began is ended."""
-    try:
-        return machines.up(cloud, planning.plan(cloud, settings, wish), say)
-    except BaseException:
-        say("stopping: ending what was begun")
-        ending.down(cloud, wish.name, say)
-        raise
+        return renting.launch(cloud, again, wish, say)[1]
 
 
 def _last(run: Run) -> Attempt | None:

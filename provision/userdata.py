@@ -4,34 +4,73 @@ Order matters. `bootcmd` arms the deadline before anything is installed; `users`
 host key that we know; `write_files` brings the scripts; `runcmd` prepares the host. It is rendered whole and
 gzipped: EC2 takes at most 16 KiB. The host's private key is in it: whoever may read this account's
 user data may also end its machines. It opens nothing but this one machine.
+
+NVIDIA's container toolkit comes from NVIDIA's repository; PROVISION_TOOLKIT_REPOSITORY names a mirror of it, with
+PROVISION_TOOLKIT_KEY (a fingerprint) where that is signed by another key.
 """
 
 import gzip
 import json
-from datetime import datetime
-from importlib.resources import files
+import os
+import shlex
+from datetime import datetime, timedelta
 from typing import Any
 
-from infra.errors import CloudError
+from infra.aws.types import SpotRequest
+from infra.errors import CloudError, UsageError
+from infra.host import script
 from infra.keys import KeyPair
 
 USER = "provision"
 LIMIT = 16 * 1024
+GP3_GB_MONTH = 0.08  # US dollars; source: AWS EBS pricing us-east-1, 2026-11
+HOURS_PER_MONTH = 730  # as AWS counts
+# https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html
+TOOLKIT_REPOSITORY = "https://nvidia.github.io/libnvidia-container"
+TOOLKIT_KEY = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
+_LOOK_S = 60  # how often the host looks whether it is in use
+_SCRIPTS = ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh", "guard.py")
+_UNITS = ("provision-guard.service", "provision-idle.service")
 
 
-def render(deadline: datetime, login_key: str, host_key: KeyPair) -> bytes:
-    """Gzipped cloud-config, at most 16 KiB."""
-    text = "#cloud-config\n" + json.dumps(_config(deadline, login_key, host_key), indent=1)
+def ends_at(request: SpotRequest, now: datetime) -> datetime:
+    """When a machine that is launched now has to end: after its hours, or before, when its budget is spent.
+
+    Counted at the dearest price that is known at launch, with the disks. UsageError for a budget without any price.
+    """
+    hours = request.max_hours
+    if request.budget is not None:
+        hours = min(hours, request.budget / cost_per_hour(request))
+    return (now + timedelta(hours=hours)).replace(microsecond=0)
+
+
+def cost_per_hour(request: SpotRequest) -> float:
+    """The most that the machine and its disks may cost in an hour (US dollars), at the prices known at launch."""
+    price = request.max_price if request.dearest is None else request.dearest
+    if price is None:
+        raise UsageError(
+            "no price is known for this machine, so that a budget cannot be kept", "give --max-price, or no --budget"
+        )
+    disks = request.disk_gb + sum(volume.gb for volume in request.volumes)
+    return price + disks * GP3_GB_MONTH / HOURS_PER_MONTH
+
+
+def render(request: SpotRequest, deadline: datetime, login_key: str, host_key: KeyPair) -> bytes:
+    """Gzipped cloud-config, at most 16 KiB. The deadline is in UTC."""
+    text = "#cloud-config\n" + json.dumps(_config(request, deadline, login_key, host_key), indent=1)
     packed = gzip.compress(text.encode(), 9, mtime=0)
     if len(packed) > LIMIT:
         raise CloudError(f"the user data has {len(packed)} bytes; EC2 takes {LIMIT}")
     return packed
 
 
-def _config(deadline: datetime, login_key: str, host_key: KeyPair) -> dict[str, Any]:
+def _config(request: SpotRequest, deadline: datetime, login_key: str, host_key: KeyPair) -> dict[str, Any]:
     at = deadline.strftime("%Y-%m-%d %H:%M:%S UTC")
     return {
-        "bootcmd": [["cloud-init-per", "instance", "deadline", "sh", "-c", _script("deadline.sh"), "deadline", at]],
+        "bootcmd": [
+            ["cloud-init-per", "instance", "deadline", "sh", "-c", script("deadline.sh"), "deadline", at],
+            *([_agent()] if request.via == "ssm" else []),
+        ],
         "locale": False,
         "ssh_deletekeys": True,
         "ssh_genkeytypes": [],
@@ -47,18 +86,37 @@ def _config(deadline: datetime, login_key: str, host_key: KeyPair) -> dict[str, 
             }
         ],
         "write_files": [
-            _file("/opt/provision/engine.sh", _script("engine.sh")),
-            _file("/opt/provision/bootstrap.sh", _script("bootstrap.sh")),
-            _file("/opt/provision/guard.py", _script("guard.py")),
-            _file("/etc/systemd/system/provision-guard.service", _script("provision-guard.service")),
+            _file("/opt/provision/settings", _settings(request)),
+            *(_file(f"/opt/provision/{name}", script(name)) for name in _SCRIPTS),
+            *(_file(f"/etc/systemd/system/{name}", script(name)) for name in _UNITS),
+            _file("/etc/systemd/system/provision-idle.timer", _idle_timer(request)),
         ],
         "runcmd": [["sh", "/opt/provision/bootstrap.sh"]],
     }
 
 
+def _agent() -> list[str]:
+    """Session Manager's agent is seen to beside the boot, which does not wait for it."""
+    return ["systemd-run", "--no-block", "--unit", "provision-agent", "sh", "-c", script("agent.sh")]
+
+
+def _settings(request: SpotRequest) -> str:
+    """What the scripts have to know of this machine, as shell's and systemd's `name=value`."""
+    known = {
+        "gpus": min((offer.type.gpus for offer in request.offers), default=0),
+        "driver": request.tags.get("provision:driver", ""),
+        "toolkit_repository": os.environ.get("PROVISION_TOOLKIT_REPOSITORY", TOOLKIT_REPOSITORY).rstrip("/"),
+        "toolkit_key": os.environ.get("PROVISION_TOOLKIT_KEY", TOOLKIT_KEY),
+        "idle_seconds": round(request.idle_minutes * 60),
+    }
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in known.items())
+
+
+def _idle_timer(request: SpotRequest) -> str:
+    """It looks every minute; more often where less than four minutes count."""
+    seconds = min(_LOOK_S, max(1, round(request.idle_minutes * 60 / 4))) if request.idle_minutes else _LOOK_S
+    return script("provision-idle.timer").replace("EVERY", f"{seconds}s")
+
+
 def _file(path: str, content: str) -> dict[str, str]:
     return {"path": path, "content": content, "permissions": "0644"}
-
-
-def _script(name: str) -> str:
-    return files("infra").joinpath("host").joinpath(name).read_text(encoding="utf-8")

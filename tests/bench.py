@@ -118,6 +118,20 @@ def image_rows() -> list[dict[str, object]]:
     ]
 
 
+def launch_rows() -> list[dict[str, object]]:
+    """`up` against AWS's limits of time, with delays like AWS's."""
+    from tests.bench_launch import launches
+
+    found = launches()
+    return [
+        row("AWS calls until the launch, cold", found["cold_calls"], "calls", "limit", 16),
+        row("AWS calls until the launch, warm", found["warm_calls"], "calls", "limit", 8),
+        row("up until ready, cold", found["cold"], "s", "the bound", found["cold_bound"]),
+        row("up until ready, warm", found["warm"], "s", "the bound", found["warm_bound"]),
+        row("up until ready, cold", found["cold"], "s", "naive, serial", found["naive"]),
+    ]
+
+
 def row(name: str, value: float, unit: str, against: str, other: float) -> dict[str, object]:
     return {
         "name": name, "value": round(value, 3), "unit": unit, "against": against, "other": round(other, 3),
@@ -127,7 +141,7 @@ def row(name: str, value: float, unit: str, against: str, other: float) -> dict[
 
 def main() -> None:
     rows = [make() for make in (help_row, boto3_row, packages_row, ls_row, demo_row)]
-    rows += [*render_rows(), *image_rows()]
+    rows += [*launch_rows(), *render_rows(), *image_rows()]
     print(f"{'what':40} {'value':>9} {'unit':9} {'against':20} {'value':>9} {'ratio':>7}")
     for one in rows:
         print(

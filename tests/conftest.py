@@ -33,10 +33,12 @@ def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees or changes the settings of who runs it."""
+def _home(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test sees or changes the settings of who runs it. The sources that dear tests build from stay in the cache."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("CONFIG", "STATE"):
+    for name in ("CONFIG", "STATE", *(["CACHE"] if _kind(request.node) in CHEAP else [])):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     for name in ("PROVISION_CLOUD", "PROVISION_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

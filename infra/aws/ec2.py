@@ -1,4 +1,4 @@
-"""EC2: types, places, prices, launch, and the end of instances. Waits, retries and the clock are inside.
+"""EC2: types, zones, prices, and the states of instances. Waits, retries and the clock are inside.
 
 Everything that is created carries the tag `provision:name` from its creation on: what is ours can be found
 without any record at home.
@@ -14,13 +14,15 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
-from infra.aws.types import Instance, InstanceType, Place
+from infra.aws.types import Instance, InstanceType
 from infra.border import nearest
 from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError
 
 NAME = "provision:name"
 _OURS = {"Name": "tag-key", "Values": [NAME]}
 _GPU_FAMILY = re.compile(r"p[2-6]|g4dn|g5\.|g6|g7")
+_UNKNOWN_S = 30.0  # how long a fresh instance may be unknown to DescribeInstances
+_NOT_YET = ("InvalidParameterValue", "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID.NotFound")
 
 
 def filters(**values: Sequence[str] | str) -> list[dict[str, Any]]:
@@ -54,18 +56,24 @@ class Ec2:
 
     def instance_type(self, name: str) -> InstanceType:
         """The type's GPUs and memory; NotOfferedError that names the nearest types where there is none."""
-        with explained(f"look up the instance type {name}"):
-            try:
-                row = self._api.describe_instance_types(InstanceTypes=[name])["InstanceTypes"][0]
-            except ClientError as error:
-                if not code_of(error).startswith("InvalidInstanceType") and code_of(error) != "InvalidParameterValue":
-                    raise
-                close = nearest(name, self.gpu_types())
-                raise NotOfferedError(
-                    f"there is no instance type {name!r} in {self.cloud.region}",
-                    f"the nearest with GPUs: {', '.join(close) or 'none with a like name'}",
-                ) from error
-        return _instance_type(row)
+        found = self.instance_types([name])
+        if name not in found:
+            close = nearest(name, self.gpu_types())
+            raise NotOfferedError(
+                f"there is no instance type {name!r} in {self.cloud.region}",
+                f"the nearest with GPUs: {', '.join(close) or 'none with a like name'}",
+            )
+        return found[name]
+
+    def instance_types(self, names: Sequence[str]) -> dict[str, InstanceType]:
+        """Each type that this region knows, by name; those that it does not know are left out.
+
+        By a filter, as a list of names is refused whole for one unknown name.
+        """
+        with explained("look up instance types"):
+            pages = self._api.get_paginator("describe_instance_types").paginate(Filters=filters(instance_type=names))
+            rows = [row for page in pages for row in page["InstanceTypes"]]
+        return {row["InstanceType"]: _instance_type(row) for row in rows}
 
     def gpu_types(self) -> list[str]:
         """Names of the GPU types offered in this region."""
@@ -74,36 +82,66 @@ class Ec2:
             names = [row["InstanceType"] for page in pages for row in page["InstanceTypeOfferings"]]
         return sorted(name for name in names if _GPU_FAMILY.match(name))
 
-    def places(self, type_name: str) -> list[Place]:
-        """Zones that offer the type and have a default subnet, cheapest spot price first."""
-        with explained(f"find zones with {type_name}"):
-            offers = self._api.describe_instance_type_offerings(
-                LocationType="availability-zone", Filters=filters(instance_type=type_name)
-            )["InstanceTypeOfferings"]
-            subnets = self._api.describe_subnets(Filters=filters(default_for_az="true"))["Subnets"]
-        zones = {row["Location"] for row in offers}
-        prices = self.spot_prices(type_name)
-        found = [
-            Place(row["AvailabilityZone"], row["SubnetId"], prices.get(row["AvailabilityZone"]))
-            for row in subnets
-            if row["AvailabilityZone"] in zones
-        ]
-        return sorted(found, key=lambda place: (place.price is None, place.price or 0.0, place.zone))
-
-    def spot_prices(self, type_name: str) -> dict[str, float]:
-        """Spot price now, US dollars an hour, by zone."""
-        with explained(f"ask for the spot price of {type_name}"):
-            rows = self._api.describe_spot_price_history(
-                InstanceTypes=[type_name],
-                ProductDescriptions=["Linux/UNIX"],
-                StartTime=datetime.now(timezone.utc),
-            )["SpotPriceHistory"]
-        newest: dict[str, Any] = {}
+    def zones(self, names: Sequence[str]) -> dict[str, set[str]]:
+        """Type → zones that offer it; a type that no zone offers is left out."""
+        with explained("find the zones of instance types"):
+            pages = self._api.get_paginator("describe_instance_type_offerings").paginate(
+                LocationType="availability-zone", Filters=filters(instance_type=names)
+            )
+            rows = [row for page in pages for row in page["InstanceTypeOfferings"]]
+        found: dict[str, set[str]] = {}
         for row in rows:
-            seen = newest.get(row["AvailabilityZone"])
-            if seen is None or row["Timestamp"] > seen["Timestamp"]:
-                newest[row["AvailabilityZone"]] = row
-        return {zone: float(row["SpotPrice"]) for zone, row in newest.items()}
+            found.setdefault(row["InstanceType"], set()).add(row["Location"])
+        return found
+
+    def subnets(self) -> dict[str, str]:
+        """Zone → its default subnet."""
+        with explained("list subnets"):
+            rows = self._api.describe_subnets(Filters=filters(default_for_az="true"))["Subnets"]
+        return {row["AvailabilityZone"]: row["SubnetId"] for row in rows}
+
+    def spot_prices(self, names: Sequence[str]) -> dict[tuple[str, str], float]:
+        """(type, zone) → spot price now, US dollars an hour; what AWS knows no price of is left out."""
+        with explained("ask for spot prices"):
+            pages = self._api.get_paginator("describe_spot_price_history").paginate(
+                InstanceTypes=list(names), ProductDescriptions=["Linux/UNIX"], StartTime=datetime.now(timezone.utc)
+            )
+            rows = [row for page in pages for row in page["SpotPriceHistory"]]
+        rows.sort(key=lambda row: row["Timestamp"])  # the newest wins
+        return {(row["InstanceType"], row["AvailabilityZone"]): float(row["SpotPrice"]) for row in rows}
+
+    def running_vcpus(self) -> list[tuple[str, str, int]]:
+        """(type, market, vCPUs) of each pending or running instance of the account here, ours or not.
+
+        The market is spot or on-demand. This is what counts against the account's quotas.
+        """
+        with explained("list running instances"):
+            chosen = filters(instance_state_name=("pending", "running"))
+            pages = self._api.get_paginator("describe_instances").paginate(Filters=chosen)
+            rows = [row for page in pages for group in page["Reservations"] for row in group["Instances"]]
+        unsaid = sorted({row["InstanceType"] for row in rows if not _vcpus(row)})
+        known = self.instance_types(unsaid) if unsaid else {}
+        return [
+            (row["InstanceType"], _market(row), _vcpus(row) or known[row["InstanceType"]].vcpus)
+            for row in rows
+            if _vcpus(row) or row["InstanceType"] in known
+        ]
+
+    def root_device(self, image: str) -> str:
+        """Name of the machine image's root disk, such as /dev/sda1; NotOfferedError where there is no such image."""
+        gone = NotOfferedError(
+            f"there is no machine image {image} in {self.cloud.region}", "mend `ami` or `amis` in the settings"
+        )
+        with explained(f"look up the machine image {image}"):
+            try:
+                images = self._api.describe_images(ImageIds=[image])["Images"]
+            except ClientError as error:
+                if not code_of(error).startswith("InvalidAMIID"):
+                    raise
+                raise gone from error
+        if not images:
+            raise gone
+        return str(images[0].get("RootDeviceName") or "/dev/sda1")
 
     def instances(self, name: str | None = None, alive: bool = True) -> list[Instance]:
         """Instances of ours, oldest first; those that are gone as well unless `alive`."""
@@ -126,13 +164,19 @@ class Ec2:
     # waiting
 
     def wait_running(self, instance: Instance, timeout: float = 300.0) -> Instance:
-        """Wait until the instance runs and has an address (at most `timeout` s)."""
-        for _ in self._ticks(timeout):
+        """Wait until the instance runs and has an address, where one is needed (at most `timeout` s).
+
+        A fresh one may be unknown to AWS's own lists for a while.
+        """
+        unknown_until = time.monotonic() + _UNKNOWN_S
+        for _ in self._ticks(timeout, 1.0, longest=1.0):
             now = self.by_id(instance.id)
-            if now is not None and now.state == "running" and now.address:
+            if now is not None and now.state == "running" and (now.address or now.via == "ssm"):
                 return now
             if now is not None and not now.alive:
                 raise CapacityError(f"{instance.name} ended before it ran", "run the same command again")
+            if now is None and time.monotonic() > unknown_until:
+                break
         raise CloudError(f"{instance.name} did not start within {timeout:g} s", f"provision down {instance.name}")
 
     def by_id(self, instance_id: str) -> Instance | None:
@@ -146,19 +190,31 @@ class Ec2:
                 raise
         return instance_of(groups[0]["Instances"][0]) if groups else None
 
-    # ending
+    # changing
 
-    def terminate(self, ids: Sequence[str], timeout: float = 300.0) -> None:
-        """Terminate and wait until AWS says that they are terminated."""
-        if not ids:
-            return
-        with explained("terminate instances"):
-            self._api.terminate_instances(InstanceIds=list(ids))
-        for _ in self._ticks(timeout):
-            states = [self.by_id(one) for one in ids]
-            if not any(one is not None and one.state != "terminated" for one in states):
-                return
-        raise CloudError(f"{', '.join(ids)} did not end within {timeout:g} s", "provision down --all")
+    def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an instance."""
+        with explained("tag an instance"):
+            self._api.create_tags(Resources=[instance_id], Tags=tag_list(tags))
+
+    def associate(self, instance_id: str, profile: str, timeout: float = 60.0) -> None:
+        """Give a running instance its profile; that it has it is as good.
+
+        For up to `timeout` s it is patient: IAM takes its time to tell EC2 of a fresh profile, and a pending instance
+        takes none.
+        """
+        for last in self._countdown(timeout):
+            with explained("give the instance its role"):
+                try:
+                    self._api.associate_iam_instance_profile(
+                        InstanceId=instance_id, IamInstanceProfile={"Name": profile}
+                    )
+                    return
+                except ClientError as error:
+                    if code_of(error) == "IncorrectState" and "existing association" in str(error):
+                        return
+                    if code_of(error) not in _NOT_YET or last:
+                        raise
 
     def group_id(self, name: str) -> str | None:
         """The id of the security group of that name, if there is one."""
@@ -166,56 +222,15 @@ class Ec2:
             groups = self._api.describe_security_groups(Filters=filters(group_name=name))["SecurityGroups"]
         return groups[0]["GroupId"] if groups else None
 
-    def delete_group(self, name: str, timeout: float = 180.0) -> None:
-        """Delete the group of that name; waits until the instance's network interface has let go of it."""
-        group = self.group_id(name)
-        if group is None:
-            return
-        for _ in self._ticks(timeout):
-            with explained("delete a security group"):
-                try:
-                    self._api.delete_security_group(GroupId=group)
-                    return
-                except ClientError as error:
-                    if code_of(error) == "InvalidGroup.NotFound":
-                        return
-                    if code_of(error) != "DependencyViolation":
-                        raise
-        raise CloudError(f"the security group {name} is still in use", "provision down --all")
+    def _countdown(self, timeout: float, pause: float = 1.0) -> Iterator[bool]:
+        """False, once each `pause` s; at the end of `timeout` s True, once."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            yield False
+            self._sleep(pause)
+        yield True
 
-    def delete_volumes(self, name: str | None = None) -> None:
-        """Volumes that outlived their instance."""
-        for volume in self._volumes(name):
-            if volume["State"] == "available":
-                with explained("delete a volume"):
-                    self._api.delete_volume(VolumeId=volume["VolumeId"])
-
-    def groups(self) -> dict[str, str]:
-        """Security groups of ours: group name → the instance name that it was made for."""
-        with explained("list security groups"):
-            rows = self._api.describe_security_groups(Filters=[_OURS])["SecurityGroups"]
-        return {row["GroupName"]: _tag_dict(row.get("Tags")).get(NAME, "") for row in rows}
-
-    def leftovers(self, name: str | None = None) -> dict[str, list[str]]:
-        """What still exists of ours (of `name`, or of all), by kind: ids. All lists are empty when all is gone."""
-        mine = [{"Name": f"tag:{NAME}", "Values": [name]}] if name else [_OURS]
-        with explained("look for what is left"):
-            keys = self._api.describe_key_pairs(Filters=mine)["KeyPairs"]
-            spots = self._api.describe_spot_instance_requests(Filters=mine)["SpotInstanceRequests"]
-        return {
-            "instances": [one.id for one in self.instances(name)],
-            "volumes": [row["VolumeId"] for row in self._volumes(name)],
-            "security groups": [g for g, owner in self.groups().items() if name in (None, owner)],
-            "key pairs": [row["KeyPairId"] for row in keys],
-            "spot requests": [r["SpotInstanceRequestId"] for r in spots if r["State"] in ("open", "active")],
-        }
-
-    def _volumes(self, name: str | None) -> list[dict[str, Any]]:
-        mine = [{"Name": f"tag:{NAME}", "Values": [name]}] if name else [_OURS]
-        with explained("list volumes"):
-            return list(self._api.describe_volumes(Filters=mine)["Volumes"])
-
-    def _ticks(self, timeout: float, pause: float = 0.5) -> Iterator[None]:
+    def _ticks(self, timeout: float, pause: float = 0.5, longest: float = 5.0) -> Iterator[None]:
         """One turn at once, then one each `pause` (slowly longer) until `timeout` s are over."""
         until = time.monotonic() + timeout
         while True:
@@ -223,7 +238,7 @@ class Ec2:
             if time.monotonic() >= until:
                 return
             self._sleep(pause)
-            pause = min(pause * 1.2, 5.0)
+            pause = min(pause * 1.2, longest)
 
 
 def _instance_type(row: Mapping[str, Any]) -> InstanceType:
@@ -240,6 +255,16 @@ def _instance_type(row: Mapping[str, Any]) -> InstanceType:
     )
 
 
+def _vcpus(row: Mapping[str, Any]) -> int:
+    """vCPUs of an instance by its own word; 0 where it has none."""
+    options = row.get("CpuOptions") or {}
+    return int(options.get("CoreCount", 0)) * int(options.get("ThreadsPerCore", 0))
+
+
+def _market(row: Mapping[str, Any]) -> str:
+    return "spot" if row.get("InstanceLifecycle") == "spot" else "on-demand"
+
+
 def instance_of(row: Mapping[str, Any]) -> Instance:
     tags = _tag_dict(row.get("Tags"))
     return Instance(
@@ -248,7 +273,7 @@ def instance_of(row: Mapping[str, Any]) -> Instance:
         state=row["State"]["Name"],
         type=row["InstanceType"],
         zone=row.get("Placement", {}).get("AvailabilityZone", ""),
-        market="spot" if row.get("InstanceLifecycle") == "spot" else "on-demand",
+        market=_market(row),
         address=row.get("PublicIpAddress") or None,
         launched=row["LaunchTime"],
         tags=tags,

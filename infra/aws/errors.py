@@ -26,43 +26,70 @@ from infra.errors import (
     ProvisionError,
     QuotaError,
     ThrottledError,
+    UnsupportedError,
 )
 
 _CREDENTIALS = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`; "
     "`--cloud local` needs no account"
 )
-_KINDS: dict[type[ProvisionError], tuple[str, tuple[str, ...]]] = {
-    AuthError: (
-        _CREDENTIALS,
-        (
-            "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken", "RequestExpired",
-            "UnrecognizedClientException", "InvalidAccessKeyId", "OptInRequired", "MissingAuthenticationToken",
-        ),
-    ),
-    QuotaError: (
-        "ask for a higher quota in the Service Quotas console (EC2, vCPUs of this family), or take a smaller type",
-        ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "InstanceLimitExceeded", "SpotInstanceCountExceeded"),
-    ),
-    CapacityError: (
-        "try again later, another --region, or --on-demand",
-        (
-            "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity",
-            "InsufficientReservedInstanceCapacity",
-        ),
-    ),
-    PriceError: ("raise --max-price, or leave it out to pay up to the on-demand price", ("SpotMaxPriceTooLow",)),
-    NotOfferedError: (
-        "choose another instance type or --region",
-        ("Unsupported", "InvalidInstanceType", "InvalidInstanceType.NotFound", "UnsupportedOperation"),
-    ),
-    ThrottledError: (
-        "wait a minute and run the same command again",
-        ("RequestLimitExceeded", "Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"),
-    ),
-}  # fmt: skip
-_BY_CODE = {code: (kind, mend) for kind, (mend, codes) in _KINDS.items() for code in codes}
-_DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
+_PERMISSION = "`provision iam-policy` prints the policy that is needed; `provision doctor` checks it"
+_AGAIN = "wait a minute and run the same command again"
+
+# kind of error, mend, and the codes that mean it
+_KINDS: tuple[tuple[type[ProvisionError], str, tuple[str, ...]], ...] = (
+    (AuthError, _CREDENTIALS, (
+        "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
+        "UnrecognizedClientException", "InvalidAccessKeyId", "MissingAuthenticationToken", "IncompleteSignature",
+    )),
+    (AuthError, _PERMISSION, (
+        "UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403", "Forbidden",
+    )),
+    (AuthError, "set this machine's clock: AWS takes no request that is minutes old", (
+        "RequestExpired", "RequestTimeTooSkewed",
+    )),
+    (AuthError, "once for this account: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com", (
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+    )),
+    (AuthError, "AWS has not opened this account for it yet: see its e-mail to you, or ask AWS Support", (
+        "Blocked", "PendingVerification", "OptInRequired",
+    )),
+    (QuotaError,
+     "ask for a higher quota in the Service Quotas console (EC2, vCPUs of this family), or take a smaller type", (
+        "VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "InstanceLimitExceeded", "SpotInstanceCountExceeded",
+        "MaxSpotFleetRequestCountExceeded",
+    )),
+    (QuotaError, "end what is not needed (provision audit), or ask for more in the Service Quotas console", (
+        "LimitExceeded", "ServiceQuotaExceededException", "SecurityGroupLimitExceeded", "VolumeLimitExceeded",
+        "RulesPerSecurityGroupLimitExceeded", "NetworkInterfaceLimitExceeded", "LaunchTemplateLimitExceeded",
+    )),
+    (CapacityError, "try again later, another --region, or --on-demand", (
+        "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "UnfulfillableCapacity",
+        "InsufficientReservedInstanceCapacity", "InsufficientFreeAddressesInSubnet", "InsufficientAddressCapacity",
+        "InsufficientVolumeCapacity",
+    )),
+    (PriceError, "raise --max-price, or leave it out to pay up to the on-demand price", ("SpotMaxPriceTooLow",)),
+    (NotOfferedError, "choose another instance type or --region", (
+        "Unsupported", "InvalidInstanceType", "InvalidInstanceType.NotFound", "InvalidFleetConfiguration",
+    )),
+    (UnsupportedError, "choose another instance type or machine image: this one cannot be had so", (
+        "UnsupportedOperation", "InvalidParameterCombination",
+    )),
+    (UnsupportedError, "mend `ami` or `amis` in the settings, or take them out", (
+        "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed",
+    )),
+    (ThrottledError, _AGAIN, (
+        "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
+        "RequestThrottledException", "SlowDown", "TooManyRequestsException", "EC2ThrottledException",
+    )),
+    (CloudError, f"AWS has a trouble of its own: {_AGAIN}", (
+        "InternalError", "InternalFailure", "InternalServerException", "Unavailable", "ServiceUnavailable",
+        "ServiceUnavailableException",
+    )),
+)  # fmt: skip
+_BY_CODE = {code: (kind, mend) for kind, mend, codes in _KINDS for code in codes}
+# what may well succeed when it is asked again in some seconds
+PASSING = frozenset(code for kind, _, codes in _KINDS if kind in (ThrottledError, CloudError) for code in codes)
 
 
 @contextmanager
@@ -86,9 +113,12 @@ def code_of(error: ClientError) -> str:
 
 def translate(error: ClientError, doing: str) -> ProvisionError:
     """The ClientError as ours."""
-    code = code_of(error)
-    said = str(error.response.get("Error", {}).get("Message", "")).strip()
-    if code in _DENIED:
-        return AuthError(f"cannot {doing}: these credentials are not allowed to ({code})", "ask for that permission")
+    return refusal(code_of(error), str(error.response.get("Error", {}).get("Message", "")), doing)
+
+
+def refusal(code: str, said: str, doing: str) -> ProvisionError:
+    """AWS's error `code` and what it `said` as our error."""
     kind, mend = _BY_CODE.get(code, (CloudError, ""))
-    return kind(f"cannot {doing}: {said or code} ({code})", mend)
+    if mend == _PERMISSION:  # AWS's own words are a page of encoded text
+        return kind(f"cannot {doing}: these credentials are not allowed to ({code})", mend)
+    return kind(f"cannot {doing}: {said.strip() or code} ({code})", mend)

@@ -6,7 +6,7 @@ names, and so that ending all of one region leaves the others alone: IAM knows n
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -21,11 +21,33 @@ _TRUST = {
 }
 
 
-class Iam:
-    """Roles for instances."""
+SESSIONS = "session-manager"
+# the least that Session Manager's agent needs; AWS's AmazonSSMManagedInstanceCore may read all parameters besides
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
+_AGENT = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "ssm:UpdateInstanceInformation",
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            "Resource": "*",
+        }
+    ],
+}
 
-    def __init__(self, cloud: Cloud) -> None:
+
+class Iam:
+    """Roles for instances. `sleep` is for tests, and for who wants to be stopped."""
+
+    def __init__(self, cloud: Cloud, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloud = cloud
+        self._sleep = sleep
         self.path = f"/provision/{cloud.region}/"
 
     @property
@@ -50,15 +72,20 @@ class Iam:
             ("EntityAlreadyExists", "LimitExceeded"),  # a profile holds one role: it is there already
         )
 
+    def allow_sessions(self, role: str) -> None:
+        """Let the instance's own agent open Session Manager's channels."""
+        self.allow(role, SESSIONS, _AGENT)
+
     def allow(self, role: str, policy: str, document: Mapping[str, object]) -> None:
         """Set the inline policy `policy` of the role."""
-        with explained("give the instance its run's prefix"):
+        with explained("write the policy of the instance's role"):
             self._api.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     def policies(self, role: str) -> list[str]:
-        """Names of the role's inline policies."""
+        """Names of the inline policies that runs gave the role."""
         with explained("list a role's policies"):
-            return list(self._api.list_role_policies(RoleName=role)["PolicyNames"])
+            names = self._api.list_role_policies(RoleName=role)["PolicyNames"]
+        return [name for name in names if name != SESSIONS]
 
     def forbid(self, role: str, policy: str) -> None:
         """Take an inline policy away; absent is as good."""
@@ -111,4 +138,4 @@ class Iam:
                         return
                     if code_of(error) not in again or time.monotonic() > until:
                         raise
-            time.sleep(1.0)
+            self._sleep(1.0)

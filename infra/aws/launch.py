@@ -1,19 +1,23 @@
-"""Launching: the security group of one launch, and RunInstances with all that a machine of ours must have.
+"""Launching: the security group and the template of one launch, and CreateFleet with an override for each offer.
 
-Everything is tagged in the call that creates it; the client token makes a call that is made again the same launch.
+Everything is tagged in the call that creates it. The client token makes a call that is made again the same launch, also
+from another process after a crash. No role comes along: IAM takes seconds to tell EC2 of a fresh one, so the running
+instance gets it (`Ec2.associate`).
 """
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
-from infra.aws.ec2 import Ec2, instance_of, tag_list
+from infra.aws.ec2 import Ec2
 from infra.aws.errors import code_of, explained
+from infra.aws.fleet import PASSES, fleet_words, launched, marks, may_pass, template_data, verdict
 from infra.aws.session import Cloud, client
-from infra.aws.types import Instance, Place, SpotRequest
-from infra.errors import CapacityError, NotOfferedError, ProvisionError
+from infra.aws.types import Instance, SpotRequest
+from infra.errors import CapacityError, CloudError
 
 _PATIENCE_S = 30.0
 
@@ -30,16 +34,37 @@ class Launcher:
     def _api(self) -> Any:
         return client(self.cloud, "ec2")
 
-    def ensure_group(self, request: SpotRequest) -> str:
-        """The launch's own security group, which lets SSH in from one address alone. Its id."""
-        group = self._ec2.group_id(request.resource) or self._create_group(request)
-        self._let_in(group, request.address)
-        return group
+    def launch(self, request: SpotRequest, user_data: bytes, say: Callable[[str], None]) -> Instance:
+        """Launch at the best of the offers. The same request again gives the same instance.
+
+        CapacityError where no offer has room, on demand neither if the request falls back to that; every other refusal
+        is raised as it is.
+        """
+        say("security group and launch template")
+        group = self._group(request)
+        with ThreadPoolExecutor(1) as pool:
+            rule = pool.submit(self._first_rule, request, group)
+            template = self._template(request, request.market, user_data, group)
+            rule.result()
+        say(f"asking for {request.market} {request.types}")
+        try:
+            return self._fleet(request, request.market, template)
+        except CapacityError as error:
+            if request.market != "spot" or not request.fallback:
+                raise
+            say(f"{error.what}: asking for on-demand")
+        return self._fleet(request, "on-demand", self._template(request, "on-demand", user_data, group))
+
+    # the group
 
     def let_in(self, name: str, address: str) -> None:
         """Let SSH in from one more address: the laptop has moved."""
         if group := self._ec2.group_id(name):
             self._let_in(group, address)
+
+    def _first_rule(self, request: SpotRequest, group: str) -> None:
+        if request.via != "ssm":
+            self._let_in(group, request.address)
 
     def _let_in(self, group: str, address: str) -> None:
         rule = {
@@ -58,107 +83,79 @@ class Launcher:
                         raise
             self._sleep(2.0)
 
-    def _create_group(self, request: SpotRequest) -> str:
+    def _group(self, request: SpotRequest) -> str:
+        """The launch's own security group, made now or by an earlier try. Its id."""
         with explained("create a security group"):
-            return str(
-                self._api.create_security_group(
-                    GroupName=request.resource,
-                    Description=f"SSH to {request.name}, of provision",
-                    TagSpecifications=self._marks(request, "security-group"),
-                )["GroupId"]
-            )
-
-    def launch(self, request: SpotRequest, user_data: bytes, group: str, profile: str) -> Instance:
-        """Launch in the first place that has room. The same request again gives the same instance.
-
-        Only a lack of capacity, or a zone that has no such type, moves on to the next place; every other refusal is
-        raised at once.
-        """
-        refused: ProvisionError | None = None
-        for place in request.places:
             try:
-                return self._launch_at(place, request, user_data, group, profile)
-            except (CapacityError, NotOfferedError) as error:
-                refused = error
-        if isinstance(refused, NotOfferedError):
-            raise refused
-        zones = ", ".join(place.zone for place in request.places)
-        raise CapacityError(
-            f"no {request.instance_type.name} is free now in {zones}",
-            "try again later, another --region, or --on-demand",
-        )
+                return str(
+                    self._api.create_security_group(
+                        GroupName=request.resource,
+                        Description=f"SSH to {request.name}, of provision",
+                        TagSpecifications=marks(request.tags, "security-group"),
+                    )["GroupId"]
+                )
+            except ClientError as error:
+                if code_of(error) != "InvalidGroup.Duplicate":
+                    raise
+        group = self._ec2.group_id(request.resource)
+        if group is None:
+            raise CloudError(f"the security group {request.resource} comes and goes", "run the same command again")
+        return group
 
-    def _launch_at(self, place: Place, request: SpotRequest, user_data: bytes, group: str, profile: str) -> Instance:
-        words = {
-            "ImageId": request.image,
-            "InstanceType": request.instance_type.name,
-            "MinCount": 1,
-            "MaxCount": 1,
-            "ClientToken": f"{request.token}-{place.zone}",
-            "UserData": user_data,
-            "InstanceInitiatedShutdownBehavior": "terminate",
-            "IamInstanceProfile": {"Name": profile},
-            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
-            "NetworkInterfaces": [
-                {
-                    "DeviceIndex": 0, "SubnetId": place.subnet, "Groups": [group],
-                    "AssociatePublicIpAddress": True, "DeleteOnTermination": True,
-                }
-            ],
-            "BlockDeviceMappings": [_root_disk(self._root_device(request.image), request.disk_gb)],
-            "TagSpecifications": self._marks(request, "instance", "volume", "network-interface"),
-            **self._market(request),
-        }  # fmt: skip
-        return instance_of(self._run(words)["Instances"][0])
+    # the template and the fleet
 
-    def _run(self, words: Mapping[str, Any]) -> Any:
-        """RunInstances, patient with what passes: a profile that IAM has not spread yet, throttling, a broken line.
+    def _template(self, request: SpotRequest, market: str, user_data: bytes, group: str) -> str:
+        """The launch template; one of an earlier try is the same. Its name.
 
-        The client token makes each try the same launch. botocore's own retries are off: they would hide a lack of
-        capacity, which AWS answers with a 500, for seconds.
+        One for each market: AWS takes no tags for a spot request where there is none.
         """
-        api = client(self.cloud, "ec2", attempts=1)
+        name = request.resource if market == request.market else f"{request.resource}-{market}"
+        with explained("create a launch template"):
+            try:
+                self._api.create_launch_template(
+                    LaunchTemplateName=name,
+                    ClientToken=f"{request.token}-{market}",
+                    LaunchTemplateData=template_data(request, market, user_data, group),
+                    TagSpecifications=marks(request.tags, "launch-template"),
+                )
+            except ClientError as error:
+                if code_of(error) != "InvalidLaunchTemplateName.AlreadyExistsException":
+                    raise
+        return name
+
+    def _fleet(self, request: SpotRequest, market: str, template: str) -> Instance:
+        """CreateFleet until it gives an instance, or refusals that will not pass.
+
+        An answer that holds refusals has launched nothing, and its token would repeat it: the next try has its own.
+        """
+        token = request.token if market == request.market else f"{request.token}-{market}"
         until = time.monotonic() + _PATIENCE_S
+        again = 0
         while True:
-            with explained(f"launch a {words['InstanceType']}"):
-                try:
-                    return api.run_instances(**words)
-                except (ClientError, HTTPClientError) as error:
-                    if not _passes(error) or time.monotonic() > until:
-                        raise
+            asked = f"{token}-{again}" if again else token
+            answer = self._create_fleet(fleet_words(request, market, template, asked), until)
+            if found := launched(answer, request):
+                return found
+            errors = answer.get("Errors", [])
+            refused = verdict(errors, request, market)
+            if not may_pass(errors, refused) or time.monotonic() > until:
+                raise refused
+            again += 1
             self._sleep(2.0)
 
-    def _market(self, request: SpotRequest) -> dict[str, Any]:
-        if request.market != "spot":
-            return {}
-        options: dict[str, Any] = {
-            "SpotInstanceType": "one-time",
-            "InstanceInterruptionBehavior": "terminate",
-        }
-        if request.max_price is not None:
-            options["MaxPrice"] = f"{request.max_price:.4f}"
-        marks = self._marks(request, "instance", "volume", "network-interface", "spot-instances-request")
-        return {
-            "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options},
-            "TagSpecifications": marks,
-        }
+    def _create_fleet(self, words: Mapping[str, Any], until: float) -> Mapping[str, Any]:
+        """The fleet's answer; until the time `until` patient with throttling and a broken line, with the same token.
 
-    def _marks(self, request: SpotRequest, *kinds: str) -> list[dict[str, Any]]:
-        return [{"ResourceType": kind, "Tags": tag_list(request.tags)} for kind in kinds]
-
-    def _root_device(self, image: str) -> str:
-        with explained("look up the machine image"):
-            images = self._api.describe_images(ImageIds=[image])["Images"]
-        return str(images[0].get("RootDeviceName") or "/dev/sda1") if images else "/dev/sda1"
-
-
-def _passes(error: Exception) -> bool:
-    if not isinstance(error, ClientError):
-        return True
-    fresh_profile = any(word in str(error) for word in ("iamInstanceProfile", "no associated IAM Roles"))
-    return fresh_profile or code_of(error) in ("RequestLimitExceeded", "Unavailable", "InternalError")
-
-
-def _root_disk(device: str, size_gb: int) -> dict[str, Any]:
-    disk = {"VolumeSize": size_gb, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
-    return {"DeviceName": device, "Ebs": disk}
+        botocore's own retries are off: they would wait longer and longer, without our limit.
+        """
+        api = client(self.cloud, "ec2", attempts=1)
+        while True:
+            with explained("launch"):
+                try:
+                    answer: Mapping[str, Any] = api.create_fleet(**words)
+                    return answer
+                except (ClientError, HTTPClientError) as error:
+                    passes = not isinstance(error, ClientError) or code_of(error) in PASSES
+                    if not passes or time.monotonic() > until:
+                        raise
+            self._sleep(2.0)

@@ -1,6 +1,7 @@
 """Where AWS is: the real one, or an endpoint that speaks its API. The rest of the code sees no difference."""
 
 import functools
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from infra.errors import CloudError
 from infra.shell import Secret
 
 CHECK_IP = "https://checkip.amazonaws.com"
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,18 @@ def _session(cloud: Cloud) -> Any:
     return session
 
 
-@functools.cache
 def client(cloud: Cloud, service: str, attempts: int = 5) -> Any:
-    """A low-level client. `attempts` 1 where our own fallback has to see each refusal (RunInstances)."""
+    """A low-level client, shared by all threads (making one is not safe in several).
+
+    `attempts` bounds botocore's own patience with throttling and AWS's troubles: five tries wait for at most 15 s
+    together. 1 where our own has a limit in time (CreateFleet).
+    """
+    with _MAKING:
+        return _client(cloud, service, attempts)
+
+
+@functools.cache
+def _client(cloud: Cloud, service: str, attempts: int) -> Any:
     from botocore.config import Config
 
     from infra.aws.errors import explained

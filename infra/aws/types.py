@@ -20,40 +20,76 @@ class InstanceType:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A zone and its default subnet, with the spot price there now (US dollars an hour; None if unknown)."""
+class Offer:
+    """A type in one zone and its default subnet. Prices in US dollars an hour, None where they are unknown: `spot` now,
+    `on_demand` as listed."""
 
+    type: InstanceType
     zone: str
     subnet: str
-    price: float | None = None
+    spot: float | None = None
+    on_demand: float | None = None
+
+
+@dataclass(frozen=True)
+class DataVolume:
+    """A disk of its own, at /volumes/NAME on the machine; `down` keeps it unless `keep` is False."""
+
+    name: str
+    gb: int
+    keep: bool = True
 
 
 @dataclass(frozen=True)
 class SpotRequest:
-    """All that we will ask AWS for, resolved before the first side effect.
+    """All that we will ask AWS of one region for, resolved before the first side effect.
 
-    `places` are tried in order. `disk_gb` is the encrypted root volume; `max_price` in dollars an hour, None for
-    up to the on-demand price. `token` makes the launch idempotent and names what belongs to it.
+    AWS takes one of `offers`: for spot the best of price and capacity, on demand the cheapest. All of them run the
+    machine image `image`, whose root disk is `root_device` and has `disk_gb`, encrypted. `fallback`: on demand where no
+    offer has spot capacity. `max_price` in dollars an hour, None for up to the on-demand price; `budget` in dollars.
+    SSH is let in from `address` alone; with `via` "ssm" from nowhere. `token` makes the launch idempotent and names
+    what belongs to it.
     """
 
     name: str
     token: str
     cloud: str
     region: str
-    instance_type: InstanceType
-    places: tuple[Place, ...]
+    offers: tuple[Offer, ...]
     image: str
+    root_device: str
     market: str
     disk_gb: int
     max_hours: float
+    idle_minutes: float
     address: str
+    fallback: bool = False
+    via: str = "ssh"
     max_price: float | None = None
+    budget: float | None = None
+    keep_on_error_minutes: float | None = None
+    volumes: tuple[DataVolume, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resource(self) -> str:
-        """The name of the group, role and profile that belong to this launch."""
+        """The name of the group, role, profile, template and schedule that belong to this launch."""
         return f"provision-{self.name}-{self.token[:8]}"
+
+    @property
+    def types(self) -> str:
+        """The types of its offers, for messages."""
+        return " or ".join(dict.fromkeys(offer.type.name for offer in self.offers))
+
+    @property
+    def dearest(self) -> float | None:
+        """The most that an hour may cost at today's prices (US dollars); None where a price is unknown."""
+        prices = [self._dearest(offer) for offer in self.offers]
+        known = [price for price in prices if price is not None]
+        return max(known) if known and len(known) == len(prices) else None
+
+    def _dearest(self, offer: Offer) -> float | None:
+        return offer.spot if self.market == "spot" and not self.fallback else offer.on_demand
 
 
 @dataclass(frozen=True)
@@ -83,8 +119,13 @@ class Instance:
 
     @property
     def resource(self) -> str:
-        """Name of its group, role and profile."""
+        """Name of its group, role, profile, template and schedule."""
         return self.tags.get("provision:resource", "")
+
+    @property
+    def via(self) -> str:
+        """How one logs in: "ssh" at its address, or "ssm" through Session Manager."""
+        return self.tags.get("provision:via") or "ssh"
 
     @property
     def deadline(self) -> datetime | None:
@@ -94,5 +135,23 @@ class Instance:
     @property
     def max_price(self) -> float | None:
         """The highest spot price that was asked for, dollars an hour."""
-        limit = self.tags.get("provision:max-price")
-        return float(limit) if limit else None
+        return self._number("max-price")
+
+    @property
+    def price(self) -> float | None:
+        """What an hour was expected to cost at most when it was launched, US dollars."""
+        return self._number("price")
+
+    @property
+    def budget(self) -> float | None:
+        """What it may cost in all, US dollars."""
+        return self._number("budget")
+
+    @property
+    def idle_minutes(self) -> float:
+        """After how long without work it ends; 0 for never."""
+        return self._number("idle") or 0.0
+
+    def _number(self, tag: str) -> float | None:
+        text = self.tags.get(f"provision:{tag}")
+        return float(text) if text else None

@@ -1,0 +1,33 @@
+"""What runs on a host, and how it travels there: without the comments and docstrings that only readers need.
+
+Python here has to run with 3.6, shell with any POSIX sh: a machine image may be old.
+"""
+
+import ast
+from importlib.resources import files
+
+
+def script(name: str) -> str:
+    """The text of a script of this folder, as short as it goes."""
+    text = files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return slim_python(text) if name.endswith(".py") else slim_shell(text)
+
+
+def slim_python(text: str) -> str:
+    """The same program without comments and docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree) + "\n"
+
+
+def slim_shell(text: str) -> str:
+    """The same script, or unit of systemd, without lines that are comments or empty; the first `#!` stays.
+
+    No script here has a line in a here-document or in quotes that begins with `#`.
+    """
+    lines = text.splitlines()
+    kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return "\n".join(lines[:1] * text.startswith("#!") + kept) + "\n"

@@ -3,9 +3,21 @@
 # Progress goes to /run/provision/progress, which `provision up` shows; the last line is "ready" or "failed …".
 set -eu
 mkdir -p /run/provision /var/lib/provision/runs /data
-say() { echo "$*" >> /run/provision/progress; }
+progress=/run/provision/progress
+rm -f /var/lib/provision/ready
+# shellcheck source=/dev/null  # gpus, driver, toolkit_repository, toolkit_key: written by the user data
+. /opt/provision/settings
+say() { echo "$*" >> $progress; }
+why=
 # shellcheck disable=SC2154  # the trap assigns it
-trap 'code=$?; [ $code = 0 ] || say "failed: exit code $code near: $doing"' EXIT
+trap 'code=$?; [ $code = 0 ] || say "failed: ${why:-exit code $code near: $doing}"' EXIT
+# a script of ours: what it prints is progress, the last line of its errors is the reason
+script() {
+    code=0
+    sh "$@" >> $progress 2> /run/provision/errors || code=$?
+    cat /run/provision/errors >&2
+    [ $code = 0 ] || { why=$(tail -n 1 /run/provision/errors); exit $code; }
+}
 
 doing="upgrades"
 # one of docker or the driver kills trainings
@@ -35,13 +47,18 @@ mountpoint -q /data || storage 2>/dev/null ||
 chown provision:provision /data /var/lib/provision /var/lib/provision/runs
 
 doing="docker"
-docker version >/dev/null 2>&1 || say "docker: installing"
-sh /opt/provision/engine.sh --no-buildx
+script /opt/provision/engine.sh --no-buildx
 usermod -aG docker provision
 say "docker: $(docker version -f '{{.Server.Version}}')"
+
+doing="nvidia"
+# shellcheck disable=SC2154
+[ "$gpus" = 0 ] || script /opt/provision/nvidia.sh "$gpus" "$driver" "$toolkit_repository" "$toolkit_key"
 
 doing="guard"
 systemctl daemon-reload
 systemctl enable -q --now provision-guard.service
 say "guard: watching for the spot notice"
+touch /var/lib/provision/ready
+systemctl enable -q --now provision-idle.timer
 say ready

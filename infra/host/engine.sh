@@ -11,7 +11,14 @@ answers() { docker version >/dev/null 2>&1; }
 has_buildx() { docker buildx version >/dev/null 2>&1; }
 has() { command -v "$1" >/dev/null; }
 installed() { [ "$(dpkg-query -Wf '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-install_() { apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" >/dev/null; }
+# the network, or another apt, may be in the way for a moment
+install_() {
+  for pause in 3 10 0; do
+    apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" >/dev/null && return
+    [ $pause = 0 ] || { say "that did not work; again in $pause s"; sleep $pause; apt-get update -qq || true; }
+  done
+  return 1
+}
 
 available() { for p; do apt-cache show "$p" >/dev/null 2>&1 && echo "$p"; done || true; }
 

@@ -532,6 +532,7 @@ class Guard:
         self.reason = None
         self.until = None  # monotonic end of this machine, once it is known
         self.idle_since = None
+        self.noted = None
 
     def look(self):
         """Runs that go on here, new ones and new attempts included."""
@@ -562,7 +563,16 @@ class Guard:
             self.save()
         else:
             self.each(runs, Run.turn)
+            self.note([run for run in runs if not run.done])
             self.rest()
+
+    def note(self, unfinished):
+        """For idle.sh: the runs of which not all is in S3. A machine that has any is in use."""
+        text = "".join(run.plan["id"] + "\n" for run in unfinished)
+        if text != self.noted:
+            with open(os.path.join(RUNS, ".unfinished"), "w") as out:
+                out.write(text)
+            self.noted = text
 
     def sentry(self):
         """In a thread of its own: sees the spot notice and the power-off."""

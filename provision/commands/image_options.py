@@ -77,7 +77,8 @@ class Place:
             from provision.clouds import resolve
             from provision.settings import load
 
-            cloud = resolve(load(cloud=self.cloud, region=self.region))
+            chosen = load(cloud=self.cloud, region=self.region)
+            cloud = machines.locate(resolve(chosen), self.on, chosen.more_regions)
             with machines.shell(cloud, machines.find(cloud, self.on)) as host:
                 yield host
 

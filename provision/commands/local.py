@@ -30,14 +30,17 @@ def _running(name: str) -> list[str] | None:
 
 @local.command()
 @_name
+@click.option("--retired", is_flag=True, help="without p2 and p3, as AWS is today")
+@click.option("--bare", is_flag=True, help="Canonical's machine images have no Docker")
 @dry_run_option
-def start(name: str, dry_run: bool) -> None:
+def start(name: str, retired: bool, bare: bool, dry_run: bool) -> None:
     """Start it, if it does not run."""
     if dry_run:
         runs = _running(name) is not None
         console.say(f"the local cloud {name} runs already" if runs else f"would start the local cloud {name}")
         return
-    facts = json.loads(clouds.local("start", "--name", name).out)
+    flags = [*(["--retired"] if retired else []), *(["--bare"] if bare else [])]
+    facts = json.loads(clouds.local("start", "--name", name, *flags).out)
     console.say(f"the local cloud {name} answers at {facts['endpoint']}")
 
 

@@ -1,122 +1,84 @@
-"""`up`, `ls`, `ssh`, `put`, `forward`, `down`."""
+"""`up`, `ls`, `ssh`, `put`, `forward`."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.aws.types import Instance, SpotRequest
-from infra.errors import NotFoundError, UsageError
+from infra.aws.types import Instance
+from infra.errors import UsageError
 from provision import clouds, console, settings
-from provision.commands.options import cloud_options, dry_run_option, json_option, machine_options
+from provision.commands.options import (
+    cloud_options,
+    dry_run_option,
+    json_option,
+    up_options,
+    wish_of,
+)
 
 if TYPE_CHECKING:
     from infra.aws.session import Cloud
-    from provision.planning import Wish
 
 
 @click.command()
-@click.option("--instance", "kind", required=True, help="instance type, such as p3.8xlarge")
-@click.option("--name", default=None, help="what to call it (default: from the type)")
-@machine_options
-@cloud_options
+@up_options
 @dry_run_option
 @json_option
-def up(kind: str, name: str | None, spot: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def up(dry_run: bool, as_json: bool, **given: Any) -> None:
     """Rent a machine and make it ready."""
-    from provision import planning
+    from provision import machines, planning, renting
+    from provision.commands.request_table import show_request
 
+    wish, flags = wish_of(given)
     chosen = settings.load(**flags)
     cloud = clouds.resolve(chosen)
-    wish = planning.Wish(name or kind.replace(".", "-"), kind, "spot" if spot else "on-demand")
     if dry_run:
         show_request(planning.plan(cloud, chosen, wish), as_json)
         return
-    instance = rent(cloud, chosen, wish)
+    cloud, instance = renting.rent(cloud, chosen, wish, console.line)
     if as_json:
         console.emit_json(row(instance))
         return
-    console.say(f"{instance.name} is ready: {instance.type} {instance.market} in {instance.zone}")
-    console.say(f"  next: provision train digits --on {instance.name}{cloud_flag(chosen)}")
-    console.say(f"  stop paying: provision down {instance.name}{cloud_flag(chosen)}")
+    where = cloud_flag(at_home(chosen, cloud))
+    console.say(f"{instance.name} is ready: {instance.type} {instance.market} in {instance.zone}{_price(instance)}")
+    console.say(f"  it {machines.end_words(instance)}")
+    console.say(f"  next: provision train digits --on {instance.name}{where}")
+    console.say(f"  stop paying: provision down {instance.name}{where}")
+
+
+def at_home(chosen: settings.Settings, cloud: "Cloud") -> settings.Settings:
+    """The settings with the region that the machine is really in."""
+    import msgspec
+
+    return msgspec.structs.replace(chosen, region=cloud.region)
 
 
 def cloud_flag(chosen: settings.Settings) -> str:
-    """The flag that commands to copy need."""
-    return "" if chosen.cloud == "aws" else f" --cloud {chosen.cloud}"
-
-
-def rent(cloud: "Cloud", chosen: settings.Settings, wish: "Wish") -> Instance:
-    """The machine of that name, ready: the one that is there, or a new one.
-
-    Whatever ends a launch early means stop paying: what was begun is ended. A machine that was there stays.
-    """
-    from provision import machines, planning
-
-    with machines.locked(cloud, wish.name):
-        there = machines.living(cloud, wish.name, wish.type)
-        if there is not None:
-            return machines.rejoin(cloud, there, console.line)
-        request = planning.plan(cloud, chosen, wish)
-        try:
-            return machines.up(cloud, request, console.line)
-        except BaseException:
-            console.line("stopping: ending what was begun")
-            undo(cloud, wish.name)
-            raise
+    """The flags that commands to copy need: what differs from the settings without any."""
+    usual = settings.load()
+    region = "" if chosen.region == usual.region else f" --region {chosen.region}"
+    return ("" if chosen.cloud == "aws" else f" --cloud {chosen.cloud}") + region
 
 
 def undo(cloud: "Cloud", name: str) -> bool:
-    """End a machine whatever state it is in; nothing there is as good. Never hides the error that led here.
+    """End a machine that was rented for a training; whether it is ended."""
+    from provision import renting
 
-    Whether it is ended; where not, that is said.
-    """
-    from provision import ending
-
-    try:
-        ending.down(cloud, name, console.line)
-    except NotFoundError:
-        pass
-    except BaseException as error:
-        console.line(f"{name} was NOT ended ({error}); it may be billed until its deadline: provision down {name}")
-        return False
-    console.line(f"nothing of {name} is left")
-    return True
+    return renting.undo(cloud, name, console.line)
 
 
-def show_request(request: SpotRequest, as_json: bool) -> None:
-    """The resolved value, for people or programs."""
-    if as_json:
-        console.emit_json(dataclasses.asdict(request))
-        return
-    kind = request.instance_type
-    gpus = f"{kind.gpus} × {kind.gpu} ({kind.gpu_memory_mib} MiB)" if kind.gpus else "none"
-    rows = [
-        ("name", request.name),
-        ("type", f"{kind.name}: {kind.vcpus} vCPUs, {kind.memory_mib // 1024} GiB"),
-        ("GPUs", gpus),
-        ("market", request.market + (f", at most ${request.max_price}/h" if request.max_price else "")),
-        *((f"zone {n}", f"{p.zone}: {price(p.price)}") for n, p in enumerate(request.places, 1)),
-        ("image", request.image),
-        ("disk", f"{request.disk_gb} GB gp3, encrypted, deleted with the machine"),
-        ("ends", f"by itself after {request.max_hours:g} hours"),
-        ("SSH", f"from {request.address} alone"),
-    ]
-    console.table(f"would ask {request.cloud} {request.region} for", ("what", "value"), rows)
-
-
-def price(dollars: float | None) -> str:
-    return "price unknown" if dollars is None else f"${dollars:.3f}/h spot now"
+def _price(instance: Instance) -> str:
+    return "" if instance.price is None else f", at most ${instance.price:.3f}/h"
 
 
 def row(instance: Instance) -> dict[str, Any]:
-    """An instance as `ls --json` shows it."""
+    """An instance as `ls --json` shows it; `price` is the most that an hour was expected to cost at launch."""
     return {
         "name": instance.name, "id": instance.id, "type": instance.type, "state": instance.state,
-        "zone": instance.zone, "market": instance.market, "address": instance.address,
+        "zone": instance.zone, "market": instance.market, "price": instance.price, "address": instance.address,
         "launched": instance.launched.isoformat(),
         "ends": instance.deadline.isoformat() if instance.deadline else None,
+        "idle_minutes": instance.idle_minutes, "budget": instance.budget,
     }  # fmt: skip
 
 
@@ -124,18 +86,34 @@ def row(instance: Instance) -> dict[str, Any]:
 @cloud_options
 @json_option
 def ls(as_json: bool, **flags: Any) -> None:
-    """List the machines."""
-    from infra.aws.ec2 import Ec2
+    """List the machines, of all regions that the settings or this laptop's notes name."""
+    from functools import partial
 
-    cloud = clouds.resolve(settings.load(**flags))
-    rows = [row(one) for one in Ec2(cloud).instances()]
-    if as_json:
-        console.emit_json(rows)
-    elif not rows:
-        console.say(f"no machines in {cloud.name} {cloud.region}")
-    else:
-        columns = ("name", "id", "type", "state", "zone", "market", "address", "ends")
-        console.table("", columns, [[one[column] for column in columns] for one in rows])
+    from infra.aws.ec2 import Ec2
+    from infra.together import together
+    from provision import machines
+
+    chosen = settings.load(**flags)
+    where = machines.places(clouds.resolve(chosen), chosen.more_regions)
+    found, errors = together([partial(Ec2(place).instances) for place in where])
+    known = [one for some in found for one in some]
+    if as_json and not errors:
+        console.emit_json([row(one) for one in known])
+    elif known:
+        columns = ("name", "id", "type", "state", "zone", "market", "price", "address", "ends")
+        console.table("", columns, [_cells(one) for one in known])
+    elif not errors:
+        console.say(f"no machines in {where[0].name} {', '.join(place.region for place in where)}")
+    if errors:
+        raise errors[0]
+
+
+def _cells(one: Instance) -> list[object]:
+    from provision import machines
+
+    ends = f"{machines.clock(one.deadline)} unless extended" if one.deadline else "by no deadline of ours"
+    price = "?" if one.price is None else f"${one.price:.3f}/h"
+    return [one.name, one.id, one.type, one.state, one.zone, one.market, price, one.address, ends]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -148,7 +126,7 @@ def ssh(name: str, words: tuple[str, ...], **flags: Any) -> None:
     from infra.ssh import ssh_words
     from provision import machines
 
-    cloud = clouds.resolve(settings.load(**flags))
+    cloud = where_is(name, flags)
     instance = machines.find(cloud, name)
     if words:
         with machines.shell(cloud, instance) as host:
@@ -174,7 +152,7 @@ def put(name: str, source: Path, target: str, dry_run: bool, **flags: Any) -> No
 
     if not source.exists():
         raise UsageError(f"there is no {source}", "give a file or folder that exists")
-    cloud = clouds.resolve(settings.load(**flags))
+    cloud = where_is(name, flags)
     with machines.shell(cloud, machines.find(cloud, name)) as host:
         if dry_run:
             names = [source.name] if source.is_file() else [one.path for one in sync.changes(host, source, target)]
@@ -199,7 +177,7 @@ def forward(name: str, port: int, local_port: int | None, **flags: Any) -> None:
 
     from provision import machines
 
-    cloud = clouds.resolve(settings.load(**flags))
+    cloud = where_is(name, flags)
     here = local_port or port
     _check_free(here)
     with machines.shell(cloud, machines.find(cloud, name)) as host, host.forward(here, port):
@@ -219,27 +197,9 @@ def _check_free(port: int) -> None:
             raise UsageError(f"port {port} of this laptop is in use", "give another: --local-port PORT") from error
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="everything of ours in this region")
-@cloud_options
-@dry_run_option
-@json_option
-def down(name: str | None, everything: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
-    """End NAME (or all) with all that belongs to it, and prove that nothing is left."""
-    from provision import ending
+def where_is(name: str, flags: dict[str, Any]) -> "Cloud":
+    """The cloud, with the region that has the machine of that name."""
+    from provision import machines
 
-    if bool(name) == everything:
-        raise UsageError("say what to end", "provision down NAME, or provision down --all")
-    cloud = clouds.resolve(settings.load(**flags))
-    if dry_run:
-        found = ending.everything(cloud, name)
-    else:
-        found = ending.down(cloud, name, console.line)
-    if as_json:
-        console.emit_json(found)
-        return
-    rows = [(kind, len(ids), ", ".join(ids)) for kind, ids in found.items()]
-    console.table("would end" if dry_run else "ended", ("what", "count", "which"), rows)
-    if not dry_run:
-        console.say("proven: nothing of it is left, nothing is billed")
+    chosen = settings.load(**flags)
+    return machines.locate(clouds.resolve(chosen), name, chosen.more_regions)

@@ -9,7 +9,7 @@ import click
 
 from infra.errors import CapacityError, LeftoverError, ProvisionError, RunError, UsageError
 from provision import clouds, console, settings
-from provision.commands.machines import cloud_flag, rent, show_request, undo
+from provision.commands.machines import at_home, cloud_flag, undo
 from provision.commands.options import (
     cloud_options,
     dry_run_option,
@@ -59,7 +59,8 @@ def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: b
     if dry_run:
         _show_plan(cloud, chosen, order, name, kind, market, as_json)
         return
-    instance = _machine(cloud, chosen, name, kind, market, recipe)
+    cloud, instance = _machine(cloud, chosen, name, kind, market, recipe)
+    chosen = at_home(chosen, cloud)
     with _stops_paying(cloud, instance.name, bool(kind)) as seen:
         run = seen.run = training.create(cloud, chosen, order, instance)
         _begin(cloud, run, instance, wait)
@@ -131,13 +132,15 @@ def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
 
 def _machine(
     cloud: "Cloud", chosen: settings.Settings, name: str | None, kind: str | None, market: str, recipe: str
-) -> "Instance":
-    """The machine to train on: the one of that name, or a fresh one of that type."""
-    from provision import machines, planning
+) -> "tuple[Cloud, Instance]":
+    """The machine to train on, and its region: the one of that name, or a fresh one of that type."""
+    from provision import machines, renting
+    from provision.wish import Wish
 
     if name:
-        return machines.find(cloud, name)
-    return rent(cloud, chosen, planning.Wish(_own_name(recipe), str(kind), market))
+        cloud = machines.locate(cloud, name, chosen.more_regions)
+        return cloud, machines.find(cloud, name)
+    return renting.rent(cloud, chosen, Wish(_own_name(recipe), str(kind), market), console.line)
 
 
 def _show_plan(
@@ -145,10 +148,12 @@ def _show_plan(
     as_json: bool,
 ) -> None:  # fmt: skip
     from provision import machines, planning, training
+    from provision.commands.request_table import show_request
 
     if kind:
         show_request(planning.plan(cloud, chosen, planning.Wish(_own_name(order.recipe), kind, market)), as_json)
     else:
+        cloud = machines.locate(cloud, str(name), chosen.more_regions)
         instance = machines.find(cloud, str(name))
         _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
 

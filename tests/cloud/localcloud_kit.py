@@ -21,6 +21,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from localcloud.home import Home
+
 REPO = Path(__file__).parents[2]
 
 
@@ -75,10 +77,13 @@ class Cloud:
         return boto3.client(
             service,
             endpoint_url=self.record["endpoint"],
-            region_name=self.record["region"],
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-            **{**mine, **keys},
+            **{"region_name": self.record["region"], **mine, **keys},
         )
+
+    def page(self, name: str, payload: Any) -> Any:
+        """Post to one of the daemon's own pages."""
+        return Home(self.record["name"], Path(self.record["state_dir"])).ask(name, payload)
 
     @property
     def ec2(self) -> Any:

@@ -4,6 +4,7 @@ What tests believe is the emulator's state (asked with a plain client of their o
 commands' word.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -12,10 +13,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import boto3
+
+from localcloud.home import Home
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
@@ -32,6 +36,22 @@ class Emulator:
     def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": self.facts["access_key"], "aws_secret_access_key": self.facts["secret_key"]}
         return boto3.client(service, region_name=self.facts["region"], endpoint_url=self.facts["endpoint"], **keys)
+
+    def region(self, name: str) -> "Emulator":
+        """The same cloud, asked about another region."""
+        return dataclasses.replace(self, facts={**self.facts, "region": name})
+
+    def page(self, name: str, payload: Any = None) -> Any:
+        """Post to one of the local cloud's own pages."""
+        return Home(self.name, Path(self.facts["state_dir"])).ask(name, payload)
+
+    def schedules(self) -> dict[str, str]:
+        """Names of the schedules of ours → their expressions."""
+        api = self.client("scheduler")
+        if "provision" not in [one["Name"] for one in api.list_schedule_groups()["ScheduleGroups"]]:
+            return {}
+        names = [one["Name"] for one in api.list_schedules(GroupName="provision")["Schedules"]]
+        return {name: api.get_schedule(GroupName="provision", Name=name)["ScheduleExpression"] for name in names}
 
     def instances(self, *states: str) -> list[dict[str, Any]]:
         """Instances that are not terminated (or in the given states)."""
@@ -57,6 +77,9 @@ class Emulator:
             "instances": [one["InstanceId"] for one in self.instances()],
             "volumes": [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]],
             "groups": [one["GroupName"] for one in groups if one["GroupName"] != "default"],
+            "templates": [one["LaunchTemplateName"] for one in ec2.describe_launch_templates()["LaunchTemplates"]],
+            "interfaces": [one["NetworkInterfaceId"] for one in ec2.describe_network_interfaces()["NetworkInterfaces"]],
+            "schedules": list(self.schedules()),
             "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]],
             "spot requests": [one["SpotInstanceRequestId"] for one in spots if one["State"] in ("open", "active")],
             "roles": [one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"].startswith("/provision/")],
@@ -83,6 +106,7 @@ class Laptop:
         own = {
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_STATE_HOME": str(self.home / "state"),
+            "XDG_CACHE_HOME": str(Path(self.emulator.facts["state_dir"]).parent / "cache"),  # images are large
             "PROVISION_CLOUD": f"local:{self.emulator.name}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "COLUMNS": "160",
@@ -139,6 +163,23 @@ def start_cloud(name: str) -> Emulator:
 def stop_cloud(emulator: Emulator) -> None:
     words = [sys.executable, "-m", "localcloud", "stop", "--name", emulator.name]
     subprocess.run(words, check=True, capture_output=True)
+
+
+def inside(container: str, line: str, check: bool = True) -> str:
+    """What a line of shell prints in an instance's container, whatever became of its network."""
+    done = subprocess.run(["docker", "exec", container, "sh", "-c", line], capture_output=True, text=True)
+    assert done.returncode == 0 or not check, done.stderr
+    return done.stdout.strip()
+
+
+def timer(container: str) -> datetime:
+    """When the host's own timer ends it."""
+    show = "systemctl show -p NextElapseUSecRealtime --value provision-deadline.timer"
+    return datetime.fromtimestamp(int(inside(container, f'date -ud "$({show})" +%s')), timezone.utc)
+
+
+def tag_of(instance: dict[str, Any], key: str) -> str:
+    return str({one["Key"]: one["Value"] for one in instance["Tags"]}[f"provision:{key}"])
 
 
 def run_of(out: str) -> str:

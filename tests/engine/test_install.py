@@ -39,6 +39,9 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         "infra/host/guard.py", "infra/host/engine.sh", "infra/host/bootstrap.sh", "infra/host/deadline.sh",
+        "infra/host/clean.sh", "infra/host/extend.sh", "infra/host/idle.sh", "infra/host/mount.sh",
+        "infra/host/nvidia.sh", "infra/host/provision-idle.service", "infra/host/provision-idle.timer",
+        "infra/aws/prices.yaml", "provision/amis.yaml", "provision/permissions.yaml",
         "infra/host/provision-guard.service", "images/matrix.yaml", "images/gpus.yaml",
         "images/distributions.yaml", "images/stacks/caffe-debian.yaml", "images/patches/column-buffer.yaml",
         "images/context/apply_patches.py", "images/context/column_buffer.cpp", "images/context/column_buffer.mk",

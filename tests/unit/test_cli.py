@@ -33,7 +33,7 @@ def test_a_settings_typo_names_the_nearest(
     assert run(["ls"]) == 2
     err = capsys.readouterr().err
     assert "provision.yaml" in err
-    assert "did you mean region?" in err
+    assert "did you mean region" in err
     assert "Traceback" not in err
 
 

@@ -15,6 +15,7 @@ from infra.errors import (
     ProvisionError,
     QuotaError,
     ThrottledError,
+    UnsupportedError,
 )
 from infra.shell import Result, Secret, show
 from provision.clouds import _as_said
@@ -35,6 +36,16 @@ def refusal(code: str) -> ClientError:
         ("SpotMaxPriceTooLow", PriceError),
         ("Unsupported", NotOfferedError),
         ("RequestLimitExceeded", ThrottledError),
+        ("InsufficientFreeAddressesInSubnet", CapacityError),
+        ("UnfulfillableCapacity", CapacityError),
+        ("Blocked", AuthError),
+        ("PendingVerification", AuthError),
+        ("RequestExpired", AuthError),
+        ("LimitExceeded", QuotaError),
+        ("InvalidParameterCombination", UnsupportedError),
+        ("InvalidAMIID.NotFound", UnsupportedError),
+        ("ThrottlingException", ThrottledError),
+        ("InternalError", CloudError),
         ("SomethingNew", CloudError),
     ],
 )
@@ -43,6 +54,15 @@ def test_a_code_has_its_kind(code: str, kind: type[ProvisionError]) -> None:
     assert type(error) is kind
     assert "cannot launch a p3.8xlarge" in error.what
     assert error.mend or kind is CloudError
+
+
+def test_each_reason_has_its_own_mend() -> None:
+    """One kind of error, and still not one mend for all: a clock that is wrong is not mended by a permission."""
+    codes = ("AuthFailure", "UnauthorizedOperation", "RequestExpired", "PendingVerification")
+    mends = [translate(refusal(code), "launch").mend for code in codes]
+    assert len(set(mends)) == len(codes)
+    assert "iam-policy" in mends[1]
+    assert "quota" in translate(refusal("VcpuLimitExceeded"), "launch").mend
 
 
 def test_no_botocore_exception_gets_out() -> None:

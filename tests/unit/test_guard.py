@@ -6,8 +6,10 @@ import io
 import json
 import os
 import re
+import sys
 import threading
 import time
+import types
 import urllib.error
 import urllib.parse
 from collections.abc import Callable
@@ -19,7 +21,18 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infra.host import guard
+from infra.host import guard, script
+
+SENT = types.ModuleType("sent")
+exec(compile(script("guard.py"), "guard.py as it is sent", "exec"), SENT.__dict__)
+
+
+@pytest.fixture(autouse=True, params=["as written", "as sent"])
+def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for the shortened text, too, that travels in the user data."""
+    if request.param == "as sent":
+        monkeypatch.setattr(sys.modules[__name__], "guard", SENT)
+
 
 PATTERN = r"snapshots/digits_iter_(?P<iteration>\d+)\.(?P<part>caffemodel|solverstate)"
 PARTS = ["caffemodel", "solverstate"]
@@ -407,6 +420,21 @@ def test_one_that_had_finished_just_before_the_signal_is_finished(tmp_path: Path
 
 
 @pytest.mark.usefixtures("quick")
+def test_it_notes_for_the_idle_count_what_is_not_saved_yet(tmp_path: Path) -> None:
+    docker = FakeDocker(one=RUNNING, two=ENDED)
+    made = guard_of(tmp_path, docker, "one", "two")
+    run_named(made, "two").bucket.refused = {"state.json": 503}
+    made.turn()
+    assert sorted((tmp_path / ".unfinished").read_text().split()) == ["one", "two"]
+    run_named(made, "two").bucket.refused = {}
+    made.turn()
+    assert (tmp_path / ".unfinished").read_text() == "one\n"
+    docker.status["one"] = CRASHED
+    made.turn()
+    assert (tmp_path / ".unfinished").read_text() == ""
+
+
+@pytest.mark.usefixtures("quick")
 def test_one_broken_run_does_not_keep_the_others_from_being_pushed(tmp_path: Path) -> None:
     docker = FakeDocker(bad=RUNNING, good=RUNNING)
     made = guard_of(tmp_path, docker, "bad", "good", log="line\n")
@@ -447,8 +475,8 @@ class Answer(io.BytesIO):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-class FakeS3(guard.Bucket):
-    """An S3 in memory below the guard's own Bucket; `troubles` are raised by the next calls, one each."""
+class InMemory:
+    """An S3 in memory for the guard's own Bucket; `troubles` are raised by the next calls, one each."""
 
     def __init__(self, **objects: bytes) -> None:
         super().__init__(guard.Metadata(), "b", "us-east-1", patience=1.0)
@@ -483,6 +511,11 @@ class FakeS3(guard.Bucket):
         return Answer(self.objects.get(key, b""), Content_Length=str(len(self.objects.get(key, b""))), ETag="t")
 
 
+def fake_s3(**objects: bytes) -> InMemory:
+    made: InMemory = type("FakeS3", (InMemory, guard.Bucket), {})(**objects)
+    return made
+
+
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PAUSE_S", 0.01)
@@ -495,7 +528,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_passing_error_is_borne_for_each_object(tmp_path: Path, trouble: Exception) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a").write_bytes(b"aaa")
-    place = FakeS3()
+    place = fake_s3()
     place.troubles = [trouble, trouble]
     assert guard.push(place, "x/", str(tmp_path / "in")) == 1
     assert place.objects["x/a"] == b"aaa"
@@ -506,7 +539,7 @@ def test_a_passing_error_is_borne_for_each_object(tmp_path: Path, trouble: Excep
 
 @pytest.mark.usefixtures("no_pause")
 def test_a_lasting_error_and_an_endless_one_are_given_up() -> None:
-    place = FakeS3()
+    place = fake_s3()
     place.troubles = [http_error(404)]
     with pytest.raises(urllib.error.HTTPError):
         place.put("x", b"")
@@ -519,17 +552,17 @@ def test_a_lasting_error_and_an_endless_one_are_given_up() -> None:
 
 
 def test_pull_leaves_out_folder_marks_siblings_and_ways_out(tmp_path: Path) -> None:
-    place = FakeS3(**{"set/": b"", "set/sub/": b"", "set/sub/a": b"1", "settings/b": b"2"})
+    place = fake_s3(**{"set/": b"", "set/sub/": b"", "set/sub/a": b"1", "settings/b": b"2"})
     guard.pull(place, "set", str(tmp_path))
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == ["sub/a"]
     with pytest.raises(ValueError, match="leads out"):
-        guard.pull(FakeS3(**{"set/../../etc/x": b""}), "set/", str(tmp_path))
+        guard.pull(fake_s3(**{"set/../../etc/x": b""}), "set/", str(tmp_path))
 
 
-def snapshot_in_s3(content: bytes, sent: bytes) -> FakeS3:
+def snapshot_in_s3(content: bytes, sent: bytes) -> InMemory:
     files = [{"name": "n.caffemodel", "size": len(sent), "sha256": hashlib.sha256(sent).hexdigest(), "path": "s/n"}]
     whole = json.dumps({"iteration": 4, "files": files}).encode()
-    return FakeS3(**{"snapshots/4/n.caffemodel": content, "snapshots/4/complete.json": whole})
+    return fake_s3(**{"snapshots/4/n.caffemodel": content, "snapshots/4/complete.json": whole})
 
 
 def test_a_pulled_snapshot_is_the_one_that_was_sent(tmp_path: Path) -> None:
@@ -544,7 +577,7 @@ def test_a_pulled_snapshot_is_the_one_that_was_sent(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_pause")
 def test_an_answer_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
-    place = FakeS3(x=b"whole")
+    place = fake_s3(x=b"whole")
     whole = place.call
     short = [Answer(b"who", Content_Length="5")]
     place.call = lambda *words: short.pop() if short else whole(*words)
@@ -558,7 +591,7 @@ def test_a_large_file_goes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(guard, "PART", 4)
     path = tmp_path / "big"
     path.write_bytes(b"0123456789ab_")
-    place = FakeS3()
+    place = fake_s3()
     sent = place.put_file("k", str(path))
     assert place.objects["k"] == path.read_bytes()
     assert sent == {"name": "big", "size": 13, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -1,45 +1,187 @@
-"""What a blank machine is told at its first boot."""
+"""What a blank machine is told at its first boot, and when it has to end."""
 
+import ast
 import gzip
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
+from importlib.resources import files
+from typing import Any
 
+import pytest
+
+from infra.aws.types import DataVolume, InstanceType, Offer, SpotRequest
+from infra.errors import CloudError, UsageError
+from infra.host import script, slim_python, slim_shell
 from infra.keys import new_pair
 from provision import userdata
 
 DEADLINE = datetime(2026, 11, 21, 18, 40, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=timezone.utc)
+GPUS = InstanceType("p3.8xlarge", 32, 249856, gpu="V100", gpus=4, gpu_memory_mib=16384)
+REQUEST = SpotRequest(
+    name="one", token="0123456789abcdef", cloud="aws", region="us-east-1", image="ami-1", root_device="/dev/sda1",
+    offers=(Offer(GPUS, "us-east-1a", "subnet-1", spot=2.0, on_demand=12.0),), market="spot", disk_gb=100,
+    max_hours=24.0, idle_minutes=30.0, address="203.0.113.7",
+)  # fmt: skip
 
 
-def config() -> dict[str, object]:
-    packed = userdata.render(DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
+def config(request: SpotRequest = REQUEST) -> dict[str, Any]:
+    packed = userdata.render(request, DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
     text = gzip.decompress(packed).decode()
     assert text.startswith("#cloud-config\n")
-    plain: dict[str, object] = json.loads(text.split("\n", 1)[1])
+    plain: dict[str, Any] = json.loads(text.split("\n", 1)[1])
     return plain
+
+
+def written(request: SpotRequest = REQUEST) -> Mapping[str, str]:
+    return {one["path"]: one["content"] for one in config(request)["write_files"]}
+
+
+def settings(request: SpotRequest = REQUEST) -> list[str]:
+    return written(request)["/opt/provision/settings"].splitlines()
 
 
 def test_the_deadline_is_armed_first_and_at_the_right_time() -> None:
     found = config()
     assert next(iter(found)) == "bootcmd"
-    [command] = found["bootcmd"]  # type: ignore[misc]
+    [command] = found["bootcmd"]
     assert command[-1] == "2026-11-21 18:40:00 UTC"
     assert "provision-deadline.timer" in " ".join(command)
 
 
+def test_session_managers_agent_is_seen_to_after_the_deadline_and_only_where_it_is_the_way_in() -> None:
+    deadline, agent = config(replace(REQUEST, via="ssm"))["bootcmd"]
+    assert "deadline" in deadline
+    assert agent[0] == "systemd-run"
+    assert "--no-block" in agent
+    assert "amazon-ssm-agent" in agent[-1]
+    assert len(config()["bootcmd"]) == 1
+
+
 def test_it_fits_into_what_ec2_takes_with_room_to_grow() -> None:
-    packed = userdata.render(DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
+    packed = userdata.render(REQUEST, DEADLINE, "ssh-ed25519 " + "A" * 68 + " someone@laptop", new_pair("host"))
     assert len(packed) < userdata.LIMIT * 0.9
+
+
+def test_more_than_ec2_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(userdata, "LIMIT", 1000)
+    with pytest.raises(CloudError, match=r"EC2 takes 1000"):
+        config()
 
 
 def test_only_our_keys_let_in() -> None:
     found = config()
-    [user] = found["users"]  # type: ignore[misc]
+    [user] = found["users"]
     assert user["ssh_authorized_keys"] == ["ssh-ed25519 AAAA laptop"]
     assert user["lock_passwd"] is True
     assert found["ssh_pwauth"] is False
     assert found["ssh_genkeytypes"] == []
-    assert set(found["ssh_keys"]) == {"ed25519_private", "ed25519_public"}  # type: ignore[call-overload]
+    assert set(found["ssh_keys"]) == {"ed25519_private", "ed25519_public"}
 
 
 def test_no_aws_credentials_travel() -> None:
     assert "AKIA" not in json.dumps(config())
+
+
+def test_what_the_bootstrap_runs_is_there() -> None:
+    there = written()
+    for name in ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh", "guard.py"):
+        assert f"/opt/provision/{name}" in there
+    for unit in ("provision-guard.service", "provision-idle.service", "provision-idle.timer"):
+        assert f"/etc/systemd/system/{unit}" in there
+
+
+def test_the_scripts_are_told_of_this_machine() -> None:
+    assert settings(replace(REQUEST, tags={"provision:driver": "535"})) == [
+        "gpus=4",
+        "driver=535",
+        "toolkit_repository=https://nvidia.github.io/libnvidia-container",
+        "toolkit_key=C95B321B61E88C1809C4F759DDCAE044F796ECB0",
+        "idle_seconds=1800",
+    ]
+    bare = replace(REQUEST, offers=(Offer(InstanceType("c5.large", 2, 4096), "a", "s"),), idle_minutes=0.0)
+    assert settings(bare)[:2] == ["gpus=0", "driver=''"]
+    assert settings(bare)[-1] == "idle_seconds=0"
+
+
+def test_a_mirror_of_the_toolkit_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISION_TOOLKIT_REPOSITORY", "http://mirror.example/it's/")
+    monkeypatch.setenv("PROVISION_TOOLKIT_KEY", "ABCD")
+    assert "toolkit_repository='http://mirror.example/it'\"'\"'s'" in settings()
+    assert "toolkit_key=ABCD" in settings()
+
+
+@pytest.mark.parametrize(("minutes", "every"), [(30.0, "60s"), (2.0, "30s"), (0.05, "1s"), (0.0, "60s")])
+def test_a_short_idle_time_is_looked_at_more_often(minutes: float, every: str) -> None:
+    timer = written(replace(REQUEST, idle_minutes=minutes))["/etc/systemd/system/provision-idle.timer"]
+    assert f"OnUnitActiveSec={every}\n" in timer
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({}, 24.0),
+        ({"budget": 1000.0}, 24.0),
+        ({"budget": 4.0, "disk_gb": 0}, 2.0),
+        ({"budget": 4.0}, 1.9891),  # 100 GB of disk cost 1.1 cents an hour
+        ({"budget": 4.0, "disk_gb": 0, "volumes": (DataVolume("data", 100),)}, 1.9891),
+        ({"budget": 6.0, "disk_gb": 0, "fallback": True}, 0.5),  # it may come on demand
+        ({"budget": 3.0, "disk_gb": 0, "offers": (Offer(GPUS, "a", "s"),), "max_price": 3.0}, 1.0),
+    ],
+)
+def test_it_ends_when_its_hours_or_its_budget_end(changes: dict[str, Any], hours: float) -> None:
+    at = userdata.ends_at(replace(REQUEST, **changes), NOW)
+    assert at.microsecond == 0
+    assert (at - NOW).total_seconds() == pytest.approx(hours * 3600, abs=2)
+
+
+def test_a_budget_needs_a_price() -> None:
+    unknown = replace(REQUEST, offers=(Offer(GPUS, "a", "s"),), budget=4.0)
+    with pytest.raises(UsageError) as error:
+        userdata.ends_at(unknown, NOW)
+    assert "--max-price" in error.value.mend
+
+
+# how scripts are made shorter
+
+
+class Silent(ast.NodeTransformer):
+    """A program without texts that are statements."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def test_the_guard_that_is_sent_is_the_same_program_and_runs_with_python_3_6() -> None:
+    whole = files("infra.host").joinpath("guard.py").read_text()
+    sent = script("guard.py")
+    assert len(sent) < len(whole) * 0.9
+    assert '"""' not in sent
+    parsed = ast.parse(sent, feature_version=(3, 6))
+    assert ast.dump(parsed) == ast.dump(Silent().visit(ast.parse(whole)))
+
+
+def test_python_is_shortened_by_words_for_readers_alone() -> None:
+    text = '"""Doc."""\nclass A(Exception):\n    """Doc."""\n\ndef f(x):\n    """Doc."""\n    return "#" + x  # why\n'
+    assert slim_python(text) == "class A(Exception):\n    pass\n\ndef f(x):\n    return '#' + x\n"
+
+
+def test_shell_is_shortened_by_whole_lines() -> None:
+    assert (
+        slim_shell("#!/bin/sh\n# why\n\na=${b#c} # stays\n  # also why\n  echo\n")
+        == "#!/bin/sh\na=${b#c} # stays\n  echo\n"
+    )
+    assert slim_shell("[Unit]\n# why\nA=b\n") == "[Unit]\nA=b\n"
+
+
+def test_no_script_loses_more_than_comments_at_whole_lines() -> None:
+    """A `#` at the beginning of a line inside quotes or a here-document would be lost."""
+    for one in files("infra.host").iterdir():
+        if one.name.endswith(".sh"):
+            text = one.read_text()
+            assert "<<" not in text
+            lost = [line for line in text.splitlines() if line not in slim_shell(text).splitlines() and line.strip()]
+            assert all(line.lstrip().startswith("#") for line in lost)

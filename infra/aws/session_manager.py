@@ -1,0 +1,73 @@
+"""SSH through AWS's Session Manager: the machine's agent calls out, and no port of it is open to anyone.
+
+StartSession gives an address and a token for one connection. AWS's program `session-manager-plugin` speaks the protocol
+with them, SSH on its standard input and output. The words are those of the AWS CLI (awscli/customizations/
+sessionmanager.py); the token goes by the environment, as other users of this machine see a command line.
+"""
+
+import json
+import os
+import re
+import shutil
+
+from botocore.exceptions import ClientError
+
+from infra.aws.errors import code_of, explained
+from infra.aws.session import Cloud, client
+from infra.errors import HostError
+from infra.shell import LocalShell
+
+PLUGIN = "session-manager-plugin"
+TOKEN = "AWS_SSM_START_SESSION_RESPONSE"
+_SINCE = (1, 2, 497)  # reads the token from the environment
+_INSTALL = (
+    "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html"
+)
+
+
+def require_plugin() -> None:
+    """HostError where this machine lacks AWS's program, or has one that takes its token on the command line alone."""
+    if shutil.which(PLUGIN) is None:
+        raise HostError(
+            f"--via ssm needs AWS's {PLUGIN} on this machine, and it is not there", f"install it: {_INSTALL}"
+        )
+    said = LocalShell().run([PLUGIN, "--version"], check=False).out
+    if too_old(said):
+        raise HostError(f"{PLUGIN} {said.strip()} is too old for --via ssm", f"install a newer one: {_INSTALL}")
+
+
+def too_old(version: str) -> bool:
+    """Whether that is a version before 1.2.497; what is no version is taken for a new one."""
+    found = re.match(r"\s*(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and tuple(int(part) for part in found.groups()) < _SINCE
+
+
+def start(cloud: Cloud, instance_id: str) -> tuple[list[str], dict[str, str]]:
+    """Open a session to the machine's port 22: the plugin's words, and what its environment has to have besides.
+
+    HostError while Session Manager does not know the machine: its agent reports some time after the boot.
+    """
+    asked = {
+        "Target": instance_id, "DocumentName": "AWS-StartSSHSession", "Parameters": {"portNumber": ["22"]},
+    }  # fmt: skip
+    api = client(cloud, "ssm")
+    with explained("start a session"):
+        try:
+            answer = api.start_session(**asked)
+        except ClientError as error:
+            if code_of(error) != "TargetNotConnected":
+                raise
+            raise HostError(
+                f"Session Manager does not reach {instance_id}",
+                "its image needs Amazon's SSM agent, its subnet a way out; the agent reports a minute after the boot",
+            ) from error
+    session = json.dumps({key: answer[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
+    words = [PLUGIN, TOKEN, cloud.region, "StartSession", cloud.profile or "", json.dumps(asked)]
+    return [*words, str(api.meta.endpoint_url)], {TOKEN: session}
+
+
+def connect(cloud: Cloud, instance_id: str) -> None:
+    """Become the connection to the machine's SSH: this process's standard input and output from now on."""
+    require_plugin()
+    words, more = start(cloud, instance_id)
+    os.execvpe(words[0], words, {**os.environ, **more})

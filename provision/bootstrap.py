@@ -1,0 +1,104 @@
+"""Waiting for a machine that runs: for SSH, then for its bootstrap, whose progress is shown.
+
+A bootstrap that failed leaves its log here, on the laptop: the machine itself is ended.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.aws.types import Instance
+from infra.errors import HostError, HostKeyError
+from infra.keys import write_private
+from infra.ssh import SshShell, wait_for_port
+
+Say = Callable[[str], None]
+Sleep = Callable[[float], None]
+_SSH_WAIT_S = 300.0
+_READY_WAIT_S = 1200.0
+_LOGIN_WAIT_S = 90.0
+_LOG = "/var/log/cloud-init-output.log"
+
+
+def wait_ready(instance: Instance, log_in: Callable[[], SshShell], log: Path, say: Say, sleep: Sleep) -> None:
+    """Wait until the host says ready, showing its progress; HostError with its log's end if it failed.
+
+    `log_in` makes a new shell; the whole log of a failure is written to `log`.
+    """
+    if instance.via == "ssm":
+        say("running; waiting for SSH through Session Manager")
+        patience = _SSH_WAIT_S
+    else:
+        say(f"running at {instance.address}; waiting for SSH")
+        _wait_for_port(instance, sleep)
+        patience = _LOGIN_WAIT_S
+    with _first_login(log_in, sleep, patience) as host:
+        _follow(host, log, say, sleep)
+
+
+def _wait_for_port(instance: Instance, sleep: Sleep) -> None:
+    until = time.monotonic() + _SSH_WAIT_S
+    while not wait_for_port(str(instance.address), 22, 1.0):
+        if time.monotonic() > until:
+            raise HostError(
+                f"{instance.name} does not answer on port 22", "SSH is let in only from the address that called `up`"
+            )
+        sleep(0.0)
+
+
+def _first_login(log_in: Callable[[], SshShell], sleep: Sleep, patience: float = _LOGIN_WAIT_S) -> SshShell:
+    """sshd may listen before the user is there, and restarts once while cloud-init works; Session Manager does not know
+    a fresh machine. Only a wrong host key is final, and what AWS does not allow."""
+    until = time.monotonic() + patience
+    while True:
+        host = log_in()
+        try:
+            host.run(["true"])
+            return host
+        except HostKeyError:
+            raise
+        except HostError:
+            host.close()
+            if time.monotonic() > until:
+                raise
+        sleep(1.0)
+
+
+def _follow(host: SshShell, log: Path, say: Say, sleep: Sleep) -> None:
+    shown = 0
+    until = time.monotonic() + _READY_WAIT_S
+    while time.monotonic() < until:
+        lines = _progress(host)
+        for text in lines[shown:]:
+            say(f"  host: {text}")
+        shown = max(shown, len(lines))
+        if lines and lines[-1] == "ready":
+            return
+        if lines and lines[-1].startswith("failed"):
+            raise _failure(host, lines, log)
+        sleep(0.5)
+    raise _failure(host, [f"not ready within {_READY_WAIT_S:g} s"], log)
+
+
+def _failure(host: SshShell, lines: list[str], log: Path) -> HostError:
+    """What is known of it; its whole log is brought home."""
+    try:
+        text = host.run(["sudo", "cat", _LOG], check=False).out
+    except HostError as error:
+        text = f"the log could not be read: {error}\n"
+    write_private(log, "\n".join([*lines, "", text]))
+    end = "\n".join(text.splitlines()[-15:])
+    return HostError(
+        f"{host.where} could not be prepared ({lines[-1]})\n{end}".rstrip(),
+        f"its whole log: {log}; to look at the machine itself: --keep-on-error 30m",
+    )
+
+
+def _progress(host: SshShell) -> list[str]:
+    """The bootstrap's lines; none while sshd restarts."""
+    try:
+        return host.run(["cat", "/run/provision/progress"], check=False).out.splitlines()
+    except HostKeyError:
+        raise
+    except HostError:
+        return []

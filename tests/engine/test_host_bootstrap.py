@@ -1,0 +1,101 @@
+"""The whole bootstrap in a folder of its own, with stand-ins for the scripts that it calls and for systemd."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.host import script
+from infra.shell import LocalShell
+
+FOLDERS = ("/run/provision", "/var/lib/provision", "/opt/provision", "/data")
+NOTE = 'echo "{} $*" >> {}/calls'
+
+
+class Host:
+    def __init__(self, root: Path, **settings: str) -> None:
+        self.root = root
+        known = {"gpus": "4", "driver": "''", "toolkit_repository": "http://r", "toolkit_key": "K", **settings}
+        self.text("opt/provision/settings", "".join(f"{name}={value}\n" for name, value in known.items()))
+        self.sub("engine.sh", "echo engine: installing docker.io")
+        self.sub("nvidia.sh", "echo nvidia: 4 GPUs, driver 535.1")
+        for name in ("systemctl", "chown", "usermod", "mountpoint"):
+            self.fake(name, NOTE.format(name, root))
+        self.fake("docker", "echo 20.10")
+
+    def text(self, path: str, text: str) -> Path:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+        return self.root / path
+
+    def fake(self, name: str, body: str) -> None:
+        self.text(f"bin/{name}", f"#!/bin/sh\n{body}\n").chmod(0o755)
+
+    def sub(self, name: str, body: str) -> None:
+        """One of the scripts that it calls; its call is noted."""
+        self.text(f"opt/provision/{name}", f"{NOTE.format(name, self.root)}\n{body}\n")
+
+    def boot(self) -> list[str]:
+        """The progress that the user is shown."""
+        text = script("bootstrap.sh")
+        for folder in FOLDERS:
+            text = text.replace(folder, f"{self.root}{folder}")
+        LocalShell().run(["sh", "-c", text], check=False, env={"PATH": f"{self.root}/bin:{os.environ['PATH']}"})
+        return (self.root / "run/provision/progress").read_text().splitlines()
+
+    def calls(self, of: str) -> list[str]:
+        lines = (self.root / "calls").read_text().splitlines()
+        return [line.removeprefix(f"{of} ").strip() for line in lines if line.startswith(f"{of} ")]
+
+    @property
+    def ready(self) -> bool:
+        return (self.root / "var/lib/provision/ready").exists()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_it_shows_each_step_and_is_ready_at_the_end(host: Host) -> None:
+    assert host.boot() == [
+        "engine: installing docker.io",
+        "docker: 20.10",
+        "nvidia: 4 GPUs, driver 535.1",
+        "guard: watching for the spot notice",
+        "ready",
+    ]
+    assert host.calls("engine.sh") == ["--no-buildx"]
+    assert host.calls("nvidia.sh") == ["4  http://r K"]
+    assert host.calls("systemctl")[-2:] == [
+        "enable -q --now provision-guard.service",
+        "enable -q --now provision-idle.timer",
+    ]
+    assert host.ready
+
+
+def test_a_machine_without_gpus_needs_no_driver(tmp_path: Path) -> None:
+    host = Host(tmp_path, gpus="0")
+    assert host.boot()[-1] == "ready"
+    assert host.calls("nvidia.sh") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("engine.sh", "echo E: sorry >&2; echo engine: no Docker engine answers >&2; exit 21", "engine: no Docker"),
+        ("nvidia.sh", "echo nvidia: the driver 535 does not work >&2; exit 30", "nvidia: the driver 535 does not work"),
+        ("nvidia.sh", "exit 7", "exit code 7 near: nvidia"),
+    ],
+)
+def test_what_fails_is_the_last_line_and_the_machine_is_not_ready(host: Host, name: str, body: str, said: str) -> None:
+    host.text("var/lib/provision/ready", "")  # of the machine that this image was made of
+    host.sub(name, body)
+    assert host.boot()[-1].startswith(f"failed: {said}")
+    assert not host.ready
+    assert not [call for call in host.calls("systemctl") if "idle" in call]
+
+
+def test_a_second_run_comes_to_the_same(host: Host) -> None:
+    first = host.boot()
+    assert host.boot() == first + first

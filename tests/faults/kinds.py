@@ -1,0 +1,119 @@
+"""What the sweep tries: a user's commands, and each kind of fault as a rule of `localcloud.faults`."""
+
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+NAME = "NAME"  # in a step's words: the machine's name, a new one for each fault
+LAUNCHES = re.compile(r"RunInstances|CreateFleet|RequestSpotInstances|RequestSpotFleet|StartInstances")
+CLEANS = re.compile(r"(Terminate|Delete|Remove|Revoke|Cancel|Detach|Disassociate|Release|Deregister)[A-Z].*")
+UP = ("up", "--instance", "g4dn.xlarge", "--name", NAME)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a user. `before` makes what it needs; `keeps`: a machine that was there must stay, whatever fails.
+    `cold`: with a laptop that has never asked AWS anything."""
+
+    name: str
+    words: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    keeps: bool = False
+    cold: bool = False
+
+    @property
+    def ends(self) -> bool:
+        return self.words[0] == "down"
+
+
+STEPS = (
+    Step("up", UP, cold=True),
+    Step("down", ("down", NAME), before=(UP,)),
+    Step("up again", UP, before=(UP,), keeps=True),
+    Step("extend", ("extend", NAME, "4h"), before=(UP,), keeps=True),
+)
+# Steps for hosts that are system containers come here: `train --detach` and `stop` need more than a record and sshd.
+
+
+@dataclass(frozen=True)
+class Call:
+    """The nth call of an action in a step."""
+
+    service: str
+    action: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.action} {self.nth}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    step: str
+    call: Call
+    kind: str
+    without: str = ""
+
+
+@dataclass
+class Tried:
+    """What a fault did. `reached`: the step made that call this time. `wrong`: each rule that was broken."""
+
+    fault: Fault
+    worker: str
+    reached: bool = False
+    code: int | None = None
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        end = "not reached" if not self.reached else f"exit {self.code}"
+        marks = "".join(f"\n    LEAK {text}" for text in self.wrong)
+        out = f" without {self.fault.without}" if self.fault.without else ""
+        what = f"{self.fault.step:9} {self.fault.call!s:44} {self.fault.kind:15}"
+        return f"{what} {end:12} {self.seconds:5.2f} s{out}{marks}"
+
+
+def _error(code: str, status: int) -> dict[str, Any]:
+    return {"error": {"code": code, "message": "asked for by the sweep", "status": status}}
+
+
+def _denied(call: Call) -> dict[str, Any]:
+    code = "UnauthorizedOperation" if call.service == "ec2" else "AccessDenied"
+    return {**_error(code, 403), "times": 0}
+
+
+def _throttled(call: Call) -> dict[str, Any]:
+    code, status = ("RequestLimitExceeded", 503) if call.service == "ec2" else ("ThrottlingException", 400)
+    return {**_error(code, status), "times": 0}
+
+
+KINDS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "denied": _denied,
+    "throttled": _throttled,
+    "broken": lambda _: _error("InternalError", 500),
+    "full": lambda _: _error("InsufficientInstanceCapacity", 500),
+    "nowhere": lambda _: {"hold": 0.001},  # only to see that the call is reached: the capacity page does the rest
+    "lost": lambda _: {"lost": True, "retries": False},
+    "cut": lambda _: {"lost": True},
+    "killed before": lambda _: {"pause": "before"},
+    "killed after": lambda _: {"pause": "after"},
+    "stopped before": lambda _: {"pause": "before"},
+    "stopped after": lambda _: {"pause": "after"},
+}
+LASTING = ("denied", "throttled")  # AWS refuses also what would clean up
+OF_LAUNCHES = ("full", "nowhere")
+SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGINT}
+
+
+def kinds_for(call: Call) -> list[str]:
+    return [kind for kind in KINDS if kind not in OF_LAUNCHES or LAUNCHES.fullmatch(call.action)]
+
+
+def steps() -> list[Step]:
+    """Those whose command there is."""
+    from provision.cli import _COMMANDS
+
+    return [step for step in STEPS if step.words[0] in _COMMANDS]

@@ -1,0 +1,238 @@
+"""What has no living owner: the verdict on each thing, and its mending."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from infra.aws.holdings import KINDS, Holding
+from infra.errors import AuthError, LeftoverError
+from provision import audit, clouds, notes, settings
+from provision.audit import judge
+from provision.cli import cli
+from tests.unit.fake_aws import CLOUD, LAUNCHED, FakeAws, Refused, Region, machine, tags
+
+NOW = LAUNCHED + timedelta(hours=1)
+LAUNCH = Region.LAUNCH
+ENDS = {"provision:deadline": (NOW + timedelta(hours=1)).isoformat(), "provision:price": "12.5"}
+
+
+def thing(kind: str, **more: Any) -> Holding:
+    given = {"name": "lab", "resource": LAUNCH, "made": LAUNCHED, **more}
+    return Holding(kind, given.pop("id", "x"), **given)
+
+
+def verdicts(*things: Holding, noted: dict[str, Any] | None = None) -> list[str]:
+    return [one.verdict for one in judge("us-east-1", things, noted or {}, NOW)]
+
+
+ALIVE = thing("instances", id="i-1", state="running", tags=ENDS)
+
+
+@pytest.mark.parametrize(
+    ("one", "why"),
+    [
+        (thing("instances", state="running"), "no deadline"),
+        (thing("instances", state="running", tags={"provision:deadline": LAUNCHED.isoformat()}), "deadline was"),
+        (thing("instances", state="stopped", tags=ENDS), "stopped"),
+        (thing("volumes", state="available", gb=100), "attached to nothing"),
+        (thing("elastic IPs", state="unattached"), "attached to nothing"),
+        (thing("snapshots", state="completed", gb=8), "nothing of ours"),
+        (thing("spot requests", state="open"), "no machine of that launch"),
+    ],
+)
+def test_what_is_billed_without_an_owner_is_an_orphan(one: Holding, why: str) -> None:
+    (found,) = judge("us-east-1", [one], {}, NOW)
+    assert found.verdict == "orphan"
+    assert why in found.why
+
+
+@pytest.mark.parametrize(
+    "kind", ["security groups", "launch templates", "key pairs", "schedules", "roles", "instance profiles"]
+)
+def test_what_is_free_without_an_owner_is_a_stray(kind: str) -> None:
+    assert verdicts(thing(kind)) == ["stray"]
+    assert verdicts(ALIVE, thing(kind)) == ["", ""]
+    assert verdicts(ALIVE, thing(kind, resource="provision-lab-89abcdef")) == ["", "stray"]
+
+
+def test_what_a_living_machine_holds_is_in_order() -> None:
+    held = [
+        thing("volumes", state="in-use", instance="i-1"),
+        thing("network interfaces", state="in-use", instance="i-1"),
+        thing("spot requests", state="active", instance="i-1"),
+    ]
+    assert verdicts(ALIVE, *held) == ["", "", "", ""]
+
+
+def test_a_spot_request_whose_machine_is_gone_is_a_stray() -> None:
+    assert verdicts(thing("spot requests", state="active", instance="i-gone")) == ["stray"]
+
+
+def test_what_is_kept_on_purpose_is_in_order() -> None:
+    assert verdicts(thing("volumes", state="available", kept=True), thing("machine images", kept=True)) == ["kept"] * 2
+
+
+def test_the_deadline_has_a_grace() -> None:
+    at = (NOW - timedelta(minutes=10)).isoformat()
+    late = thing("instances", state="running", tags={"provision:deadline": at})
+    assert verdicts(late) == [""]
+    assert [one.verdict for one in judge("us-east-1", [late], {}, NOW, timedelta(0))] == ["orphan"]
+
+
+def test_a_launch_in_progress_is_new_wherever_it_is_made() -> None:
+    young = NOW - timedelta(minutes=5)
+    assert verdicts(thing("roles", made=None), thing("launch templates", made=young)) == ["new", "new"]
+    assert verdicts(thing("volumes", state="available", resource="", made=young)) == ["new"]
+    assert verdicts(thing("security groups", made=None), noted={LAUNCH: young}) == ["new"]
+    assert verdicts(thing("security groups", made=None), noted={LAUNCH: LAUNCHED}) == ["stray"]
+
+
+def test_what_each_costs_an_hour() -> None:
+    prices = [one.price for one in judge("us-east-1", [ALIVE, thing("volumes", gb=720), thing("roles")], {}, NOW)]
+    assert prices == [12.5, pytest.approx(0.08), 0.0]
+    assert judge("us-east-1", [thing("instances", tags={})], {}, NOW)[0].price is None
+
+
+def test_notes_of_launches_are_read_and_broken_ones_passed_over(tmp_path: Path) -> None:
+    for name, text in (
+        ("lab", json.dumps({"time": NOW.timestamp(), "request": {"name": "lab", "token": "0123456789"}})),
+        ("half", '{"time": 1'),
+    ):
+        place = notes.folder(CLOUD, name)
+        place.mkdir(parents=True)
+        (place / "intent.json").write_text(text)
+    assert audit.intents(CLOUD) == {LAUNCH: NOW}
+
+
+def test_where_to_look() -> None:
+    notes.folder(CLOUD, "lab").mkdir(parents=True)
+    chosen = settings.Settings(more_regions=("us-west-2", "us-east-1"))
+    assert audit.regions(CLOUD, chosen) == ["us-east-1", "us-west-2"]
+    aws = FakeAws(DescribeRegions={"Regions": [{"RegionName": "b"}, {"RegionName": "a"}]})
+    assert audit.regions(aws.cloud, chosen, every=True) == ["a", "b"]
+
+
+def orphaned() -> Region:
+    """The machine is gone, and its things are left."""
+    aws = Region()
+    aws._terminate({"InstanceIds": ["i-1"]})
+    return aws
+
+
+def test_fixing_ends_what_has_no_owner_and_nothing_else() -> None:
+    aws = orphaned()
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert {one.thing.id for one in report.bad} == aws.left() - {"vol-2"}
+    ended, after = audit.fix(aws.cloud, report)
+    assert {one.thing.id for one in ended} == {one.thing.id for one in report.bad}
+    assert not after.bad
+    assert aws.left() == {"vol-2"}
+
+
+def test_fixing_an_orphan_instance_takes_its_launch_along() -> None:
+    aws = Region()  # its deadline has passed long ago, as today is later
+    aws.machines["i-1"]["Tags"] = tags(name="lab", resource=LAUNCH)
+    _, after = audit.fix(aws.cloud, audit.audit(aws.cloud, ["us-east-1"]))
+    assert not after.bad
+    assert aws.left() == {"vol-2"}
+
+
+def test_a_region_that_cannot_be_looked_at_is_not_clean() -> None:
+    aws = FakeAws(DescribeVolumes=Refused("UnauthorizedOperation"))
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert not report.bad
+    assert report.errors[0][0] == "us-east-1"
+    assert isinstance(report.errors[0][1], AuthError)
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "resolve", lambda _: CLOUD)
+
+
+def said(*words: str) -> tuple[str, BaseException | None]:
+    done = CliRunner().invoke(cli, list(words))
+    return done.stdout, done.exception
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_command_lists_and_fails_while_something_is_left() -> None:
+    orphaned()
+    out, error = said("audit")
+    assert isinstance(error, LeftoverError)
+    assert error.exit_code == 18
+    assert "provision audit --fix" in error.mend
+    assert "orphan: it is attached to nothing" in out
+    assert "kept" in out
+
+
+@pytest.mark.usefixtures("_here")
+def test_json_fails_as_well_and_lists_all() -> None:
+    orphaned()
+    out, error = said("audit", "--json")
+    assert isinstance(error, LeftoverError)
+    report = json.loads(out)
+    assert report["bad"] == 7
+    assert {one["kind"] for one in report["findings"]} < set(KINDS)
+
+
+@pytest.mark.usefixtures("_here")
+def test_fixing_says_what_was_ended_and_succeeds() -> None:
+    orphaned()
+    out, error = said("audit", "--fix")
+    assert error is None
+    assert "ended volume vol-1 in us-east-1: it is attached to nothing" in out
+    assert "without a living owner: 0" in out
+
+
+@pytest.mark.usefixtures("_here")
+def test_an_empty_account_is_clean() -> None:
+    FakeAws()
+    assert said("audit") == ("nothing of ours in us-east-1\n", None)
+
+
+@pytest.mark.usefixtures("_here")
+def test_what_could_not_be_seen_fails() -> None:
+    FakeAws(DescribeVolumes=Refused("UnauthorizedOperation"))
+    _, error = said("audit")
+    assert isinstance(error, AuthError)
+
+
+@pytest.mark.usefixtures("_here")
+def test_cost_shows_machines_and_what_is_kept() -> None:
+    orphaned()
+    out, error = said("cost")
+    assert error is None
+    assert "lab" in out
+    assert "$6.00" in out
+    assert "ended" in out
+    assert "kept: volume data (vol-2, 200 GB, $16.00 a month)" in out
+
+
+@pytest.mark.usefixtures("_here")
+def test_cost_as_json() -> None:
+    orphaned()
+    out, _ = said("cost", "lab", "--json")
+    (row,) = json.loads(out)["machines"]
+    assert (row["name"], row["instance"], row["hours"]) == ("lab", 6.0, 2.0)
+    assert row["left"] == pytest.approx(20 - 6 - 2 * 100 * 0.08 / 720, abs=0.001)
+
+
+@pytest.mark.usefixtures("_here")
+def test_cost_of_a_name_that_nobody_knows() -> None:
+    FakeAws()
+    _, error = said("cost", "nobody")
+    assert error is not None
+    assert "nobody" in str(error)
+
+
+@pytest.mark.usefixtures("_here")
+def test_on_demand_prices_are_dated() -> None:
+    row = machine("i-1", tags(name="lab"), InstanceLifecycle=None)
+    FakeAws(DescribeInstances={"Reservations": [{"Instances": [row]}]})
+    out, _ = said("cost")
+    assert "on demand: list prices of 20" in out

@@ -1,0 +1,220 @@
+"""The end of a machine: in the order of safety, each step by itself, and proven."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.aws.removal import Removal
+from infra.errors import AuthError, LeftoverError, NotFoundError
+from provision import ending, notes
+from tests.unit.fake_aws import CLOUD, FakeAws, Refused, Region, machine, role, tags
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_LATE_S", 0.5)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """Takes a step's place, and says nothing."""
+
+
+def down(aws: FakeAws, patience: float = 5.0) -> ending.Ended:
+    return ending.down(aws.cloud, "lab", nothing, patience)
+
+
+def test_nothing_is_left_but_what_is_kept() -> None:
+    aws = Region()
+    done = down(aws)
+    assert aws.left() == {"vol-2"}
+    assert done.ended["instances"] == ["i-1"]
+    assert done.ended["volumes"] == ["vol-1"]
+    assert done.ended["schedules"] == [Region.LAUNCH]
+    assert [one.id for one in done.kept] == ["vol-2"]
+
+
+def test_the_words_are_the_cost_what_is_kept_and_the_proof() -> None:
+    cost, kept, proof = down(Region()).words()
+    assert cost.startswith("lab cost $")
+    assert "p3.8xlarge spot" in cost
+    assert kept == "kept: volume data (vol-2, 200 GB, $16.00 a month)"
+    assert proof == "0 billable resources left besides what is kept"
+
+
+def test_json_says_the_same() -> None:
+    row = down(Region()).as_json()
+    assert row["billable"] == 0
+    assert row["kept"] == [{"kind": "volumes", "id": "vol-2", "name": "data", "gb": 200, "dollars_a_month": 16.0}]
+    assert row["cost"][0]["name"] == "lab"
+
+
+def test_instances_are_ended_before_all_else_and_the_schedule_goes_when_they_have() -> None:
+    aws = Region()
+    down(aws)
+    changes = [name for name in aws.names() if not name.startswith(("Describe", "List"))]
+    assert changes[0] == "TerminateInstances"
+    first_schedule = aws.names().index("DeleteSchedule")
+    assert "DescribeInstances" in aws.names()[aws.names().index("TerminateInstances") : first_schedule]
+
+
+def test_while_an_instance_lives_its_schedule_and_role_stay() -> None:
+    aws = Region()
+    aws.answers["TerminateInstances"] = Refused("OperationNotPermitted")
+    with pytest.raises(LeftoverError) as refused:
+        down(aws, 1.0)
+    assert "instances: i-1" in refused.value.what
+    assert "OperationNotPermitted" in refused.value.what
+    assert "DeleteSchedule" not in aws.names()
+    assert "DeleteRole" not in aws.names()
+    assert "RevokeSecurityGroupIngress" in aws.names()
+
+
+@pytest.mark.parametrize(
+    ("operation", "left"),
+    [
+        ("DeleteVolume", "vol-1"),
+        ("DeleteSecurityGroup", "sg-1"),
+        ("DeleteLaunchTemplate", "lt-1"),
+        ("CancelSpotInstanceRequests", "sir-1"),
+        ("DeleteSchedule", Region.LAUNCH),
+        ("DeleteInstanceProfile", Region.LAUNCH),
+    ],
+)
+def test_a_step_that_fails_keeps_no_other_from_being_tried(operation: str, left: str) -> None:
+    aws = Region()
+    aws.answers[operation] = Refused("UnauthorizedOperation")
+    with pytest.raises(LeftoverError) as refused:
+        down(aws)
+    assert "not everything is gone" in refused.value.what
+    assert "not allowed" in refused.value.what
+    assert aws.left() == {"vol-2", left}
+
+
+@pytest.mark.parametrize(("step", "left"), [("terminate", "i-1"), ("delete", "sg-1")])
+def test_a_step_that_is_taken_out_is_noticed(monkeypatch: pytest.MonkeyPatch, step: str, left: str) -> None:
+    aws = Region()
+    monkeypatch.setattr(Removal, step, nothing)
+    with pytest.raises(LeftoverError):
+        down(aws, 0.5)
+    assert left in aws.left()
+
+
+def test_a_failure_that_passes_is_mended_by_the_next_round() -> None:
+    aws = Region()
+    works = aws.answers["DeleteLaunchTemplate"]
+    failures = [Refused("InternalError")]
+
+    def once(given: dict[str, Any]) -> Any:
+        if failures:
+            raise failures.pop()
+        return works(given)
+
+    aws.answers["DeleteLaunchTemplate"] = once
+    down(aws)
+    assert aws.left() == {"vol-2"}
+
+
+def test_what_cannot_be_looked_at_is_not_proven_gone() -> None:
+    aws = Region()
+    aws.answers["DescribeAddresses"] = Refused("UnauthorizedOperation")
+    with pytest.raises(AuthError) as refused:
+        down(aws)
+    assert "list elastic IPs" in refused.value.what
+    assert aws.left() == {"vol-2"}  # all else was ended
+
+
+def test_a_price_that_is_not_known_keeps_nothing_alive() -> None:
+    aws = Region()
+    aws.answers["DescribeSpotPriceHistory"] = Refused("UnauthorizedOperation")
+    assert "an unknown amount" in down(aws).words()[0]
+    assert aws.left() == {"vol-2"}
+
+
+def test_nothing_of_that_name_is_an_error_that_names_the_others() -> None:
+    aws = FakeAws()
+    aws.answers["DescribeInstances"] = lambda given: {
+        "Reservations": []
+        if given["Filters"][0]["Name"] == "tag:provision:name"
+        else [{"Instances": [machine("i-1", tags(name="other"))]}]
+    }
+    with pytest.raises(NotFoundError) as refused:
+        down(aws)
+    assert "other" in refused.value.mend
+
+
+def test_a_kept_volume_alone_is_not_a_machine() -> None:
+    aws = Region()
+    down(aws)
+    with pytest.raises(NotFoundError):
+        down(aws)
+    assert aws.left() == {"vol-2"}
+
+
+def note(age: float = 0.0) -> Path:
+    place = notes.folder(CLOUD, "lab")
+    place.mkdir(parents=True)
+    for name in ("intent.json", "user-data", "known_hosts"):
+        (place / name).write_text("{}")
+    os.utime(place / "intent.json", (time.time() - age,) * 2)
+    return place
+
+
+def later(show: Callable[[], Any], looks: int) -> Callable[[dict[str, Any]], Any]:
+    """An answer that shows nothing for the first looks."""
+    left = [None] * looks
+
+    def answer(_: dict[str, Any]) -> Any:
+        return left.pop() if left else show()
+
+    return answer
+
+
+def test_a_launch_that_shows_up_late_is_ended_too() -> None:
+    aws = Region()
+    for rows in aws.things.values():
+        rows.clear()
+    aws.answers["DescribeInstances"] = later(lambda: {"Reservations": [{"Instances": list(aws.machines.values())}]}, 2)
+    place = note()
+    done = down(aws)
+    assert done.ended["instances"] == ["i-1"]
+    assert aws.left() == set()
+    assert not place.exists()
+
+
+def test_an_old_note_is_not_waited_for() -> None:
+    note(age=3600)
+    aws = FakeAws()
+    begun = time.monotonic()
+    down(aws)
+    assert time.monotonic() - begun < 0.5
+
+
+def test_other_files_among_the_notes_stay() -> None:
+    place = note(age=3600)
+    (place / "mine.txt").write_text("x")
+    down(FakeAws())
+    assert [path.name for path in place.iterdir()] == ["mine.txt"]
+
+
+def test_the_one_that_replaced_it_stays_whole() -> None:
+    aws = Region()
+    new = "provision-lab-89abcdef"
+    mine = tags(name="lab", resource=new)
+    aws.machines["i-2"] = machine("i-2", mine)
+    aws.things["Roles"][new] = role(new)
+    aws.things["SecurityGroups"]["sg-2"] = {"GroupId": "sg-2", "GroupName": new, "Tags": mine}
+    aws.answers["DeleteSecurityGroup"] = lambda given: aws.things["SecurityGroups"].pop(given["GroupId"]) and None
+    aws.answers["DeleteVolume"] = lambda given: aws.things["Volumes"].pop(given["VolumeId"]) and None
+    ending.end_old(aws.cloud, "lab", "i-1", nothing)
+    assert aws.left() == {"i-2", "sg-2", new, "vol-2"}
+
+
+def test_what_would_be_ended_is_listed_by_kind() -> None:
+    found = ending.everything(Region().cloud, "lab")
+    assert found["instances"] == ["i-1"]
+    assert found["volumes"] == ["vol-1"]
+    assert found["key pairs"] == []

@@ -1,0 +1,308 @@
+"""What is decided before the first dollar: offers, refusals with their mend, and how few calls it takes."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.aws.types import DataVolume, SpotRequest
+from infra.errors import AuthError, NotOfferedError, PriceError, ProvisionError, QuotaError, UsageError
+from provision import lookups
+from provision.planning import plan
+from provision.settings import Settings
+from provision.wish import Wish
+from tests.unit.aws_region import OWN_ADDRESS, AwsRegion, refuses, region
+
+P3 = {"p3.8xlarge": ("a", "b")}
+STANDINS = {"g4dn.12xlarge": ("a", "b", "c"), "g5.12xlarge": ("a", "b"), "g6.12xlarge": ("c",)}
+PRICES = {"p3.8xlarge": 3.67, "g4dn.12xlarge": 1.2, "g5.12xlarge": 2.0, "g6.12xlarge": 1.9}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def one(aws: AwsRegion, wish: Wish, **settings: Any) -> SpotRequest:
+    [request] = plan(aws.cloud, Settings(**settings), wish, say=lambda _: None)
+    return request
+
+
+def refusal(aws: AwsRegion, wish: Wish, **settings: Any) -> ProvisionError:
+    with pytest.raises(ProvisionError) as refused:
+        one(aws, wish, **settings)
+    assert refused.value.mend
+    return refused.value
+
+
+def types(request: SpotRequest) -> list[str]:
+    return list(dict.fromkeys(offer.type.name for offer in request.offers))
+
+
+def test_a_request_has_all_that_a_launch_needs() -> None:
+    aws = region(P3, PRICES)
+    request = one(aws, Wish("lab", "p3.8xlarge"), max_hours=2, idle_minutes=15, disk_gb=50)
+    assert [(offer.zone, offer.subnet, offer.spot) for offer in request.offers] == [
+        ("us-east-1a", "subnet-a", 3.67), ("us-east-1b", "subnet-b", pytest.approx(4.037)),
+    ]  # fmt: skip
+    kind = request.offers[0].type
+    assert (kind.gpus, kind.gpu, kind.gpu_memory_mib, kind.vcpus) == (4, "V100", 16384, 32)
+    assert (request.address, request.image, request.root_device) == (OWN_ADDRESS, "ami-canonical", "/dev/sda1")
+    assert (request.market, request.disk_gb, request.fallback, request.via) == ("spot", 50, False, "ssh")
+    tags = request.tags
+    assert tags["provision:name"] == "lab"
+    assert tags["provision:resource"] == request.resource
+    assert (tags["provision:driver"], tags["provision:idle"], tags["provision:price"]) == ("535", "15", "4.037")
+    left = datetime.fromisoformat(tags["provision:deadline"]) - datetime.now(timezone.utc)
+    assert 7100 < left.total_seconds() <= 7200
+    assert "provision:budget" not in tags
+
+
+def test_it_takes_eight_calls_cold_and_two_warm() -> None:
+    aws = region(P3 | STANDINS, PRICES)
+    one(aws, Wish("lab", "p3.8xlarge"))
+    assert aws.calls.total() <= 8, aws.calls
+    aws.calls.clear()
+    one(aws, Wish("lab", "p3.8xlarge"))
+    assert dict(aws.calls) == {"DescribeInstances": 1, "DescribeSpotPriceHistory": 1}
+
+
+def test_an_answer_that_was_kept_is_no_reason_to_refuse() -> None:
+    aws = region({}, PRICES)
+    refusal(aws, Wish("lab", "p3.8xlarge"))
+    aws.answers |= region(P3, PRICES).answers
+    assert types(one(aws, Wish("lab", "p3.8xlarge"))) == ["p3.8xlarge"]
+
+
+def test_a_raised_quota_is_seen_at_once() -> None:
+    aws = region(P3, PRICES, quota=0)
+    assert isinstance(refusal(aws, Wish("lab", "p3.8xlarge")), QuotaError)
+    aws.answers["GetServiceQuota"] = {"Quota": {"Value": 64.0}}
+    assert one(aws, Wish("lab", "p3.8xlarge")).offers
+
+
+def test_what_is_kept_can_be_forgotten() -> None:
+    aws = region(P3, PRICES)
+    one(aws, Wish("lab", "p3.8xlarge"))
+    assert lookups.forget(aws.cloud)
+    assert not lookups.forget(aws.cloud)
+    aws.calls.clear()
+    one(aws, Wish("lab", "p3.8xlarge"))
+    assert aws.calls["DescribeSubnets"] == 1
+
+
+def test_a_damaged_file_of_the_cache_is_asked_again(tmp_path: Path) -> None:
+    aws = region(P3, PRICES)
+    one(aws, Wish("lab", "p3.8xlarge"))
+    for path in tmp_path.rglob("*.json"):
+        path.write_text("{")
+    assert one(aws, Wish("lab", "p3.8xlarge")).offers
+
+
+def test_a_retired_type_names_its_stand_ins_with_todays_price() -> None:
+    said = refusal(region(STANDINS, PRICES), Wish("lab", "p3.8xlarge"))
+    assert isinstance(said, NotOfferedError)
+    assert said.what == "p3.8xlarge is not offered in us-east-1"
+    assert said.mend == (
+        "take --or-equivalent, or one of its stand-ins: g4dn.12xlarge (4 × T4 16 GiB, $1.200/h), "
+        "g6.12xlarge (4 × L4 22 GiB, $1.900/h), g5.12xlarge (4 × A10G 22 GiB, $2.000/h)"
+    )
+
+
+def test_a_mistyped_type_names_the_nearest() -> None:
+    said = refusal(region(P3, PRICES), Wish("lab", "p3.9xlarge"))
+    assert isinstance(said, NotOfferedError)
+    assert said.what == "there is no instance type 'p3.9xlarge' in us-east-1"
+    assert "p3.8xlarge" in said.mend
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("g5g.xlarge", "ARM"), ("t4g.large", "ARM"), ("g4ad.xlarge", "AMD"), ("dl1.24xlarge", "Gaudi")]
+)
+def test_a_machine_that_no_image_of_ours_starts_on_is_refused(kind: str, words: str) -> None:
+    said = refusal(region({kind: ("a",)}, {kind: 0.1}), Wish("lab", kind))
+    assert isinstance(said, NotOfferedError)
+    assert words in said.what
+
+
+def test_or_equivalent_offers_stand_ins_of_one_machine_image_the_cheapest_first() -> None:
+    aws = region(STANDINS, PRICES)
+    request = one(aws, Wish("lab", "p3.8xlarge", or_equivalent=True))
+    assert types(request) == ["g4dn.12xlarge", "g6.12xlarge", "g5.12xlarge"]
+    assert len(request.offers) == 6
+    assert request.image == "ami-deeplearning"
+    assert "provision:driver" not in request.tags
+
+
+def test_a_stand_in_with_another_machine_image_is_left_out() -> None:
+    request = one(region(P3 | STANDINS, PRICES), Wish("lab", "p3.8xlarge", or_equivalent=True))
+    assert types(request) == ["p3.8xlarge"]
+    assert request.image == "ami-canonical"
+
+
+def test_or_equivalent_takes_only_what_the_image_supports() -> None:
+    old = Wish("lab", "p3.8xlarge", or_equivalent=True, image="caffe:cuda11.1-cudnn8.0-ubuntu20.04")
+    assert types(one(region(STANDINS, PRICES), old)) == ["g4dn.12xlarge", "g5.12xlarge"]  # the L4 needs CUDA 11.8
+
+
+def test_by_need_the_cheapest_first_and_nothing_that_costs_a_multiple() -> None:
+    offered = {"g4dn.12xlarge": ("a",), "g5.12xlarge": ("a",), "g6e.12xlarge": ("a",)}
+    prices = {"g4dn.12xlarge": 1.0, "g5.12xlarge": 0.9, "g6e.12xlarge": 4.0}
+    request = one(region(offered, prices), Wish("lab", gpus=4, gpu_memory_gb=16))
+    assert types(request) == ["g5.12xlarge", "g4dn.12xlarge"]
+
+
+def test_a_need_that_nothing_meets_names_the_most() -> None:
+    said = refusal(region({}, {}), Wish("lab", gpus=9, gpu_memory_gb=80))
+    assert isinstance(said, UsageError)
+    assert "9 GPUs of at least 80 GB each" in said.what
+    assert "8 × " in said.mend
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "words"),
+    [
+        ("caffe:cuda11.1-cudnn8.0-ubuntu20.04", "g6.12xlarge", "CUDA 11.1 is too old for the L4"),
+        ("caffe:cuda12.2-cudnn8.9-ubuntu22.04", "p2.xlarge", "driver 470"),
+        ("caffe-debian", "p3.8xlarge", "caffe-debian is for CPUs only"),
+        ("caffe:cuda11.8-cudnn8.7-debian12@T4", "p3.8xlarge", "no code for the V100"),
+        ("caffe:cuda11.8-cudnn8.7-debian12", "t3.large", "t3.large has none"),
+    ],
+)
+def test_an_image_that_cannot_run_there_is_refused_before_the_first_dollar(image: str, kind: str, words: str) -> None:
+    aws = region({kind: ("a",)}, {kind: 1.0})
+    row = {"InstanceType": "t3.large", "VCpuInfo": {"DefaultVCpus": 2}, "MemoryInfo": {"SizeInMiB": 8192}}
+    aws.answers["DescribeInstanceTypes"] = {"InstanceTypes": [row]}
+    said = refusal(aws, Wish("lab", kind, image=image))
+    assert isinstance(said, UsageError)
+    assert words in f"{said.what} {said.mend}"
+
+
+def test_an_image_that_runs_there_is_taken() -> None:
+    wish = Wish("lab", "p3.8xlarge", image="caffe:cuda11.8-cudnn8.7-debian12")
+    assert one(region(P3, PRICES), wish).offers
+
+
+def test_the_quota_less_what_runs_has_to_do() -> None:
+    running = (("p3.8xlarge", "spot"), ("g5.12xlarge", "spot"), ("p3.8xlarge", ""))
+    said = refusal(region(P3, PRICES, quota=63, running=running), Wish("lab", "p3.8xlarge"))
+    assert isinstance(said, QuotaError)
+    assert said.what == (
+        "p3.8xlarge needs 32 vCPUs, and us-east-1 has 31 left of the 63 of its quota "
+        "All P4, P3 and P2 Spot Instance Requests (L-7212CCBC)"
+    )
+    assert "console.aws.amazon.com/servicequotas" in said.mend
+    assert one(region(P3, PRICES, quota=64, running=running), Wish("lab", "p3.8xlarge")).offers
+
+
+def test_a_quota_that_we_may_not_read_is_no_refusal() -> None:
+    aws = region(P3, PRICES)
+    aws.answers["GetServiceQuota"] = refuses("AccessDeniedException")
+    assert one(aws, Wish("lab", "p3.8xlarge")).offers
+
+
+def test_a_spot_price_above_the_limit_is_refused_with_one_that_would_do() -> None:
+    said = refusal(region(P3, PRICES), Wish("lab", "p3.8xlarge"), max_price=1.0)
+    assert isinstance(said, PriceError)
+    assert "$3.670" in said.what
+    assert "--max-price 4.04" in said.mend
+    request = one(region(P3, PRICES), Wish("lab", "p3.8xlarge"), max_price=3.9)
+    assert [offer.zone for offer in request.offers] == ["us-east-1a"]  # the other zone costs more
+    assert one(region(P3, PRICES), Wish("lab", "p3.8xlarge", "on-demand"), max_price=1.0).max_price is None
+
+
+def test_falling_back_needs_the_quota_for_it() -> None:
+    aws = region(P3, PRICES)
+    wish = Wish("lab", "p3.8xlarge")
+    assert one(aws, wish, fallback="on-demand").fallback
+    low = region(P3, PRICES)
+    lookups.forget(low.cloud)
+    quotas = {"L-7212CCBC": 64.0, "L-417A185B": 0.0}
+    low.answers["GetServiceQuota"] = lambda words: {"Quota": {"Value": quotas[words["QuotaCode"]]}}
+    said: list[str] = []
+    [request] = plan(low.cloud, Settings(fallback="on-demand"), wish, said.append)
+    assert not request.fallback
+    assert said == ["no falling back on demand in us-east-1: the quota for it has no room"]
+    quotas["L-417A185B"] = 64.0
+    assert one(low, wish, fallback="on-demand").fallback
+
+
+def test_a_zone_that_took_a_machine_is_left_out_where_there_is_another() -> None:
+    wish = Wish("lab", "p3.8xlarge", avoid="us-east-1a")
+    assert [offer.zone for offer in one(region(P3, PRICES), wish).offers] == ["us-east-1b"]
+    assert one(region({"p3.8xlarge": ("a",)}, PRICES), wish).offers
+
+
+def test_regions_are_tried_in_order_and_one_that_cannot_serve_is_left_out() -> None:
+    here = region({}, PRICES)
+    region(P3, PRICES, name="eu-west-1")
+    said: list[str] = []
+    settings = Settings(more_regions=("eu-west-1", "us-east-1"))
+    found = plan(here.cloud, settings, Wish("lab", "p3.8xlarge"), said.append)
+    assert [request.region for request in found] == ["eu-west-1"]
+    assert said == ["left out: p3.8xlarge is not offered in us-east-1"]
+    here.answers |= region(P3, PRICES).answers
+    found = plan(here.cloud, settings, Wish("lab", "p3.8xlarge"), said.append)
+    assert [request.region for request in found] == ["us-east-1", "eu-west-1"]
+    assert len({request.token for request in found}) == 2
+
+
+def test_no_machine_image_is_a_refusal_with_a_mend() -> None:
+    aws = region(P3, PRICES)
+    aws.answers["GetParameter"] = refuses("ParameterNotFound")
+    said = refusal(aws, Wish("lab", "p3.8xlarge"))
+    assert isinstance(said, NotOfferedError)
+    assert "amis" in said.mend
+
+
+def test_credentials_that_are_refused_are_said_as_that() -> None:
+    aws = region(P3, PRICES)
+    aws.answers["DescribeInstanceTypeOfferings"] = refuses("AuthFailure")
+    assert isinstance(refusal(aws, Wish("lab", "p3.8xlarge")), AuthError)
+
+
+def test_a_kept_volume_decides_the_zone() -> None:
+    aws = region(P3, PRICES)
+    tags = [{"Key": "provision:keep", "Value": "data"}]
+    aws.answers["DescribeVolumes"] = {"Volumes": [{"AvailabilityZone": "us-east-1b", "Tags": tags}]}
+    wish = Wish("lab", "p3.8xlarge", volumes=(DataVolume("data", 200),))
+    request = one(aws, wish)
+    assert [offer.zone for offer in request.offers] == ["us-east-1b"]
+    assert request.tags["provision:volumes"] == "data:200"
+    aws.answers["DescribeVolumes"] = {"Volumes": [{"AvailabilityZone": "us-east-1c", "Tags": tags}]}
+    assert "data in us-east-1c" in refusal(aws, wish).what
+
+
+def test_a_budget_ends_the_machine_and_one_of_minutes_is_a_slip() -> None:
+    aws = region(P3, PRICES)
+    request = one(aws, Wish("lab", "p3.8xlarge"), budget=8.1)
+    left = datetime.fromisoformat(request.tags["provision:deadline"]) - datetime.now(timezone.utc)
+    assert 1.9 < left.total_seconds() / 3600 < 2.1
+    said = refusal(aws, Wish("lab", "p3.8xlarge"), budget=0.5)
+    assert isinstance(said, UsageError)
+    assert "7 minutes" in said.what
+
+
+@pytest.mark.parametrize(
+    ("wish", "settings", "words"),
+    [
+        (Wish("lab"), {}, "say what to rent"),
+        (Wish("lab", "p3.8xlarge", gpus=2), {}, "say what to rent"),
+        (Wish("a b", "p3.8xlarge"), {}, "cannot name an instance"),
+        (Wish("lab", "p3.8xlarge"), {"max_hours": 0}, "max_hours is 0"),
+        (Wish("lab", "p3.8xlarge"), {"max_hours": 9000}, "max_hours is 9000"),
+        (Wish("lab", "p3.8xlarge"), {"budget": -1}, "budget is -1"),
+        (Wish("lab", "p3.8xlarge"), {"max_price": 0}, "max_price is 0"),
+        (Wish("lab", "p3.8xlarge"), {"max_hours": 1, "keep_on_error_minutes": 61}, "keep_on_error_minutes is 61"),
+        (Wish("lab", "p3.8xlarge"), {"idle_minutes": -1}, "idle_minutes is -1"),
+        (Wish("lab", "p3.8xlarge"), {"fallback": "yes"}, "fallback is 'yes'"),
+        (Wish("lab", "p3.8xlarge"), {"via": "telnet"}, "via is 'telnet'"),
+    ],
+)
+def test_nonsense_is_refused_without_a_call(wish: Wish, settings: dict[str, Any], words: str) -> None:
+    aws = region(P3, PRICES)
+    said = refusal(aws, wish, **settings)
+    assert isinstance(said, UsageError)
+    assert words in said.what
+    assert aws.calls.total() == 0
