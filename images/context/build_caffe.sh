@@ -10,12 +10,12 @@ export CCACHE_DIR=/root/.ccache CCACHE_BASEDIR="$PWD" CCACHE_MAXSIZE=3G
 sh /context/nvcc_tree.sh
 cp /context/Makefile.config Makefile.config
 case $what in
-    python) set -- tools pycaffe ;;
+    python) set -- tools pycaffe proof ;;
     nopython)
         sed -i '/^WITH_PYTHON_LAYER/d' Makefile.config
-        set -- tools
+        set -- tools proof
         ;;
     suite) set -- .build_release/test/test_all.testbin ;;
 esac
-make -j"$(nproc)" "$@"
+make -f /context/column_buffer.mk -j"$(nproc)" "$@"
 ccache -s | grep -i -E '^ *(hits|misses|cache hit|cache miss)' || true

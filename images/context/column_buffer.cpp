@@ -33,7 +33,6 @@
 #include <vector>
 
 #include "caffe/caffe.hpp"
-#include "caffe/layers/base_conv_layer.hpp"
 
 using caffe::Blob;
 using caffe::Caffe;
@@ -42,6 +41,10 @@ using std::vector;
 
 typedef caffe::Net<float> Net;
 typedef vector<vector<float> > Numbers;
+
+// What the layer's own column buffer would take; 0: it needs none
+// (column_bytes.cpp).
+double ColumnBytes(caffe::Layer<float>* layer);
 
 struct Options {
   Options() : threads(2), passes(40), device(-1), tolerance(1e-3) {}
@@ -333,21 +336,6 @@ int Devices(const Options& options) {
   return count.Report(options, 1);
 }
 
-// Reads the shapes that convolutions keep to themselves.
-struct Columns : public caffe::BaseConvolutionLayer<float> {
-  static double Bytes(caffe::BaseConvolutionLayer<float>* layer) {
-    if (layer->*(&Columns::is_1x1_)) {
-      return 0;
-    }
-    const vector<int>& shape = layer->*(&Columns::col_buffer_shape_);
-    double bytes = sizeof(float);
-    for (size_t i = 0; i < shape.size(); ++i) {
-      bytes *= shape[i];
-    }
-    return bytes;
-  }
-};
-
 // Bytes in use: of the device, or the process's peak.
 double MemoryInUse(int device) {
 #ifndef CPU_ONLY
@@ -376,10 +364,7 @@ int Memory(const Options& options) {
   double sum = 0, largest = 0;
   int layers = 0;
   for (size_t i = 0; i < net->layers().size(); ++i) {
-    caffe::BaseConvolutionLayer<float>* layer =
-        dynamic_cast<caffe::BaseConvolutionLayer<float>*>(
-            net->layers()[i].get());
-    const double bytes = layer ? Columns::Bytes(layer) : 0;
+    const double bytes = ColumnBytes(net->layers()[i].get());
     sum += bytes;
     largest = std::max(largest, bytes);
     layers += bytes > 0;

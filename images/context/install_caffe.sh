@@ -16,7 +16,7 @@ if [ "$what" = python ]; then
     mkdir -p "$prefix/tools"
     cp tools/extra/*.py "$prefix/tools/"
 fi
-make -f /context/column_buffer.mk column-buffer OUT="$prefix/bin/column-buffer"
+cp .build_release/proof/column-buffer "$prefix/bin/"
 
 # programs and libraries, by what they begin with: stripped, and asked for the libraries that they need themselves
 find "$prefix" -type f -size +3c | while read -r file; do
@@ -31,6 +31,10 @@ LD_LIBRARY_PATH="$prefix/lib" xargs ldd < /tmp/compiled | sed -n 's/^\s*\(\S*\) 
         case $path in "$prefix"/* | /opt/nvidia/* | /usr/local/cuda*) continue ;; esac
         # dpkg knows a file by the name it had before /lib became a link to /usr/lib, or after
         real=$(readlink -f "$path")
-        dpkg -S "$real" "${real#/usr}" 2>/dev/null | head -n 1 | sed 's/: .*//; s/:amd64$//'
-    done | grep -vxF -f /tmp/held | sort -u | tr '\n' ' ' > "$prefix/packages"
+        echo "$real"
+        case $real in /usr/*) echo "${real#/usr}" ;; esac
+    done > /tmp/libraries
+# dpkg reads its whole list for each question: all at once
+{ xargs dpkg -S < /tmp/libraries 2>/dev/null || true; } | sed 's/: .*//; s/:amd64$//' |
+    grep -vxF -f /tmp/held | sort -u | tr '\n' ' ' > "$prefix/packages"
 cat "$prefix/packages"

@@ -11,6 +11,13 @@ import pytest
 from tests.cloud.support import Emulator, Laptop, start_cloud, stop_cloud
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests go to one worker, which starts what they share once; a document's commands are a file's worth."""
+    for item in items:
+        alone = item.name if item.name.startswith("test_the_commands_of") else ""
+        item.add_marker(pytest.mark.xdist_group(item.path.stem + alone))
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """A local cloud of this test run's own."""

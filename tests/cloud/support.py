@@ -127,11 +127,12 @@ class Laptop:
         return done.stdout
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start a command in a process group of its own, as a shell does."""
+        """Start a command in a process group of its own, as a shell does; Ctrl-C reaches it even if we run with `&`."""
         command = [sys.executable, "-m", "provision", *words]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env=self._environment, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
 
