@@ -117,8 +117,11 @@ def listed(things: Iterable[Holding]) -> dict[str, list[str]]:
     return found
 
 
-def end(removal: Removal, things: Sequence[Holding]) -> list[ProvisionError]:
-    """End these, in the order of safety; why something could not be ended."""
+def end(removal: Removal, things: Sequence[Holding], sure: bool = True) -> list[ProvisionError]:
+    """End these, in the order of safety; why something could not be ended.
+
+    Not `sure`: not all could be seen, and an instance that was not may use the rest. That is not waited for.
+    """
     ids = [one.id for one in things if one.kind == "instances"]
     _, errors = together([partial(removal.terminate, ids)])
 
@@ -130,7 +133,7 @@ def end(removal: Removal, things: Sequence[Holding]) -> list[ProvisionError]:
     steps += [partial(removal.shut, one) for one in things if one.kind == "security groups"]
     steps += [partial(removal.delete, one) for one in things if one.kind in _AT_ONCE]
     done, more = together(steps)
-    return [*errors, *more, *_rest(removal, things, gone=True in done)]
+    return [*errors, *more, *_rest(removal, things, gone=sure and True in done)]
 
 
 def _rest(removal: Removal, things: Sequence[Holding], gone: bool) -> list[ProvisionError]:
@@ -156,7 +159,7 @@ def _until_gone(
         left, errors = [one for one in seen[0] if not one.kept], seen[1]
         if left:
             gone.update({(one.kind, one.id): one for one in left})
-            errors = [*errors, *end(removal, left)]
+            errors = [*errors, *end(removal, left, sure=not errors or failed > 0)]
         failed = failed + 1 if errors else 0
         now = time.monotonic()
         clean = None if left or errors else clean or now

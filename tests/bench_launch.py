@@ -1,9 +1,9 @@
 """The launch's part of `make bench`: AWS calls, and the time from the command to a machine that is ready.
 
-Against the emulator with delays like AWS's: 150 ms a call, 30 s until an instance runs, 20 s more until its sshd
-answers; hosts at the edge, whose bootstrap takes no time. The bound is what no client can beat: its own start, the calls
-that must wait for each other (cold: look, make the group, launch; warm: launch), and AWS's own delays. The naive client
-makes the same reads and writes one after the other, and waits with boto3's own waiter.
+Against the emulator with delays like those of AWS: 150 ms a call, 30 s until an instance runs, 20 s more until its sshd
+answers; hosts at the edge, whose bootstrap takes no time. The bound is what no client can beat: its own start, the
+calls that must wait for each other (cold: look, make the group, launch; warm: launch), and those delays. The naive
+client makes the same reads and writes one after the other, and waits with the waiter of boto3.
 """
 
 import json

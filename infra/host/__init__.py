@@ -4,9 +4,11 @@ Python here has to run with 3.6, shell with any POSIX sh: a machine image may be
 """
 
 import ast
+from functools import cache
 from importlib.resources import files
 
 
+@cache
 def script(name: str) -> str:
     """The text of a script of this folder, as short as it goes."""
     text = files(__name__).joinpath(name).read_text(encoding="utf-8")
