@@ -48,11 +48,13 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class MachineImage:
-    """What a machine starts from: the AMI, the name of its root disk, and the driver branch still to install."""
+    """What a machine starts from: the AMI, the name of its root disk, the driver branch still to install, and how many
+    GB the root disk must have at least: AWS refuses one that is smaller than the image's."""
 
     id: str
     root_device: str
     driver: str = ""
+    gb: int = 0
 
 
 def load(path: Path = PATH) -> dict[str, Ami]:
@@ -110,6 +112,6 @@ def baked(cloud: Cloud, families: tuple[str, ...]) -> MachineImage | None:
     if not families:
         return None
     found = lookups.look(
-        cloud, f"baked for {' '.join(families)}", list[str], lambda: list(baked_image(cloud, families) or ())
+        cloud, f"baked for {' '.join(families)}", list[str], lambda: [*map(str, baked_image(cloud, families) or ())]
     )
-    return MachineImage(*found) if found else None
+    return MachineImage(found[0], found[1], gb=int(found[2])) if found else None

@@ -203,8 +203,9 @@ def kept_row(one: Holding, region: str) -> dict[str, Any]:
 def kept_words(one: Holding, region: str) -> str:
     """The same for people."""
     monthly = cost.kept_monthly(one, region)
-    price = f", {cost.dollars(monthly)} a month" if monthly else ""
-    return f"kept: {one.kind.removesuffix('s')} {one.label} ({one.id}, {one.gb} GB{price})"
+    facts = [one.id] * (one.id != one.label) + [f"{one.gb} GB"] * (one.gb > 0)
+    facts += [f"{cost.dollars(monthly)} a month"] * (monthly > 0)
+    return f"kept: {one.kind.removesuffix('s')} {one.label}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _noted(cloud: Cloud, name: str | None) -> list[Path]:

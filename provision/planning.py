@@ -88,7 +88,7 @@ def _resolved(cloud: Cloud, settings: Settings, wish: Wish, say: Say) -> tuple[S
     offers = [offer for offer in offers if _ami(settings, offer) == ami][:MOST_OFFERS]
     request = SpotRequest(
         name=wish.name, token=uuid.uuid4().hex, cloud=cloud.name, region=cloud.region, offers=tuple(offers),
-        image=image.id, root_device=image.root_device, market=wish.market, disk_gb=settings.disk_gb,
+        image=image.id, root_device=image.root_device, market=wish.market, disk_gb=max(settings.disk_gb, image.gb),
         max_hours=settings.max_hours, idle_minutes=settings.idle_minutes, address="",
         fallback=_may_fall_back(cloud, offers, market, settings, wish, say), via=settings.via,
         max_price=settings.max_price if wish.market == "spot" else None, budget=settings.budget,

@@ -50,8 +50,8 @@ class Baked:
     snapshots: tuple[str, ...] = ()
 
 
-def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str] | None:
-    """The newest image of our own for machines with GPUs of these families: its id and its root device."""
+def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str, int] | None:
+    """The newest image of our own for machines with GPUs of these families: its id, its root device, and that's GB."""
     wanted = [
         {"Name": f"tag:{BAKED}", "Values": list(families)},
         {"Name": "state", "Values": ["available"]},
@@ -61,7 +61,9 @@ def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str] | None:
     if not found:
         return None
     newest = max(found, key=lambda image: str(image["CreationDate"]))
-    return str(newest["ImageId"]), str(newest["RootDeviceName"])
+    root = str(newest["RootDeviceName"])
+    sizes = [disk["Ebs"]["VolumeSize"] for disk in newest["BlockDeviceMappings"] if disk["DeviceName"] == root]
+    return str(newest["ImageId"]), root, max(sizes, default=0)
 
 
 class MachineImages:

@@ -101,7 +101,9 @@ def region(
         if "ImageIds" in words:
             return {"Images": [{"ImageId": words["ImageIds"][0], "RootDeviceName": "/dev/sda1"}]}
         wanted = next(one["Values"] for one in words["Filters"] if one["Name"] == "tag:provision:baked")
-        found = [{"ImageId": one, "RootDeviceName": "/dev/baked", "CreationDate": one} for one in baked]
+        disks = [{"DeviceName": "/dev/baked", "Ebs": {"VolumeSize": 150}}]
+        about = {"RootDeviceName": "/dev/baked", "BlockDeviceMappings": disks}
+        found = [{"ImageId": one, "CreationDate": one, **about} for one in baked]
         return {"Images": found if "Turing" in wanted else []}
 
     rows = [

@@ -44,7 +44,7 @@ def test_the_newest_image_that_we_baked_goes_first_for_all_that_share_its_base()
     aws = region({}, {}, baked=("ami-1", "ami-3", "ami-2"))
     for family in ("Turing", "Ada"):
         found = amis.resolve(aws.cloud, amis.choose(Settings(), family))
-        assert (found.id, found.root_device, found.driver) == ("ami-3", "/dev/baked", "")
+        assert (found.id, found.root_device, found.driver, found.gb) == ("ami-3", "/dev/baked", "", 150)
     assert amis.resolve(aws.cloud, amis.choose(Settings(), "Volta")).id == "ami-canonical"
     assert aws.calls["DescribeImages"] == 3  # two lookups of baked ones, and one root device
 

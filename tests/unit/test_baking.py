@@ -118,7 +118,7 @@ def test_the_image_has_its_tags_and_no_data_volume_from_the_first_call_on() -> N
     for one in (aws.images[IMAGE], aws.snapshots[SNAPSHOT]):
         marks = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
         assert (marks["provision:name"], marks[BAKED], marks[FROM]) == ("lab", "Volta", "ami-base")
-    assert baked(aws.cloud, ["Volta"]) == (IMAGE, "/dev/sda1")
+    assert baked(aws.cloud, ["Volta"]) == (IMAGE, "/dev/sda1", 40)
 
 
 @pytest.mark.parametrize(
