@@ -17,6 +17,7 @@ Sleep = Callable[[float], None]
 _SSH_WAIT_S = 300.0
 _READY_WAIT_S = 1200.0
 _LOGIN_WAIT_S = 90.0
+_LOOK_S = 10.0
 _LOG = "/var/log/cloud-init-output.log"
 
 
@@ -34,6 +35,20 @@ def wait_ready(instance: Instance, log_in: Callable[[], SshShell], log: Path, sa
         patience = _LOGIN_WAIT_S
     with _first_login(log_in, sleep, patience) as host:
         _follow(host, log, say, sleep)
+
+
+def watchful(sleep: Sleep, look: Callable[[], None]) -> Sleep:
+    """`sleep` that calls `look` along, about each ten seconds: it raises where waiting has no sense any more."""
+    looked = time.monotonic()
+
+    def watching(seconds: float) -> None:
+        nonlocal looked
+        sleep(seconds)
+        if time.monotonic() - looked >= _LOOK_S:
+            look()
+            looked = time.monotonic()
+
+    return watching
 
 
 def _wait_for_port(instance: Instance, sleep: Sleep) -> None:

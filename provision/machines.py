@@ -165,10 +165,21 @@ def complete(cloud: Cloud, instance: Instance, say: Say) -> Instance:
         runs.set()
         beside.start(lambda: disks.extend(_attach(cloud, found, beside.sleep)))
         log = notes.log_path(instance.resource)
-        bootstrap.wait_ready(found, lambda: shell(cloud, found), log, say, beside.sleep)
+        sleep = bootstrap.watchful(beside.sleep, lambda: _lives(cloud, found))
+        bootstrap.wait_ready(found, lambda: shell(cloud, found), log, say, sleep)
         beside.join()
     _mount(cloud, found, disks, say)
     return found
+
+
+def _lives(cloud: Cloud, instance: Instance) -> None:
+    """HostError where the machine has ended while it was waited for."""
+    now = Ec2(cloud).by_id(instance.id)
+    if now is not None and now.state not in ("pending", "running"):
+        why = f"{now.state}, {now.reason}" if now.reason else now.state
+        raise HostError(
+            f"{instance.name} ended while it started ({why})", "AWS took it, or its time was over: run `up` again"
+        )
 
 
 def _arm(cloud: Cloud, instance: Instance, end: datetime | None, sleep: Sleep) -> None:

@@ -313,6 +313,23 @@ def test_the_bootstraps_progress_is_shown_once_each_line(tmp_path: Path) -> None
     assert follow(host, tmp_path / "log") == [f"  host: {step}" for step in steps]
 
 
+def test_waiting_ends_with_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks each ten seconds, and an end that it sees is raised out of the wait."""
+    ticks = iter(range(0, 1000, 4))
+    monkeypatch.setattr(bootstrap.time, "monotonic", lambda: float(next(ticks)))
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise HostError("lab ended while it started (terminated)")
+
+    host = Host([], ["docker: installing"])
+    with pytest.raises(HostError, match="lab ended"):
+        bootstrap._follow(host, tmp_path / "log", lambda _: None, bootstrap.watchful(lambda _: None, look))  # type: ignore[arg-type]
+    assert len(looks) == 3
+
+
 def test_a_failed_bootstrap_leaves_its_log_at_home(tmp_path: Path) -> None:
     lines = "\n".join(f"line {number}" for number in range(40))
     with pytest.raises(HostError) as failed:
