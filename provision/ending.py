@@ -8,7 +8,7 @@ stays until they have ended. A step that fails keeps no other from being tried.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -65,12 +65,14 @@ class Ended:
         }
 
 
-def down(cloud: Cloud, name: str | None, say: Say, patience: float = _PATIENCE_S) -> Ended:
+def down(cloud: Cloud, name: str | None, say: Say, patience: float = _PATIENCE_S, with_volumes: bool = False) -> Ended:
     """End `name` (None: all of ours in this region) with all that belongs to it, and prove it gone.
+
+    `with_volumes`: also the data volumes that were to be kept.
 
     NotFoundError where there is nothing of it; LeftoverError that lists what is left after `patience` s.
     """
-    look = partial(Holdings(cloud).look, name)
+    look = partial(_look, cloud, name, with_volumes)
     found, errors = look()
     noted = _noted(cloud, name)
     if name and not noted and not any(not one.kept for one in found):
@@ -88,6 +90,13 @@ def down(cloud: Cloud, name: str | None, say: Say, patience: float = _PATIENCE_S
     return Ended(cloud.region, listed(gone), kept, tuple(_bills(cloud, gone, asked)))
 
 
+def _look(cloud: Cloud, name: str | None, with_volumes: bool) -> tuple[list[Holding], list[ProvisionError]]:
+    found, errors = Holdings(cloud).look(name)
+    if with_volumes:
+        found = [replace(one, kept=False) if one.kind == "volumes" else one for one in found]
+    return found, errors
+
+
 def end_old(cloud: Cloud, name: str, instance_id: str, say: Say, patience: float = _PATIENCE_S) -> None:
     """End one machine with what belongs to it; another of the same name that lives stays untouched."""
 
@@ -100,9 +109,9 @@ def end_old(cloud: Cloud, name: str, instance_id: str, say: Say, patience: float
     _until_gone(Removal(cloud, patience), look, look())
 
 
-def everything(cloud: Cloud, name: str | None) -> dict[str, list[str]]:
+def everything(cloud: Cloud, name: str | None, with_volumes: bool = False) -> dict[str, list[str]]:
     """What exists of `name` (None: of all) that `down` would end, by kind."""
-    found, errors = Holdings(cloud).look(name)
+    found, errors = _look(cloud, name, with_volumes)
     if errors:
         raise errors[0]
     return listed(one for one in found if not one.kept)

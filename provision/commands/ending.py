@@ -50,10 +50,11 @@ def extend(name: str, time: str, dry_run: bool, as_json: bool, **flags: Any) -> 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="everything of ours, in each region that `ls` lists")
+@click.option("--volumes", is_flag=True, help="the data volumes that are kept otherwise, too")
 @cloud_options
 @dry_run_option
 @json_option
-def down(name: str | None, everything: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def down(name: str | None, everything: bool, volumes: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """End NAME (or all) with all that belongs to it, and prove that nothing is left."""
     from provision import machines
 
@@ -65,15 +66,15 @@ def down(name: str | None, everything: bool, dry_run: bool, as_json: bool, **fla
         chosen = settings.load(**flags)
         where = machines.places(clouds.resolve(chosen), chosen.more_regions)
     if dry_run:
-        _show_down(where, name, as_json)
+        _show_down(where, name, volumes, as_json)
     else:
-        _end(where, name, as_json)
+        _end(where, name, volumes, as_json)
 
 
-def _show_down(where: "list[Cloud]", name: str | None, as_json: bool) -> None:
+def _show_down(where: "list[Cloud]", name: str | None, volumes: bool, as_json: bool) -> None:
     from provision import ending
 
-    found = {place.region: ending.everything(place, name) for place in where}
+    found = {place.region: ending.everything(place, name, volumes) for place in where}
     if as_json:
         console.emit_json(found[where[0].region] if name else found)
         return
@@ -81,14 +82,14 @@ def _show_down(where: "list[Cloud]", name: str | None, as_json: bool) -> None:
         _table(f"would end in {region}", things)
 
 
-def _end(where: "list[Cloud]", name: str | None, as_json: bool) -> None:
+def _end(where: "list[Cloud]", name: str | None, volumes: bool, as_json: bool) -> None:
     """In all these regions at once: one that fails keeps no other from being ended."""
     from functools import partial
 
     from infra.together import together
     from provision import ending
 
-    done, errors = together([partial(ending.down, place, name, console.line) for place in where])
+    done, errors = together([partial(ending.down, place, name, console.line, with_volumes=volumes) for place in where])
     if as_json and done:
         console.emit_json(done[0].as_json() if name else [one.as_json() for one in done])
     else:

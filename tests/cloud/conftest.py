@@ -11,6 +11,7 @@ import pytest
 from tests.cloud.support import Emulator, Laptop, start_cloud, stop_cloud
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests go to one worker, which starts what they share once; a document's commands are a file's worth."""
     for item in items:
@@ -43,7 +44,7 @@ def laptop(emulator: Emulator, tmp_path: Path) -> Iterator[Laptop]:
     one = Laptop(emulator, tmp_path / "home", tmp_path)
     yield one
     one.environment = {}
-    one.run("down", "--all")
+    one.run("down", "--all", "--volumes")
     assert emulator.nothing_left(), emulator.leftovers()
 
 

@@ -146,6 +146,13 @@ def test_nothing_of_that_name_is_an_error_that_names_the_others() -> None:
     assert "other" in refused.value.mend
 
 
+def test_kept_volumes_go_when_told_so() -> None:
+    aws = Region()
+    done = ending.down(aws.cloud, "lab", lambda _: None, 5.0, with_volumes=True)
+    assert done.kept == ()
+    assert aws.left() == set()
+
+
 def test_a_kept_volume_alone_is_not_a_machine() -> None:
     aws = Region()
     down(aws)
