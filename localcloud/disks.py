@@ -5,7 +5,9 @@ the instance finds no disk.
 """
 
 import logging
+import os
 import shutil
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from infra.shell import LocalShell
 
 FOLDER = "disks"
 GIB = 2**30
+_CONTROL = Path("/dev/loop-control")
 log = logging.getLogger("localcloud")
 
 
@@ -81,7 +84,17 @@ def detach(file: Path) -> None:
 
 def _loop(file: Path) -> str | None:
     try:
+        _make_nodes()
         return LocalShell().run(["losetup", "--find", "--show", str(file)]).out.strip()
-    except HostError as error:
+    except (HostError, OSError) as error:
         log.warning("no loop device: the volume %s is attached in name only. %s", file.name, error)
         return None
+
+
+def _make_nodes() -> None:
+    """The next loop device has its file: in a machine that is a container nobody else makes them."""
+    if not _CONTROL.exists():
+        os.mknod(_CONTROL, stat.S_IFCHR | 0o660, os.makedev(10, 237))  # numbers: the kernel's devices.txt
+    free = Path(LocalShell().run(["losetup", "--find"]).out.strip())
+    if not free.exists():
+        os.mknod(free, stat.S_IFBLK | 0o660, os.makedev(7, int(free.name.removeprefix("loop"))))
