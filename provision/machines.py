@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
-from infra.aws import session_manager
+from infra.aws import prices, session_manager
 from infra.aws.ec2 import Ec2
 from infra.aws.fleet import devices, volumes_of
 from infra.aws.iam import Iam
@@ -245,7 +245,7 @@ def kept(instance: Instance, minutes: float, error: HostError, move: Callable[[d
 
 def extend(cloud: Cloud, instance: Instance, at: datetime) -> None:
     """Move the machine's end, to later or sooner. UsageError where its budget would not last."""
-    _check_budget(instance, at)
+    _check_budget(cloud, instance, at)
     move_end(cloud, instance, at)
 
 
@@ -258,13 +258,13 @@ def move_end(cloud: Cloud, instance: Instance, at: datetime) -> None:
     Scheduler(cloud).arm(instance.resource, instance.id, at + GRACE)
 
 
-def _check_budget(instance: Instance, at: datetime) -> None:
+def _check_budget(cloud: Cloud, instance: Instance, at: datetime) -> None:
     """By the price at launch, as the host counts."""
     price = instance.price or instance.max_price
     if instance.budget is None or price is None:
         return
     gb = int(instance.tags.get("provision:disk", "0")) + sum(one.gb for one in volumes_of(instance.tags))
-    hourly = price + gb * userdata.GP3_GB_MONTH / userdata.HOURS_PER_MONTH
+    hourly = price + prices.disk_hourly(gb, cloud.region)
     last = instance.launched + timedelta(hours=instance.budget / hourly)
     if at > last:
         raise UsageError(

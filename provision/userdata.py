@@ -16,6 +16,7 @@ import shlex
 from datetime import datetime, timedelta
 from typing import Any
 
+from infra.aws import prices
 from infra.aws.types import SpotRequest
 from infra.errors import CloudError, UsageError
 from infra.host import script
@@ -23,8 +24,6 @@ from infra.keys import KeyPair
 
 USER = "provision"
 LIMIT = 16 * 1024
-GP3_GB_MONTH = 0.08  # US dollars; source: AWS EBS pricing us-east-1, 2026-11
-HOURS_PER_MONTH = 730  # as AWS counts
 # https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html
 TOOLKIT_REPOSITORY = "https://nvidia.github.io/libnvidia-container"
 TOOLKIT_KEY = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
@@ -52,7 +51,7 @@ def cost_per_hour(request: SpotRequest) -> float:
             "no price is known for this machine, so that a budget cannot be kept", "give --max-price, or no --budget"
         )
     disks = request.disk_gb + sum(volume.gb for volume in request.volumes)
-    return price + disks * GP3_GB_MONTH / HOURS_PER_MONTH
+    return price + prices.disk_hourly(disks, request.region)
 
 
 def render(request: SpotRequest, deadline: datetime, login_key: str, host_key: KeyPair) -> bytes:

@@ -109,12 +109,6 @@ class Iam:
             pages = self._api.get_paginator("list_roles").paginate(PathPrefix=self.path)
             return [role["RoleName"] for page in pages for role in page["Roles"]]
 
-    def profiles(self) -> list[str]:
-        """Names of all instance profiles of ours."""
-        with explained("list instance profiles"):
-            pages = self._api.get_paginator("list_instance_profiles").paginate(PathPrefix=self.path)
-            return [one["InstanceProfileName"] for page in pages for one in page["InstanceProfiles"]]
-
     def _delete_policies(self, role: str) -> None:
         for policy in self._api.list_role_policies(RoleName=role)["PolicyNames"]:
             self._api.delete_role_policy(RoleName=role, PolicyName=policy)

@@ -386,12 +386,12 @@ def test_up_says_when_it_ends_and_how_to_change_that() -> None:
 
 def test_no_more_time_than_the_budget_lasts() -> None:
     lab = machine(budget="20", price="4")  # about five hours
-    machines._check_budget(lab, NOW + timedelta(hours=4.9))
+    machines._check_budget(CLOUD, lab, NOW + timedelta(hours=4.9))
     with pytest.raises(UsageError) as refused:
-        machines._check_budget(lab, NOW + timedelta(hours=5.1))
+        machines._check_budget(CLOUD, lab, NOW + timedelta(hours=5.1))
     assert "$20" in refused.value.what
     assert machines.clock(NOW + timedelta(hours=4.98))[:13] in refused.value.what
-    machines._check_budget(machine(price="4"), NOW + timedelta(days=9))
+    machines._check_budget(CLOUD, machine(price="4"), NOW + timedelta(days=9))
 
 
 @pytest.mark.parametrize("time", ["10s", "0m", "31d", "soon", "-4h"])
