@@ -40,6 +40,16 @@ def ends_of(process: "subprocess.Popen[str]") -> str:
     return out
 
 
+def connected(port: int) -> socket.socket:
+    """A connection to a port of this machine that is just being opened."""
+    for _ in range(80):
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
+        except ConnectionRefusedError:
+            time.sleep(0.25)
+    raise AssertionError(f"nothing listens on {port}")
+
+
 def test_a_machine_without_any_inbound_rule(ssm: Laptop, tmp_path: Path) -> None:
     up = ssm.run("up", "--instance", "p2.xlarge", "--name", "quiet", "--max-hours", "0.5", "--via", "ssm")
     assert up.returncode == 0, up.stderr
@@ -73,7 +83,7 @@ def test_a_machine_without_any_inbound_rule(ssm: Laptop, tmp_path: Path) -> None
     forward = ssm.start("forward", "quiet", "8000", "--local-port", "18000")
     try:
         assert forward.stdout and "127.0.0.1:18000" in forward.stdout.readline()
-        with socket.create_connection(("127.0.0.1", 18000), timeout=20) as there:
+        with connected(18000) as there:
             there.sendall(b"GET /note.txt HTTP/1.0\r\n\r\n")
             assert b"by no port" in b"".join(iter(lambda: there.recv(4096), b""))
     finally:
