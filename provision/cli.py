@@ -3,13 +3,13 @@
 Every error that a user can cause is caught here, once: one message, one exit code, no traceback.
 """
 
-import importlib
 import os
 import sys
 
 import click
 
 from infra.errors import ProvisionError
+from provision.lazy import Lazy
 
 _COMMANDS = {
     "up": ("provision.commands.machines", "rent a machine and make it ready"),
@@ -25,8 +25,15 @@ _COMMANDS = {
     "logs": ("provision.commands.runs", "print, follow or plot a training's log"),
     "stop": ("provision.commands.runs", "stop a training; its work is saved first"),
     "fetch": ("provision.commands.runs", "bring a training's results home"),
+    "score": ("provision.commands.tasks", "evaluate a training's snapshots"),
+    "infer": ("provision.commands.tasks", "use a training's net on images or a video"),
+    "time": ("provision.commands.tasks", "time a net, layer by layer"),
+    "diagnose": ("provision.commands.diagnose", "say why a training failed or stands still"),
     "audit": ("provision.commands.audit", "list everything of ours; find what has no living owner"),
     "cost": ("provision.commands.audit", "what machines have cost so far"),
+    "recipe": ("provision.commands.recipe", "list, show, make and check recipes"),
+    "net": ("provision.commands.net", "draw a net, or find what is wrong with it"),
+    "box": ("provision.commands.box", "a development container that stays"),
     "image": ("provision.commands.image", "choose, render, build and check images"),
     "ami": ("provision.commands.ami", "bake, list and delete machine images of prepared hosts"),
     "data": ("provision.commands.data", "prepare data"),
@@ -37,36 +44,7 @@ _COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    """A group that imports a command's module when the command is called, and not for the list of all."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, table=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="provision")
 def cli() -> None:
     """From a laptop to a training container on a rented GPU spot machine, and nothing left running afterwards."""

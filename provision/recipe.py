@@ -4,8 +4,8 @@ Ours are in provision/recipes, a project's own in its folder recipes/; both are 
 `render` is pure: options and the number of GPUs in, files and a command out. Recipe and Rendered are plain values
 that survive JSON (`to_dict`, `from_dict`), so a run can be resumed from its manifest alone.
 
-In the container /work is the run's folder (the command starts there), /data the prepared data (read-only), /project
-the user's own files (read-only).
+In the container /work is the run's folder (the command starts there), /data the prepared data, /weights trained weights
+and /project the user's own files (all three read-only).
 """
 
 import math
@@ -19,8 +19,9 @@ import msgspec
 
 from infra.border import convert, did_you_mean, load_yaml
 from infra.errors import UsageError
+from provision import plans
+from provision.plans import Option
 
-Option = bool | int | float | str
 T = TypeVar("T")
 
 _OURS = Path(__file__).parent / "recipes"
@@ -38,10 +39,12 @@ class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SnapshotRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`pattern` matches the whole path of a file of a snapshot, relative to the run's folder, and has the groups
-    `iteration` and `part`. A snapshot is complete when it has all `parts`."""
+    `iteration` and `part`. A snapshot is complete when it has all `parts`. Of complete ones the newest `keep` stay,
+    on the host and in S3; 0: all."""
 
     pattern: str
     parts: tuple[str, ...]
+    keep: int = 0
 
 
 _NO_SNAPSHOTS = SnapshotRule(r"(?!)(?P<iteration>)(?P<part>)", ())  # matches nothing
@@ -55,9 +58,42 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mend: str
 
 
+class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file of trained weights, brought to the host before the training: /weights/FILE in the container.
+
+    Its `licence` is shown and, where it is `non_commercial`, has to be accepted. `sha256` (hex) is upstream's where it
+    publishes one; else the file is pinned when it is first fetched. `when` are options of which all must have these
+    values, or the file is not needed. `size` in bytes, 0 where it is not known.
+    """
+
+    file: str
+    url: str
+    licence: str
+    licence_url: str = ""
+    non_commercial: bool = False
+    sha256: str = ""
+    size: int = 0
+    when: dict[str, Option] = {}
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something to do with a run's net besides training it: `infer`, `score`, `time`.
+
+    The `command` runs in the run's image, in a copy of its folder (/work), with /data and /weights as in the training;
+    `{snapshot}` is the snapshot's path without its part's suffix. /in (read-only) holds what the user gave to work
+    on, and what it writes to /out is brought home. `every_snapshot`: the command runs once for each, oldest first.
+    """
+
+    command: tuple[str, ...]
+    about: str = ""
+    gpu: tuple[str, ...] = ()
+    every_snapshot: bool = False
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What recipe.yaml says. `files` are templates (NAME.j2, rendered to NAME) and plain files, copied;
-    `gpu` are extra words of the command where GPUs are used, `resume` where it goes on from `{snapshot}`."""
+    `gpu` are extra words of the command where GPUs are used, `resume` where it goes on from `{snapshot}`. `plan` names
+    one of provision.plans.PLANNERS, which computes more values for the templates from the options and the GPUs."""
 
     name: str
     about: str
@@ -71,7 +107,10 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     resume: tuple[str, ...] = ()
     stop: Stop = Stop()
     snapshots: SnapshotRule = _NO_SNAPSHOTS
-    metrics: Literal["caffe"] = "caffe"
+    metrics: Literal["caffe", "detectron"] = "caffe"
+    plan: str = ""
+    weights: tuple[Weights, ...] = ()
+    tasks: dict[str, Task] = {}
     outputs: tuple[str, ...] = ()
     goal: dict[str, float] = {}
     failures: tuple[Failure, ...] = ()
@@ -91,6 +130,9 @@ class Rendered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resume: tuple[str, ...]
     options: dict[str, Option]
     gpus: int = 0
+    plan: dict[str, Any] = {}
+    weights: tuple[Weights, ...] = ()
+    tasks: dict[str, Task] = {}
 
     def resumed(self, stem: str) -> tuple[str, ...]:
         """The command that goes on from a snapshot, by its path without the part's suffix."""
@@ -182,6 +224,20 @@ def _faults(recipe: Recipe) -> Iterable[tuple[bool, str, str]]:
     for name in re.findall(r"(?<!\{)\{\w*\}(?!\})", " ".join(recipe.resume)):  # not jinja's {{ name }}
         yield name != "{snapshot}", f"resume has {name}", "the only placeholder there is {snapshot}"
     yield from _pattern_faults("snapshots.pattern", recipe.snapshots.pattern, ("iteration", "part"))
+    yield recipe.snapshots.keep < 0, "snapshots.keep must not be below 0", ""
+    yield (
+        bool(recipe.plan) and recipe.plan not in plans.PLANNERS,
+        f"plan {recipe.plan!r}",
+        did_you_mean(recipe.plan, plans.PLANNERS),
+    )
+    for file in recipe.weights:
+        yield "/" in file.file or not _inside(file.file), f"weights: {file.file!r} is not a file's name", ""
+        for key in file.when:
+            yield (
+                key not in recipe.options,
+                f"weights {file.file}: when.{key} is no option",
+                did_you_mean(key, recipe.options),
+            )
     lost = recipe.resume and recipe.snapshots == _NO_SNAPSHOTS
     yield bool(lost), "resume without snapshots", "add snapshots with its pattern"
     for at, failure in enumerate(recipe.failures):
@@ -246,11 +302,17 @@ def _typed(key: str, value: Option, default: Option) -> Option:
 # render
 
 
-def render(recipe: Recipe, options: Mapping[str, Option] | None = None, gpus: int = 0) -> Rendered:
-    """Files and command with everything filled in, for a training that uses `gpus` GPUs (0: the CPU)."""
+def render(
+    recipe: Recipe, options: Mapping[str, Option] | None = None, gpus: int = 0, data: Path | None = None
+) -> Rendered:
+    """Files and command with everything filled in, for a training that uses `gpus` GPUs (0: the CPU).
+
+    `data` is the folder of the data where it is on this laptop: a planner may look into it.
+    """
     filled = fill(recipe, options or {})
-    values = filled | {"gpus": gpus, "gpu_list": ",".join(str(one) for one in range(gpus))}
-    files = {f"{folder}/.keep": "" for folder in recipe.folders}
+    plan = plans.make(recipe.plan, filled, gpus, data)
+    values = filled | plan.values | {"gpus": gpus, "gpu_list": ",".join(str(one) for one in range(gpus))}
+    files = {f"{folder}/.keep": "" for folder in recipe.folders} | dict(plan.files)
     for name, text in recipe.templates.items():
         target = name.removesuffix(".j2")
         files[target] = _filled_in(f"{recipe.name}: {name}", text, values) if target != name else text
@@ -258,10 +320,18 @@ def render(recipe: Recipe, options: Mapping[str, Option] | None = None, gpus: in
     command, resume = (
         tuple(_filled_in(f"{recipe.name}: command", word, values) for word in part) for part in (words, recipe.resume)
     )
-    return Rendered(files, command, resume, filled, gpus)
+    weights = tuple(one for one in recipe.weights if all(filled[key] == value for key, value in one.when.items()))
+    tasks = {name: _filled_task(recipe, name, task, values, gpus) for name, task in recipe.tasks.items()}
+    return Rendered(files, command, resume, filled, gpus, dict(plan.shown), weights, tasks)
 
 
-def _filled_in(where: str, text: str, values: Mapping[str, Option]) -> str:
+def _filled_task(recipe: Recipe, name: str, task: Task, values: Mapping[str, Any], gpus: int) -> Task:
+    words = (*task.command, *(task.gpu if gpus else ()))
+    filled = tuple(_filled_in(f"{recipe.name}: tasks.{name}", word, values) for word in words)
+    return msgspec.structs.replace(task, command=filled, gpu=())
+
+
+def _filled_in(where: str, text: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined, TemplateError, UndefinedError
 
     maker = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True)

@@ -75,15 +75,17 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
     words = order.image or recipe.stack
     image = runimage.obtain(words, lambda: machines.shell(cloud, instance)) if build else runimage.planned(words)
     gpus = Ec2(cloud).instance_type(instance.type).gpus if order.gpus is None else order.gpus
+    data = sources.data_source(recipe.data, order.data)
+    here = Path(data.value) if data.kind == "folder" else None
     return Manifest(
         id=runs.new_id(recipe.name),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         recipe=recipe,
-        rendered=recipes.render(recipe, order.options, gpus if image.target.variant.cuda else 0),
+        rendered=recipes.render(recipe, order.options, gpus if image.target.variant.cuda else 0, here),
         stack=words,
         image=image.tag,
         digest=image.digest,
-        data=sources.data_source(recipe.data, order.data),
+        data=data,
         project=sources.project_source(order.project),
         gpus=gpus,
         name=instance.name,

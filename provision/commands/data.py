@@ -1,36 +1,26 @@
-"""`provision data …`: prepare data on this machine."""
-
-import json
-from pathlib import Path
+"""`provision data …`: prepare data, here or on a machine."""
 
 import click
 
-from provision import console
+from provision.lazy import Lazy
+
+_HERE = "provision.commands."
+_COMMANDS = {
+    "digits": (_HERE + "data_digits", "scikit-learn's digits as LMDB databases"),
+    "voc-lists": (_HERE + "data_voc", "VOC's lists of images and annotations"),
+    "voc-labels": (_HERE + "data_voc", "VOC's coloured label pictures as class indices"),
+    "lmdb": (_HERE + "data_lmdb", "images, labels or both as LMDB or LevelDB databases for Caffe"),
+    "lmdb-show": (_HERE + "data_lmdb", "what is in such a database"),
+    "mean": (_HERE + "data_images", "the mean image of a database (mean.binaryproto)"),
+    "sizes": (_HERE + "data_images", "names and sizes of the images of a list"),
+    "check": (_HERE + "data_check", "what stops or spoils a training: labels, sizes, missing files, overlap"),
+    "visual-genome": (_HERE + "data_coco", "Visual Genome as COCO annotations for a list of classes"),
+    "coco-check": (_HERE + "data_coco", "whether annotations are what Detectron needs"),
+    "get": (_HERE + "data_get", "download a data set, with resume and checksum"),
+    "sync": (_HERE + "data_sync", "copy a folder to or from S3, changed files only"),
+}
 
 
-@click.group()
+@click.group(cls=Lazy, table=_COMMANDS)
 def data() -> None:
     """Prepare data."""
-
-
-@data.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--seed", default=1, show_default=True, help="Decides which images are held out.")
-@click.option("--test-fraction", default=0.2, show_default=True, help="Share of each class that is held out.")
-@click.option("--json", "as_json", is_flag=True, help="Print data.json.")
-@click.option("--dry-run", is_flag=True, help="Say what would be made.")
-def digits(folder: Path, seed: int, test_fraction: float, as_json: bool, dry_run: bool) -> None:
-    """Make DIR with scikit-learn's 1,797 digits as LMDB databases for Caffe."""
-    if dry_run:
-        console.say(f"would make {folder}: train_lmdb, test_lmdb, data.json (seed {seed}, test {test_fraction:g})")
-        return
-    from provision.data.digits import prepare
-
-    with console.step(f"digits → {folder}"):
-        prepare(folder, test_fraction=test_fraction, seed=seed)
-    made = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    if as_json:
-        console.emit_json(made)
-        return
-    console.say(f"{folder}: {made['train']} images to train with, {made['test']} held out")
-    console.say("next: provision train digits --on NAME")
