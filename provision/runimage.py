@@ -12,9 +12,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra.engine import open_local, open_remote
 from infra.errors import UsageError
 from infra.shell import LocalShell, Shell
-from provision import console
+from infra.ssh import SshShell
+from provision import console, imagecache
 
 if TYPE_CHECKING:
     from images.target import Target
@@ -58,6 +60,19 @@ def obtain(words: str, host: Host | None = None) -> RunImage:
             if (found := _at(shell, wanted, on_host=True)) is not None:
                 return found
     return build(words, LocalShell())
+
+
+def at(shell: Shell, words: str) -> RunImage:
+    """The image at that engine: as it is there, sent from the laptop where that has it, else built there."""
+    wanted = planned(words)
+    if (found := _at(shell, wanted)) is not None:
+        return found
+    here = None if isinstance(shell, LocalShell) else _at(LocalShell(), wanted)
+    if here is None or not isinstance(shell, SshShell):
+        return build(words, shell, on_host=not isinstance(shell, LocalShell))
+    with console.step(f"image {here.tag} to {shell.where}"), open_remote(shell) as engine:
+        engine.load(imagecache.chunks(open_local(), here.tag, here.digest))
+    return here
 
 
 def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:

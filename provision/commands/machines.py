@@ -1,5 +1,6 @@
 """`up`, `ls`, `ssh`, `put`, `forward`."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +74,14 @@ def _price(instance: Instance) -> str:
 
 def row(instance: Instance) -> dict[str, Any]:
     """An instance as `ls --json` shows it; `price` is the most that an hour was expected to cost at launch."""
+    from provision.box import noted
+
     return {
         "name": instance.name, "id": instance.id, "type": instance.type, "state": instance.state,
         "zone": instance.zone, "market": instance.market, "price": instance.price, "address": instance.address,
         "launched": instance.launched.isoformat(),
         "ends": instance.deadline.isoformat() if instance.deadline else None,
-        "idle_minutes": instance.idle_minutes, "budget": instance.budget,
+        "idle_minutes": instance.idle_minutes, "budget": instance.budget, "boxes": noted(instance.tags),
     }  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def row(instance: Instance) -> dict[str, Any]:
 @cloud_options
 @json_option
 def ls(as_json: bool, **flags: Any) -> None:
-    """List the machines, of all regions that the settings or this laptop's notes name."""
+    """List the machines, of all regions that the settings or this laptop's notes name, and the boxes."""
     from functools import partial
 
     from infra.aws.ec2 import Ec2
@@ -104,8 +107,22 @@ def ls(as_json: bool, **flags: Any) -> None:
         console.table("", columns, [_cells(one) for one in known])
     elif not errors:
         console.say(f"no machines in {where[0].name} {', '.join(place.region for place in where)}")
+    if not as_json and (rows := _boxes(known)):
+        console.table("boxes", ("name", "image", "on", "status"), rows)
     if errors:
         raise errors[0]
+
+
+def _boxes(known: "list[Instance]") -> list[tuple[str, ...]]:
+    """This laptop's, where it has an engine that answers, and those that the machines' tags tell of."""
+    from infra.errors import ProvisionError
+    from infra.shell import LocalShell
+    from provision import box
+
+    rows: list[tuple[str, ...]] = []
+    with contextlib.suppress(ProvisionError):
+        rows += [(one.name, one.image, "this laptop", one.status) for one in box.boxes(LocalShell())]
+    return rows + [(name, image, one.name, "") for one in known for name, image in box.noted(one.tags).items()]
 
 
 def _cells(one: Instance) -> list[object]:

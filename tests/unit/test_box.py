@@ -1,0 +1,136 @@
+"""Boxes: the words that make one, what is refused, and what Docker's answers mean."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from infra.errors import HostError, NotFoundError, UsageError
+from infra.shell import OnLine, Result, Words
+from provision import box
+
+SPEC = box.BoxSpec("lab", "provision/caffe-debian:x", "1000:1001")
+ROW = {
+    "Names": "provision-box-lab", "Image": "my:1", "Status": "Exited (137) 2 hours ago", "CreatedAt": "2026-11-21",
+    "Ports": "",
+}  # fmt: skip
+
+
+class Host:
+    """A shell that answers by the first words that fit, and keeps what it was asked."""
+
+    where = "here"
+
+    def __init__(self, answers: Mapping[str, Result | Exception]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def run(
+        self, words: Words, *, check: bool = True, stdin: bytes | None = None, env: Mapping[str, str] | None = None,
+        timeout: float | None = None, on_line: OnLine | None = None,
+    ) -> Result:  # fmt: skip
+        line = " ".join(words)
+        self.asked.append(line)
+        for begin, answer in self.answers.items():
+            if line.startswith(begin):
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+        return Result(0)
+
+    def put(self, source: Path, target: str) -> None: ...
+
+    def get(self, source: str, target: Path) -> None: ...
+
+
+def there() -> Host:
+    return Host({"docker ps": Result(0, json.dumps(ROW) + "\n")})
+
+
+def test_the_words_give_the_user_a_home_and_nobody_else_a_way_in() -> None:
+    spec = box.BoxSpec("lab", "img", "7:8", ("--gpus", "all"), ("/a:/b:ro", "keep:/c"), ("8888", "80:8080"))
+    words = " ".join(box.run_words(spec))
+    assert "--user 7:8" in words
+    assert "--volume provision-box-lab-home:/home/box" in words
+    assert "--volume /a:/b:ro --volume keep:/c" in words
+    assert "--publish 127.0.0.1:8888:8888 --publish 127.0.0.1:80:8080" in words
+    assert words.endswith("--entrypoint sleep img infinity")
+    assert "MPLBACKEND=Agg" in words
+    assert "--privileged" not in words
+
+
+def test_windows_come_with_the_cookie_and_without_it_plots_go_to_files(tmp_path: Path) -> None:
+    cookie = tmp_path / ".Xauthority"
+    cookie.write_text("x")
+    display, path = box.xauthority({"DISPLAY": ":1"}, tmp_path)
+    words = box.run_words(box.BoxSpec("lab", "img", "7:8", display=display, xauthority=path))
+    assert "DISPLAY=:1" in words
+    assert f"{cookie}:/run/xauthority:ro" in words
+    assert "MPLBACKEND=Agg" not in words
+    with pytest.raises(UsageError, match="no DISPLAY"):
+        box.xauthority({}, tmp_path)
+    with pytest.raises(UsageError, match="not this laptop's"):
+        box.xauthority({"DISPLAY": "far:10"}, tmp_path)
+
+
+@pytest.mark.parametrize("bad", ["data:/x:ro:rw", "/a", "/a:b", ":/b", "../a:/b", "/a:/b:rx"])
+def test_what_is_no_volume_is_refused(bad: str) -> None:
+    with pytest.raises(UsageError, match="no volume"):
+        box.run_words(box.BoxSpec("lab", "img", "7:8", volumes=(bad,)))
+
+
+@pytest.mark.parametrize("bad", ["0", "80:", "x", "70000", "1:2:3"])
+def test_what_is_no_port_is_refused(bad: str) -> None:
+    with pytest.raises(UsageError, match="no port"):
+        box.run_words(box.BoxSpec("lab", "img", "7:8", ports=(bad,)))
+
+
+def test_a_box_that_is_there_is_not_made_again() -> None:
+    host = there()
+    with pytest.raises(UsageError, match="there is a box lab already"):
+        box.start(host, SPEC)
+    assert not [line for line in host.asked if line.startswith(("docker run", "docker rm"))]
+
+
+@pytest.mark.parametrize("failing", ["docker run", "docker exec"])
+def test_a_box_that_cannot_be_started_leaves_no_container(failing: str) -> None:
+    host = Host({failing: HostError("no")})
+    with pytest.raises(HostError):
+        box.start(host, SPEC)
+    assert host.asked[-1] == "docker rm --force --volumes provision-box-lab"
+
+
+def test_an_older_engines_status_is_read() -> None:
+    (one,) = box.boxes(there())
+    assert (one.name, one.status, one.image) == ("lab", "exited", "my:1")
+
+
+def test_an_unknown_box_names_those_that_are_there() -> None:
+    with pytest.raises(NotFoundError, match="no box 'lob'") as caught:
+        box.get(there(), "lob")
+    assert caught.value.mend == "there are: lab"
+
+
+def test_removing_takes_the_home_unless_it_is_kept() -> None:
+    host = there()
+    box.remove(host, "lab", keep_home=True)
+    assert not any("volume rm" in line for line in host.asked)
+    box.remove(host, "lab")
+    assert host.asked[-1] == "docker volume rm --force provision-box-lab-home"
+
+
+@pytest.mark.parametrize("bad", ["provision/caffe:mine", "Upper", "a b", ""])
+def test_a_commit_takes_no_name_that_says_something_else(bad: str) -> None:
+    with pytest.raises(UsageError):
+        box.commit(there(), "lab", bad)
+
+
+def test_a_machines_tags_tell_of_its_boxes_and_not_of_those_that_are_gone() -> None:
+    assert box.noted({"provision:box:b": "img:2", "provision:box:a": "", "provision:name": "lab"}) == {"b": "img:2"}
+
+
+def test_gpus_are_asked_for_in_the_hosts_way() -> None:
+    assert box.gpu_words((), False) == ()
+    assert box.gpu_words((0, 2), False) == ("--gpus", '"device=0,2"')
+    assert "NVIDIA_VISIBLE_DEVICES=0,2" in box.gpu_words((0, 2), True)
