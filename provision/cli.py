@@ -55,8 +55,15 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def _unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """paramiko's files complain in their destructors where Ctrl-C hit their constructors: no matter for users."""
+    if not str(getattr(error.object, "__module__", "")).startswith("paramiko"):
+        sys.__unraisablehook__(error)
+
+
 def run(words: list[str]) -> int:
     """Run one command; its exit code."""
+    sys.unraisablehook = _unraisable
     try:
         code = cli.main(words, prog_name="provision", standalone_mode=False)
     except click.ClickException as error:

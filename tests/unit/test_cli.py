@@ -1,5 +1,6 @@
 """What a user meets first: help, wrong words, wrong settings."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_a_number_where_text_is_meant_is_refused(
         (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),
         (["up", "--instance", "p3.8xlarge", "--disk", "1"], "disk_gb"),
         (["train", "digits", "--on", "x", "--data", "/nowhere"], "--data /nowhere is not a folder"),
+        (["train", "digits", "--on", "x", "--instance", "p3.8xlarge", "--dry-run"], "--on NAME"),
+        (["train", "digits", "--dry-run", "--set", "batch=many"], "'many' is not a whole number"),
+        (["train", "digits", "--dry-run", "--project", "/nowhere"], "--project /nowhere is not a folder"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_touched(
@@ -70,3 +74,26 @@ def test_wrong_words_are_refused_before_anything_is_touched(
 
 def test_the_group_is_whole() -> None:
     assert set(cli.list_commands(None)) == set(_COMMANDS)  # type: ignore[arg-type]
+
+
+def test_a_destructor_of_paramikos_that_was_interrupted_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C may hit the constructor of a file of a channel; other destructors' errors are still shown."""
+    from paramiko.file import BufferedFile
+
+    hook = sys.unraisablehook
+    try:
+        run(["--version"])
+        half_made = BufferedFile.__new__(BufferedFile)
+        half_made._closed = False
+        half_made._flags = BufferedFile.FLAG_WRITE
+        del half_made
+        assert "Traceback" not in capsys.readouterr().err
+
+        class Mine:
+            def __del__(self) -> None:
+                raise ValueError("mine")
+
+        Mine()
+        assert "ValueError: mine" in capsys.readouterr().err
+    finally:
+        sys.unraisablehook = hook
