@@ -1,0 +1,1 @@
+"""Caffe nets: read, draw, check and build them. Nothing here runs Caffe."""
