@@ -1,8 +1,7 @@
 """Image records as Caffe's LMDB databases hold them.
 
-A record's key is its number in eight digits (LMDB sorts by key, so the order is kept), its value a `Datum` of
-caffe.proto. The message has five fields that we need, so it is encoded here by hand: the protobuf wire format is a
-tag (field number << 3 | type) and a value for each field.
+A record's key is its number in eight digits (LMDB sorts by key, so the order is kept), its value a `Datum`. For what
+is in memory; pictures in files become databases by `provision.data.convert`.
 """
 
 import importlib
@@ -10,48 +9,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.errors import MissingExtraError
+from provision.data.datum import Datum, varint
 
-_VARINT, _BYTES = 0, 2
-
-
-@dataclass(frozen=True)
-class Datum:
-    """One image: `data` is channels x height x width bytes, `label` is its class from 0."""
-
-    channels: int
-    height: int
-    width: int
-    data: bytes
-    label: int
-
-    def encode(self) -> bytes:
-        """The message `caffe.Datum`. The label is written even where it is 0, as Caffe's own tools do."""
-        return b"".join(
-            (
-                _tag(1, _VARINT) + varint(self.channels),
-                _tag(2, _VARINT) + varint(self.height),
-                _tag(3, _VARINT) + varint(self.width),
-                _tag(4, _BYTES) + varint(len(self.data)) + self.data,
-                _tag(5, _VARINT) + varint(self.label),
-            )
-        )
-
-
-def varint(value: int) -> bytes:
-    """A non-negative number, seven bits a byte, lowest first (protobuf's base 128 varint)."""
-    if value < 0:
-        raise ValueError(f"{value} is negative")
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+__all__ = ["Datum", "atomic_folder", "encoded", "extra", "varint", "write"]
 
 
 def write(folder: Path, records: Sequence[Datum]) -> None:
@@ -102,7 +66,3 @@ def extra(module: str) -> Any:
         raise MissingExtraError(
             f"preparing data needs {module.partition('.')[0]}", "pip install 'provision[data]'"
         ) from error
-
-
-def _tag(field: int, kind: int) -> bytes:
-    return varint(field << 3 | kind)

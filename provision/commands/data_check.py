@@ -1,0 +1,68 @@
+"""`provision data check`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provision import console
+from provision.commands.options import json_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("targets", metavar="DB|DIR|LIST|PROTOTXT...", nargs=-1, required=True, type=_PATH)
+@click.option("--test", type=_PATH, metavar="DB|LIST", help="hold against this as the test: no picture in both")
+@click.option("--classes", default=0, type=click.IntRange(min=0), metavar="N", help="num_output (a net tells it)")
+@click.option("--ignore", default=255, show_default=True, type=int, help="value in label pictures that is no class")
+@click.option("--limit", default=0, type=click.IntRange(min=0), metavar="SIDE", help="no picture may be larger")
+@click.option("--data", type=_PATH, metavar="DIR", help="the folder that a net calls /data")
+@click.option("--root", type=_PATH, metavar="DIR", help="what the paths of a list start from")
+@json_option
+def check(targets: tuple[Path, ...], ignore: int, as_json: bool, **options: Any) -> int:
+    """Find what stops or spoils a training: labels that are no class, sizes, missing files, train and test overlap.
+
+    Exit code 2 where there are errors.
+    """
+    import msgspec
+
+    from provision.data.check_targets import Asked, units
+    from provision.data.checks import check as run
+
+    found = units(list(targets), Asked(ignore=frozenset({ignore}), **options))
+    findings = run(found)
+    if as_json:
+        console.emit_json({"checked": [_told(one) for one in found], "findings": msgspec.to_builtins(findings)})
+    else:
+        for one in found:
+            console.say(_line(_told(one)))
+        for finding in findings:
+            console.say(f"{finding.level}: {finding.where}: {finding.what}")
+            console.say(f"  → {finding.mend}")
+        if not findings:
+            console.say("nothing wrong")
+    return 2 if any(finding.level == "error" for finding in findings) else 0
+
+
+def _told(unit: Any) -> dict[str, Any]:
+    values = (unit.labels or unit.images).values()
+    return {
+        "images": unit.images.where,
+        "labels": unit.labels.where if unit.labels else None,
+        "phase": unit.phase,
+        "records": len(unit.images.records),
+        "sizes": {" x ".join(map(str, size)): count for size, count in unit.images.sizes().most_common()},
+        "histogram": {str(value): values[value] for value in sorted(values)},
+        "classes": unit.classes,
+    }
+
+
+def _line(told: dict[str, Any]) -> str:
+    words = f"{told['images']}: {told['records']} records"
+    words += f" ({told['phase']})" if told["phase"] else ""
+    sizes = list(told["sizes"])
+    words += f", {sizes[0]}" if len(sizes) == 1 else f", {len(sizes)} sizes"
+    counts = [f"{value}: {count}" for value, count in told["histogram"].items()]
+    what = "pixels of each label" if told["labels"] else "labels"
+    return f"{words}\n  {what}: {', '.join(counts[:30])}{' …' if len(counts) > 30 else ''}"

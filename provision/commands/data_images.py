@@ -1,0 +1,57 @@
+"""`provision data mean` and `sizes`."""
+
+from pathlib import Path
+
+import click
+
+from provision import console
+from provision.commands.options import dry_run_option, json_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("database", metavar="DB", type=_PATH)
+@click.argument("out", metavar="OUT.binaryproto", type=_PATH)
+@click.option("--npy", is_flag=True, help="and as a numpy array beside it")
+@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@dry_run_option
+@json_option
+def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json: bool) -> None:
+    """Write the mean picture of a database, as Caffe's compute_image_mean does, and print each channel's mean."""
+    import msgspec
+
+    from provision.data.mean import mean as average
+
+    if dry_run:
+        console.say(f"would write {out}" + (f" and {out.with_suffix('.npy')}" if npy else ""))
+        return
+    made = average(database, out, npy=npy, jobs=jobs)
+    if as_json:
+        console.emit_json(msgspec.to_builtins(made))
+        return
+    console.say(f"{out}: the mean of {made.records} pictures, {' x '.join(map(str, made.shape))}")
+    names = ("blue", "green", "red") if len(made.channels) == 3 else range(len(made.channels))
+    for name, value in zip(names, made.channels, strict=True):
+        console.say(f"  {name}: {value:.4f}")
+    console.say(f"  transform_param {{ {' '.join(f'mean_value: {value:.4f}' for value in made.channels)} }}")
+
+
+@click.command()
+@click.argument("source", metavar="LIST|DIR", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--root", type=_PATH, help="what the list's paths start from (default: the list's folder)")
+@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@dry_run_option
+def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) -> None:
+    """Write `NAME HEIGHT WIDTH` of each picture of a list, as SSD's evaluation wants it."""
+    from provision.data import lists
+    from provision.data.sizes import size_lines
+
+    found = lists.load(source, root=root)
+    if dry_run:
+        console.say(f"would write {out}: {len(found.entries)} sizes")
+        return
+    lines = list(size_lines(found.root, [entry.path for entry in found.entries], jobs))
+    lists.write_lines(out, lines)
+    console.say(f"{out}: {len(lines)} sizes")

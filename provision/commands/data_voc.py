@@ -1,0 +1,82 @@
+"""`provision data voc-lists` and `voc-labels`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provision import console
+from provision.commands.options import dry_run_option, json_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(name="voc-lists")
+@click.argument("kit", metavar="DEVKIT", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--sets", default="trainval,test", show_default=True, help="also train, val")
+@click.option("--years", default="2007,2012", show_default=True, help="test is 2007's alone: 2012's is not public")
+@click.option("--segmentation", is_flag=True, help="images with label pictures, not with annotations")
+@click.option("--classes", default="", metavar="NAME,...", help="only images that show one of these")
+@click.option("--seed", default=1, show_default=True, help="decides the order; test and val keep theirs")
+@click.option("--strict", is_flag=True, help="refuse a kit that lacks files; else they are listed in OUT/missing.txt")
+@dry_run_option
+@json_option
+def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Make VOC2007+2012's lists: OUT/trainval.txt, OUT/test.txt (image and annotation) and OUT/test_name_size.txt."""
+    from provision.data import devkit
+
+    for name in ("sets", "years", "classes"):
+        options[name] = tuple(word for word in options[name].split(",") if word)
+    listed = devkit.read(devkit.Wanted(kit, **options))
+    files = [] if dry_run else devkit.write(listed, kit, out)
+    counts = {name: len(lines) for name, lines in listed.sets.items()}
+    if as_json:
+        console.emit_json({"sets": counts, "missing": listed.missing, "files": files})
+        return
+    for name, count in counts.items():
+        console.say(f"{'would list' if dry_run else out / f'{name}.txt'}: {count} images of {name}")
+    if listed.missing:
+        where = "" if dry_run else f": {out / 'missing.txt'}"
+        console.say(f"{len(listed.missing)} files of the kit's lists are not there, and left out{where}")
+    if options["segmentation"] and not dry_run:
+        console.say(f"next: provision data lmdb {files[0]} DIR --root {kit}")
+
+
+@click.command(name="voc-labels")
+@click.argument("source", metavar="IN", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--classes", default="", metavar="NAME,...", help="these become 1, 2, …; else VOC's 20 as they are")
+@click.option("--others", type=click.Choice(["background", "ignore"]), default="background", show_default=True)
+@click.option("--unknown", type=click.Choice(["error", "ignore", "background"]), default="error", show_default=True)
+@click.option("--by-number", is_flag=True, help="a palette's numbers are the classes, whatever its colours")
+@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@dry_run_option
+@json_option
+def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Make gray PNGs of class indices from VOC's coloured label pictures: a file, or a folder as a folder.
+
+    The void border becomes 255, the label to ignore.
+    """
+    import msgspec
+
+    from provision import voc
+    from provision.data import labels
+
+    names = tuple(word for word in options.pop("classes").split(",") if word)
+    rule = labels.Rule(classes=names, **options)
+    if dry_run:
+        count = 1 if source.is_file() else sum(1 for _ in source.rglob("*.png"))
+        console.say(f"would make {out} of {count} label pictures")
+        return
+    with console.step(f"{source} → {out}"):
+        made = labels.convert(source, out, rule, jobs)
+    if as_json:
+        console.emit_json(msgspec.to_builtins(made))
+        return
+    shown = ("background", *names) if names else voc.CLASSES
+    console.say(f"{out}: {made.pictures} label pictures")
+    total = sum(made.pixels.values())
+    for value, count in made.pixels.items():
+        name = "ignored" if value == voc.IGNORE else shown[value]
+        console.say(f"  {value:3} {name:12} {100 * count / total:6.2f} % of the pixels")

@@ -1,0 +1,43 @@
+"""Lists of classes: which names stand for which class. Ours are files beside this one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.border import load_yaml
+from infra.errors import UsageError
+
+OURS = {"clothing": Path(__file__).with_name("clothing.yaml")}
+
+Classes = Mapping[str, tuple[str, ...]]
+
+
+def load(name: str) -> Classes:
+    """A list of ours by its name, or a YAML file of yours: each class and a list of the names that it goes by."""
+    path = OURS.get(name, Path(name))
+    if not path.is_file():
+        raise UsageError(
+            f"there is no list of classes {name!r}", f"give a YAML file, or one of ours: {', '.join(OURS)}"
+        )
+    found = load_yaml(path, dict[str, tuple[str, ...] | None])
+    classes = {key: tuple(names or ()) for key, names in found.items()}
+    if not classes:
+        raise UsageError(f"{path} names no class", "write a line for each: shirt: [t-shirt, tee]")
+    owners(classes, str(path))
+    return classes
+
+
+def owners(classes: Classes, where: str = "classes") -> dict[str, int]:
+    """The class's number for each name. UsageError for a name that two classes claim."""
+    found: dict[str, int] = {}
+    names = list(classes)
+    for number, (key, others) in enumerate(classes.items(), 1):
+        for name in map(plain, (key, *others)):
+            if found.setdefault(name, number) != number:
+                first = names[found[name] - 1]
+                raise UsageError(f"{where}: {name!r} belongs to {first!r} and to {key!r}", "take it out of one of them")
+    return found
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: small letters, single spaces."""
+    return " ".join(name.lower().split())

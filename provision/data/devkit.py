@@ -1,0 +1,121 @@
+"""The lists that trainings on PASCAL VOC begin with, from an unpacked development kit: `provision data voc-lists`.
+
+`trainval` is that of VOC2007 and VOC2012 together, shuffled; `test` is VOC2007's, for VOC2012's is not public. A line
+is an image and its annotation, or for segmentation its label picture, as paths in the kit. What is in a list of the
+kit but not on the disk is left out, and told.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from infra.border import did_you_mean
+from infra.errors import UsageError
+from provision import voc
+from provision.data.lists import shuffled, write_lines
+from provision.data.sizes import size_lines
+
+_TASKS = {"Main": ("Annotations", ".xml"), "Segmentation": ("SegmentationClass", ".png")}
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which lists: sets such as trainval, test, train, val; years of the kit; images that show one of `classes`."""
+
+    kit: Path
+    sets: tuple[str, ...] = ("trainval", "test")
+    years: tuple[str, ...] = ("2007", "2012")
+    classes: tuple[str, ...] = ()
+    segmentation: bool = False
+    seed: int = 1
+    strict: bool = False
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The lines of each set, and the files that are missing."""
+
+    sets: dict[str, list[str]]
+    missing: list[str]
+
+
+def read(wanted: Wanted) -> Listed:
+    """UsageError where the kit is none, or lacks files and `strict` is set."""
+    for name in wanted.classes:
+        if name not in voc.CLASSES[1:]:
+            raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
+    if not any((wanted.kit / f"VOC{year}").is_dir() for year in wanted.years):
+        raise UsageError(
+            f"{wanted.kit} holds no {' or '.join(f'VOC{year}' for year in wanted.years)}", _where(wanted.kit)
+        )
+    missing: list[str] = []
+    sets = {name: _set(wanted, name, missing) for name in wanted.sets}
+    if missing and wanted.strict:
+        raise UsageError(
+            f"{len(missing)} files of the kit's lists are not there, the first: {missing[0]}",
+            "unpack the kit again; or leave out --strict",
+        )
+    return Listed(sets, missing)
+
+
+def write(listed: Listed, kit: Path, out: Path) -> list[Path]:
+    """NAME.txt of each set, test_name_size.txt (for SSD's score), missing.txt if any is. Each is whole."""
+    files = {f"{name}.txt": lines for name, lines in listed.sets.items()}
+    if listed.missing:
+        files["missing.txt"] = listed.missing
+    if "test" in listed.sets:
+        images = [line.split()[0] for line in listed.sets["test"]]
+        files["test_name_size.txt"] = list(size_lines(kit, images))
+    return [write_lines(out / name, lines) for name, lines in files.items()]
+
+
+def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
+    years = [year for year in wanted.years if not (name == "test" and year == "2012")]
+    lines = [line for year in years for line in _year(wanted, name, year, missing)]
+    if not lines:
+        raise UsageError(f"no image is left for {name}", "choose other classes or sets")
+    return lines if name in ("test", "val") else shuffled(lines, wanted.seed)
+
+
+def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]:
+    task = "Segmentation" if wanted.segmentation else "Main"
+    folder, suffix = _TASKS[task]
+    root = wanted.kit / f"VOC{year}"
+    source = root / "ImageSets" / task / f"{name}.txt"
+    try:
+        names = source.read_text(encoding="utf-8").split()
+    except OSError:
+        part = "VOCtest_06-Nov-2007.tar" if name == "test" else f"VOC{year}'s trainval tar"
+        raise UsageError(
+            f"{source} is not there", f"unpack {part} in the same place; or choose --sets, --years"
+        ) from None
+    if wanted.classes:
+        shown = _showing(root, wanted.classes)
+        names = [one for one in names if one in shown]
+    found = []
+    for one in names:
+        pair = (f"VOC{year}/JPEGImages/{one}.jpg", f"VOC{year}/{folder}/{one}{suffix}")
+        lost = [path for path in pair if not (wanted.kit / path).is_file()]
+        missing += lost
+        if not lost:
+            found.append(" ".join(pair))
+    return found
+
+
+def _showing(root: Path, classes: Iterable[str]) -> set[str]:
+    """Names of the images that show one of these classes, as the kit's own lists of each class say (1: yes)."""
+    shown = set()
+    for name in classes:
+        files = sorted((root / "ImageSets" / "Main").glob(f"{name}_*.txt"))
+        if not files:
+            raise UsageError(f"{root} has no list of the class {name}", "unpack the kit's ImageSets/Main")
+        for path in files:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                words = line.split()
+                if len(words) == 2 and words[1] == "1":
+                    shown.add(words[0])
+    return shown
+
+
+def _where(kit: Path) -> str:
+    inside = kit / "VOCdevkit"
+    return f"it holds {inside}: name that" if inside.is_dir() else "unpack VOC's tars there: provision data get"

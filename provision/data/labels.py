@@ -1,0 +1,171 @@
+"""VOC's coloured label pictures as class indices: `provision data voc-labels`.
+
+A table of all 2^24 colours (16 MB) holds each colour's class, so a picture is one look-up. A picture with a palette is
+read by its palette's colours, whatever their order there (`by_number`: by the numbers themselves). The void border
+(224, 224, 192) becomes 255, the ignore label. A colour that is no class's is an error that names the file and the
+colour: taking it for background is how borders and mistakes get trained as background.
+
+What is written is a gray PNG whose values are the classes: Caffe and OpenCV would read a palette's colours instead.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.border import did_you_mean
+from infra.errors import UsageError
+from provision import voc
+from provision.data.lmdb_writer import atomic_folder, extra
+from provision.data.parallel import ordered, tracked
+from provision.data.pictures import BadPictureError, content, vision
+
+_UNKNOWN = 254  # in tables: a colour or number of no class
+_SHOWN = 5  # colours and files that an error names
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Which classes become 1, 2, …, in this order (none: VOC's 20 as they are), and what the others become.
+
+    `others` and `unknown` are `background` (0) or `ignore` (255); unknown colours are an error where it is `error`.
+    """
+
+    classes: tuple[str, ...] = ()
+    others: str = "background"
+    unknown: str = "error"
+    by_number: bool = False
+
+
+class Converted(msgspec.Struct, frozen=True):
+    """Pictures converted, and pixels of each value that occurs."""
+
+    pictures: int
+    pixels: dict[int, int]
+
+
+def convert(source: Path, out: Path, rule: Rule, jobs: int = 0) -> Converted:
+    """A picture, or a folder of PNGs as a folder of the same names. UsageError names colours of no class and files
+    that cannot be read, and nothing is left then."""
+    tables = Tables(rule)
+    if source.is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return _all([(source, out)], tables, 1)
+    pairs = sorted(path.relative_to(source) for path in source.rglob("*.png")) if source.is_dir() else []
+    if not pairs:
+        raise UsageError(f"{source} holds no label pictures (*.png)", "VOC's are in SegmentationClass")
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is there already", "name a new folder, or remove it")
+    with atomic_folder(out) as part:
+        for folder in {path.parent for path in pairs}:
+            (part / folder).mkdir(parents=True, exist_ok=True)
+        return _all([(source / path, part / path) for path in pairs], tables, jobs)
+
+
+def _all(pairs: Sequence[tuple[Path, Path]], tables: "Tables", jobs: int) -> Converted:
+    numpy = extra("numpy")
+    pixels = numpy.zeros(256, numpy.int64)
+    wrong: list[str] = []
+    for found in tracked(ordered(lambda pair: _one(pair, tables), pairs, jobs), len(pairs), "label pictures"):
+        if isinstance(found, str):
+            wrong.append(found)
+        else:
+            pixels += found
+    if wrong:
+        more = f"\n… and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise UsageError(
+            "\n".join(wrong[:_SHOWN]) + more,
+            "if these pixels have no class: --unknown ignore (255) or --unknown background (0)",
+        )
+    return Converted(len(pairs), {value: int(count) for value, count in enumerate(pixels) if count})
+
+
+def _one(pair: tuple[Path, Path], tables: "Tables") -> Any:
+    """Convert one; its histogram, [256], or what is wrong with it."""
+    source, target = pair
+    try:
+        values = tables.classes(source)
+    except BadPictureError as error:
+        return f"{source} {error}"
+    _, data = vision().imencode(".png", values)
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(data)
+    part.replace(target)
+    return extra("numpy").bincount(values.ravel(), minlength=256)
+
+
+class Tables:
+    """Classes by colour and by number, for one rule."""
+
+    def __init__(self, rule: Rule) -> None:
+        numpy = extra("numpy")
+        self._by_number = rule.by_number
+        unknown = {"error": _UNKNOWN, "ignore": voc.IGNORE, "background": 0}[rule.unknown]
+        self.numbers = numpy.full(256, unknown, numpy.uint8)
+        self.colours = numpy.full(1 << 24, unknown, numpy.uint8)
+        for index, value in _values(rule).items():
+            red, green, blue = voc.PALETTE[index]
+            self.numbers[index] = value
+            self.colours[red << 16 | green << 8 | blue] = value
+
+    def classes(self, path: Path) -> Any:
+        """Height x width classes of a label picture. BadPictureError names what has none."""
+        numpy, image = extra("numpy"), extra("PIL.Image")
+        content(path)
+        try:
+            with image.open(path) as opened:
+                mode, palette = opened.mode, opened.getpalette()
+                pixels = numpy.array(opened if mode in ("L", "P", "RGB") else opened.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
+        if mode == "P" and not self._by_number:
+            return self._by_palette(pixels, palette)
+        if pixels.ndim == 2:
+            return _checked(self.numbers[pixels], pixels, str)
+        codes = _codes(pixels)
+        return _checked(self.colours[codes], codes, _colour)
+
+    def _by_palette(self, pixels: Any, palette: list[int]) -> Any:
+        numpy = extra("numpy")
+        table = numpy.zeros((256, 3), numpy.uint8)
+        colours = numpy.array(palette, numpy.uint8).reshape(-1, 3)
+        table[: len(colours)] = colours
+        codes = _codes(table)
+        return _checked(
+            self.colours[codes][pixels], pixels, lambda number: f"{_colour(codes[number])} (number {number})"
+        )
+
+
+def _values(rule: Rule) -> dict[int, int]:
+    """What each of VOC's classes becomes; 0 and 255 stay."""
+    for name in rule.classes:
+        if name not in voc.CLASSES[1:]:
+            raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
+    if not rule.classes:
+        return {**{index: index for index in range(len(voc.CLASSES))}, voc.IGNORE: voc.IGNORE}
+    other = voc.IGNORE if rule.others == "ignore" else 0
+    chosen = {name: place for place, name in enumerate(rule.classes, start=1)}
+    found = {index: chosen.get(name, other) for index, name in enumerate(voc.CLASSES)}
+    return {**found, 0: 0, voc.IGNORE: voc.IGNORE}
+
+
+def _codes(colours: Any) -> Any:
+    """Red, green and blue of the last axis as one number."""
+    numpy = extra("numpy")
+    wide = colours.astype(numpy.uint32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _checked(values: Any, pixels: Any, name: Any) -> Any:
+    """The values, if all are classes."""
+    unknown = values == _UNKNOWN
+    if not unknown.any():
+        return values
+    found, counts = extra("numpy").unique(pixels[unknown], return_counts=True)
+    words = [f"{name(int(one))} in {count} pixels" for one, count in zip(found, counts, strict=True)][:_SHOWN]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise BadPictureError(f"has what is no class: {', '.join(words)}{more}")
+
+
+def _colour(code: int) -> str:
+    return f"colour {int(code) >> 16 & 255},{int(code) >> 8 & 255},{int(code) & 255}"

@@ -1,0 +1,158 @@
+"""Pictures as Caffe's records hold them: read, checked, resized, padded, and packed into a Datum.
+
+The steps are those of Caffe's ReadImageToDatum (src/caffe/util/io.cpp) through the same OpenCV, so that records have
+the same bytes as convert_imageset's: blue, green, red; channels first in raw records; JPEG and PNG with OpenCV's
+defaults; the file's own bytes where nothing was to be changed. What differs: a file that was cut off is refused, where
+libjpeg fills it up with gray and goes on.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision import voc
+from provision.data.datum import Datum
+from provision.data.lmdb_writer import extra
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_BUFFER = 31 << 20  # bytes; glibc's highest such size is 32 MB
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
+
+
+class BadPictureError(Exception):
+    """A picture that makes no record; the text says why."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What becomes of each picture.
+
+    `resize` is (height, width); `pad` the side of the square that smaller ones are filled up to, at the bottom and the
+    right, images with `fill` (blue, green, red) and labels with VOC's ignore label. `encode` is empty for raw records,
+    `auto` for the type of each file's name, or a type that OpenCV writes: jpg, png.
+    """
+
+    resize: tuple[int, int] | None = None
+    gray: bool = False
+    pad: int = 0
+    fill: tuple[int, ...] = (0, 0, 0)
+    encode: str = ""
+
+
+@cache
+def vision() -> Any:
+    """OpenCV with one thread: ours are on other pictures meanwhile. Its own complaints stay away; we make ours."""
+    cv2 = extra("cv2")
+    # glibc asks the kernel for each buffer above a size that only a freed one raises: a third of the time went there
+    bytearray(_BUFFER)
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
+
+
+def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int, int]]:
+    """An image's record, and its height and width as it is in the record. BadPictureError."""
+    data = content(path)
+    kind = _type(path, shape.encode)
+    if kind and not shape.resize and not shape.pad and _is(path, kind):
+        pixels = pixels_of(data, shape.gray)
+        return Datum(0, 0, 0, data, label, True), pixels.shape[:2]
+    pixels = pixels_of(data, shape.gray)
+    if shape.resize:
+        pixels = vision().resize(pixels, shape.resize[::-1])
+    if shape.pad:
+        pixels = padded(pixels, shape.pad, shape.fill[:1] if shape.gray else shape.fill)
+    return _datum(pixels, label, kind), pixels.shape[:2]
+
+
+def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
+    """A label picture's record, one channel of classes, and its height and width. Encoded means PNG: JPEG would blur
+    classes into others, and so would resizing by any but the nearest pixel."""
+    pixels = classes_of(path)
+    if shape.resize:
+        pixels = vision().resize(pixels, shape.resize[::-1], interpolation=vision().INTER_NEAREST)
+    if shape.pad:
+        pixels = padded(pixels, shape.pad, (voc.IGNORE,))
+    return _datum(pixels, 0, "png" if shape.encode else ""), pixels.shape[:2]
+
+
+def content(path: Path) -> bytes:
+    """The file, if it is there and whole."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadPictureError(f"cannot be read: {error.strerror}") from None
+    if not data:
+        raise BadPictureError("is empty")
+    if data.startswith(_JPEG) and not data.endswith(_END) and data.rfind(_END) <= data.rfind(_SCAN):
+        raise BadPictureError("is a JPEG that is cut off")
+    if data.startswith(_PNG) and b"IEND" not in data:
+        raise BadPictureError("is a PNG that is cut off")
+    return data
+
+
+def pixels_of(data: bytes, gray: bool) -> Any:
+    """Height x width x (blue, green, red), or height x width, of an encoded picture."""
+    cv2, numpy = vision(), extra("numpy")
+    flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
+    try:
+        pixels = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), flag)
+    except cv2.error as error:
+        raise BadPictureError(f"cannot be decoded: {' '.join(str(error.err).split())}") from None
+    if pixels is None:
+        raise BadPictureError("is not a picture, or is damaged")
+    return pixels
+
+
+def classes_of(path: Path) -> Any:
+    """Height x width classes of a label picture: gray values, or a palette's numbers (OpenCV gives its colours)."""
+    numpy, image = extra("numpy"), extra("PIL.Image")
+    content(path)
+    try:
+        with image.open(path) as opened:
+            if opened.mode not in ("L", "P"):
+                raise BadPictureError(f"is in colours ({opened.mode}), not classes: provision data voc-labels")
+            return numpy.array(opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
+
+
+def padded(pixels: Any, side: int, fill: tuple[int, ...]) -> Any:
+    height, width = pixels.shape[:2]
+    if height > side or width > side:
+        raise BadPictureError(f"is {width} x {height}, larger than {side} x {side}")
+    cv2 = vision()
+    return cv2.copyMakeBorder(pixels, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT, value=fill)
+
+
+def _datum(pixels: Any, label: int, kind: str) -> Datum:
+    if kind:
+        return Datum(0, 0, 0, _encoded(pixels, kind), label, True)
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    planes = pixels if channels == 1 else pixels.transpose(2, 0, 1)
+    return Datum(channels, height, width, planes.tobytes(), label, False)
+
+
+def _encoded(pixels: Any, kind: str) -> bytes:
+    cv2 = vision()
+    try:
+        _, data = cv2.imencode(f".{kind}", pixels)
+    except cv2.error:
+        raise BadPictureError(f"cannot be written as {kind}: --encode-type jpg or png") from None
+    return bytes(data)
+
+
+def _type(path: Path, encode: str) -> str:
+    """What to encode as: `auto` takes the end of the file's name, as convert_imageset does."""
+    if encode != "auto":
+        return encode
+    if not path.suffix[1:]:
+        raise BadPictureError("has no suffix that tells its type: --encode-type jpg or png")
+    return path.suffix[1:].lower()
+
+
+def _is(path: Path, kind: str) -> bool:
+    suffix = path.suffix[1:].lower()
+    return suffix == kind.lower() or (kind.lower() == "jpg" and suffix == "jpeg")
