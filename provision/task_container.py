@@ -1,0 +1,90 @@
+"""A task's container: thrown away afterwards, without network, as a user who owns the results.
+
+It is `docker run` and not the engine's API, for its output comes line by line to who waits, and Ctrl-C goes in.
+"""
+
+import re
+from collections.abc import Sequence
+
+from infra import buildx
+from infra.engine import Bind, ContainerSpec, GpuRequest
+from infra.errors import ProvisionError, RunError
+from infra.shell import OnLine, Result, Shell
+from provision.recipe import Recipe, explain
+
+_GLOG = re.compile(r"[IW]\d{4}(?:\d{4})? \d\d:\d\d:\d\d\.\d+ ")  # what Caffe says all the time
+_DOCKER_FAILED = (125,)  # docker's own exit code: nothing was started
+_KILLED = 137
+
+
+def words(spec: ContainerSpec) -> list[str]:
+    """The command line that runs it to its end and takes it away."""
+    said = ["docker", "run", "--rm", "--init", "--name", spec.name, "--network", "none", "--user", spec.user]
+    said += ["--security-opt", "no-new-privileges", "--shm-size", f"{spec.shm_mib}m", "--workdir", spec.workdir]
+    for key, value in spec.labels.items():
+        said += ["--label", f"{key}={value}"]
+    for key, value in {"HOME": "/tmp", **spec.environment}.items():
+        said += ["--env", f"{key}={value}"]
+    for bind in spec.binds:
+        said += ["--mount", _mount(bind)]
+    return [*said, *_gpus(spec.gpus), spec.image, *spec.command]
+
+
+def _mount(bind: Bind) -> str:
+    """One line of CSV, for a path may hold a comma."""
+    fields = ["type=bind", f"source={bind.source}", f"target={bind.target}", *(["readonly"] if bind.read_only else [])]
+    quoted = ['"' + one.replace('"', '""') + '"' if set(one) & set(',"') else one for one in fields]
+    return ",".join(quoted)
+
+
+def _gpus(request: GpuRequest) -> list[str]:
+    ids = ",".join(str(one) for one in request.indices)
+    if not ids:
+        return []
+    if request.runtime:
+        return ["--runtime", "nvidia", "--env", f"NVIDIA_VISIBLE_DEVICES={ids}"]
+    return ["--gpus", f'"device={ids}"']
+
+
+def run(shell: Shell, spec: ContainerSpec, on_line: OnLine | None = None) -> Result:
+    """To its end, whatever that is; nothing of it stays."""
+    try:
+        return shell.run(words(spec), check=False, on_line=_without_glog(on_line) if on_line else None)
+    finally:
+        shell.run(["docker", "rm", "--force", "--volumes", spec.name], check=False)
+
+
+def _without_glog(on_line: OnLine) -> OnLine:
+    """What the task says itself: neither Caffe's own lines nor the nets that it prints when it makes them."""
+    in_net = False
+
+    def heard(line: str) -> None:
+        nonlocal in_net
+        glog = bool(_GLOG.match(line)) or line.startswith("WARNING: Logging before InitGoogleLogging")
+        if glog:
+            in_net = line.rstrip().endswith("from parameters:")
+        elif line.strip() and not in_net:
+            on_line(line)
+
+    return heard
+
+
+def failure(result: Result, recipe: Recipe | None, what: str) -> ProvisionError:
+    """Why it failed: docker's own words, a failure that the recipe knows, or the end of what was said."""
+    if result.code in _DOCKER_FAILED:
+        return buildx.failure(result, what)
+    lines = f"{result.out}\n{result.err}".splitlines()
+    if recipe is not None and (known := explain(recipe, lines)):
+        return RunError(f"{what}: {known.what}", known.mend)
+    if result.code == _KILLED:
+        return RunError(
+            f"{what}: it was killed, for want of memory as a rule", "give it more memory, or a smaller batch"
+        )
+    return RunError("\n".join([f"{what} (exit code {result.code})", *_end(lines)]))
+
+
+def _end(lines: Sequence[str]) -> list[str]:
+    """The last lines that say something; of a failed check in Caffe the line that tells which."""
+    said = [line for line in lines if line.strip() and not line.lstrip().startswith("@ ")]
+    checks = [line for line in said if re.match(r"F\d{4}", line)]
+    return [f"    {line}" for line in (checks[:1] or said[-8:])]
