@@ -140,17 +140,33 @@ def row(name: str, value: float, unit: str, against: str, other: float) -> dict[
 
 
 def main() -> None:
-    rows = [make() for make in (help_row, boto3_row, packages_row, ls_row, demo_row)]
-    rows += [*launch_rows(), *render_rows(), *image_rows()]
+    """Each row is printed as soon as it is there, and kept where a later group fails. Words: groups to run alone."""
+    rows: list[dict[str, object]] = []
+    wanted = sys.argv[1:] or list(GROUPS)
     print(f"{'what':40} {'value':>9} {'unit':9} {'against':20} {'value':>9} {'ratio':>7}")
-    for one in rows:
-        print(
-            f"{one['name']!s:40} {one['value']!s:>9} {one['unit']!s:9} {one['against']!s:20} "
-            f"{one['other']!s:>9} {one['ratio']!s:>7}"
-        )
-    target = ROOT / "build" / "bench.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+    try:
+        for name in wanted:
+            for one in GROUPS[name]():
+                rows.append(one)
+                print(
+                    f"{one['name']!s:40} {one['value']!s:>9} {one['unit']!s:9} {one['against']!s:20} "
+                    f"{one['other']!s:>9} {one['ratio']!s:>7}",
+                    flush=True,
+                )
+    finally:
+        target = ROOT / "build" / "bench.json"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+
+
+GROUPS: dict[str, Callable[[], list[dict[str, object]]]] = {
+    "start": lambda: [help_row(), boto3_row(), packages_row()],
+    "ls": lambda: [ls_row()],
+    "demo": lambda: [demo_row()],
+    "launch": launch_rows,
+    "render": render_rows,
+    "images": image_rows,
+}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends {packages}
 COPY . /context
 RUN sh /context/get_source.sh none none /src && python3 /context/apply_patches.py /context/patches.json /src
 WORKDIR /src
-RUN cp /context/Makefile.config . && sed -i '/^CUSTOM_CXX/d' Makefile.config && make -j"$(nproc)" all pycaffe
+RUN sed 's|/opt/ccache/||' /context/Makefile.config > Makefile.config && make -j"$(nproc)" all pycaffe
 ENV PATH=/src/build/tools:$PATH PYTHONPATH=/src/python
 """
 _EMPTY = """\
