@@ -1,0 +1,1 @@
+"""What installs packages, bakes machine images or waits for deadlines: real, and minutes long (`tox -e hosts`)."""
