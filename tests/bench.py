@@ -158,12 +158,33 @@ def main() -> None:
         target.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
 
 
+def data_rows() -> Iterable[dict[str, object]]:
+    from tests.bench_data import rows
+
+    return rows()
+
+
+def visual_genome_rows() -> Iterable[dict[str, object]]:
+    from tests.bench_vg import rows
+
+    return rows()
+
+
+def log_rows() -> Iterable[dict[str, object]]:
+    from tests.bench_logs import rows
+
+    return rows()
+
+
 GROUPS: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
     "start": lambda: [help_row(), boto3_row(), packages_row()],
     "ls": lambda: [ls_row()],
     "demo": lambda: [demo_row()],
     "launch": launch_rows,
     "render": render_rows,
+    "data": data_rows,
+    "visual-genome": visual_genome_rows,
+    "logs": log_rows,
     "images": image_rows,
 }
 
