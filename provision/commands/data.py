@@ -11,6 +11,7 @@ _COMMANDS = {
     "voc-labels": (_HERE + "data_voc", "VOC's coloured label pictures as class indices"),
     "lmdb": (_HERE + "data_lmdb", "images, labels or both as LMDB or LevelDB databases for Caffe"),
     "lmdb-show": (_HERE + "data_lmdb", "what is in such a database"),
+    "crfrnn": (_HERE + "data_crfrnn", "VOC's segmentations for the recipe crfrnn"),
     "boxes": (_HERE + "data_boxes", "images with boxes (VOC's XML) as LMDB databases for SSD"),
     "mean": (_HERE + "data_images", "the mean image of a database (mean.binaryproto)"),
     "sizes": (_HERE + "data_images", "names and sizes of the images of a list"),

@@ -17,4 +17,10 @@ def _digits(target: Path) -> Path:
     return prepare(target)
 
 
-PREPARERS: dict[str, Preparer] = {"digits": _digits}
+def _crfrnn(target: Path) -> Path:
+    from provision.data.crfrnn import prepare_voc2012
+
+    return prepare_voc2012(target)
+
+
+PREPARERS: dict[str, Preparer] = {"crfrnn": _crfrnn, "digits": _digits}

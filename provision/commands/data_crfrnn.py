@@ -1,0 +1,52 @@
+"""`provision data crfrnn`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from provision import console
+from provision.commands.options import dry_run_option, json_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("kit", metavar="DEVKIT", type=_PATH)
+@click.argument("out", metavar="DIR", type=_PATH)
+@click.option("--classes", default="", metavar="NAME,...", help="these become 1, 2, … (default: VOC's 20)")
+@click.option("--years", default="2012", show_default=True, metavar="YEAR,...", help="2007 too, where the kit has it")
+@click.option("--size", default=500, show_default=True, help="pixels: images are filled up to size x size")
+@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@dry_run_option
+@json_option
+def crfrnn(kit: Path, out: Path, classes: str, years: str, size: int, jobs: int, dry_run: bool, as_json: bool) -> None:
+    """Make DIR of VOC's segmentations for the recipe crfrnn: train/ and test/, images and labels.
+
+    DEVKIT is the unpacked kit (VOCdevkit). What is trained is VOC's set train, what is tested its set val.
+    """
+    from provision.data import crfrnn as made
+    from provision.data import devkit
+
+    names, of = (tuple(word for word in text.split(",") if word) for text in (classes, years))
+    if dry_run:
+        listed = devkit.read(devkit.Wanted(kit, tuple(made.SETS.values()), of, names, segmentation=True))
+        counts = {phase: len(listed.sets[name]) for phase, name in made.SETS.items()}
+        if as_json:
+            console.emit_json(counts)
+        else:
+            console.say(f"would make {out}: {counts['train']} images to train with, {counts['test']} to test with")
+        return
+    with console.step(f"{kit} → {out}"):
+        made.prepare(kit, out, classes=names, years=of, size=size, jobs=jobs)
+    facts = json.loads((out / "data.json").read_text(encoding="utf-8"))
+    if as_json:
+        console.emit_json(facts)
+        return
+    console.say(f"{out}: {facts['train']} images to train with, {facts['test']} to test with")
+    console.say(f"next: provision train crfrnn --data {out}{_options(names, size)} --on NAME")
+
+
+def _options(names: tuple[str, ...], size: int) -> str:
+    chosen = f" --set classes={','.join(names)}" if names else ""
+    return chosen + (f" --set size={size}" if size != 500 else "")
