@@ -8,8 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 CHEAP = ("unit", "golden")
+
+# how fast a test is says nothing on a busy machine
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
 
 
 def _kind(item: pytest.Item) -> str:
