@@ -19,7 +19,7 @@ from infra.aws.types import Instance
 from infra.engine import Bind, ContainerSpec, Engine, open_local, open_remote
 from infra.errors import RunError
 from infra.ssh import SshShell
-from provision import console, facts, gpuproof, hostcopy, imagecache, machines, sources
+from provision import console, facts, gpuproof, hostcopy, imagecache, machines, sources, weights
 from provision.facts import Facts
 from provision.hostcopy import HOST_RUNS
 from provision.recipe import to_dict
@@ -27,7 +27,7 @@ from provision.runs import ENDED, Attempt, Run, Snapshot
 
 Say = Callable[[str], None]
 _OWN = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload")
-_POLICIES = 12  # of about 400 characters; a role's inline policies may have 10,240 in all
+_POLICIES = 12  # of about 500 characters; a role's inline policies may have 10,240 in all
 _LOGGED = 'exec "$@" >> "$LOG" 2>&1'
 
 
@@ -55,6 +55,7 @@ def start(cloud: Cloud, run: Run, instance: Instance, snapshot: Snapshot | None,
         stage = Stage(cloud, run, instance, shell, engine, facts.look(shell), say)
         free = free_gpus(stage)  # refuse before the work of minutes
         _allow(stage)
+        _fetch_weights(stage)
         _send_image(stage)
         gpuproof.prove(stage, free)
         _prepare_folder(stage, snapshot)
@@ -134,7 +135,8 @@ def _allow(stage: Stage) -> None:
 
 
 def policy(run: Run) -> dict[str, object]:
-    """The inline policy of one run: its own prefix, and read access to its data's S3 prefix if it has one."""
+    """The inline policy of one run: its own prefix, of which it may delete old snapshots where the recipe says so, and
+    read access to its data's S3 prefix if it has one."""
     bucket = f"arn:aws:s3:::{run.store.bucket}"
     may: list[dict[str, object]] = [
         {"Effect": "Allow", "Action": list(_OWN), "Resource": f"{bucket}/{run.prefix}*"},
@@ -144,6 +146,8 @@ def policy(run: Run) -> dict[str, object]:
         },
     ]  # fmt: skip
     data = run.manifest.data
+    if run.manifest.recipe.snapshots.keep:
+        may.append({"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{bucket}/{run.prefix}snapshots/*"})
     if data.kind == "s3":
         name, _, prefix = data.value.removeprefix("s3://").partition("/")
         other = f"arn:aws:s3:::{name}"
@@ -155,6 +159,13 @@ def policy(run: Run) -> dict[str, object]:
             }
         )  # fmt: skip
     return {"Version": "2012-10-17", "Statement": may}
+
+
+def _fetch_weights(stage: Stage) -> None:
+    """Trained weights, which the host fetches itself; what they are is written down for the run's next attempts."""
+    run = stage.run
+    if run.manifest.rendered.weights:
+        run.note_weights(weights.fetch(stage.shell, run.manifest.rendered.weights, run.manifest.weights, stage.say))
 
 
 def _send_image(stage: Stage) -> None:
@@ -246,4 +257,5 @@ def _binds(stage: Stage) -> tuple[Bind, ...]:
         binds.append(Bind(manifest.data.folder, "/data", read_only=True))
     if manifest.project.folder:
         binds.append(Bind(sources.code_folder(stage.run), "/project", read_only=True))
-    return tuple(binds)
+    files = manifest.rendered.weights
+    return (*binds, *(Bind(weights.path_on_host(one), f"/weights/{one.file}", read_only=True) for one in files))

@@ -37,7 +37,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         out.add_column(column, overflow="fold")
     for row in rows:
         out.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(out)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(out)
 
 
 @contextmanager

@@ -12,11 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.engine import open_local, open_remote
 from infra.errors import UsageError
 from infra.shell import LocalShell, Shell
-from infra.ssh import SshShell
-from provision import console, imagecache
+from provision import console
 
 if TYPE_CHECKING:
     from images.target import Target
@@ -64,6 +62,10 @@ def obtain(words: str, host: Host | None = None) -> RunImage:
 
 def at(shell: Shell, words: str) -> RunImage:
     """The image at that engine: as it is there, sent from the laptop where that has it, else built there."""
+    from infra.engine import open_local, open_remote
+    from infra.ssh import SshShell
+    from provision import imagecache
+
     wanted = planned(words)
     if (found := _at(shell, wanted)) is not None:
         return found

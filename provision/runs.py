@@ -1,7 +1,8 @@
 """Runs. A run's truth is its folder in S3: any laptop can list, follow, fetch and resume it from there.
 
-runs/ID/manifest.json             what was asked for: rendered recipe, image, data, machine; the image's
-                                  digest alone may change, when it had to be built again
+runs/ID/manifest.json             what was asked for: rendered recipe, image, data, machine; only the image's
+                                  digest may change, when it had to be built again, and the sums of
+                                  trained weights are added when they are first fetched
 runs/ID/attempts/001.json         one for each container that worked on it
 runs/ID/state.json                the guard's word on how it stands
 runs/ID/log/001-000000000000      pieces of the log: attempt and offset
@@ -66,7 +67,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was asked for."""
+    """What was asked for. `weights` are those that were fetched: {URL: {file, sha256, size}}."""
 
     id: str
     created: str
@@ -83,6 +84,7 @@ class Manifest:
     market: str
     region: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -116,6 +118,13 @@ class Run:
         self.manifest = replace(self.manifest, image=tag, digest=digest)
         self.write_manifest(self.manifest)
 
+    def note_weights(self, fetched: Mapping[str, Any]) -> None:
+        """What the trained weights were; the next attempt gets the same or none."""
+        both = {**self.manifest.weights, **fetched}
+        if both != dict(self.manifest.weights):
+            self.manifest = replace(self.manifest, weights=both)
+            self.write_manifest(self.manifest)
+
     def attempts(self) -> list[Attempt]:
         found = [self.store.read_json(one.key) for one in self.store.objects(self.key("attempts/"))]
         return [Attempt(**{**raw, "gpus": tuple(raw["gpus"])}) for raw in found]
@@ -133,6 +142,8 @@ class Run:
         found = []
         for mark in marks:
             whole = self.store.read_json(mark)
+            if whole is None:  # an old one, which the guard has just deleted
+                continue
             fitting = complete_snapshots(self.manifest.recipe, [file["path"] for file in whole["files"]])
             found += [
                 Snapshot(one.iteration, mark.removesuffix("complete.json"), one.stem, tuple(whole["files"]))

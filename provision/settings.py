@@ -19,7 +19,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `max_price` in US dollars an hour, `budget` in US dollars, disk in GB, times as their names say. `more_regions` are
     tried in order after `region` where there is no capacity; `fallback` is none or on-demand, `via` ssh or ssm; `ami`
-    is for all machines, `amis` names one (or an SSM parameter) for a GPU's family.
+    is for all machines, `amis` names one (or an SSM parameter) for a GPU's family. `accept_licences` are files of
+    trained weights to whose terms the user keeps.
     """
 
     cloud: str = "aws"
@@ -38,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     push_seconds: float = 5.0
     ami: str | None = None
     amis: dict[str, str] = {}
+    accept_licences: tuple[str, ...] = ()
 
 
 def home() -> Path:

@@ -7,10 +7,8 @@ attached `train` adds is the replacement of a machine that was taken away.
 import getpass
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
 
 import msgspec
 
@@ -19,28 +17,14 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.engine import open_local, open_remote
 from infra.errors import HostError, ProvisionError, RunError
-from provision import attempts, console, ending, follow, hostcopy, machines, renting, runimage, runs, sources
-from provision import recipe as recipes
+from provision import attempts, console, ending, follow, hostcopy, machines, ordering, renting, runimage, runs, sources
+from provision.ordering import Order
 from provision.runs import Attempt, Manifest, Run
 from provision.settings import Settings
 from provision.wish import Wish
 
 Say = Callable[[str], None]
 _GOING_S = 150.0
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the user asked `train` for. `gpus` None: all of the host's."""
-
-    recipe: str
-    options: Mapping[str, str]
-    image: str | None = None
-    data: str | None = None
-    project: str | None = None
-    gpus: int | None = None
-    ports: tuple[int, ...] = ()
-    own_machine: bool = False
 
 
 def create(cloud: Cloud, settings: Settings, order: Order, instance: Instance) -> Run:
@@ -56,36 +40,21 @@ def create(cloud: Cloud, settings: Settings, order: Order, instance: Instance) -
     return run
 
 
-def check(order: Order) -> None:
-    """Refuse what is wrong with the order before a machine is rented for it."""
-    recipe = recipes.load(order.recipe, _project(order))
-    runimage.target_of(order.image or recipe.stack)
-    recipes.render(recipe, order.options)
-    sources.data_source(recipe.data, order.data)
-    sources.project_source(order.project)
-
-
-def _project(order: Order) -> Path:
-    return Path(order.project) if order.project else Path.cwd()
-
-
 def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, build: bool = True) -> Manifest:
     """The manifest; with `build` the image is built where it is not there yet."""
-    recipe = recipes.load(order.recipe, _project(order))
-    words = order.image or recipe.stack
-    image = runimage.obtain(words, lambda: machines.shell(cloud, instance)) if build else runimage.planned(words)
+    recipe = ordering.load(order)
     gpus = Ec2(cloud).instance_type(instance.type).gpus if order.gpus is None else order.gpus
-    data = sources.data_source(recipe.data, order.data)
-    here = Path(data.value) if data.kind == "folder" else None
+    words = ordering.image_words(order, recipe, gpus, instance.type)
+    image = runimage.obtain(words, lambda: machines.shell(cloud, instance)) if build else runimage.planned(words)
     return Manifest(
         id=runs.new_id(recipe.name),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         recipe=recipe,
-        rendered=recipes.render(recipe, order.options, gpus if image.target.variant.cuda else 0, here),
+        rendered=ordering.render(order, recipe, gpus if image.target.variant.cuda else 0),
         stack=words,
         image=image.tag,
         digest=image.digest,
-        data=data,
+        data=sources.data_source(recipe.data, order.data),
         project=sources.project_source(order.project),
         gpus=gpus,
         name=instance.name,
@@ -97,7 +66,7 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
             "disk_gb": int(instance.tags.get("provision:disk", settings.disk_gb)),
             "max_hours": float(instance.tags.get("provision:hours", settings.max_hours)),
             "max_price": instance.max_price,
-            "own_machine": order.own_machine, "image_on_host": image.on_host,
+            "own_machine": order.own_machine, "diagnose": order.diagnose, "image_on_host": image.on_host,
             "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
         },
     )  # fmt: skip

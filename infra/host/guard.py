@@ -5,13 +5,16 @@ Every turn it pushes what is new of each run to the run's prefix in S3: log and 
 interrupted. Its credentials are the instance's role, which may touch its runs' prefixes alone.
 
 A run's folder here is /var/lib/provision/runs/ID; its run.json tells all that the guard must know:
-    id, bucket, prefix, region, endpoint, attempt, container, snapshots {pattern, parts}, stop {signal, timeout,
-    said}, outputs [globs], push_seconds, instance, resumed_from (iteration, 0: from nothing), power_off_after
+    id, bucket, prefix, region, endpoint, attempt, container, snapshots {pattern, parts, keep}, stop {signal,
+    timeout, said}, outputs [globs], push_seconds, instance, resumed_from (iteration, 0: from nothing), power_off_after
 In S3, below the prefix: log/ATTEMPT-OFFSET (pieces of the log), snapshots/ITERATION/FILE, and last
 snapshots/ITERATION/complete.json, without which a snapshot does not exist; outputs/FILE; state.json.
 
 A half-written snapshot must never count: a set is pushed if it was closed while its container ran, or if that
 ended well. One thread pushes; another sees the notice and tells the trainings, so that no upload hides it.
+
+Of complete snapshots the newest `keep` stay. complete.json goes first: one that is half deleted is no snapshot. A newer
+one is in S3 before an older one goes, so that there is always one to resume from.
 """
 
 import calendar
@@ -298,15 +301,21 @@ def open_inodes():
     return found
 
 
-def snapshot_sets(folder, pattern, parts):
-    """Snapshots whose every part is there: {iteration: [path relative to the folder, ...]}."""
-    found = {}
+def snapshot_files(folder, pattern):
+    """Every file of a snapshot: iteration, part, path relative to the folder."""
     for base, _, names in os.walk(folder):
         for name in names:
             path = os.path.relpath(os.path.join(base, name), folder)
             match = re.fullmatch(pattern, path)
             if match:
-                found.setdefault(int(match.group("iteration")), {})[match.group("part")] = path
+                yield int(match.group("iteration")), match.group("part"), path
+
+
+def snapshot_sets(folder, pattern, parts):
+    """Snapshots whose every part is there: {iteration: [path relative to the folder, ...]}."""
+    found = {}
+    for iteration, part, path in snapshot_files(folder, pattern):
+        found.setdefault(iteration, {})[part] = path
     return {at: sorted(have.values()) for at, have in found.items() if set(have) >= set(parts)}
 
 
@@ -369,7 +378,7 @@ class Run:
         rule, closed, busy = self.plan["snapshots"], {}, None
         known = self.memory["snapshots"]
         for at, paths in snapshot_sets(self.folder, rule["pattern"], rule["parts"]).items() if rule else ():
-            if at in known or at <= (self.plan.get("resumed_from") or -1):
+            if at in known or at <= (self.plan.get("resumed_from") or -1) or at < self.memory.get("oldest", 0):
                 continue
             stats = [os.stat(os.path.join(self.folder, path)) for path in paths]
             if min(stat.st_mtime for stat in stats) < self.began - 1:
@@ -388,9 +397,15 @@ class Run:
         if status in ("running", "paused"):
             self.seen.update(closed)
         well = status == "exited" and exit_code == 0
-        for at in sorted(closed, reverse=self.told is not None):  # the newest first when time is short
-            if well or self.seen.get(at) == closed[at]:
-                self.push_snapshot(at, closed[at][0])
+        whole = [at for at in sorted(closed) if well or self.seen.get(at) == closed[at]]
+        keep = self.plan["snapshots"].get("keep") or 0
+        for at in sorted(whole[-keep:], reverse=self.told is not None):  # the newest first when time is short
+            self.push_snapshot(at, closed[at][0])
+        if whole and keep and self.told is None:
+            try:
+                self.rotate(keep)
+            except (OSError, http.client.HTTPException) as error:  # after the next snapshot, then
+                log("%s: old snapshots: %s" % (self.plan["id"], error))
 
     def push_snapshot(self, iteration, paths):
         place = "%09d" % iteration
@@ -403,6 +418,27 @@ class Run:
         self.memory["snapshots"].append(iteration)
         self.remember()
         log("%s: snapshot %d is in S3" % (self.plan["id"], iteration))
+
+    def rotate(self, keep):
+        """Delete what is older than the newest `keep`, in S3 and here."""
+        base, found = self.key("snapshots") + "/", {}
+        for key, _ in self.bucket.list(base):
+            place = key[len(base) :].split("/")[0]
+            if place.isdigit():
+                found.setdefault(int(place), []).append(key)
+        whole = sorted(at for at, keys in found.items() if any(key.endswith("/complete.json") for key in keys))
+        if len(whole) < keep:
+            return
+        oldest = whole[-keep]
+        for at in sorted(found):
+            for key in sorted(found[at], key=lambda key: not key.endswith("/complete.json")) if at < oldest else ():
+                self.bucket.ask("DELETE", key)
+        self.memory["oldest"] = oldest
+        self.memory["snapshots"] = [at for at in self.memory["snapshots"] if at >= oldest]
+        self.remember()
+        for at, _, path in list(snapshot_files(self.folder, self.plan["snapshots"]["pattern"])):
+            if at < oldest:
+                os.remove(os.path.join(self.folder, path))
 
     def push_outputs(self):
         """Push the recipe's outputs; the names of those that cannot be pushed."""

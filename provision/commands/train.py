@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,20 +9,17 @@ import click
 from infra.errors import CapacityError, LeftoverError, ProvisionError, RunError, UsageError
 from provision import clouds, console, settings
 from provision.commands.machines import at_home, cloud_flag, undo
-from provision.commands.options import (
-    cloud_options,
-    dry_run_option,
-    json_option,
-    machine_options,
-)
+from provision.commands.options import cloud_options, dry_run_option, json_option, machine_options
+from provision.commands.train_plan import own_name, show_plan, show_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from infra.aws.session import Cloud
     from infra.aws.types import Instance
+    from provision.ordering import Order
+    from provision.progress import Follower
     from provision.runs import Run
-    from provision.training import Order
 
 _GIVE_UP_AFTER = 5
 _ASK_AGAIN_S = 3600.0
@@ -39,6 +35,8 @@ _ASK_AGAIN_S = 3600.0
 @click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
 @click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
 @click.option("--port", "ports", type=int, multiple=True, help="a port of the container for `provision forward`")
+@click.option("--accept-licence", "licences", multiple=True, metavar="FILE", help="keep to the terms of these weights")
+@click.option("--diagnose", is_flag=True, help="stop a training that has diverged, and say why")
 @click.option("--detach", is_flag=True, help="start it, and do not follow it")
 @click.option("--wait", is_flag=True, help="wait until enough GPUs are free")
 @machine_options
@@ -46,19 +44,21 @@ _ASK_AGAIN_S = 3600.0
 @dry_run_option
 @json_option
 def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, **given: Any) -> None:
-    """Start RECIPE in a container, follow it, and see it through spot interruptions."""
+    """Start RECIPE in a container, follow it, and see it through spot interruptions.
+
+    With --dry-run and neither --on nor --instance: what would train, asked of nobody.
+    """
+    dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
+    _check_where(name, kind, detach, dry_run)
+    market = "spot" if given.pop("spot") else "on-demand"
+    order, chosen = _order(recipe, given, bool(kind))
+    if dry_run:
+        show_plan(chosen, order, name, kind, market, as_json)
+        return
+    show_terms(order, kind)
     from provision import training
 
-    _check_where(name, kind, detach)
-    dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
-    order = _order(recipe, given, bool(kind))
-    market = "spot" if given.pop("spot") else "on-demand"
-    chosen = settings.load(**given)
-    training.check(order)
     cloud = clouds.resolve(chosen)
-    if dry_run:
-        _show_plan(cloud, chosen, order, name, kind, market, as_json)
-        return
     cloud, instance = _machine(cloud, chosen, name, kind, market, recipe)
     chosen = at_home(chosen, cloud)
     with _stops_paying(cloud, instance.name, bool(kind)) as seen:
@@ -112,8 +112,8 @@ def _save(cloud: "Cloud", run: "Run") -> None:
         console.line(str(error))
 
 
-def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
-    if bool(name) == bool(kind):
+def _check_where(name: str | None, kind: str | None, detach: bool, dry_run: bool) -> None:
+    if bool(name) == bool(kind) and not (dry_run and not name):
         raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
     if kind and detach:
         raise UsageError(
@@ -121,13 +121,16 @@ def _check_where(name: str | None, kind: str | None, detach: bool) -> None:
         )
 
 
-def _order(recipe: str, given: dict[str, Any], own: bool) -> "Order":
-    """Takes what is about the training out of `given`; settings stay."""
+def _order(recipe: str, given: dict[str, Any], own: bool) -> "tuple[Order, settings.Settings]":
+    """What is about the training, and what is left: settings."""
+    from provision.ordering import Order
     from provision.recipe import split_sets
-    from provision.training import Order
 
-    mine = {key: given.pop(key) for key in ("data", "image", "project", "gpus", "ports")}
-    return Order(recipe, split_sets(given.pop("sets")), **mine, own_machine=own)
+    mine = {key: given.pop(key) for key in ("data", "image", "project", "gpus", "ports", "diagnose")}
+    sets, licences = given.pop("sets"), given.pop("licences")
+    chosen = settings.load(**given)
+    accepted = (*licences, *chosen.accept_licences)
+    return Order(recipe, split_sets(sets), **mine, own_machine=own, accepted=accepted), chosen
 
 
 def _machine(
@@ -140,29 +143,7 @@ def _machine(
     if name:
         cloud = machines.locate(cloud, name, chosen.more_regions)
         return cloud, machines.find(cloud, name)
-    return renting.rent(cloud, chosen, Wish(_own_name(recipe), str(kind), market), console.line)
-
-
-def _show_plan(
-    cloud: "Cloud", chosen: settings.Settings, order: "Order", name: str | None, kind: str | None, market: str,
-    as_json: bool,
-) -> None:  # fmt: skip
-    from provision import machines, planning, training
-    from provision.commands.request_table import show_request
-
-    if kind:
-        show_request(planning.plan(cloud, chosen, planning.Wish(_own_name(order.recipe), kind, market)), as_json)
-    else:
-        cloud = machines.locate(cloud, str(name), chosen.more_regions)
-        instance = machines.find(cloud, str(name))
-        _show_manifest(training.compose(cloud, chosen, order, instance, build=False), as_json)
-
-
-def _own_name(recipe: str) -> str:
-    """A machine's name for a training that brings its own."""
-    import secrets
-
-    return f"train-{Path(recipe).name}-{secrets.token_hex(2)}"[:40]
+    return renting.rent(cloud, chosen, Wish(own_name(recipe), str(kind), market), console.line)
 
 
 def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None:
@@ -185,9 +166,8 @@ def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None
 def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
     """Follow to the end; where AWS takes the machine away, rent another and go on from the newest snapshot."""
     from provision import training
-    from provision.progress import Follower
 
-    follower = Follower()
+    follower = _follower(cloud, run)
     for again in range(_GIVE_UP_AFTER + 1):
         state = follower.follow(cloud, run)
         if state not in ("interrupted", "lost"):
@@ -201,6 +181,16 @@ def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
             instance = _another(cloud, chosen, run)
             training.begin(cloud, run, instance, console.line)
     raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER + 1} times", f"try later: provision resume {run.id}")
+
+
+def _follower(cloud: "Cloud", run: "Run") -> "Follower":
+    """Who was asked to diagnose stops what has diverged; the guard saves what there is, as at any stop."""
+    from provision import training
+    from provision.progress import Follower
+
+    if not run.manifest.settings.get("diagnose"):
+        return Follower()
+    return Follower(stop=lambda: training.stop(cloud, run, console.line))
 
 
 def _another(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> "Instance":
@@ -237,24 +227,6 @@ def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) 
         raise progress.failure(run)
     if not as_json:
         console.say(f"  next: provision fetch {run.id}{cloud_flag(chosen)}")
-
-
-def _show_manifest(manifest: Any, as_json: bool) -> None:
-    if as_json:
-        console.emit_json(
-            {"recipe": manifest.recipe.name, "options": manifest.rendered.options, "command": manifest.rendered.command,
-             "image": manifest.image, "gpus": manifest.gpus, "on": manifest.name, "data": vars(manifest.data)}
-        )  # fmt: skip
-        return
-    rows = [
-        ("recipe", manifest.recipe.name),
-        ("options", ", ".join(f"{key}={value}" for key, value in manifest.rendered.options.items())),
-        ("command", " ".join(manifest.rendered.command)),
-        ("image", manifest.image),
-        ("GPUs", manifest.gpus),
-        ("on", f"{manifest.name} ({manifest.type})"),
-    ]
-    console.table("would train", ("what", "value"), rows)
 
 
 @click.command()

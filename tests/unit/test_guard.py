@@ -142,6 +142,7 @@ class FakeBucket:
 
     def __init__(self) -> None:
         self.puts: list[tuple[str, bytes]] = []
+        self.deadly = -1
         self.refused: dict[str, int] = {}
 
     def put(self, key: str, data: bytes) -> None:
@@ -154,11 +155,23 @@ class FakeBucket:
         self.put(key, Path(path).read_bytes())
         return {"name": Path(path).name, "size": Path(path).stat().st_size, "sha256": guard.sha256(path)}
 
+    def ask(self, method: str, key: str) -> None:
+        """Only deletions; with `deadly`, the process dies after so many."""
+        assert method == "DELETE"
+        if self.deadly == 0:
+            raise KeyboardInterrupt
+        self.deadly -= 1
+        self.put("deleted", key.encode())
+        self.puts = [one for one in self.puts if one[0] not in (key, "deleted")]
+
     def states(self) -> list[dict[str, object]]:
         return [json.loads(data) for key, data in self.puts if key.endswith("state.json")]
 
     def snapshots(self) -> list[int]:
         return [int(key.split("/")[-2]) for key, _ in self.puts if key.endswith("complete.json")]
+
+    def list(self, prefix: str) -> "list[tuple[str, int]]":
+        return [(key, len(data)) for key, data in self.puts if key.startswith(prefix)]
 
 
 def http_error(code: int) -> urllib.error.HTTPError:
@@ -241,6 +254,145 @@ def test_files_of_an_earlier_attempt_and_the_snapshot_it_resumed_from_are_not_pu
         os.utime(path, (run.began - 60, run.began - 60))
     run.push_snapshots()
     assert run.bucket.snapshots() == [1200]
+
+
+# old snapshots
+
+
+def keeping(tmp_path: Path, keep: int, **plan: object) -> guard.Run:
+    return run_with(tmp_path, "", snapshots={"pattern": PATTERN, "parts": PARTS, "keep": keep}, **plan)
+
+
+def in_s3(run: guard.Run, *iterations: int) -> None:
+    """Complete snapshots of an earlier attempt."""
+    for at in iterations:
+        for name in (f"digits_iter_{at}.caffemodel", f"digits_iter_{at}.solverstate", "complete.json"):
+            run.bucket.puts.append((f"runs/r/snapshots/{at:09d}/{name}", b"{}"))
+
+
+def places(run: guard.Run) -> set[int]:
+    """Iterations of which S3 has any file."""
+    return {int(key.split("/")[3]) for key, _ in run.bucket.puts if "/snapshots/" in key}
+
+
+def local(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "snapshots").iterdir())
+
+
+def test_of_complete_snapshots_the_newest_stay_in_s3_and_on_the_host(tmp_path: Path) -> None:
+    run = keeping(tmp_path, 2)
+    for at in (400, 800, 1200, 1600):
+        write_snapshot(tmp_path, at)
+        run.push_snapshots()
+    assert run.bucket.snapshots() == [1200, 1600]
+    assert places(run) == {1200, 1600}
+    assert local(tmp_path) == [f"digits_iter_{at}.{part}" for at in (1200, 1600) for part in PARTS]
+    run.set_state("running")
+    assert run.bucket.states()[-1]["snapshots"] == [1200, 1600]
+
+
+def test_without_a_number_all_stay(tmp_path: Path) -> None:
+    run = keeping(tmp_path, 0)
+    for at in (400, 800, 1200):
+        write_snapshot(tmp_path, at)
+        run.push_snapshots()
+    assert places(run) == {400, 800, 1200}
+    assert len(local(tmp_path)) == 6
+
+
+def test_the_one_it_resumed_from_stays_until_a_newer_one_is_whole_in_s3(tmp_path: Path) -> None:
+    run = keeping(tmp_path, 1, resumed_from=800)
+    in_s3(run, 400, 800)
+    write_snapshot(tmp_path, 800)
+    write_snapshot(tmp_path, 1200)[0].unlink()  # half of it
+    run.push_snapshots()
+    assert places(run) == {400, 800}
+    run.bucket.refused = {"complete.json": 503}
+    write_snapshot(tmp_path, 1200)
+    with pytest.raises(urllib.error.HTTPError):
+        run.push_snapshots()
+    assert run.bucket.snapshots() == [400, 800]
+    assert len(local(tmp_path)) == 4
+    run.bucket.refused = {}
+    run.push_snapshots()
+    assert places(run) == {1200}
+    assert local(tmp_path) == [f"digits_iter_1200.{part}" for part in PARTS]
+
+
+def test_a_newer_one_that_is_not_whole_yet_is_left_alone(tmp_path: Path) -> None:
+    run = keeping(tmp_path, 1)
+    run.bucket.puts.append(("runs/r/snapshots/000009000/digits_iter_9000.caffemodel", b"half"))
+    in_s3(run, 400)
+    write_snapshot(tmp_path, 800)
+    half = write_snapshot(tmp_path, 1200)[0]
+    half.with_suffix(".solverstate").unlink()
+    run.push_snapshots()
+    assert places(run) == {800, 9000}
+    assert half.exists()
+
+
+@pytest.mark.parametrize("deaths", [0, 1, 2, 3, 4, 5])
+def test_killed_anywhere_there_is_always_a_whole_newest_one_and_the_next_turn_tidies_up(
+    tmp_path: Path, deaths: int
+) -> None:
+    """Six deletions are to do. A mark goes before its files: what it marks is whole at any time."""
+    run = keeping(tmp_path, 1, resumed_from=800)
+    in_s3(run, 400, 800)
+    write_snapshot(tmp_path, 1200)
+    run.bucket.deadly = deaths
+    with pytest.raises(KeyboardInterrupt):
+        run.push_snapshots()
+    names = [key.split("/")[3:] for key, _ in run.bucket.puts if "/snapshots/" in key]
+    for at in run.bucket.snapshots():
+        assert len([name for name in names if name[0] == f"{at:09d}"]) == 3
+    assert run.bucket.snapshots()[-1] == 1200
+
+    again = guard.Run(str(tmp_path), guard.Metadata(), run.words)
+    again.bucket = run.bucket
+    again.bucket.deadly = -1
+    write_snapshot(tmp_path, 1600)
+    again.push_snapshots()
+    assert places(again) == {1600}
+    assert local(tmp_path) == [f"digits_iter_1600.{part}" for part in PARTS]
+
+
+@pytest.mark.parametrize("code", [403, 503])
+def test_a_deletion_that_is_refused_does_not_keep_the_run_from_its_end(tmp_path: Path, code: int) -> None:
+    run = keeping(tmp_path, 1)
+    run.words = FakeDocker(c=ENDED)
+    in_s3(run, 400)
+    write_snapshot(tmp_path, 800)
+    run.bucket.refused = {"deleted": code}
+    run.turn()
+    assert run.bucket.states()[-1]["state"] == "finished"
+    assert run.bucket.snapshots() == [400, 800]
+
+
+def test_when_time_is_short_nothing_is_deleted_and_the_newest_go_first(tmp_path: Path) -> None:
+    run = keeping(tmp_path, 2)
+    run.told = "spot interruption"
+    in_s3(run, 100)
+    for at in (400, 800, 1200):
+        write_snapshot(tmp_path, at)
+    run.push_snapshots()
+    assert run.bucket.snapshots() == [100, 1200, 800]
+
+
+def test_a_snapshot_deep_in_folders_with_a_colon_is_one_of_a_single_part(tmp_path: Path) -> None:
+    """As Detectron has it."""
+    pattern = r"train/.+/generalized_rcnn/model_iter(?P<iteration>\d+)\.(?P<part>pkl)"
+    run = run_with(tmp_path, "", snapshots={"pattern": pattern, "parts": ["pkl"], "keep": 1})
+    folder = tmp_path / "train" / "coco_2014_train:coco_2014_val" / "generalized_rcnn"
+    folder.mkdir(parents=True)
+    for at in (19, 39):
+        (folder / f"model_iter{at}.pkl").write_bytes(b"x")
+        (folder / f"model_iter{at + 1}.pkl.tmp.123").write_bytes(b"half")
+        run.push_snapshots()
+    assert run.bucket.snapshots() == [39]
+    [whole] = [json.loads(data) for key, data in run.bucket.puts if key.endswith("complete.json")]
+    assert whole["files"][0]["path"] == "train/coco_2014_train:coco_2014_val/generalized_rcnn/model_iter39.pkl"
+    assert whole["files"][0]["name"] == "model_iter39.pkl"
+    assert sorted(path.name for path in folder.glob("*.pkl")) == ["model_iter39.pkl"]
 
 
 def test_a_state_that_could_not_be_put_is_put_in_the_next_turn(tmp_path: Path) -> None:

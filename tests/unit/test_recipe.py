@@ -1,6 +1,7 @@
 """Recipes: what is refused with which words, and what a recipe becomes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import UsageError
+from provision import plans
 from provision.recipe import (
     Recipe,
     Rendered,
+    Weights,
     complete_snapshots,
     explain,
     fill,
@@ -88,7 +91,7 @@ def test_manifest_that_was_bent_is_refused_with_its_key(project: Path) -> None:
 
 
 def test_project_before_ours_and_a_folder_by_its_path(project: Path) -> None:
-    assert names(project) == ["digits", "toy"]
+    assert {"digits", "toy"} <= set(names(project))
     assert load(str(project / "recipes/toy")) == load("toy", project)
     (project / "recipes/toy").rename(project / "recipes/digits")
     assert load("digits", project).about == "a toy"
@@ -136,6 +139,116 @@ def test_wrong_recipes_are_one_message(project: Path, old: str, new: str, what: 
     assert "recipe.yaml" in caught.value.what
 
 
+WEIGHTS = """
+weights:
+  - {file: a.caffemodel, url: "http://up/a", licence: BSD, when: {mode: fine}}
+  - {file: b.caffemodel, url: "https://up/b", licence: mine, non_commercial: true, when: {mode: strict, steps: 10}}
+tasks:
+  infer: {command: [python3, infer.py, "{snapshot}.caffemodel", "{{ mode }}"], gpu: ["--gpu={{ gpu_list }}"]}
+  score: {command: [python3, score.py, "{snapshot}.caffemodel"], every_snapshot: true}
+"""
+
+
+def with_more(project: Path, text: str = WEIGHTS) -> Path:
+    path = project / "recipes/toy/recipe.yaml"
+    path.write_text(path.read_text() + text)
+    return project
+
+
+def test_tasks_and_the_weights_that_the_options_ask_for_are_rendered(project: Path) -> None:
+    recipe = load("toy", with_more(project))
+    made = render(recipe, {"mode": "fine"}, gpus=2)
+    assert [one.file for one in made.weights] == ["a.caffemodel"]
+    assert made.tasks["infer"].command == ("python3", "infer.py", "{snapshot}.caffemodel", "fine", "--gpu=0,1")
+    assert made.tasks["score"].every_snapshot
+    assert render(recipe).weights == ()
+    assert render(recipe).tasks["infer"].command[-1] == "plain"
+    assert [one.file for one in render(recipe, {"mode": "strict"}).weights] == ["b.caffemodel"]
+    assert from_dict(json.loads(json.dumps(to_dict(made))), Rendered) == made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "mend"),
+    [
+        ("infer:", "inver:", "tasks.inver is no task", "infer"),
+        ('"{{ mode }}"]', '"{{ mod }}"]', "tasks.infer: 'mod' is undefined", "mode"),
+        ("--gpu={{ gpu_list }}", "--gpu={{ gpu }}", "tasks.infer: 'gpu' is undefined", "gpus"),
+        ('score.py, "{snapshot}', 'score.py, "{iteration}', r"tasks.score has \{iteration\}", "{snapshot}"),
+        ('[python3, score.py, "{snapshot}.caffemodel"]', "[]", "tasks.score.command is empty", "words"),
+        ("a.caffemodel, url", "x/a.caffemodel, url", "'x/a.caffemodel' is not a file's name", ""),
+        ("http://up/a", "up/a", "weights a.caffemodel: url 'up/a'", "http"),
+        ("licence: BSD", "licence: ' '", "licence is empty", "terms"),
+        ("licence: BSD", "licence: BSD, sha256: abc", "'abc' is not 64 hex digits", "pinned"),
+        ("licence: BSD", "licence: BSD, size: -1", "size must not be below 0", ""),
+        ("{mode: fine}", "{mod: fine}", "when.mod is no option", "mode"),
+        ("steps: 10}}", "steps: '10'}}", "when.steps is '10', and the option is a whole number", "default is 10"),
+    ],
+)
+def test_wrong_tasks_and_weights(project: Path, old: str, new: str, what: str, mend: str) -> None:
+    change(with_more(project), old, new)
+    with pytest.raises(UsageError, match=what) as caught:
+        load("toy", project)
+    assert mend in caught.value.mend
+
+
+def test_two_files_of_one_name_need_options_that_exclude_each_other(project: Path) -> None:
+    change(with_more(project), "b.caffemodel", "a.caffemodel")
+    assert [one.url for one in render(load("toy", project), {"mode": "strict"}).weights] == ["https://up/b"]
+    change(project, "mode: strict, ", "")
+    with pytest.raises(UsageError, match=r"a\.caffemodel is there twice for the same options"):
+        load("toy", project)
+
+
+def test_how_many_snapshots_stay_is_a_number_from_0_on(project: Path) -> None:
+    change(project, "parts: [caffemodel, solverstate]", "parts: [caffemodel, solverstate], keep: 3")
+    assert load("toy", project).snapshots.keep == 3
+    with pytest.raises(UsageError, match=r"snapshots\.keep must not be below 0"):
+        load("toy", change(project, "keep: 3", "keep: -1"))
+
+
+def test_a_plan_that_is_not_there_names_the_nearest(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plans.PLANNERS, "double", double)
+    with pytest.raises(UsageError, match="plan 'doubel'") as caught:
+        load("toy", with_more(project, "plan: doubel\n"))
+    assert "double" in caught.value.mend
+
+
+def double(options: Mapping[str, plans.Option], gpus: int, data: Path | None) -> plans.Plan:
+    """A planner for the tests: twice the steps for each GPU; it wants data that has a size."""
+    if gpus and data is None:
+        raise UsageError("the data's size is not known", "give --data")
+    twice = int(options["steps"]) * 2
+    start = Weights(file=f"{twice}.pkl", url="https://up/x", licence="none")
+    return plans.Plan({"twice": twice}, {"plan.txt": f"{twice}\n"}, {"steps, doubled": twice}, [start])
+
+
+def test_a_plan_gives_values_files_and_rows_and_may_refuse(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plans.PLANNERS, "double", double)
+    task = 'plan: double\ntasks: {time: {command: [x, "{{ twice }}"]}}\n'
+    recipe = load("toy", with_more(project, task))
+    made = render(recipe, {"steps": 4}, gpus=1, data=tmp_path)
+    assert made.plan == {"steps, doubled": 8}
+    assert [one.file for one in made.weights] == ["8.pkl"]
+    assert made.files["plan.txt"] == "8\n"
+    assert made.tasks["time"].command == ("x", "8")
+    with pytest.raises(UsageError, match="the data's size is not known"):
+        render(recipe, gpus=1)
+
+
+def test_a_command_may_find_its_snapshot_itself(project: Path) -> None:
+    """As Detectron does: the snapshot is put back where it was, and the command stays the same."""
+    change(project, 'resume: [-snapshot, "{snapshot}.solverstate"]', "resume: []")
+    pattern = "'train/.+/model_iter(?P<iteration>\\d+)\\.(?P<part>pkl)'"
+    change(project, "'snaps/toy_iter_(?P<iteration>\\d+)\\.(?P<part>\\w+)'", pattern)
+    change(project, "parts: [caffemodel, solverstate]", "parts: [pkl]")
+    recipe = load("toy", project)
+    [one] = complete_snapshots(recipe, ["train/a:b/generalized_rcnn/model_iter19.pkl"])
+    assert (one.iteration, one.stem) == (19, "train/a:b/generalized_rcnn/model_iter19")
+    assert render(recipe).resumed(one.stem) == render(recipe).command
+
+
 def test_resume_needs_snapshots(project: Path) -> None:
     path = project / "recipes/toy/recipe.yaml"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("snapshots")))
@@ -155,7 +268,10 @@ def test_a_recipe_without_snapshots_has_none(project: Path) -> None:
     [
         ("max_iter: {{ stepps }}", "solver.prototxt.j2: 'stepps' is undefined", "steps"),
         ("max_iter: {{ steps", "solver.prototxt.j2", ""),
-        ("source: '${DATA}'", r"\$\{DATA\} is left unresolved", "{{ name }}"),
+        ("a: 1\nsource: '${DATA}'", r"\$\{DATA\} is left unresolved \(line 2\)", "{{ name }}"),
+        ("source: '{{ '{{ DATA }}' }}'", r"\{\{ DATA \}\} is left unresolved", ""),
+        ("source: '<YOUR_DATA_PATH>/x'", "<YOUR_DATA_PATH> is left unresolved", ""),
+        ("source: '<path to lmdb>'", "<path to lmdb> is left unresolved", ""),
         ("lr: {{ rate / 0 }}", "division by zero", ""),
     ],
 )
@@ -164,6 +280,30 @@ def test_placeholders_that_cannot_be_filled(project: Path, template: str, what: 
     with pytest.raises(UsageError, match=what) as caught:
         render(load("toy", project))
     assert mend in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("plain.prototxt", "source: '${DATA}'", True),
+        ("plain.yaml", "a: <DATA_PATH>", True),
+        ("list.txt.j2", "${ROOT}/a.jpg 1", True),
+        ("run.sh", "echo ${HOME}", False),
+        ("run.sh.j2", "echo ${HOME} {{ steps }}", False),
+        ("tool.py", "print(f'{{x}} <path>')", False),
+        ("plain.prototxt", "foo < bar: 'path' > include < phase: TRAIN >", False),
+    ],
+)
+def test_placeholders_are_looked_for_where_they_mean_nothing_else(
+    project: Path, name: str, text: str, wrong: bool
+) -> None:
+    (project / "recipes/toy" / name).write_text(text)
+    recipe = load("toy", change(project, "notes.txt]", f"notes.txt, {name}]"))
+    if wrong:
+        with pytest.raises(UsageError, match=f"toy: {name}: .* is left unresolved"):
+            render(recipe)
+    else:
+        assert name.removesuffix(".j2") in render(recipe).files
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,167 @@
+"""`provision recipe …`: recipes are folders, ours and the project's alike."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.errors import UsageError
+from provision import console
+from provision.commands.options import dry_run_option, json_option
+
+if TYPE_CHECKING:
+    from provision.recipe import Found, Recipe, Rendered
+
+_project_option = click.option(
+    "--project", type=click.Path(path_type=Path), default=Path(), help="the folder that holds recipes/ (default: here)"
+)
+
+
+@click.group()
+def recipe() -> None:
+    """List, show, make and check recipes. NAME is a recipe's name, or the path of its folder."""
+
+
+@recipe.command()
+@_project_option
+@json_option
+def ls(project: Path, as_json: bool) -> None:
+    """Our recipes and the project's."""
+    from provision import recipe as recipes
+
+    rows = [_row(one) for one in recipes.found(project)]
+    if as_json:
+        console.emit_json(rows)
+        return
+    console.table(
+        "",
+        ("recipe", "stack", "whose", "about"),
+        [(row["recipe"], row["stack"], _whose(row), row["about"] or f"WRONG: {row['wrong']}") for row in rows],
+    )
+
+
+def _row(one: "Found") -> dict[str, Any]:
+    """A project's recipe that is wrong has its row, too."""
+    from provision.recipe import load
+
+    row = {"recipe": one.name, "ours": one.ours, "hides_ours": one.hides, "folder": str(one.folder)}
+    try:
+        found = load(str(one.folder.resolve()))
+    except UsageError as error:
+        return {**row, "stack": "", "about": "", "data": "", "wrong": error.what}
+    return {**row, "stack": found.stack, "about": found.about, "data": found.data, "wrong": ""}
+
+
+def _whose(row: dict[str, Any]) -> str:
+    return "provision's" if row["ours"] else "the project's" + (", hides ours" if row["hides_ours"] else "")
+
+
+@recipe.command()
+@click.argument("name")
+@click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
+@click.option("--gpus", type=click.IntRange(min=0), default=0, help="as for a training on so many GPUs (0: the CPU)")
+@click.option("--files", is_flag=True, help="print the files as they are filled in")
+@_project_option
+@json_option
+def show(name: str, sets: tuple[str, ...], gpus: int, files: bool, project: Path, as_json: bool) -> None:
+    """What a recipe trains, with which options, data and weights."""
+    from provision import recipe as recipes
+
+    found = recipes.load(name, project)
+    made = recipes.render(found, recipes.split_sets(sets), gpus)
+    if as_json:
+        console.emit_json(_plain(found, made, files))
+        return
+    console.table(found.about, ("what", "value"), _facts(found, made))
+    _show_tables(found)
+    for path, text in made.files.items() if files else ():
+        if text:
+            console.say(f"\n── {path}\n{text.rstrip()}")
+
+
+def _plain(found: "Recipe", made: "Rendered", files: bool) -> dict[str, Any]:
+    from provision.recipe import to_dict
+
+    raw, filled = to_dict(found), to_dict(made)
+    raw.pop("templates")
+    content = filled["files"] if files else sorted(filled["files"])
+    return {**raw, "rendered": {**filled, "files": content}}
+
+
+def _facts(found: "Recipe", made: "Rendered") -> list[tuple[str, object]]:
+    rule = found.snapshots
+    keep = f"the newest {rule.keep} stay" if rule.keep else "all stay"
+    snapshots = f"{' + '.join(rule.parts)}, as {rule.pattern}; {keep}" if rule.parts else "none"
+    rows: list[tuple[str, object]] = [
+        ("recipe", found.name),
+        ("stack", found.stack),
+        ("data", found.data or "yours: --data"),
+        ("command", " ".join(made.command)),
+        ("resumed with", " ".join(found.resume) or ("the same command" if rule.parts else "")),
+        ("snapshots", snapshots),
+        ("told to end by", f"{found.stop.signal}, within {found.stop.timeout:g} s"),
+        *((f"option {key}", _changed(value, found.options[key])) for key, value in made.options.items()),
+        *((f"plan {key}", value) for key, value in made.plan.items()),
+        ("goal", ", ".join(f"{key} {value:g}" for key, value in found.goal.items())),
+        ("files", " ".join(sorted(path for path, text in made.files.items() if text))),
+    ]
+    return [(key, value) for key, value in rows if value != ""]
+
+
+def _changed(value: object, default: object) -> str:
+    return str(value) if value == default else f"{value} (default: {default})"
+
+
+def _show_tables(found: "Recipe") -> None:
+    """What has more than one column: weights, tasks, failures."""
+    if found.weights:
+        from provision.weights import terms
+
+        rows = [(one.file, _when(one.when), terms(one), one.url) for one in found.weights]
+        console.table("\nweights", ("file", "where", "licence", "from"), rows)
+    if found.tasks:
+        tasks = [(f"provision {name}", one.about, " ".join(one.command)) for name, one in found.tasks.items()]
+        console.table("\ntasks", ("command", "what", "runs"), tasks)
+    if found.failures:
+        console.table("\nknown failures", ("what", "mend"), [(one.what, one.mend) for one in found.failures])
+
+
+def _when(when: "dict[str, Any]") -> str:
+    return ", ".join(f"{key}={value}" for key, value in when.items()) or "always"
+
+
+@recipe.command()
+@click.argument("name")
+@click.option("--from", "origin", help="copy this recipe (default: a small net on digits, with comments)")
+@_project_option
+@dry_run_option
+def new(name: str, origin: str | None, project: Path, dry_run: bool) -> None:
+    """Make recipes/NAME in your project: a recipe that trains, to change."""
+    from provision.recipe import making
+
+    files = making.planned(name, origin, project)
+    if dry_run:
+        console.say(f"would make {project / 'recipes' / name}: {', '.join(files)}")
+        return
+    folder = making.make(name, files, project)
+    console.say(f"{folder}: {', '.join(files)}")
+    console.say(f"  next: provision recipe check {name}; provision train {name} --dry-run")
+
+
+@recipe.command()
+@click.argument("name")
+@_project_option
+@json_option
+def check(name: str, project: Path, as_json: bool) -> int:
+    """Look for everything that is wrong with a recipe: as it stands, and filled in for 0, 1 and 4 GPUs."""
+    from provision.recipe import checking
+
+    found = checking.problems(name, project)
+    if as_json:
+        console.emit_json([vars(one) for one in found])
+    else:
+        for one in found:
+            console.say(one.what + (f" → {one.mend}" if one.mend else ""))
+    if not found and not as_json:
+        console.say(f"{name}: nothing is wrong")
+    return UsageError.exit_code if found else 0

@@ -1,0 +1,197 @@
+"""Trained weights that a training starts from: which, under which terms, and brought to the host before it starts.
+
+A file is what it was said to be, or is not used: its sha256 is the recipe's, where upstream publishes one. Else it is
+pinned when it is first fetched: the sum is shown, and written into the run's manifest and the user's weights.yaml
+(beside settings.yaml). From then on another file at the same URL is refused.
+
+On the host a file lies below /data/weights in a folder of its URL's own: two recipes may mean different files by one
+name. The container sees it alone, at /weights/FILE, read-only. The host fetches it itself (infra/host/download.py); one
+that has no way out is given it with `provision put`.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.border import load_yaml
+from infra.errors import HostError, RunError, UsageError
+from infra.host import script
+from infra.shell import Result, Shell
+from provision import console, settings
+from provision.recipe import Weights
+
+FOLDER = "/data/weights"
+Say = Callable[[str], None]
+
+
+class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a URL's file was when it was first fetched: sha256 in hex, size in bytes, the day."""
+
+    sha256: str
+    size: int
+    date: str
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pinned: dict[str, Pin] = {}
+
+
+def path_on_host(one: Weights, folder: str = FOLDER) -> str:
+    return f"{folder}/{hashlib.sha256(one.url.encode()).hexdigest()[:12]}/{one.file}"
+
+
+# terms
+
+
+def terms(one: Weights) -> str:
+    """The licence in one line."""
+    said = one.licence + (f" ({one.licence_url})" if one.licence_url else "")
+    return said + (" — not for commercial use" if one.non_commercial else "")
+
+
+def refuse_unaccepted(files: Iterable[Weights], accepted: Iterable[str]) -> None:
+    """UsageError where a file's licence wants to be accepted first, and was not."""
+    left = [one for one in files if one.non_commercial and one.file not in set(accepted)]
+    if not left:
+        return
+    flags = " ".join(f"--accept-licence {one.file}" for one in left)
+    names = ", ".join(one.file for one in left)
+    raise UsageError(
+        "; ".join(f"{one.file}: {terms(one)}" for one in left),
+        f"if you keep to that: {flags}, or accept_licences: [{names}] in {settings.home() / 'settings.yaml'}",
+    )
+
+
+# sums
+
+
+def pins_path() -> Path:
+    """The user's own list of what was pinned."""
+    return settings.home() / "weights.yaml"
+
+
+def pins() -> dict[str, Pin]:
+    """What was pinned on this laptop, by URL."""
+    return load_yaml(pins_path(), _File).pinned if pins_path().is_file() else {}
+
+
+def pin(url: str, sha256: str, size: int) -> None:
+    """Write it down; a URL that is there keeps what it has."""
+    import yaml
+
+    path = pins_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = {url: Pin(sha256, size, date.today().isoformat())} | pins()
+        plain = {"pinned": {key: msgspec.to_builtins(one) for key, one in sorted(known.items())}}
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+        part.replace(path)
+
+
+def expected(one: Weights, fetched: Mapping[str, Any]) -> tuple[str, str]:
+    """The sha256 that the file must have ("": whatever comes) and who says so. `fetched` is the manifest's: what this
+    run had before."""
+    if one.sha256:
+        return one.sha256, "published"
+    if before := fetched.get(one.url):
+        return str(before["sha256"]), "pinned by this run"
+    if known := pins().get(one.url):
+        return known.sha256, f"pinned on {known.date}"
+    return "", "published as SHA-1" if one.sha1 else "pinned at first use"
+
+
+def rows(files: Sequence[Weights], fetched: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What would be fetched, for `--dry-run`; JSON values."""
+    found = []
+    for one in files:
+        sha256, source = expected(one, fetched or {})
+        plain: dict[str, Any] = msgspec.to_builtins(one)
+        plain.pop("when")
+        found.append({**plain, "sha256": sha256, "checksum": source})
+    return found
+
+
+def words(row: Mapping[str, Any]) -> str:
+    """A row in one line."""
+    size = f", {console.size(row['size'])}" if row["size"] else ""
+    only = " — not for commercial use" if row["non_commercial"] else ""
+    return f"{row['file']}{size} from {row['url']}; licence: {row['licence']}{only}; sha256 {row['checksum']}"
+
+
+# to the host
+
+
+def fetch(
+    shell: Shell, files: Sequence[Weights], fetched: Mapping[str, Any], say: Say, folder: str = FOLDER
+) -> dict[str, dict[str, Any]]:
+    """Bring the files to the host; {url: {file, sha256, size}}, for the manifest. RunError or HostError where one
+    cannot be had, or is not the one that it should be."""
+    wanted = {path_on_host(one, folder): (one, *expected(one, fetched)) for one in files}
+    asked = [
+        {"url": one.url, "path": path, "sha256": sha256, "sha1": one.sha1, "size": one.size}
+        for path, (one, sha256, _) in wanted.items()
+    ]
+    for one in files:
+        say(f"weights {one.file}: {terms(one)}")
+    done, answers = _run(shell, asked, say)
+    got = {}
+    for answer in answers:
+        one, sha256, source = wanted[answer["path"]]
+        if "error" in answer:
+            raise _explained(one, answer, sha256, source)
+        got[one.url] = {"file": one.file, "sha256": answer["sha256"], "size": answer["size"]}
+        _tell(one, answer, source, say)
+    if not done.ok or len(got) < len({one.url for one in files}):
+        end = "\n".join("    " + line for line in done.err.splitlines()[-6:])
+        raise HostError(f"{shell.where} did not fetch the weights (exit code {done.code})\n{end}".rstrip())
+    return got
+
+
+def _run(shell: Shell, asked: Sequence[Mapping[str, Any]], say: Say) -> tuple[Result, list[dict[str, Any]]]:
+    def on_line(text: str) -> None:
+        if text and not text.startswith("{"):
+            say(f"  weights {text}")
+
+    program = script("download.py").encode()
+    done = shell.run(["python3", "-", json.dumps(asked)], check=False, stdin=program, on_line=on_line)
+    answers = []
+    for line in done.out.splitlines():
+        with suppress(ValueError):
+            answers.append(json.loads(line))
+    return done, answers
+
+
+def _tell(one: Weights, answer: Mapping[str, Any], source: str, say: Say) -> None:
+    came = "fetched" if answer["fetched"] else "there already"
+    say(f"weights {one.file}: {came}, {console.size(answer['size'])}; {source}: sha256 {answer['sha256']}")
+    if not one.sha256:
+        pin(one.url, answer["sha256"], answer["size"])
+
+
+def _explained(one: Weights, answer: Mapping[str, Any], sha256: str, source: str) -> RunError | HostError:
+    """What the script said, with what can be done."""
+    kind, what = answer["error"], answer["what"]
+    put = f"or bring the file yourself: provision put NAME {one.file} {answer['path']}"
+    if kind == "mismatch":
+        mend = f"do not use it; see whether {one.url} is still the right place, and tell the recipe's author"
+        if not source.startswith("published"):
+            mend = f"if its owner changed it and you trust it: take its entry out of {pins_path()}, and start a new run"
+        sums = f"sha256 {what}, and {source}: {sha256}" if sha256 else f"SHA-1 {what}, and {source}: {one.sha1}"
+        return RunError(f"{one.url} is not the file that it was: {sums}", mend)
+    mends = {
+        "size": "the recipe says how long it must be; tell its author, or take another `size`",
+        "page": f"download it in a browser, {put}",
+        "refused": f"see whether {one.url} opens in a browser, {put}",
+        "broken": f"run the same command again: what has come is kept; {put}",
+        "full": "take a machine with a larger --disk",
+    }
+    return HostError(f"weights {one.file} could not be fetched from {one.url}: {what}", mends.get(kind, put))

@@ -1,0 +1,182 @@
+"""Trained weights: what is refused before a machine is rented, what is pinned, and what the script's answers become."""
+
+import ast
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.errors import HostError, RunError, UsageError
+from infra.host import download, script
+from infra.shell import Result
+from provision import settings, weights
+from provision.recipe import Weights
+
+SUM, OTHER = "a" * 64, "b" * 64
+FREE = Weights(file="free.caffemodel", url="http://upstream/free", licence="BSD", size=9)
+STRICT = Weights(
+    file="crf.caffemodel", url="http://upstream/crf", licence="for research", licence_url="http://upstream/terms",
+    non_commercial=True,
+)  # fmt: skip
+
+
+class Host:
+    """Answers the download script's call with these lines; keeps what was asked."""
+
+    where = "host"
+
+    def __init__(self, *answers: dict[str, Any], code: int = 0, err: str = "") -> None:
+        self.answers, self.code, self.err = answers, code, err
+        self.asked: list[dict[str, Any]] = []
+        self.program = b""
+
+    def run(self, words: Sequence[str], *, check: bool = True, stdin: bytes | None = None, **given: Any) -> Result:
+        assert list(words[:2]) == ["python3", "-"]
+        self.asked = json.loads(words[2])
+        self.program = stdin or b""
+        out = "".join(
+            json.dumps({"path": ask["path"], **say}) + "\n" for ask, say in zip(self.asked, self.answers, strict=False)
+        )
+        for line in (self.err + out).splitlines():
+            given["on_line"](line)
+        return Result(self.code, out, self.err)
+
+
+def came(sha256: str, size: int = 9, fetched: bool = True) -> dict[str, Any]:
+    return {"size": size, "sha256": sha256, "fetched": fetched}
+
+
+def fetch(host: Host, *files: Weights, before: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+    said: list[str] = []
+    return weights.fetch(host, files, before or {}, said.append), said  # type: ignore[arg-type]
+
+
+def test_a_licence_that_was_not_accepted_is_refused_with_its_words_and_the_flag() -> None:
+    with pytest.raises(UsageError, match=r"for research .http://upstream/terms. — not for commercial use") as caught:
+        weights.refuse_unaccepted([FREE, STRICT], ())
+    assert "--accept-licence crf.caffemodel" in caught.value.mend
+    assert "accept_licences: [crf.caffemodel]" in caught.value.mend
+    weights.refuse_unaccepted([FREE, STRICT], ("crf.caffemodel",))
+    weights.refuse_unaccepted([FREE], ())
+
+
+def test_a_file_without_a_published_sum_is_pinned_when_it_first_comes_and_shown() -> None:
+    host = Host(came(SUM))
+    got, said = fetch(host, FREE)
+    path = weights.path_on_host(FREE)
+    assert host.asked == [{"url": FREE.url, "path": path, "sha256": "", "sha1": "", "size": 9}]
+    assert b"class Download" in host.program
+    assert got == {FREE.url: {"file": FREE.file, "sha256": SUM, "size": 9}}
+    assert f"pinned at first use: sha256 {SUM}" in said[-1]
+    assert "weights free.caffemodel: BSD" in said
+    assert weights.pins()[FREE.url].sha256 == SUM
+
+    host = Host(came(SUM, fetched=False))
+    _, said = fetch(host, FREE)
+    assert host.asked[0]["sha256"] == SUM
+    assert "there already" in said[-1]
+    assert "pinned on 20" in said[-1]
+
+
+def test_another_file_at_the_same_url_is_refused_with_the_mend() -> None:
+    weights.pin(FREE.url, SUM, 9)
+    with pytest.raises(RunError, match=f"sha256 {OTHER}, and pinned on .*: {SUM}") as caught:
+        fetch(Host({"error": "mismatch", "what": OTHER}, code=1), FREE)
+    assert str(weights.pins_path()) in caught.value.mend
+    assert weights.pins()[FREE.url].sha256 == SUM
+
+
+def test_the_recipes_sum_counts_before_all_then_the_runs_then_the_users() -> None:
+    weights.pin(FREE.url, SUM, 9)
+    published = Weights(file="p", url=FREE.url, licence="BSD", sha256="c" * 64)
+    assert weights.expected(published, {FREE.url: {"sha256": OTHER}}) == ("c" * 64, "published")
+    assert weights.expected(FREE, {FREE.url: {"sha256": OTHER}}) == (OTHER, "pinned by this run")
+    assert weights.expected(FREE, {})[0] == SUM
+    with pytest.raises(RunError, match="published") as caught:
+        fetch(Host({"error": "mismatch", "what": OTHER}, code=1), published)
+    assert "do not use it" in caught.value.mend
+
+
+def test_a_published_sum_is_not_pinned_and_a_pin_is_kept() -> None:
+    fetch(Host(came("c" * 64)), Weights(file="p", url="http://u/p", licence="x", sha256="c" * 64))
+    assert weights.pins() == {}
+    weights.pin("http://u/1", SUM, 1)
+    weights.pin("http://u/2", OTHER, 2)
+    weights.pin("http://u/1", OTHER, 3)
+    assert {url: one.sha256 for url, one in weights.pins().items()} == {"http://u/1": SUM, "http://u/2": OTHER}
+    assert [path.name for path in settings.home().iterdir() if not path.name.startswith(".")] == ["weights.yaml"]
+
+
+def test_a_damaged_list_of_pins_is_no_reason_to_trust_anything() -> None:
+    weights.pin(FREE.url, SUM, 9)
+    weights.pins_path().write_text("pinned: {http://u: {sha: x}}\n")
+    with pytest.raises(UsageError, match=r"weights\.yaml"):
+        weights.expected(FREE, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "mend"),
+    [
+        ("refused", "provision put NAME free.caffemodel /data/weights/"),
+        ("page", "in a browser"),
+        ("broken", "what has come is kept"),
+        ("full", "--disk"),
+        ("size", "`size`"),
+    ],
+)
+def test_every_failure_says_what_can_be_done(kind: str, mend: str) -> None:
+    with pytest.raises(
+        HostError, match=r"free\.caffemodel could not be fetched from http://upstream/free: why"
+    ) as error:
+        fetch(Host({"error": kind, "what": "why"}, code=1), FREE)
+    assert mend in error.value.mend
+
+
+def test_a_script_that_dies_shows_its_last_words_and_pins_nothing() -> None:
+    with pytest.raises(HostError, match="SyntaxError"):
+        fetch(Host(code=1, err="Traceback\nSyntaxError: invalid syntax\n"), FREE)
+    assert weights.pins() == {}
+
+
+def test_the_hosts_proxy_and_certificates_count_where_ssh_gives_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "environment").write_text(
+        'https_proxy="http://proxy:3128"\nSSL_CERT_FILE=/etc/ca.pem\nHTTP_PROXY=http://other\nPATH=/evil\n'
+    )
+    before = os.environ["PATH"]
+    for name in ("https_proxy", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, "")  # so that they go again after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HTTP_PROXY", "http://mine")
+    monkeypatch.setattr(download, "ENVIRONMENT", str(tmp_path / "environment"))
+    download.host_environment()
+    names = ("https_proxy", "SSL_CERT_FILE", "HTTP_PROXY", "PATH")
+    assert [os.environ[name] for name in names] == ["http://proxy:3128", "/etc/ca.pem", "http://mine", before]
+
+
+def test_the_script_runs_with_the_python_of_old_machines() -> None:
+    assert ast.parse(script("download.py"), feature_version=(3, 6))
+
+
+def test_progress_is_passed_on_and_answers_are_not() -> None:
+    _, said = fetch(Host(came(SUM), err="free.caffemodel: 120 of 537 MB\n"), FREE)
+    assert "  weights free.caffemodel: 120 of 537 MB" in said
+    assert not [line for line in said if "{" in line]
+
+
+def test_two_recipes_may_mean_different_files_by_one_name() -> None:
+    other = Weights(file=FREE.file, url="http://elsewhere/free", licence="x")
+    assert weights.path_on_host(FREE) != weights.path_on_host(other)
+    assert Path(weights.path_on_host(FREE)).name == Path(weights.path_on_host(other)).name == FREE.file
+
+
+def test_what_would_be_fetched_is_shown_with_size_terms_and_sum() -> None:
+    first, second = weights.rows([FREE, STRICT])
+    assert (first["checksum"], first["sha256"], first["size"]) == ("pinned at first use", "", 9)
+    assert "when" not in first
+    line = weights.words(second)
+    assert "crf.caffemodel from http://upstream/crf; licence: for research — not for commercial use" in line
