@@ -56,6 +56,14 @@ import caffe, sys
 print(" ".join(["layers"] + [name for name in sys.argv[1:] if name in caffe.layer_type_list()]))
 """
 
+_MODULES = """\
+import importlib
+for name in ("cv2", "google.protobuf", "grandalf", "grpc_tools", "ijson", "lmdb", "matplotlib", "PIL", "plyvel",
+             "pycocotools.mask", "sklearn", "provision.commands.data_coco", "provision.commands.data_get"):
+    importlib.import_module(name)
+print("modules are there")
+"""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -97,6 +105,11 @@ CHECKS: dict[str, Check] = {
         ("python3", "-c", _LAYERS, "AnnotatedData", "DetectionOutput", "MultiBoxLoss", "PriorBox"),
         "layers AnnotatedData DetectionOutput MultiBoxLoss PriorBox",
     ),
+    "tools-digits": Check(
+        ("sh", "-c", "provision data digits /tmp/digits --json && ls /tmp/digits/train_lmdb"),
+        r'(?s)"train": 1438.*data\.mdb',
+    ),
+    "tools-modules": Check(("/opt/provision/venv/bin/python", "-c", _MODULES), "modules are there"),
     "cuda-libraries": Check(("cuda-check",), r'"cuda": "[\d.]+".*"cudnn": "[\d.]+"'),
     "cuda-gpu": Check(("cuda-check", "run"), r'"gpus": [1-9]', gpus=True),
     "caffe-gpu": Check(

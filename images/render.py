@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from images import own_source
 from images.patches import ColumnBuffer, select, to_json
 from images.target import Target
 from infra.disk import writing
@@ -76,6 +77,8 @@ def render(target: Target, *, column_buffer: ColumnBuffer = "ours") -> Context:
     files = {"Dockerfile": _fill(stack.template, values)}
     files |= {name.removesuffix(".j2"): _fill(name, values) for name in stack.rendered}
     files |= {name: _handed_in(name) for name in stack.files}
+    for package in stack.own_source:
+        files |= own_source.files(package)
     if stack.patched:
         files["patches.json"] = to_json(chosen)
     return Context(target, tuple(sorted(files.items())))

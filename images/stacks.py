@@ -22,8 +22,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     commit of `source`. `settings` are the source's own build options. `files` (out of `context/`) and what the
     templates in `rendered` give are handed to docker. `packages` are exact versions of packages. `leave_out` are
     paths that are not unpacked (dpkg's patterns). `checks` are names out of `images.check`,
-    `gpu_checks` those for hosts with a GPU. `stop_signal` makes the
-    program save its work and end.
+    `gpu_checks` those for hosts with a GPU. `own_source` are packages of ours that go in, as they are here.
+    `stop_signal` makes the program save its work and end.
     """
 
     about: str
@@ -47,6 +47,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     packages: dict[str, str] = {}
     leave_out: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    own_source: tuple[str, ...] = ()
     rendered: tuple[str, ...] = ()
     name: str = ""
 

@@ -1,26 +1,29 @@
 """S3: one bucket for an account and region; objects as bytes and files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infra.aws.errors import code_of, explained
+from infra.aws.errors import code_of, explained, refusal
 from infra.aws.session import Cloud, client
 from infra.errors import CloudError
 
 _CHUNK = 1 << 20
+_MOST = 1000  # keys in one call
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One object: its key and its size in bytes."""
+    """One object: key, size in bytes, S3's mark of its content, and when it was written (seconds since 1970)."""
 
     key: str
     size: int
+    etag: str = ""
+    modified: float = 0.0
 
 
 class S3:
@@ -109,7 +112,7 @@ class S3:
             paginator = self._api.get_paginator("list_objects_v2")
             for page in paginator.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after):
                 for one in page.get("Contents", []):
-                    yield Stored(one["Key"], one["Size"])
+                    yield Stored(one["Key"], one["Size"], one["ETag"].strip('"'), one["LastModified"].timestamp())
 
     def objects_after(self, prefix: str, after: str) -> list[Stored]:
         """Objects under `prefix` whose key sorts behind `after`."""
@@ -141,6 +144,22 @@ class S3:
 
     def write_json(self, key: str, value: object) -> None:
         self.write(key, json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def region(self) -> str:
+        """Where the bucket is, which may be another region than the cloud's."""
+        with explained(f"look for the bucket {self.bucket}"):
+            answer = self._api.head_bucket(Bucket=self.bucket)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        return str(headers.get("x-amz-bucket-region") or self.cloud.region)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Take objects away; absent ones are as good. CloudError names the first that S3 does not let go."""
+        for at in range(0, len(keys), _MOST):
+            listed = [{"Key": key} for key in keys[at : at + _MOST]]
+            with explained(f"delete objects of s3://{self.bucket}"):
+                answer = self._api.delete_objects(Bucket=self.bucket, Delete={"Objects": listed, "Quiet": True})
+            for one in answer.get("Errors", []):
+                raise refusal(one["Code"], one.get("Message", ""), f"delete s3://{self.bucket}/{one['Key']}")
 
     def download(self, key: str, target: Path) -> None:
         """The object as a file. `target` appears whole or not at all; OSError where the disk is full."""

@@ -29,6 +29,7 @@ TELLING = {
     "cuda:cuda12.4-cudnn9.1-debian13": "CUDA and nothing else",
     "detectron:cuda10.2-cudnn7.6-debian11": "PyTorch's wheel",
     "detectron-py2:cuda10.1-cudnn7.6-debian11": "Python 2.7",
+    "tools:cpu-debian12": "our own source, no Caffe",
 }
 
 

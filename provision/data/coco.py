@@ -1,0 +1,129 @@
+"""Annotations in COCO's form: what is in a file, and how one is written.
+
+Format: https://cocodataset.org/#format-data (object detection). A file of COCO itself has 860,000 annotations with all
+their polygons: here each stays the bytes that it is in the file until somebody looks at it.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from infra.disk import writing
+from infra.errors import UsageError
+
+Box = tuple[float, float, float, float]
+
+_AT_ONCE = 1000
+_LISTS = ("images", "annotations", "categories")
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    """A picture: `file_name` below the images' folder, size in pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class Annotation(msgspec.Struct, frozen=True, gc=False):
+    """One object: `bbox` is x, y, width, height in pixels; `segmentation` are polygons of x, y, x, y, …"""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: Box
+    area: float
+    iscrowd: int
+    segmentation: list[list[float]]
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A class; ids begin with 1, for 0 is the background."""
+
+    id: int
+    name: str
+    supercategory: str
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """A file in pieces: each image, annotation and category as its JSON; `rest` are all other keys."""
+
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+    rest: dict[str, msgspec.Raw]
+
+
+def read(path: Path) -> Raw:
+    """The file's pieces. UsageError where it is not JSON, or lacks a list."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "give a file of COCO annotations") from error
+    try:
+        found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        images, annotations, classes = (_list(path, found, key) for key in _LISTS)
+    except msgspec.DecodeError as error:
+        said = f"{path} is no file of COCO annotations: {error}"
+        raise UsageError(said, "JSON knows no NaN and no comments") from error
+    return Raw(images, annotations, classes, found)
+
+
+def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.Raw]:
+    """Takes the list out of what was found."""
+    if key not in found:
+        raise UsageError(f"{path} has no {key!r}", f"a file of COCO annotations has {', '.join(_LISTS)}")
+    return msgspec.json.decode(found.pop(key), type=list[msgspec.Raw])
+
+
+def rectangle(box: Box) -> list[list[float]]:
+    """The box as a polygon: trains Faster R-CNN, which looks at boxes; a Mask R-CNN would learn rectangles."""
+    x, y, width, height = box
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def categories(names: Iterable[str], above: str) -> list[Category]:
+    """Classes in that order, from 1."""
+    return [Category(number, name, above) for number, name in enumerate(names, 1)]
+
+
+def write(path: Path, head: dict[str, Any], lists: dict[str, Iterable[Any]]) -> None:
+    """A file with the keys of `head` and then the lists, element by element; it appears whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as out:
+                _write(out, head, lists)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _write(out: IO[bytes], head: dict[str, Any], lists: dict[str, Iterable[Any]]) -> None:
+    encode = msgspec.json.encode
+    out.write(encode(head)[:-1])
+    comma = b"," if head else b""
+    for key, items in lists.items():
+        out.write(comma + encode(key) + b":[")
+        between = b""
+        for some in _chunks(items):
+            out.write(between + encode(some)[1:-1])
+            between = b","
+        out.write(b"]")
+        comma = b","
+    out.write(b"}\n")
+
+
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    some: list[Any] = []
+    for item in items:
+        some.append(item)
+        if len(some) == _AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -1,0 +1,135 @@
+"""Archives (tar, also compressed, and zip) into a folder: nothing outside of it, and no half-written file.
+
+Files are written into a folder beside the others first, and moved when all are there; a killed unpacking leaves that
+folder alone, and the next one begins anew. Plain files and folders are all that comes out: a data set has no need
+of links, devices or the owners and rights of another machine.
+"""
+
+import contextlib
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from infra.disk import writing
+from infra.errors import DiskError, UsageError
+from provision import console
+
+Progress = Callable[[int, int], None]
+_CHUNK = 1 << 20
+_RESERVE = 50_000_000
+
+
+def unpack(archive: Path, target: Path, progress: Progress = lambda done, total: None) -> list[str]:
+    """Unpack into `target`, beside what is there; the names of the topmost files and folders.
+
+    `progress` gets bytes done and in all. UsageError where it is no archive, or has a member that would lie outside or
+    is neither file nor folder: then nothing of it is kept. DiskError where there is no room.
+    """
+    part = target / f".{archive.name}.unpacking"
+    with writing(target):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            with _explained(archive):
+                _all(archive, part, progress)
+            names = sorted(path.name for path in part.iterdir())
+            _merge(part, target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return names
+
+
+def check_room(target: Path, need: int) -> None:
+    """DiskError where `need` bytes do not fit beside a small reserve."""
+    place = target.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if need + min(_RESERVE, need) > free:
+        raise DiskError(
+            f"no room in {target}: {console.size(need)} are needed and {console.size(free)} are free",
+            "free some space, or name a folder on another disk",
+        )
+
+
+def _all(archive: Path, part: Path, progress: Progress) -> None:
+    if zipfile.is_zipfile(archive):
+        _zip(archive, part, progress)
+    elif tarfile.is_tarfile(archive):
+        _tar(archive, part, progress)
+    else:
+        raise UsageError(f"{archive} is neither a tar nor a zip archive", "fetch it without --unpack")
+
+
+def _zip(archive: Path, part: Path, progress: Progress) -> None:
+    with zipfile.ZipFile(archive) as whole:
+        members = whole.infolist()
+        total, done = sum(one.file_size for one in members), 0
+        check_room(part, total)
+        for one in members:
+            if stat.S_ISLNK(one.external_attr >> 16):
+                raise _refused(archive, one.filename, "a link")
+            path = inside(archive, part, one.filename)
+            if one.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            with whole.open(one) as data:
+                _write(path, data)
+            done += one.file_size
+            progress(done, total)
+
+
+def _tar(archive: Path, part: Path, progress: Progress) -> None:
+    total = archive.stat().st_size
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as whole:
+        for one in whole:
+            path = inside(archive, part, one.name)
+            if one.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            data = whole.extractfile(one) if one.isreg() else None
+            if data is None:
+                raise _refused(archive, one.name, "neither file nor folder")
+            with data:
+                _write(path, data)
+            progress(raw.tell(), total)
+
+
+def _write(path: Path, data: IO[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        shutil.copyfileobj(data, out, _CHUNK)
+
+
+def inside(archive: Path, folder: Path, name: str) -> Path:
+    """The member's path below `folder`; UsageError where it would be elsewhere."""
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts or "\0" in name:
+        raise _refused(archive, name, "outside of the folder")
+    return folder / pure
+
+
+def _refused(archive: Path, name: str, why: str) -> UsageError:
+    return UsageError(f"{archive.name} holds {name!r}, which is {why}; nothing was unpacked", "do not trust it")
+
+
+@contextlib.contextmanager
+def _explained(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(f"{archive} cannot be unpacked: {error}", "fetch it again") from error
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move all files to the same place in `target`."""
+    for path in sorted(source.iterdir()):
+        place = target / path.name
+        if path.is_dir() and place.is_dir():
+            _merge(path, place)
+        else:
+            path.replace(place)

@@ -1,0 +1,241 @@
+"""`data coco-check`: what Detectron stumbles over or drops is named, and what can be mended is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.cli import run
+from provision.data import coco_kinds as kinds
+from provision.data.coco_check import Picture, check, dropped
+
+pil = pytest.importorskip("PIL.Image")
+
+BOX = [10, 10, 50, 40]
+MASK = [[10, 10, 60, 12, 58, 50, 11, 48]]
+
+
+def annotation(number: int = 1, **more: Any) -> dict[str, Any]:
+    plain = {"id": number, "image_id": 1, "category_id": 1, "bbox": BOX, "area": 1900, "iscrowd": 0,
+             "segmentation": MASK}  # fmt: skip
+    return {key: value for key, value in {**plain, **more}.items() if value is not ...}
+
+
+def written(folder: Path, *annotations: Any, **more: Any) -> Path:
+    whole = {
+        "info": {"year": 2014}, "images": [{"id": 1, "file_name": "a/1.jpg", "width": 100, "height": 80}],
+        "annotations": list(annotations), "categories": [{"id": 1, "name": "shirt"}], **more,
+    }  # fmt: skip
+    path = folder / "set.json"
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def found(path: Path, **more: Any) -> set[tuple[str, str]]:
+    findings, _ = check(path, more.get("folder"), more.get("sample"), more.get("num_classes"))
+    return {(one.level, one.what) for one in findings}
+
+
+def test_a_sound_file_has_nothing_and_says_its_number_of_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, annotation())
+    assert run(["data", "coco-check", str(path), "--num-classes", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "1 pictures, 1 annotations, 1 categories: NUM_CLASSES 2" in said
+    assert "all that Detectron needs is there" in said
+
+
+@pytest.mark.parametrize("key", ["id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"])
+def test_each_key_that_detectron_reads_is_missed(key: str, tmp_path: Path) -> None:
+    path = written(tmp_path, annotation(), annotation(2, **{key: ...}))
+    assert ("error", f"an annotation without '{key}': Detectron stops with KeyError") in found(path)
+
+
+@pytest.mark.parametrize("key", ["id", "file_name", "width", "height"])
+def test_each_key_of_a_picture_is_missed(key: str, tmp_path: Path) -> None:
+    picture = {"id": 2, "file_name": "2.jpg", "width": 5, "height": 5}
+    del picture[key]
+    path = written(tmp_path, annotation(), images=[{"id": 1, "file_name": "1.jpg", "width": 99, "height": 80}, picture])
+    assert ("error", f"a picture without '{key}': Detectron stops with KeyError") in found(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"area": 0}, kinds.NO_AREA),
+        ({"bbox": [10, 10, 1, 40]}, kinds.TINY),
+        ({"bbox": [99, 10, 30, 40]}, kinds.TINY),
+        ({"bbox": [10, 10, 0, 40]}, kinds.EMPTY),
+        ({"bbox": [200, 10, 50, 40]}, kinds.OUTSIDE),
+        ({"bbox": [80, 10, 50, 40]}, kinds.SPILLS),
+        ({"bbox": [10, 10, 50]}, kinds.NO_BOX),
+        ({"bbox": None}, kinds.NO_BOX),
+        ({"image_id": 9}, kinds.LOST),
+        ({"image_id": [1]}, kinds.LOST),
+        ({"category_id": 9}, kinds.NO_CATEGORY),
+        ({"iscrowd": 2}, kinds.CROWD),
+        ({"ignore": 1}, kinds.IGNORED),
+        ({"segmentation": []}, kinds.NO_MASK),
+        ({"segmentation": [[1, 2, 3, 4]]}, kinds.NO_MASK),
+        ({"segmentation": {"size": [80, 100], "counts": "abc"}}, kinds.PACKED),
+        ({"id": 1}, kinds.TWICE["annotations"]),
+    ],
+)
+def test_each_thing_that_is_wrong_with_an_object(more: dict[str, Any], kind: kinds.Kind, tmp_path: Path) -> None:
+    path = written(tmp_path, annotation(), annotation(**{"id": 2, **more}))
+    assert (kind.level, kind.what) in found(path)
+
+
+def test_run_length_masks_of_crowds_are_as_they_should_be(tmp_path: Path) -> None:
+    mask = {"size": [80, 100], "counts": [0, 10, 7990]}
+    assert found(written(tmp_path, annotation(), annotation(2, iscrowd=1, segmentation=mask))) == set()
+
+
+def test_categories_and_pictures_that_are_wrong(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, annotation(),
+        images=[{"id": 1, "file_name": "1.jpg", "width": 100, "height": 80},
+                {"id": 1, "file_name": "1.jpg", "width": 100, "height": 80},
+                {"id": 2, "file_name": "../2.jpg", "width": 0, "height": 80}, "3.jpg"],
+        categories=[{"id": 1, "name": "shirt"}, {"id": 2, "name": "shirt"}, {"id": 3, "name": "__background__"},
+                    {"id": "4", "name": "hat"}],
+    )  # fmt: skip
+    said = {what for _, what in found(path)}
+    for kind in (kinds.TWICE["images"], kinds.FILE_TWICE, kinds.ELSEWHERE, kinds.NO_SIZE, kinds.NOT_A_MAPPING,
+                 kinds.SAME_NAME, kinds.BACKGROUND, kinds.UNUSED, kinds.BARE):  # fmt: skip
+        assert kind.what in said
+    assert "categories: an id that is no whole number" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "effect"), [(1, "could not broadcast input array"), (81, "trains outputs that mean nothing")]
+)
+def test_a_wrong_number_of_classes_and_what_it_does(
+    given: int, effect: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, annotation())
+    assert run(["data", "coco-check", str(path), "--num-classes", str(given), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert [one["level"] for one in told["findings"]] == ["error"]
+    assert effect in told["findings"][0]["what"]
+    assert told["findings"][0]["mend"] == "set MODEL.NUM_CLASSES 2"
+
+
+def test_boxes_that_pose_as_masks_are_told(tmp_path: Path) -> None:
+    x, y, w, h = BOX
+    box = [[x, y, x, y + h, x + w, y + h, x + w, y]]
+    assert found(written(tmp_path, annotation(segmentation=box))) == {("note", kinds.ALL_BOXES.what)}
+
+
+def test_a_file_of_which_nothing_is_left(tmp_path: Path) -> None:
+    assert ("error", kinds.NOTHING.what) in found(written(tmp_path, annotation(area=0)))
+    assert ("error", kinds.NOTHING.what) in found(written(tmp_path))
+
+
+def test_pictures_are_looked_for_and_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pil.new("RGB", (100, 80)).save(folder / "1.png")
+    pil.new("RGB", (80, 100)).save(folder / "2.png")
+    (folder / "3.png").write_bytes(b"<html>not found</html>")
+    images = [{"id": n, "file_name": f"{n}.png", "width": 100, "height": 80} for n in range(1, 5)]
+    path = written(tmp_path, *(annotation(n, image_id=n) for n in range(1, 5)), images=images)
+    findings, _ = check(path, folder, None, None)
+    told = {one.what: one.examples for one in findings}
+    assert told[kinds.MISSING.what] == ["4.png"]
+    assert told[kinds.UNREADABLE.what] == ["3.png"]
+    assert told[kinds.OTHER_SIZE.what] == ["2.png: 80 x 100, not 100 x 80"]
+    assert len(told) == 3
+    assert {one.what for one in check(path, folder, 1, None)[0]} == set()  # only the first is looked at
+
+
+def test_many_of_one_kind_are_counted_and_some_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, annotation(), *(annotation(n, segmentation=...) for n in range(2, 50)))
+    assert run(["data", "coco-check", str(path), "--json"]) == 2
+    (one,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (one["count"], one["examples"]) == (48, ["annotations[1]", "annotations[2]", "annotations[3]"])
+    assert run(["data", "coco-check", str(path)]) == 2
+    said = capsys.readouterr().out
+    assert "KeyError" in said
+    assert "--fix OUT.json" in said
+
+
+def test_a_mended_copy_passes_and_keeps_what_was_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "1.jpg").touch()
+    images = [{"id": 1, "file_name": "1.jpg", "width": 100, "height": 80, "license": 3},
+              {"id": 2, "file_name": "2.jpg", "width": 100, "height": 80}, {"id": 3, "file_name": "3.jpg"}]  # fmt: skip
+    path = written(
+        tmp_path, annotation(1, keypoints=[1, 2, 2]), annotation(1, segmentation=...),
+        annotation(3, bbox=[80, 10, 50, 40]), annotation(4, area=0, iscrowd=...),
+        annotation(5, segmentation=[[1, 2], *MASK]), annotation(6, bbox=[10, 10, 1, 9]),
+        annotation(7, image_id=2), annotation(8, category_id=5), annotation(9, bbox=...), images=images,
+    )  # fmt: skip
+    before = path.read_bytes()
+    target = tmp_path / "mended.json"
+    words = ["data", "coco-check", str(path), "--images", str(folder), "--fix", str(target)]
+    run([*words, "--dry-run"])
+    assert "would write" in capsys.readouterr().err
+    assert not target.exists()
+    assert run(words) == 2  # of the original
+    said = capsys.readouterr().err
+    assert "2 areas" not in said
+    assert "1 areas taken from the box" in said
+    assert "pictures left out (no such file)" in said
+    mended = json.loads(target.read_text())
+    assert path.read_bytes() == before
+    assert mended["info"] == {"year": 2014}
+    assert mended["images"] == images[:1]
+    assert [one["id"] for one in mended["annotations"]] == [1, 10, 3, 4, 5]
+    first, second, third, fourth, fifth = mended["annotations"]
+    assert first == annotation(1, keypoints=[1, 2, 2])
+    assert second["segmentation"] == [[10, 10, 60, 10, 60, 50, 10, 50]]
+    assert third["bbox"] == [80, 10, 20, 40]
+    assert (fourth["area"], fourth["iscrowd"]) == (2000, 0)
+    assert fifth["segmentation"] == MASK
+    assert {level for level, _ in found(target)} <= {"note"}
+
+
+def test_the_original_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, annotation())
+    assert run(["data", "coco-check", str(path), "--fix", str(path)]) == 2
+    assert "is the file itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "is no file of COCO annotations"), ("{", "is no file of COCO annotations"),
+        ('{"images": []}', "has no 'annotations'"),
+        ('{"images": [], "annotations": [{"area": NaN}], "categories": []}', "is no file of COCO annotations"),
+    ],
+)  # fmt: skip
+def test_files_of_something_else(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text(text)
+    assert run(["data", "coco-check", str(tmp_path / "x.json")]) == 2
+    assert said in capsys.readouterr().err
+    assert run(["data", "coco-check", str(tmp_path / "none.json")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def by_pixels(box: tuple[float, float, float, float], width: int, height: int) -> bool:
+    """Whether a box is kept, by the corners as Detectron sees them: the last pixel is inside, and all are clipped."""
+    x, y, w, h = box
+    corners = [x, y, x + max(0, w - 1), y + max(0, h - 1)]
+    left, top, right, bottom = (
+        min(max(value, 0), limit - 1) for value, limit in zip(corners, [width, height] * 2, strict=True)
+    )
+    return right > left and bottom > top
+
+
+_SIDE = st.floats(-30, 130).map(lambda value: round(value, 1))
+
+
+@given(st.tuples(_SIDE, _SIDE, _SIDE, _SIDE), st.integers(1, 100), st.integers(1, 100))
+def test_a_box_is_kept_when_detectron_keeps_it(box: tuple[float, float, float, float], width: int, height: int) -> None:
+    assert (dropped(box, Picture(width, height)) in (None, kinds.SPILLS)) == by_pixels(box, width, height)
