@@ -1,228 +1,303 @@
-"""Caffe's training logs, read line by line into events. One parser for all dialects, in constant memory.
+"""Logs of trainings, read into events. One parser for all of Caffe's dialects and Detectron's, in constant memory.
 
-A line is glog's prefix (severity, date with or without the year, time, thread, file) and a message; the message's
-first word decides in a table which small function reads it, so that lines of no interest cost next to nothing.
-Iterations go back when a run is resumed from a snapshot: every event carries its attempt, and (attempt, iteration)
-is the key. Numbers are C++'s: nan, -nan, inf and 1e-13 occur and are kept.
+A line of glog's is a prefix (severity, date with or without the year, time, thread, file) and a message. What Caffe
+prints at a display (loss, outputs, learning rate: three lines or more) is matched at once by one compiled expression
+over a large piece of the log, and its numbers are converted a column at a time by functions that run in C: a line costs
+about as much as two calls of a Python function. Every other line that tells something goes to a small reader, found by
+its first word. A single line (`Parser.feed`) takes the same way: there is one expression and one set of readers.
+
+A log may be cut off in the middle of a line, and an expression must then not run on into the next: `[^ ]*` and `[^]]*`,
+which are much quicker than sets that have the line's end too, are used only where what has to come behind them, or the
+length that they may have, rules that out.
 """
 
-import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain, repeat
+from typing import TypeVar
 
-Phase = Literal["solver", "train", "test"]
+from provision import caffemessages, detectronlog
+from provision.caffemessages import State, metric, sound
+from provision.logevents import (
+    DebugInfo,
+    Ended,
+    Event,
+    Failed,
+    LayerTime,
+    Metric,
+    Phase,
+    Planned,
+    Resumed,
+    Snapshot,
+)
+
+__all__ = [
+    "DebugInfo",
+    "Displays",
+    "Ended",
+    "Event",
+    "Failed",
+    "LayerTime",
+    "Metric",
+    "Parser",
+    "Phase",
+    "Planned",
+    "Resumed",
+    "Snapshot",
+    "columns",
+    "events",
+    "parse",
+    "starts",
+]
+
+_TIME = rb"(\d{4,8} (?s:.{5})):(\d\d\.?\d*) +\d[^ ]* [^ ]*\] *"  # of glog's prefix, behind the severity
+_PREFIX = rb"\d[^]]{20,54}\] *"
+_DISPLAY = re.compile(
+    rb"\nI(\d{4,8} (?s:.{5})):((?s:.{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
+    rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+).*"
+    rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
+)
+_LINES = re.compile(
+    rb"\n(?:[IWE]" + _TIME + rb"(?:"
+    # a test's outputs, or a display's that has more than one or is cut in two
+    rb"T(rain|est) net output #(\d{1,15}): ([^ ]*) = (\S+).*"
+    rb"((?:\nI" + _PREFIX + rb"T\3 net output #.*)*)"
+    rb"|Iteration (\d{1,15}), Testing net \(#(\d{1,6})\).*"
+    # messages that one of the readers knows
+    rb"|((?:Iteration |Test loss: |Snapshotting solver|Restoring prev|Resuming from|Optimization |Initializing solver"
+    rb"|Solving |\[[FBU]|Average |Total Time|[^ \n]+\t(?:for|back)ward: ).*))"
+    # lines that are not glog's, and fatal ones
+    rb"|(F\d.*|max_iter: .*|" + detectronlog.LINES + rb"))"
+)
+_OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)")
+_STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectronlog.STARTS)
+_FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
+_PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
+Row = tuple[bytes, ...]
+Texts = Sequence[bytes]
+_PHASE, _TEST = 2, 7
+T = TypeVar("T")
+
+
+class _Names(dict[bytes, tuple[int, str]]):
+    """Index and name of outputs ("0: loss", or a name alone), each read once."""
+
+    def __missing__(self, called: bytes) -> tuple[int, str]:
+        index, _, name = called.rpartition(b": ")
+        found = (int(index or 0), name.decode(errors="replace"))
+        if len(self) < 10_000:
+            self[called] = found
+        return found
 
 
 @dataclass(frozen=True)
-class Event:
-    """Something that a log tells. `attempt` counts starts of Caffe from 0; `seconds` since that start."""
+class Displays:
+    """Displays that came one after the other, as columns: each had the smoothed loss, one output and the learning
+    rate. The quick form of so many Metrics, for who takes a whole log."""
 
     attempt: int
-    seconds: float
+    seconds: Sequence[float]
+    iterations: Sequence[int]
+    losses: Sequence[float]
+    outputs: Sequence[int]
+    names: Sequence[str]
+    values: Sequence[float]
+    rates: Sequence[float]
 
+    def cut(self, attempt: int, seconds: Sequence[float], begin: int, end: int) -> "Displays":
+        """Those from `begin` to `end`, with their attempt and times."""
+        return Displays(
+            attempt, seconds, self.iterations[begin:end], self.losses[begin:end], self.outputs[begin:end],
+            self.names[begin:end], self.values[begin:end], self.rates[begin:end],
+        )  # fmt: skip
 
-@dataclass(frozen=True)
-class Planned(Event):
-    """The solver's settings were read: it will train until `max_iter`."""
-
-    max_iter: int
-
-
-@dataclass(frozen=True)
-class Metric(Event):
-    """A number. Phase `solver`: `loss` (smoothed over average_loss iterations) and `lr`; `train`, `test`: the net's
-    outputs by name, `output` being the index (a vector has many of one name), `net` the test net's number."""
-
-    iteration: int
-    phase: Phase
-    name: str
-    value: float
-    net: int = 0
-    output: int = 0
-
-
-@dataclass(frozen=True)
-class Snapshot(Event):
-    """A snapshot is being written; `path` is its solver state. That it is whole is for the files to tell."""
-
-    iteration: int
-    path: str
-
-
-@dataclass(frozen=True)
-class Resumed(Event):
-    """The training goes on from a solver state; its iteration is that in the name, if there is one."""
-
-    path: str
-    iteration: int | None
-
-
-@dataclass(frozen=True)
-class Ended(Event):
-    """The training ended by itself: at max_iter, or `early` because it was told to."""
-
-    early: bool
-
-
-@dataclass(frozen=True)
-class Failed(Event):
-    """A fatal line."""
-
-    text: str
-
-
-_PREFIX = re.compile(r"[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d(?:\.\d+)?) +\d+ [^\]]*\] ")
-_PLANNED = re.compile(r"max_iter: (\d{1,15})\s*$")
-_SOLVER = re.compile(r"Iteration (\d{1,15})(?: \([^)]*\))?, (loss|lr) = (\S+)")
-_TESTING = re.compile(r"Iteration (\d{1,15}), Testing net \(#(\d{1,6})\)")
-_OUTPUT = re.compile(r"(?:Train|Test) net output #(\d{1,15}): (\S+) = (\S+)")
-_STATE = re.compile(r"Snapshotting solver state to .*?file (\S+_iter_(\d{1,15})\.solverstate\S*)")
-_RESUME = re.compile(r"(?:Restoring previous solver status|Resuming) from (\S+)")
-
-
-@dataclass
-class _Start:
-    """What is known since Caffe last started."""
-
-    seen: bool = False  # any event
-    begun: float | None = None  # seconds on the log's clock
-    iteration: int = 0
-    test: tuple[int, int] = (0, 0)  # iteration and number of the test net
-    resumed: str = ""
-    over: bool = False
+    def metrics(self) -> Iterator[Metric]:
+        """Loss, output and learning rate of each display, in the order of the log."""
+        attempt, seconds, at = repeat(self.attempt), self.seconds, self.iterations
+        columns = (
+            map(Metric, attempt, seconds, at, repeat("solver"), repeat("loss"), self.losses),
+            map(Metric, attempt, seconds, at, repeat("train"), self.names, self.values, repeat(0), self.outputs),
+            map(Metric, attempt, seconds, at, repeat("solver"), repeat("lr"), self.rates),
+        )
+        return chain.from_iterable(zip(*columns, strict=True))
 
 
 class Parser:
-    """Feed it lines in order, of several attempts one after the other if need be; it gives each line's event.
+    """Feed it the log in order, several attempts one after the other if need be; it gives the events.
 
-    `attempt` is the number of the first; a start of Caffe after anything else is the next one.
+    `attempt` is the number of the first; a start of the program after anything else is the next one.
     """
 
     def __init__(self, attempt: int = 0) -> None:
-        self._attempt = attempt
-        self._now = _Start()
+        self._state = State(attempt)
+        self._names = _Names()
+        self._detectron = detectronlog.Reader()
 
     def feed(self, line: str) -> Event | None:
-        """The event of one whole line, if it has one."""
-        event = self._read(line)
-        if event is not None:
-            self._now.seen = True
-        return event
+        """The event of one whole line, if it has one. Of Detectron's json_stats, which has many: the loss."""
+        return next(iter(self.read(line.encode(errors="replace"))), None)
 
-    def _read(self, line: str) -> Event | None:
-        mark = line.find("] ")
-        if mark < 0 or line[0] not in "IWEF":
-            return self._planned(line) if line.startswith("max_iter: ") else None
-        message = line[mark + 2 :].strip()
-        reader = _FATAL if line[0] == "F" else _READERS.get(message.partition(" ")[0])
-        if reader is None:
-            return None
-        seconds = self._seconds(line)
-        return None if seconds is None else reader(self, message, seconds)
+    def read(self, text: bytes) -> list[Event]:
+        """The events of whole lines."""
+        found: list[Event] = []
+        for one in self.columns(text):
+            if isinstance(one, Displays):
+                found += one.metrics()
+            else:
+                found.append(one)
+        return found
 
-    def _seconds(self, line: str) -> float | None:
-        """Seconds since the first line that was read of this start; None if it is no line of glog's.
-
-        A date without its year gets over New Year's Eve.
-        """
-        prefix = _PREFIX.match(line)
-        if prefix is None:
-            return None
-        year, month, day, hour, minute, second = prefix.groups()
+    def columns(self, text: bytes) -> Iterator[Event | Displays]:
+        """The same, with displays left as columns where that can be."""
+        whole = b"\n" + text.rstrip(b"\n")
+        gaps, *texts = _strides(_DISPLAY.split(whole), _DISPLAY.groups + 1)
         try:
-            date = datetime.date(int(year or 2000), int(month), int(day))  # 2000 has a 29 February
-        except ValueError:
-            return None
-        clock = date.toordinal() * 86400.0 + int(hour) * 3600 + int(minute) * 60 + float(second)
-        begun = self._now.begun = clock if self._now.begun is None else self._now.begun
-        over_new_year = not year and clock < begun - 180 * 86400
-        return round(clock - begun + (366 * 86400 if over_new_year else 0), 6)
+            made = self._converted(*texts)
+        except ValueError:  # somewhere is a number that is none
+            yield from self._lines(whole)
+            return
+        begin = 0
+        for end, gap in enumerate(gaps):
+            if gap or end == len(made.values):
+                if begin < end:
+                    yield from self._displays(made, texts[0], texts[1], begin, end)
+                yield from self._lines(gap)
+                begin = end
 
-    def _planned(self, line: str) -> Event | None:
-        found = _PLANNED.match(line)
-        return Planned(self._attempt, 0.0, int(found[1])) if found else None
+    # displays
 
-    def _initializing(self, message: str, seconds: float) -> Event | None:
+    def _converted(
+        self, minute: Texts, second: Texts, at: Texts, loss: Texts, called: Texts, value: Texts, lr: Texts
+    ) -> Displays:
+        """The numbers of displays, of which the time is not known yet. ValueError where one is no number."""
+        if len(set(called)) == 1:
+            (number, name) = self._names[called[0]]
+            numbers, names = [number] * len(called), [name] * len(called)
+        else:
+            outputs = [self._names[one] for one in called]
+            numbers, names = [one for one, _ in outputs], [one for _, one in outputs]
+        return Displays(
+            0, (), list(map(int, at)), list(map(float, loss)), numbers, names, list(map(float, value)),
+            list(map(float, lr)),
+        )  # fmt: skip
+
+    def _displays(self, made: Displays, minute: Texts, second: Texts, begin: int, end: int) -> Iterator[Displays]:
+        """Those from `begin` to `end`, between which the log has nothing else."""
+        state = self._state
+        state.clock.begin_once(minute[begin], second[begin])
+        try:
+            seconds = state.clock.column(minute[begin:end], second[begin:end])
+        except (ValueError, TypeError):  # a time that is none: each for itself, without that
+            for at in range(begin, end):
+                if state.clock.at(minute[at], second[at]) is not None:
+                    yield from self._displays(made, minute, second, at, at + 1)
+            return
+        part = made.cut(state.attempt, seconds, begin, end)
+        state.iteration, state.shown, state.first = part.iterations[-1], seconds[-1], seconds[-1]
+        state.seen = True
+        yield part
+
+    # all other lines
+
+    def _lines(self, text: bytes) -> Iterator[Event]:
+        state = self._state
+        for row in _LINES.findall(text):
+            if row[_TEST]:
+                state.test, state.first = (int(row[_TEST]), int(row[_TEST + 1])), None
+                continue
+            made = self._output(row) if row[_PHASE] else self._line(row)
+            state = self._state
+            state.seen |= bool(made)
+            yield from made
+
+    def _output(self, row: Row) -> Sequence[Event]:
+        """The outputs of a test or display."""
+        minute, second, phase, index, name, value, more, *_ = row
+        state = self._state
+        if state.first is None:
+            state.first = state.clock.at(minute, second)
+        kind, at, net = ("train", state.iteration, 0) if phase == b"rain" else ("test", *state.test)
+        outputs = [(index, name, value), *(_OUTPUT.findall(more) if more else ())]
+        made = [
+            metric(state.attempt, state.first, at, kind, self._names[called][1], text, net, int(number))
+            for number, called, text in outputs
+        ]
+        return [one for one in made if sound(one)]
+
+    def _line(self, row: Row) -> Sequence[Event]:
+        minute, second, *_, message_text, other = row
+        if other:
+            return self._other(other)
+        seconds = self._state.clock.at(minute, second)
+        message = message_text.decode(errors="replace").strip()
+        if seconds is None:
+            return ()
         if message.startswith("Initializing solver"):
-            self._attempt += self._now.seen
-            self._now = _Start(seen=True, begun=(self._now.begun or 0.0) + seconds)
-        return None
+            self._state = self._state.again()
+            self._state.clock.begin_at(seconds)
+            return ()
+        event = caffemessages.read(self._state, message, seconds)
+        return () if event is None else (event,)
 
-    def _solver(self, message: str, seconds: float) -> Event | None:
-        if found := _SOLVER.match(message):
-            self._now.iteration = int(found[1])
-            return self._metric(seconds, self._now.iteration, "solver", found[2], found[3])
-        if testing := _TESTING.match(message):
-            self._now.test = (int(testing[1]), int(testing[2]))
-        return None
-
-    def _train(self, message: str, seconds: float) -> Event | None:
-        found = _OUTPUT.match(message)
-        if not found:
-            return None
-        return self._metric(seconds, self._now.iteration, "train", found[2], found[3], output=int(found[1]))
-
-    def _testing(self, message: str, seconds: float) -> Event | None:
-        at, net = self._now.test
-        if message.startswith("Test loss: "):
-            return self._metric(seconds, at, "test", "test loss", message[11:], net)
-        if found := _OUTPUT.match(message):
-            return self._metric(seconds, at, "test", found[2], found[3], net, int(found[1]))
-        return None
-
-    def _metric(
-        self, seconds: float, at: int, phase: Phase, name: str, text: str, net: int = 0, output: int = 0
-    ) -> Event | None:
-        try:
-            value = float(text)
-        except ValueError:  # a line that was cut off when the machine died
-            return None
-        return Metric(self._attempt, seconds, at, phase, name, value, net, output)
-
-    def _snapshot(self, message: str, seconds: float) -> Event | None:
-        found = _STATE.match(message)
-        return Snapshot(self._attempt, seconds, int(found[2]), found[1]) if found else None
-
-    def _resume(self, message: str, seconds: float) -> Event | None:
-        """Some versions say it twice, in caffe.cpp and in solver.cpp."""
-        found = _RESUME.match(message)
-        if not found or found[1] == self._now.resumed:
-            return None
-        self._now.resumed = found[1]
-        number = re.search(r"_iter_(\d{1,15})", found[1])
-        return Resumed(self._attempt, seconds, found[1], int(number[1]) if number else None)
-
-    def _optimization(self, message: str, seconds: float) -> Event | None:
-        """Caffe says "Optimization Done." once more at its end, even after it stopped early."""
-        if self._now.over or message not in ("Optimization Done.", "Optimization stopped early."):
-            return None
-        self._now.over = True
-        return Ended(self._attempt, seconds, early="early" in message)
-
-    def _failed(self, message: str, seconds: float) -> Event | None:
-        return Failed(self._attempt, seconds, message)
+    def _other(self, line: bytes) -> Sequence[Event]:
+        attempt = self._state.attempt
+        if fatal := _FATAL.match(line):
+            seconds = self._state.clock.at(fatal[1], fatal[2])
+            text = fatal[3].decode(errors="replace").strip()
+            return () if seconds is None else (Failed(attempt, seconds, text),)
+        if planned := _PLANNED.match(line):
+            return (Planned(attempt, 0.0, int(planned[1])),)
+        if detectronlog.is_start(line):
+            self._state, self._detectron = self._state.again(), detectronlog.Reader()
+        return self._detectron.read(line.decode(errors="replace"), self._state.attempt)
 
 
-_Reader = Callable[[Parser, str, float], Event | None]
-_FATAL: _Reader = Parser._failed
-_READERS: dict[str, _Reader] = {
-    "Initializing": Parser._initializing,
-    "Iteration": Parser._solver,
-    "Train": Parser._train,
-    "Test": Parser._testing,
-    "Snapshotting": Parser._snapshot,
-    "Restoring": Parser._resume,
-    "Resuming": Parser._resume,
-    "Optimization": Parser._optimization,
-}
+def _strides(parts: Sequence[T], step: int) -> list[Sequence[T]]:
+    """Every `step`-th from the first, from the second …"""
+    return [parts[start::step] for start in range(step)]
 
 
 def parse(lines: Iterable[str], attempt: int = 0) -> Iterator[Event]:
     """The events of a log, as its lines come. `attempt` is the number of its first attempt."""
     parser = Parser(attempt)
     for line in lines:
-        event = parser.feed(line)
-        if event is not None:
-            yield event
+        yield from parser.read(line.encode(errors="replace"))
+
+
+def events(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
+    """The events of a log that comes in pieces of any size."""
+    parser = Parser(attempt)
+    for lines in whole_lines(pieces):
+        yield from parser.read(lines)
+
+
+def columns(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event | Displays]:
+    """The same with displays left as columns: the quickest way."""
+    parser = Parser(attempt)
+    for lines in whole_lines(pieces):
+        yield from parser.columns(lines)
+
+
+def starts(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
+    """The Resumed events alone, with their attempts; all else in the log is passed over."""
+    parser = Parser(attempt)
+    for text in whole_lines(pieces):
+        if any(start in text for start in _STARTS):
+            for line in text.split(b"\n"):
+                if any(start in line for start in _STARTS):
+                    yield from parser.read(line)
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in pieces that end where a line ends."""
+    rest = b""
+    for piece in pieces:
+        lines, end, last = piece.rpartition(b"\n")
+        if end:
+            yield rest + lines + end
+            rest = last
+        else:
+            rest += piece
+    if rest:
+        yield rest

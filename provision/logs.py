@@ -1,6 +1,7 @@
 """Where a training is, by its log.
 
-`provision.caffelog` reads lines into events; what the rest of the product needs of it is named here too.
+`provision.caffelog` reads lines (Detectron's, too) into events; what the rest of the product needs of it is named
+here too.
 `Progress` is what a progress bar shows, folded from events.
 """
 
@@ -8,12 +9,28 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from provision.caffelog import Ended, Event, Failed, Metric, Parser, Phase, Planned, Resumed, Snapshot, parse
+from provision.caffelog import (
+    DebugInfo,
+    Ended,
+    Event,
+    Failed,
+    LayerTime,
+    Metric,
+    Parser,
+    Phase,
+    Planned,
+    Resumed,
+    Snapshot,
+    events,
+    parse,
+)
 
 __all__ = [
+    "DebugInfo",
     "Ended",
     "Event",
     "Failed",
+    "LayerTime",
     "Metric",
     "Parser",
     "Phase",
@@ -21,6 +38,7 @@ __all__ = [
     "Progress",
     "Resumed",
     "Snapshot",
+    "events",
     "first_iteration_after_resume",
     "fold",
     "parse",
@@ -54,6 +72,7 @@ class Progress:
     resumed_at: int | None = None
     ended: Ended | None = None
     failed: str = ""
+    told: float | None = None  # seconds left, as the program says
     marks: tuple[tuple[int, float], ...] = ()  # the last (iteration, seconds) of this attempt
 
     @property
@@ -66,7 +85,9 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at this speed."""
+        """Seconds left, as the program says or at this speed."""
+        if self.told is not None:
+            return self.told
         if not self.speed or self.max_iter is None:
             return None
         return max(0, self.max_iter - self.iteration) / self.speed
@@ -111,11 +132,22 @@ def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
         marks = (*progress.marks, (event.iteration, event.seconds))[-window:]
         return _without_nan(replace(progress, iteration=event.iteration, loss=event.value, marks=marks))
     if event.phase == "solver":
-        return replace(progress, lr=event.value)
+        return _fold_setting(progress, event)
     if event.phase == "test" and event.net == 0 and "accuracy" in event.name:
         return _without_nan(replace(progress, accuracy=event.value))
     if event.phase == "test" and event.net == 0 and "loss" in event.name:
         return _without_nan(replace(progress, test_loss=event.value))
+    return progress
+
+
+def _fold_setting(progress: Progress, event: Metric) -> Progress:
+    """Detectron tells the time that is left, and of an iteration: the end of both, if its settings were not printed."""
+    if event.name == "lr":
+        return replace(progress, lr=event.value)
+    if event.name == "eta":
+        return replace(progress, told=event.value)
+    if event.name == "time" and progress.told is not None and progress.max_iter is None and event.value > 0:
+        return replace(progress, max_iter=event.iteration + round(progress.told / event.value))
     return progress
 
 

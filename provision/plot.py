@@ -1,55 +1,126 @@
-"""A training's curves as a picture: loss above, accuracy below, over iterations; where it was resumed, a dashed line.
+"""Curves of trainings as pictures: loss above, score below, or one of the eight charts of Caffe's own plot tool.
 
-Each attempt is a line of its own, so that a run that stepped back to a snapshot is shown as it was.
+Several logs share one picture. Attempts are joined: what a later attempt told again is drawn dashed, and each resume is
+marked. Curves are thinned as they are read (of four neighbours the lowest and the highest stay), so that a picture of a
+very long log takes no more memory than one of a short log.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.border import did_you_mean
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.logs import Event, Metric, Resumed
+from provision.logfiles import Log, Row, lost_from, rows
 
-Points = list[tuple[int, float]]
-Curves = dict[str, dict[int, Points]]
+Points = list[tuple[float, float]]
 
+# by the numbers of Caffe's plot_training_log.py: name, title, what is drawn, over what
+CHARTS = (
+    ("test-accuracy", "Test accuracy vs. Iters", "accuracy", "iteration"),
+    ("test-accuracy-seconds", "Test accuracy vs. Seconds", "accuracy", "seconds"),
+    ("test-loss", "Test loss vs. Iters", "test loss", "iteration"),
+    ("test-loss-seconds", "Test loss vs. Seconds", "test loss", "seconds"),
+    ("learning-rate", "Train learning rate vs. Iters", "learning rate", "iteration"),
+    ("learning-rate-seconds", "Train learning rate vs. Seconds", "learning rate", "seconds"),
+    ("train-loss", "Train loss vs. Iters", "train loss", "iteration"),
+    ("train-loss-seconds", "Train loss vs. Seconds", "train loss", "seconds"),
+)
 _COLOURS = {"train loss": "#8fb3d9", "test loss": "#1f4e8c", "accuracy": "#c8541c"}
-_OTHERS = ("#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d")
+_OTHERS = ("#1f4e8c", "#c8541c", "#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d", "#3b8ea5", "#555555")
+_SCORES = ("accuracy", "detection_eval", "iou", " ap")
+_MANY = 6000
 
 
-def curves(events: Iterable[Event]) -> tuple[Curves, list[int]]:
-    """Points by curve and attempt, and the iterations at which the training was resumed. nan and inf are left out."""
-    found: Curves = {}
-    resumed: list[int] = []
-    for event in events:
-        if isinstance(event, Resumed) and event.iteration is not None:
-            resumed.append(event.iteration)
-        if isinstance(event, Metric) and (label := _label(event)) and math.isfinite(event.value):
-            found.setdefault(label, {}).setdefault(event.attempt, []).append((event.iteration, event.value))
-    return found, resumed
+@dataclass
+class Curve:
+    """Points of one number of one attempt; `lost` where a later attempt told them again."""
+
+    log: str
+    label: str
+    attempt: int
+    lost: bool
+    points: Points = field(default_factory=list)
+
+    def add(self, at: float, value: float) -> None:
+        self.points.append((at, value))
+        if len(self.points) >= _MANY:
+            fours = [self.points[start : start + 4] for start in range(0, len(self.points), 4)]
+            ends = [sorted({min(four, key=_height), max(four, key=_height)}) for four in fours]
+            self.points = [point for pair in ends for point in pair]
 
 
-def plot(events: Iterable[Event], target: Path, title: str = "") -> None:
-    """Draw the curves into `target` (its suffix is the format; PNG is 1000 x 700 pixels).
+def _height(point: tuple[float, float]) -> float:
+    return point[1]
 
-    RunError if the log has no numbers; UsageError if `target` is no place or format for a picture;
+
+def curves(log: Log, over: str = "iteration") -> list[Curve]:
+    """The log's curves, over `iteration` or `seconds` of training. nan and inf are left out."""
+    found: dict[tuple[str, int, bool], Curve] = {}
+    for row in rows(log):
+        for label, value in _numbers(row):
+            if math.isfinite(value):
+                key = (label, row.attempt, row.lost)
+                curve = found.setdefault(key, Curve(log.name, label, row.attempt, row.lost))
+                curve.add(row.iteration if over == "iteration" else row.seconds, value)
+    return list(found.values())
+
+
+def _numbers(row: Row) -> Iterable[tuple[str, float]]:
+    """The curves that a row's numbers belong to. A vector's numbers are no curve."""
+    if row.phase == "train":
+        if row.loss is not None:
+            yield "train loss", row.loss
+        if row.lr is not None:
+            yield "learning rate", row.lr
+        return
+    net = f" (net {row.net})" if row.net else ""
+    if any(math.isnan(value) for value in row.values.values()):
+        return  # Caffe calls a net whose output is nan right every time
+    for name, value in row.scalars().items():
+        if name == "loss" or (name == "test loss" and "loss" not in row.values):
+            yield "test loss" + net, value
+        elif name != "test loss" and ("loss" in name or _is_score(name)):
+            yield name + net, value
+
+
+def _is_score(label: str) -> bool:
+    return any(word in label.lower() for word in _SCORES)
+
+
+def chart_number(word: str) -> int:
+    """The number of a chart by its number or name. UsageError for another word."""
+    names = [name for name, *_ in CHARTS]
+    if word.isdecimal() and int(word) < len(CHARTS):
+        return int(word)
+    if word in names:
+        return names.index(word)
+    raise UsageError(f"there is no chart {word!r}", did_you_mean(word, [*names, *map(str, range(len(CHARTS)))]))
+
+
+def plot(logs: Sequence[Log], target: Path, chart: int | None = None) -> None:
+    """Draw the logs into `target` (its suffix is the format; PNG is 1000 x 700 pixels).
+
+    RunError if the logs have no such numbers; UsageError if `target` is no place or format for a picture;
     MissingExtraError without the extra `plot`.
     """
-    found, resumed = curves(events)
-    if not found:
-        raise RunError("the log has no numbers to draw yet", "wait for the first iterations, then try again")
+    _, heading, wanted, over = CHARTS[chart] if chart is not None else ("", "", "", "iteration")
+    found = [curve for log in logs for curve in curves(log, over)]
+    panels = _chart(found, heading, wanted) if chart is not None else _panels(found)
+    if not panels:
+        raise RunError(
+            f"the log has no {wanted or 'numbers'} to draw", "wait for the first ones, or take another chart"
+        )
     figure = _figure()
-    panels = [
-        ("loss", {label: lines for label, lines in found.items() if "loss" in label}),
-        ("accuracy", {label: lines for label, lines in found.items() if "accuracy" in label}),
-    ]
-    panels = [(name, part) for name, part in panels if part]
+    resumed = {log.name: sorted(set(lost_from(log).values())) for log in logs} if over == "iteration" else {}
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (name, part) in zip(axes, panels, strict=True):
-        _panel(axis, name, part)
+    for axis, (name, part) in zip(axes, panels.items(), strict=True):
+        _panel(axis, name, part, several=len(logs) > 1)
         _mark(axis, resumed, named=axis is axes[0])
-    axes[-1].set_xlabel("iteration")
+    axes[-1].set_xlabel("iteration" if over == "iteration" else "seconds of training")
+    title = heading or (logs[0].name if len(logs) == 1 else "")
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     try:
         figure.savefig(target, dpi=100)
@@ -57,15 +128,18 @@ def plot(events: Iterable[Event], target: Path, title: str = "") -> None:
         raise UsageError(f"{target} cannot be drawn: {error}", "name a .png file in a folder that is there") from error
 
 
-def _label(event: Metric) -> str | None:
-    """The curve that a number belongs to. A vector's numbers are no curve."""
-    net = f" (net {event.net})" if event.net else ""
-    if event.phase == "solver":
-        return "train loss" if event.name == "loss" else None
-    if event.phase == "test" and ("loss" in event.name or "accuracy" in event.name):
-        name = "test loss" if event.name == "loss" else event.name
-        return name + net
-    return None
+def _panels(found: Sequence[Curve]) -> dict[str, list[Curve]]:
+    panels = {
+        "loss": [one for one in found if "loss" in one.label],
+        "accuracy": [one for one in found if _is_score(one.label) and "loss" not in one.label],
+    }
+    return {name: part for name, part in panels.items() if part}
+
+
+def _chart(found: Sequence[Curve], heading: str, wanted: str) -> dict[str, list[Curve]]:
+    scores = wanted == "accuracy"
+    part = [one for one in found if (_is_score(one.label) if scores else one.label.startswith(wanted))]
+    return {heading.partition(" vs.")[0].lower(): part} if part else {}
 
 
 def _figure() -> Any:
@@ -76,38 +150,46 @@ def _figure() -> Any:
     return Figure(figsize=(10, 7), layout="constrained")  # without pyplot there is no display to look for
 
 
-def _panel(axis: Any, name: str, part: Curves) -> None:
-    for number, label in enumerate(sorted(part, reverse=True)):
-        colour = _COLOURS.get(label, _OTHERS[number % len(_OTHERS)])
-        attempts = part[label]
-        few = max(len(points) for points in attempts.values()) <= 30
-        legend = f"{label}, last {attempts[max(attempts)][-1][1]:.4g}"
-        for points in attempts.values():
+def _panel(axis: Any, name: str, part: Sequence[Curve], several: bool) -> None:
+    lines: dict[tuple[str, str], list[Curve]] = {}
+    for curve in sorted(part, key=lambda one: (one.log, one.label), reverse=not several):
+        lines.setdefault((curve.log, curve.label), []).append(curve)
+    few = max(len(curve.points) for curve in part) <= 30
+    for number, ((log, label), attempts) in enumerate(lines.items()):
+        colour = (
+            _OTHERS[number % len(_OTHERS)] if several else _COLOURS.get(label, _OTHERS[(number + 2) % len(_OTHERS)])
+        )
+        kept = [one for one in attempts if not one.lost] or attempts
+        legend = f"{log}: {label}" if several else label
+        legend += f", last {kept[-1].points[-1][1]:.4g}"
+        for curve in [*kept, *(one for one in attempts if one.lost and one not in kept)]:
             axis.plot(
-                *zip(*points, strict=True), color=colour, label=legend, linewidth=1.6,
-                marker="o" if few else None, markersize=5,
+                *zip(*curve.points, strict=True), color=colour, label=legend, marker="o" if few else None, markersize=5,
+                linewidth=1.6, linestyle=(0, (2, 2)) if curve.lost else "-", alpha=0.55 if curve.lost else 1.0,
             )  # fmt: skip
             legend = "_again"  # matplotlib leaves names with an underscore out of the legend
     axis.set_ylabel(name)
     axis.grid(True, color="#e4e4e4", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
-    if name == "loss" and _spread(part) > 50:
+    if "loss" in name and _spread(part) > 50:
         axis.set_yscale("log")
-    axis.legend(frameon=False, loc="best")
+    if len(lines) > 1 or name in ("loss", "accuracy"):
+        axis.legend(frameon=False, loc="best")
 
 
-def _mark(axis: Any, resumed: list[int], named: bool) -> None:
-    for at in resumed:
+def _mark(axis: Any, resumed: Mapping[str, Sequence[int]], named: bool) -> None:
+    marks = [(log, at) for log, places in resumed.items() for at in places]
+    for log, at in marks:
         axis.axvline(at, color="#555555", linestyle="--", linewidth=1)
         if named:
             axis.annotate(
-                f"resumed at {at}", (at, 1), xycoords=("data", "axes fraction"), xytext=(4, -4),
-                textcoords="offset points", va="top", rotation=90 if len(resumed) > 3 else 0,
-                fontsize=9, color="#333333",
+                f"{log} resumed at {at}" if len(resumed) > 1 else f"resumed at {at}", (at, 1),
+                xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points", va="top",
+                rotation=90 if len(marks) > 3 else 0, fontsize=9, color="#333333",
             )  # fmt: skip
 
 
-def _spread(part: Curves) -> float:
+def _spread(part: Sequence[Curve]) -> float:
     """Largest by smallest value; 0 where a value is not positive, which a logarithmic axis cannot show."""
-    values = [value for lines in part.values() for points in lines.values() for _, value in points]
+    values = [value for curve in part for _, value in curve.points]
     return max(values) / min(values) if min(values) > 0 else 0.0

@@ -1,76 +1,102 @@
 """What a run's log tells people: a bar while it trains, a summary, a table row, a plot."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from infra.aws.session import Cloud
 from infra.errors import RunError
-from provision import console, fetch, follow, logs
+from provision import caffelog, console, diagnose, fetch, follow, logs
+from provision.diagnose import Facts, Finding
 from provision.follow import Piece
-from provision.logs import Event, Metric, Parser, Progress
-from provision.recipe import explain
+from provision.logs import Event, Metric, Parser, Progress, Resumed
 from provision.runs import Run
+from provision.watch import Divergence
 
 
 class Follower:
-    """Follows one run over all its attempts, drawing its progress."""
+    """Follows one run over all its attempts, drawing its progress.
 
-    def __init__(self) -> None:
+    `stop` is called once, when the log shows that the training has diverged: it should save the work and end the
+    training. `follow` then raises the diagnosis as a RunError, so that whatever is paid for can be ended.
+    """
+
+    def __init__(self, stop: Callable[[], object] | None = None) -> None:
         self._parser = Parser()
         self._progress = Progress()
         self._rest = ""
         self._after = ""
+        self._stop = stop
+        self._told = False
+        self._divergence = Divergence()
 
     @property
     def iteration(self) -> int:
         return self._progress.iteration
 
     def follow(self, cloud: Cloud, run: Run) -> str:
-        """Until this attempt has ended; how the run stands then."""
+        """Until this attempt has ended; how the run stands then. RunError where it was stopped for it diverged."""
         bar = console.TrainingBar()
         try:
             for piece in follow.pieces(cloud, run, self._after):
-                self._take(piece, bar)
+                self.take(piece, bar)
         finally:
             bar.close()
+        self.check(run)
         return follow.outcome(cloud, run)
 
-    def _take(self, piece: Piece, bar: console.TrainingBar) -> None:
+    def check(self, run: Run) -> None:
+        """RunError where the training was stopped for it diverged."""
+        if self._stop is not None and self._divergence.seen is not None:
+            raise failure(run)
+
+    def take(self, piece: Piece, bar: console.TrainingBar) -> None:
+        """The next piece of the log."""
         self._after = piece.key
-        *lines, self._rest = (self._rest + piece.text).split("\n")
-        for line in lines:
-            event = self._parser.feed(line)
-            if event is None:
-                continue
+        text, end, self._rest = (self._rest + piece.text).rpartition("\n")
+        for event in self._parser.read((text + end).encode(errors="replace")):
             self._progress = logs.fold(self._progress, event)
+            self._divergence.feed(event)
             if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
                 bar.show(self._progress.iteration, self._progress.max_iter or 0, self._progress.words())
+            if self._stop is not None and self._divergence.seen is not None:
+                self._say_and_stop(self._divergence.seen.what)
+
+    def _say_and_stop(self, what: str) -> None:
+        if not self._told:
+            self._told = True
+            console.line(f"{what}: stopping it")
+            assert self._stop is not None
+            self._stop()
 
 
-def lines(run: Run) -> Iterator[str]:
-    """The log's lines over all attempts. The last line of an attempt that was cut off ends with the attempt."""
-    rest, attempt = "", 0
-    for number, text in fetch.log(run):
-        if number != attempt and rest:
-            yield rest
-            rest = ""
-        attempt = number
-        *whole, rest = (rest + text).split("\n")
-        yield from whole
-    if rest:
-        yield rest
+def pieces(run: Run) -> Iterator[bytes]:
+    """The log over all attempts. The last line of an attempt that was cut off ends with the attempt."""
+    before, end = 0, "\n"
+    for attempt, text in fetch.log(run):
+        if attempt != before and not end.endswith("\n"):
+            yield b"\n"
+        yield text.encode(errors="replace")
+        before, end = attempt, text[-1:] or end
 
 
-def events(run: Run) -> list[Event]:
-    return list(logs.parse(lines(run)))
+def events(run: Run) -> Iterator[Event]:
+    """What the log tells, as it is read: nothing of it is kept."""
+    return caffelog.events(pieces(run))
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The numbers of the whole run; `accuracy_before` is the last one before the last resume."""
-    seen = events(run)
-    end = logs.progress_of(seen)
-    last = max((event.attempt for event in seen), default=0)
-    before = logs.progress_of([event for event in seen if event.attempt < last])
+    end, before = Progress(), Progress()
+    first, waiting = None, False
+    for event in events(run):
+        if event.attempt != end.attempt:
+            before = end
+        end = logs.fold(end, event)
+        if isinstance(event, Resumed):
+            first, waiting = None, True
+        elif waiting and isinstance(event, Metric):
+            first, waiting = event.iteration, False
     return {
         "run": run.id,
         "state": run.state()["state"],
@@ -82,7 +108,7 @@ def summary(run: Run) -> dict[str, Any]:
         "accuracy_before": before.accuracy,
         "iteration_before": before.iteration,
         "resumed_at": end.resumed_at,
-        "first_after_resume": logs.first_iteration_after_resume(seen),
+        "first_after_resume": first,
         "attempts": len(run.attempts()),
         "goal": dict(run.manifest.recipe.goal),
     }
@@ -100,19 +126,33 @@ def words(found: dict[str, Any]) -> str:
     return said + (f" (goal {goal} reached)" if found["accuracy"] >= goal else f" (below the recipe's goal {goal})")
 
 
+def facts(run: Run) -> Facts:
+    """What a diagnosis knows of a run besides its log."""
+    state, manifest = run.state(), run.manifest
+    gpus = f"{manifest.gpus} GPU(s) of a {manifest.type}" if manifest.gpus else f"no GPU of a {manifest.type}"
+    return Facts(
+        str(state["state"]), state.get("exit_code"), bool(state.get("out_of_memory")),
+        f"the image is {manifest.image}, with {gpus}", manifest.recipe.failures,
+    )  # fmt: skip
+
+
+def diagnosis(run: Run) -> list[Finding]:
+    """What went wrong, the cause first."""
+    return diagnose.diagnose_pieces(pieces(run), facts(run))
+
+
 def failure(run: Run) -> RunError:
-    """Why it failed, by the recipe's known failures, else the log's last lines."""
-    state = run.state()
-    tail = list(lines(run))[-400:]
-    known = explain(run.manifest.recipe, tail)
-    if state.get("out_of_memory"):
-        return RunError(f"{run.id} ran out of the container's memory", "take a machine with more memory")
-    if known is not None:
-        return RunError(f"{run.id} failed: {known.what}", known.mend)
-    end = "\n".join("    " + line for line in tail[-8:])
-    return RunError(
-        f"{run.id} failed with exit code {state.get('exit_code')}\n{end}", f"the whole log: provision logs {run.id}"
-    )
+    """Why it failed: the diagnosis, else the log's last lines."""
+    found = diagnosis(run)
+    if found and found[0].name != "unknown":
+        cause = found[0]
+        shown = f"\n    line {cause.line}: {cause.text}" if cause.line else ""
+        mend = cause.mends[0] if cause.mends else ""
+        return RunError(f"{run.id} failed: {cause.what}{shown}", f"{mend}\n    more: provision diagnose {run.id}")
+    tail = deque((line for piece in pieces(run) for line in piece.decode(errors="replace").splitlines()), maxlen=8)
+    end = "\n".join("    " + line for line in tail)
+    code = run.state().get("exit_code")
+    return RunError(f"{run.id} failed with exit code {code}\n{end}", f"the whole log: provision logs {run.id}")
 
 
 def row(cloud: Cloud, run: Run) -> dict[str, Any]:
@@ -127,8 +167,3 @@ def row(cloud: Cloud, run: Run) -> dict[str, Any]:
         "created": run.manifest.created,
         "bytes": console.size(sum(one.size for one in run.store.objects(run.prefix))),
     }
-
-
-def metrics(run: Run) -> list[dict[str, Any]]:
-    """Every number of the log."""
-    return [vars(event) for event in events(run) if isinstance(event, Metric)]

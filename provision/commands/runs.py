@@ -1,10 +1,11 @@
 """`runs`, `logs`, `stop`, `fetch`: what there is to see and to do about trainings, from any laptop."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from infra.errors import UsageError
 from provision import clouds, console, settings
 from provision.commands.machines import cloud_flag
 from provision.commands.options import (
@@ -12,6 +13,11 @@ from provision.commands.options import (
     dry_run_option,
     json_option,
 )
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from provision.logfiles import Log
 
 
 @click.command(name="runs")
@@ -34,30 +40,109 @@ def runs(as_json: bool, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("names", metavar="RUN|FILE...", nargs=-1, required=True)
 @click.option("-f", "--follow", "following", is_flag=True, help="go on printing until the training has ended")
-@click.option("--plot", type=click.Path(path_type=Path), help="draw loss and accuracy to this PNG instead")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="numbers as tables FILE.train.csv, FILE.test.csv; with no FILE, printed",
+)
+@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="write TensorBoard's files to DIR")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="draw loss and accuracy")
+@click.option("--chart", help="with --plot: one of Caffe's charts, 0 to 7 or by name (test-accuracy, train-loss ...)")
 @json_option
 @cloud_options
-def logs(run_id: str, following: bool, plot: Path | None, as_json: bool, **flags: Any) -> None:
-    """Print a training's log, follow it, or plot it."""
-    from provision import fetch as fetching
-    from provision import follow, progress, runs
+def logs(names: tuple[str, ...], following: bool, as_csv: str | None, tensorboard: Path | None, plot: Path | None,
+         chart: str | None, as_json: bool, **flags: Any) -> None:  # fmt: skip
+    """Print trainings' logs, follow one, draw them, or give their numbers to other programs.
+
+    RUN is a training's id, FILE any log of Caffe or Detectron on this machine (or a folder that `provision fetch`
+    made, or - for the standard input); several are put together.
+    """
+    from contextlib import ExitStack
+
+    from provision import logexport
     from provision import plot as drawing
 
+    if chart is not None and plot is None:
+        raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
+    number = None if chart is None else drawing.chart_number(chart)
+    if following:
+        _follow(names, flags)
+    wanted = bool(as_csv or tensorboard or plot or as_json)
+    if following and not wanted:
+        return
+    with ExitStack() as stack:
+        found = _open(stack, names, flags)
+        if plot:
+            drawing.plot(found, plot, number)
+            console.say(f"drawn: {plot}")
+        if tensorboard:
+            _tensorboard(found, tensorboard)
+        if as_csv:
+            _csv(found, as_csv)
+        if as_json:
+            logexport.write_json(found)
+        for log in () if wanted else found:
+            _files().copy_to_stdout(log)
+
+
+def _files() -> Any:
+    from provision import logfiles
+
+    return logfiles
+
+
+def _follow(names: tuple[str, ...], flags: dict[str, Any]) -> None:
+    from provision import follow, runs
+
+    if len(names) > 1 or _files().is_file(names[0]):
+        raise UsageError("--follow follows one run", "name one RUN (provision runs); a file: tail -f FILE")
     cloud = clouds.resolve(settings.load(**flags))
-    run = runs.find(cloud, run_id)
-    if plot:
-        drawing.plot(progress.events(run), plot, run_id)
-        console.say(f"drawn: {plot}")
-    elif as_json:
-        console.emit_json(progress.metrics(run))
-    elif following:
-        state = follow.show(cloud, run, lambda piece: click.echo(piece.text, nl=False))
-        console.line(f"{run_id} is {state}")
-    else:
-        for _, text in fetching.log(run):
-            click.echo(text, nl=False)
+    run = runs.find(cloud, names[0])
+    state = follow.show(cloud, run, lambda piece: click.echo(piece.text, nl=False))
+    console.line(f"{names[0]} is {state}")
+
+
+def _open(stack: "ExitStack", names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
+    """The logs of files, which need no cloud, and of runs."""
+    from provision import progress, runs
+
+    files = _files()
+    cloud: Any = None
+    found = []
+    for name in names:
+        if files.is_file(name):
+            found.append(stack.enter_context(files.open_file(name)))
+            continue
+        if "/" in name or name.endswith((".log", ".txt", ".gz")):
+            raise UsageError(f"there is no file {name}", "name a log, or a run (provision runs)")
+        cloud = cloud or clouds.resolve(settings.load(**flags))
+        found.append(stack.enter_context(files.spooled(name, progress.pieces(runs.find(cloud, name)))))
+    return found
+
+
+def _csv(found: "list[Log]", target: str) -> None:
+    from provision import logexport
+
+    for log in found:
+        one = Path(target.removesuffix(".csv") + (f".{log.name}" if len(found) > 1 else "") + ".csv")
+        paths, lost = logexport.write_csv(log, None if target == "-" else one)
+        for path in paths:
+            console.say(f"written: {path}")
+        if lost:
+            console.line(f"{log.name}: {lost} rows left out: a resumed attempt told them again")
+
+
+def _tensorboard(found: "list[Log]", target: Path) -> None:
+    from provision import logexport
+
+    for name, count in logexport.write_tensorboard(found, target).items():
+        console.say(f"written: {target / name}  {count} scalars")
+    console.say(f"  look at them: tensorboard --logdir {target}")
 
 
 @click.command()

@@ -1,0 +1,89 @@
+"""What a training's log tells, whoever wrote it: Caffe, its forks or Detectron.
+
+Events are small immutable structs (millions of them are made), equal where their fields are. (attempt, iteration) is
+the key of a number: iterations go back when a run is resumed from a snapshot. Numbers are C++'s: nan, -nan, inf and
+1e-13 occur and are kept.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["solver", "train", "test"]
+Step = Literal["forward", "backward", "update"]
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something that a log tells. `attempt` counts starts of the program from 0; `seconds` since it began to train."""
+
+    attempt: int
+    seconds: float
+
+
+class Planned(Event, frozen=True, gc=False):
+    """The solver's settings were read: it will train until `max_iter`."""
+
+    max_iter: int
+
+
+class Metric(Event, frozen=True, gc=False):
+    """A number. Phase `solver`: `loss` (smoothed over some iterations) and `lr`, of Detectron also `eta` (s), `time`
+    (s an iteration) and `mem` (MB); `train`, `test`: the net's outputs by name, `output` being the index (a vector
+    has many of one name), `net` the test net's number. All numbers of one display have its first line's
+    time, all outputs of one test the first one's."""
+
+    iteration: int
+    phase: Phase
+    name: str
+    value: float
+    net: int = 0
+    output: int = 0
+
+
+class Snapshot(Event, frozen=True, gc=False):
+    """A snapshot is being written; `path` is what a resumed training takes. Whether it is whole, its files tell."""
+
+    iteration: int
+    path: str
+
+
+class Resumed(Event, frozen=True, gc=False):
+    """The training goes on from a snapshot; `iteration` is that in the snapshot's name, if there is one."""
+
+    path: str
+    iteration: int | None
+
+
+class Ended(Event, frozen=True, gc=False):
+    """The training ended by itself: at max_iter, or `early` because it was told to."""
+
+    early: bool
+
+
+class Failed(Event, frozen=True, gc=False):
+    """A fatal line."""
+
+    text: str
+
+
+class DebugInfo(Event, frozen=True, gc=False):
+    """A line of Caffe's debug_info: the mean absolute value of a blob's `data` or `diff` (an update has both).
+
+    `iteration` is the one displayed last: the lines of `forward` and `backward` come before their own display.
+    """
+
+    iteration: int
+    step: Step
+    layer: str
+    blob: str
+    data: float | None = None
+    diff: float | None = None
+
+
+class LayerTime(Event, frozen=True, gc=False):
+    """A line of `caffe time`: milliseconds of a layer (or, with no layer, of the whole net) in one direction: forward,
+    backward, forward-backward, total."""
+
+    layer: str
+    direction: str
+    ms: float

@@ -1,0 +1,178 @@
+"""Logs as files: a run's (brought from S3 into a temporary file) or any of the user's own, read as often as needed.
+
+A resumed training steps back to its snapshot: what an earlier attempt had told from that iteration on was lost with its
+machine, and is told again. `rows` puts the attempts together: it knows from a first, quick reading where each resumed,
+marks what was lost, and lets the clock of the training run on.
+"""
+
+import gzip
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+from infra.errors import UsageError
+from provision import caffelog
+from provision.caffelog import Event, Metric, Resumed
+
+_PIECE = 1 << 15  # larger ones cost page faults, not calls
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log on this machine's disk. `name` is what it is called in pictures and tables."""
+
+    name: str
+    path: Path
+
+    def pieces(self) -> Iterator[bytes]:
+        """The log's bytes, unpacked if its name ends in .gz. UsageError where it cannot be read."""
+        try:
+            with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as data:
+                while piece := data.read(_PIECE):
+                    yield piece
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be read: {error}", "name a log, or a run (provision runs)") from error
+
+    def events(self) -> Iterator[Event]:
+        """All that it tells, in order."""
+        return caffelog.events(self.pieces())
+
+
+def is_file(word: str) -> bool:
+    """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; `-` is the
+    standard input) and not a run."""
+    return word == "-" or Path(word).is_file() or (Path(word) / "log.txt").is_file()
+
+
+@contextmanager
+def open_file(word: str) -> Iterator[Log]:
+    """The log file that a word means."""
+    path = Path(word)
+    if word == "-":
+        with spooled("stdin", iter(lambda: sys.stdin.buffer.read(_PIECE), b"")) as log:
+            yield log
+    elif path.is_dir():
+        yield Log(path.resolve().name, path / "log.txt")
+    else:
+        yield Log(path.name.removesuffix(".gz").removesuffix(".log"), path)
+
+
+@contextmanager
+def spooled(name: str, pieces: Iterable[bytes]) -> Iterator[Log]:
+    """What comes once, in a temporary file."""
+    with tempfile.NamedTemporaryFile(prefix="provision-log-") as file:
+        _copy(pieces, file)
+        yield Log(name, Path(file.name))
+
+
+def _copy(pieces: Iterable[bytes], file: IO[bytes]) -> None:
+    file.writelines(pieces)
+    file.flush()
+
+
+def copy_to_stdout(log: Log) -> None:
+    """The log as it is."""
+    for piece in log.pieces():
+        sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
+
+
+@dataclass
+class Row:
+    """What was told of one display (phase `train`) or one test. `loss` is the smoothed one of a display. `seconds` of
+    training, all attempts together; `lr` is the one in force. Of a vector `values` has the last number, and its name
+    is in `vectors`. `lost`: a later attempt resumed from before it."""
+
+    attempt: int
+    seconds: float
+    iteration: int
+    phase: str
+    net: int = 0
+    lr: float | None = None
+    loss: float | None = None
+    lost: bool = False
+    values: dict[str, float] = field(default_factory=dict)
+    vectors: set[str] = field(default_factory=set)
+
+    def scalars(self) -> dict[str, float]:
+        return {name: value for name, value in self.values.items() if name not in self.vectors}
+
+
+def lost_from(log: Log) -> dict[int, int]:
+    """By attempt: the iteration from which on its numbers were lost."""
+    cuts: dict[int, int] = {}
+    for event in caffelog.starts(log.pieces()):
+        if isinstance(event, Resumed) and event.iteration is not None:
+            for attempt in range(event.attempt):
+                cuts[attempt] = min(cuts.get(attempt, event.iteration), event.iteration)
+    return cuts
+
+
+def rows(log: Log) -> Iterator[Row]:
+    """Displays and tests in order, of all attempts put together."""
+    cuts = lost_from(log)
+    offset, last, attempt = 0.0, 0.0, 0
+    for row in _gathered(event for event in log.events() if isinstance(event, Metric)):
+        if row.attempt != attempt:
+            attempt, offset = row.attempt, last
+        row.seconds += offset
+        row.lost = row.iteration >= cuts.get(row.attempt, sys.maxsize)
+        last = last if row.lost else row.seconds
+        yield row
+
+
+def _gathered(metrics: Iterable[Metric]) -> Iterator[Row]:
+    """Numbers that belong together as one row. A test before the first learning rate is told waits for it."""
+    row: Row | None = None
+    waiting: list[Row] = []
+    rate: float | None = None
+    for metric in metrics:
+        if metric.phase == "solver" and metric.name == "lr":
+            rate = metric.value
+            if row is not None and _of(row, metric):
+                row.lr = rate
+            yield from (replace(one, lr=rate) for one in waiting)
+            waiting = []
+            continue
+        if row is None or not _of(row, metric):
+            if row is not None:
+                if row.lr is None and rate is None:
+                    waiting.append(row)
+                else:
+                    yield from [*waiting, row]
+                    waiting = []
+            row = Row(metric.attempt, metric.seconds, metric.iteration, _phase(metric), metric.net, rate)
+        _add(row, metric)
+    yield from waiting
+    if row is not None:
+        yield row
+
+
+def _phase(metric: Metric) -> str:
+    return "test" if metric.phase == "test" else "train"
+
+
+def _of(row: Row, metric: Metric) -> bool:
+    """Whether a number belongs to a row. Another `loss` of the solver's begins another display."""
+    again = metric.phase == "solver" and metric.name == "loss" and row.loss is not None
+    same = (row.attempt, row.iteration, row.phase, row.net)
+    return not again and same == (metric.attempt, metric.iteration, _phase(metric), metric.net)
+
+
+def _add(row: Row, metric: Metric) -> None:
+    if metric.phase == "solver" and metric.name == "loss":
+        row.loss = metric.value
+        return
+    if metric.name in row.values:
+        row.vectors.add(metric.name)
+    row.values[metric.name] = metric.value
+
+
+def plain(value: Any) -> Any:
+    """A number for JSON, which has no nan and no inf: those as the texts `nan`, `inf`, `-inf`."""
+    odd = isinstance(value, float) and (value != value or value in (float("inf"), float("-inf")))
+    return repr(value) if odd else value

@@ -1,0 +1,346 @@
+"""Failures are named by their cause, with the line that shows it and the mend."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from provision.cli import run
+from provision.diagnose import Facts, Finding, diagnose_pieces, table
+from provision.follow import Piece
+from provision.logs import Metric
+from provision.progress import Follower
+from provision.recipe import load
+from provision.watch import Divergence
+
+DATA = Path(__file__).parent.parent / "data"
+CUDA = "Check failed: error == cudaSuccess"
+
+FATAL = {
+    f"syncedmem.cpp:71] {CUDA} (2 vs. 0)  out of memory": "gpu-out-of-memory",
+    "cudnn_conv_layer.cpp:53] Check failed: status == CUDNN_STATUS_SUCCESS (2 vs. 0)  CUDNN_STATUS_ALLOC_FAILED":
+        "gpu-out-of-memory",
+    "syncedmem.hpp:25] Check failed: *ptr host allocation of size 51380224000 failed": "host-out-of-memory",
+    f"math_functions.cu:79] {CUDA} (77 vs. 0)  an illegal memory access was encountered": "illegal-memory-access",
+    f"math_functions.cu:79] {CUDA} (700 vs. 0)  an illegal memory access was encountered": "illegal-memory-access",
+    f"syncedmem.hpp:18] {CUDA} (11 vs. 0)  invalid argument": "cuda-invalid-argument",
+    f"syncedmem.hpp:18] {CUDA} (1 vs. 0)  invalid argument": "cuda-invalid-argument",
+    f"im2col.cu:61] {CUDA} (8 vs. 0)  invalid device function": "no-kernel-image",
+    f"im2col.cu:61] {CUDA} (98 vs. 0)  invalid device function": "no-kernel-image",
+    f"im2col.cu:61] {CUDA} (48 vs. 0)  no kernel image is available for execution on the device": "no-kernel-image",
+    f"im2col.cu:61] {CUDA} (209 vs. 0)  no kernel image is available for execution on the device": "no-kernel-image",
+    f"common.cpp:152] {CUDA} (35 vs. 0)  CUDA driver version is insufficient for CUDA runtime version":
+        "driver-too-old",
+    f"common.cpp:152] {CUDA} (38 vs. 0)  no CUDA-capable device is detected": "no-gpu",
+    f"common.cpp:152] {CUDA} (100 vs. 0)  no CUDA-capable device is detected": "no-gpu",
+    f"common.cpp:155] {CUDA} (10 vs. 0)  invalid device ordinal": "invalid-device",
+    f"common.cpp:155] {CUDA} (101 vs. 0)  invalid device ordinal": "invalid-device",
+    f"common.cpp:155] {CUDA} (46 vs. 0)  all CUDA-capable devices are busy or unavailable": "gpu-busy",
+    f"common.cpp:155] {CUDA} (30 vs. 0)  unknown error": "cuda-unknown",
+    f"math_functions.cu:26] {CUDA} (4 vs. 0)  unspecified launch failure": "launch-failure",
+    f"math_functions.cu:26] {CUDA} (719 vs. 0)  unspecified launch failure": "launch-failure",
+    f"math_functions.cu:26] {CUDA} (719 vs. 0)  ": "launch-failure",  # the number alone
+    f"math_functions.cu:26] {CUDA} (77 vs. 0)  ": "illegal-memory-access",
+    "cudnn.hpp:64] Check failed: status == CUDNN_STATUS_SUCCESS (4 vs. 0)  CUDNN_STATUS_INTERNAL_ERROR": "cudnn",
+    "math_functions.cu:28] Check failed: status == CUBLAS_STATUS_SUCCESS (13 vs. 0)  CUBLAS_STATUS_EXECUTION_FAILED":
+        "cublas",
+    "parallel.cpp:264] Check failed: result == ncclSuccess (2 vs. 0)  unhandled system error": "nccl",
+    "caffe.cpp:245] Multi-GPU execution not available - rebuild with USE_NCCL": "multi-gpu-not-built",
+    "common.cpp:66] Cannot use GPU in CPU-only Caffe: check mode.": "cpu-only",
+    "softmax_loss_layer.cpp:47] Check failed: outer_num_ * inner_num_ == bottom[1]->count() (32 vs. 64) Number of "
+    "labels must match number of predictions; e.g., if softmax axis == 1": "labels-not-predictions",
+    "net.cpp:757] Cannot copy param 0 weights from layer 'ip2'; shape mismatch.  Source param shape is 10 128 (1280);"
+    " target param shape is 20 128 (2560).": "shape-mismatch",
+    "layer_factory.hpp:81] Check failed: registry.count(type) == 1 (0 vs. 1) Unknown layer type: MultiStageMeanfield"
+    " (known types: AbsVal, Accuracy)": "wrong-fork-layer",
+    "io.cpp:36] Check failed: fd != -1 (-1 vs. -1) File not found: net.prototxt": "file-not-found",
+    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (2 vs. 0) No such file or directory": "lmdb-missing",
+    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (-30792 vs. 0) MDB_MAP_FULL: Environment mapsize limit reached":
+        "lmdb-full",
+    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (28 vs. 0) No space left on device": "disk-full",
+    "db_leveldb.cpp:16] Check failed: status.ok() Failed to open leveldb train_leveldb": "leveldb",
+    "solver.cpp:448] Cannot write to snapshot prefix 'snap/a'.  Make sure that the directory exists and is writable.":
+        "snapshot-prefix",
+    "data_transformer.cpp:148] Encoded datum requires OpenCV; compile with USE_OPENCV.": "encoded-needs-opencv",
+    "python_layer.hpp:25] PythonLayer does not support CLI Multi-GPU, use train.py": "python-layer-multi-gpu",
+    "multi_stage_meanfield.cpp:70] The file 'spatial.par' is not found. Please provide it in order to continue.":
+        "spatial-par",
+    "io.cpp:69] Something that nobody knows": "unknown",
+}  # fmt: skip
+
+OTHER = {
+    "[libprotobuf ERROR google/protobuf/text_format.cc:274] Error parsing text-format caffe.NetParameter: 674:2: "
+    'Message type "caffe.LayerParameter" has no field named "spatial_filter_weights_str".': "wrong-fork-field",
+    "[libprotobuf ERROR google/protobuf/text_format.cc:274] Error parsing text-format caffe.NetParameter: 7:2: "
+    "Expected identifier.": "parse",
+    "CRITICAL train.py:  98: Loss is NaN": "detectron-nan",
+    "E0206 22:29:03.315418   605 pybind_state.h:422] Exception encountered running PythonOp function: "
+    "AssertionError: Negative areas founds": "detectron-negative-areas",
+    "ValueError: could not broadcast input array from shape (4) into shape (0)": "detectron-num-classes",
+    "_pickle.UnpicklingError: pickle data was truncated": "detectron-truncated-checkpoint",
+    "EOFError: Ran out of input": "detectron-truncated-checkpoint",
+    "NotImplementedError: No evaluator for dataset: toy_train": "detectron-no-evaluator",
+    "INFO test_net.py: 109: Waiting for '/work/model_final.pkl' to exist...": "detectron-waiting",
+    "terminate called after throwing an instance of 'std::bad_alloc'": "host-out-of-memory",
+    "corrupted size vs. prev_size": "memory-corrupted",
+    "*** SIGSEGV (@0x7f) received by PID 7 (TID 0x7f) from PID 18446744071562067968; stack trace: ***":
+        "segmentation-fault",
+}  # fmt: skip
+
+BENIGN = [
+    "[E init_intrinsics_check.cc:43] CPU feature avx is present on your machine",
+    "WARNING:root:[====DEPRECATE WARNING====]: you are creating an object from CNNModelHelper class",
+    "[W operator.cc:46] Operator with engine CUDNN is not available for operator Conv.",
+    "I1120 23:36:21.594349     6 net.cpp:744] Ignoring source layer fc8",
+    "I1120 23:36:21.594349     6 blocking_queue.cpp:49] Waiting for data",
+]
+
+
+def told(*lines: str, facts: Facts | None = None) -> list[Finding]:
+    return diagnose_pieces([("\n".join(lines) + "\n").encode()], facts or Facts())
+
+
+def glog(message: str, severity: str = "I") -> str:
+    return f"{severity}1120 23:36:21.594349     6 {message}"
+
+
+@pytest.mark.parametrize("message", FATAL)
+def test_fatal_lines_of_caffe(message: str) -> None:
+    found = told(glog("solver.cpp:45] Initializing solver"), glog(message, "F"), "*** Check failure stack trace: ***")
+    assert [(one.name, one.line) for one in found] == [(FATAL[message], 2)]
+    assert glog(message, "F").startswith(found[0].text.removesuffix(" …"))
+    assert found[0].mends
+
+
+@pytest.mark.parametrize("line", OTHER)
+def test_other_lines(line: str) -> None:
+    found = told("INFO train.py: 1: begin", line)
+    assert [(one.name, one.line) for one in found] == [(OTHER[line], 2)]
+
+
+@pytest.mark.parametrize("line", BENIGN)
+def test_benign_lines_are_not_blamed(line: str) -> None:
+    display = glog("solver.cpp:239] Iteration 0, loss = 1")
+    assert told(line, display, line) == []
+    assert any(one.find in line for one in table().benign)
+
+
+def test_every_known_failure_has_a_test() -> None:
+    tested = {*FATAL.values(), *OTHER.values()}
+    apart = {"killed", "python-layer", "label-out-of-range", "snapshot-not-written", "detectron-missing-image",
+             "detectron-no-gpu"}  # fmt: skip
+    assert {one.name for one in table().failures} == (tested | apart) - {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("/work/run.sh: line 3:    17 Killed                  caffe train", "killed"),
+        ("ModuleNotFoundError: No module named 'pascal_layers'", "python-layer"),
+        (glog("accuracy_layer.cpp:61] Check failed: label_value < num_labels (10 vs. 10) ", "F"), "label-out-of-range"),
+        (glog("io.cpp:69] Check failed: proto.SerializeToOstream(&output) ", "F"), "disk-full"),
+        (
+            glog("hdf5.cpp:75] Check failed: file_hid >= 0 (-1 vs. 0) Error saving hdf5 to snap.h5", "F"),
+            "snapshot-not-written",
+        ),
+        ("AssertionError: Image '/data/1.jpg' not found", "detectron-missing-image"),
+        ("RuntimeError: [enforce fail at common_gpu.cc] Caffe2 : Cannot find CUDA", "detectron-no-gpu"),
+    ],
+)
+def test_more_lines(line: str, name: str) -> None:
+    assert [one.name for one in told(line)] == [name]
+
+
+def test_cause_comes_before_what_follows_from_it() -> None:
+    found = told(
+        glog("net.cpp:1] begin"),
+        '[libprotobuf ERROR google/protobuf/text_format.cc:274] Error parsing text-format caffe.NetParameter: 3:9: '
+        'Message type "caffe.LayerParameter" has no field named "foo".',
+        glog("upgrade_proto.cpp:91] Check failed: ReadProtoFromTextFile(param_file, param) Failed to parse "
+             "NetParameter file: net.prototxt", "F"),
+    )  # fmt: skip
+    assert (found[0].name, found[0].line) == ("wrong-fork-field", 2)
+
+
+def test_recipes_own_failures_come_first() -> None:
+    facts = Facts(failures=load("digits").failures)
+    found = told(glog("db_lmdb.hpp:15] Check failed: mdb_status == 0 (2 vs. 0) No such file", "F"), facts=facts)
+    assert [one.name for one in found] == ["recipe"]
+    assert "provision data digits" in found[0].mends[0]
+
+
+def test_facts_of_the_run() -> None:
+    killed = told(glog("solver.cpp:239] Iteration 0, loss = 1"), facts=Facts("failed", 137, out_of_memory=True))
+    assert killed[0].name == "host-out-of-memory" and "the container was killed for it" in killed[0].what
+    assert [one.name for one in told("x", facts=Facts("failed", 137))] == ["host-out-of-memory"]
+    assert [one.name for one in told("x", facts=Facts("failed", 139))] == ["segmentation-fault"]
+    arch = told(glog(f"im2col.cu:61] {CUDA} (48 vs. 0)  no kernel image is available", "F"),
+                facts=Facts("failed", 134, where="the image is caffe:cuda8.0, with 1 GPU(s) of a g5.xlarge"))  # fmt: skip
+    assert "g5.xlarge" in arch[0].why
+
+
+# divergence
+
+_HEAD = [glog("solver.cpp:45] Initializing solver"), glog("solver.cpp:273] Solving net")]
+
+
+def display(at: int, loss: object, *debug: str) -> list[str]:
+    return [
+        *(glog(f"net.cpp:592]     {line}") for line in debug),
+        glog(f"solver.cpp:239] Iteration {at}, loss = {loss}"),
+    ]
+
+
+def test_real_divergence_is_found_with_its_line() -> None:
+    data = (DATA / "digits-diverged.log").read_bytes()
+    (found,) = diagnose_pieces([data])
+    assert found.name == "diverged" and "iteration 10" in found.what
+    assert data.decode().splitlines()[found.line - 1] == found.text
+    assert "debug_info: true" in found.why
+
+
+def test_divergence_by_the_data() -> None:
+    lines = display(
+        0, "nan", "[Forward] Layer data, top blob data data: nan", "[Forward] Layer ip1, top blob ip1 data: nan"
+    )
+    (found,) = told(*_HEAD, *lines)
+    assert (found.name, found.line) == ("diverged", 3)
+    assert "began in layer data (forward)" in found.what and "the data are bad" in found.why
+
+
+def test_divergence_by_the_learning_rate() -> None:
+    lines = [
+        *display(0, 2.3, "[Forward] Layer data, top blob data data: 0.5", "[Backward] Layer ip2, param blob 0 diff: 3"),
+        glog("net.cpp:620]     [Update] Layer ip2, param 0 data: 0.05; diff: 3e+09"),
+        *display(
+            1, "nan", "[Forward] Layer data, top blob data data: 0.5", "[Forward] Layer ip2, top blob ip2 data: inf"
+        ),
+    ]
+    (found,) = told(*_HEAD, *lines)
+    assert "began in layer ip2 (forward)" in found.what
+    assert "weights 0.05, change 3e+09" in found.why and "learning rate is too high" in found.why
+    assert "[Forward] Layer ip2, top blob ip2 data: inf" in found.text
+
+
+def test_divergence_in_the_gradient() -> None:
+    lines = display(
+        0, 2.3, "[Forward] Layer ip2, top blob ip2 data: 1", "[Backward] Layer norm, bottom blob a diff: nan"
+    )
+    (found,) = told(*_HEAD, *lines, *display(1, "nan"))
+    assert "began in layer norm (backward)" in found.what and "forward was sound" in found.why
+
+
+def test_saturated_softmax() -> None:
+    lines = [line for at in range(8) for line in display(at, 87.3365)]
+    (found,) = told(*_HEAD, *lines)
+    assert found.name == "saturated" and "87.3365" in found.what and found.line == 7
+
+
+def metrics(*losses: float) -> list[Metric]:
+    return [Metric(0, float(at), at, "solver", "loss", loss) for at, loss in enumerate(losses)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [
+        ([2.3] + [50.0] * 10, True),
+        ([2.3] + [50.0] * 9 + [2.0], False),
+        ([0.01] + [1.5] * 20, False),  # a start near 0 is no measure
+        ([2e6] + [1e7] * 30, False),
+        ([2.3, float("inf")], True),
+        ([87.3365] * 4, False),
+    ],
+)
+def test_what_counts_as_divergence(losses: list[float], diverged: bool) -> None:
+    seen = Divergence()
+    for event in metrics(*losses):
+        seen.feed(event)
+    assert (seen.seen is not None) == diverged
+
+
+class Quiet:
+    """A bar that shows nothing."""
+
+    def show(self, iteration: int, total: int, words: str) -> None: ...
+
+
+def test_diverged_training_is_stopped_once(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[str] = []
+    follower = Follower(stop=lambda: calls.append("stop"))
+    text = "\n".join([*_HEAD, *display(0, 2.3), *display(1, "nan"), *display(2, "nan"), ""])
+    for at in range(0, len(text), 50):
+        follower.take(Piece(str(at), 0, text[at : at + 50]), Quiet())  # type: ignore[arg-type]
+    assert calls == ["stop"]
+    assert "the loss is nan at iteration 1" in capsys.readouterr().err
+
+
+def test_follower_without_stop_follows_on() -> None:
+    follower = Follower()
+    follower.take(Piece("a", 0, "\n".join([*_HEAD, *display(0, "nan"), *display(7, "nan"), ""])), Quiet())  # type: ignore[arg-type]
+    assert follower.iteration == 7
+
+
+# standing still
+
+_TEST = glog("solver.cpp:347] Iteration 0, Testing net (#0)")
+
+
+def test_first_test_that_takes_long() -> None:
+    (found,) = told("test_iter: 500", *_HEAD, _TEST)
+    assert (found.name, found.line) == ("stuck-first-test", 4)
+    assert "500 batches" in found.what and "test_initialization: false" in found.mends[0]
+
+
+def test_test_that_prints_millions_of_numbers() -> None:
+    outputs = [glog(f"solver.cpp:414]     Test net output #{at}: pred = 0") for at in range(20_000)]
+    found = told(*_HEAD, _TEST, *outputs)
+    assert found[0].name == "test-prints-everything" and "20,000 lines" in found[0].what
+    assert found[0].line == 3
+
+
+def test_gpus_that_wait_for_each_other() -> None:
+    (found,) = told(glog("caffe.cpp:204] Using GPUs 0, 1"), *_HEAD, glog("caffe.cpp:248] Starting Optimization"))
+    assert found.name == "stuck-gpus" and "2 GPUs" in found.what
+
+
+def test_waiting_for_data() -> None:
+    (found,) = told(*_HEAD, _TEST, glog("blocking_queue.cpp:49] Waiting for data"))
+    assert (found.name, found.line) == ("stuck-data", 4)
+
+
+def test_what_has_ended_does_not_stand() -> None:
+    assert told(*_HEAD, _TEST, facts=Facts("finished")) == []
+    assert told(*_HEAD, glog("solver.cpp:327] Iteration 0, loss = 1"), glog("caffe.cpp:259] Optimization Done.")) == []
+
+
+@pytest.mark.parametrize("name", ["interrupted", "resumed", "two-test-nets"])
+def test_sound_logs_are_sound(name: str) -> None:
+    assert diagnose_pieces([(DATA / f"digits-{name}.log").read_bytes()]) == []
+
+
+# the command
+
+
+def test_command_names_cause_line_and_mends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["diagnose", str(DATA / "digits-no-data.log")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("lmdb-missing: an LMDB cannot be opened\n  line 183: F1120")
+    assert "  1. see that source" in out
+
+
+def test_command_gives_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["diagnose", str(DATA / "digits-no-gpu.log"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["line"], found["kind"]) == ("cpu-only", 2, "cause")
+    assert run(["diagnose", str(DATA / "digits-resumed.log"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_command_says_that_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["diagnose", str(DATA / "digits-resumed.log")]) == 0
+    assert "no failure that is known" in capsys.readouterr().out
+
+
+def test_command_takes_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["diagnose", str(DATA / "digits-resumed.log"), "--exit-code", "137"]) == 0
+    assert "host-out-of-memory" in capsys.readouterr().out
