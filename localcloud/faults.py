@@ -3,14 +3,16 @@
 Tests set rules through the page `_local/faults`: a list of objects (an empty list clears them). Each tells which calls
 it is about, and has one effect:
 
-- `service`, `action`: shell patterns (default: all); `params`: parameter name → pattern; `from`: laptop or instance
+- `service`, `action`: shell patterns (default: all); `params`: parameter name → pattern; `from`: laptop or instance;
+  `client`: what the call's header X-Client says, by which a test tells several clients apart
 - `nth`: which of those calls, from 1, counted since the rules were set; `times`: how many from there on, 0 for all
 - `retries`: whether botocore's own retries of a call, which are no calls of their own, meet it too (default: yes)
 - `error` {code, message, status}: the call is refused in the words of its service, and nothing is done
 - `lost`: it is done, and the connection is closed without an answer
 - `hold`: seconds until it is done
-- `pause`: it waits for the page `_local/release`, before or after it is done; `_local/paused` {seconds} waits until a
-  call waits. A call that waits before, and whose client is dead by then, is not done.
+- `pause`: it waits for the page `_local/release` ({client}: that client's calls alone), before or after it is done;
+  `_local/paused` {seconds} waits until a call waits. A call that waits before, and whose client is dead by then, is not
+  done.
 
 A GET of `_local/faults` tells how many calls each rule met. `_local/latency` {seconds} makes every call that much
 longer. `_local/capacity` {type, zone, market, code} (patterns; without code there is room again) is asked for by
@@ -66,6 +68,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sou
     action: str = ANY
     params: dict[str, str] = {}
     source: Literal["", "laptop", "instance"] = ""
+    client: str = ANY
     nth: int = 1
     times: int = 1
     retries: bool = True
@@ -82,6 +85,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sou
     def about(self, call: Call) -> bool:
         caller = "instance" if call["access_key"].startswith(ROLE_KEYS) else "laptop"
         pairs = [(call["service"], self.service), (call["action"], self.action)]
+        pairs.append((call.get("client", ""), self.client))
         pairs += [(str(call["params"].get(name, "")), pattern) for name, pattern in self.params.items()]
         return self.source in ("", caller) and all(fnmatch.fnmatchcase(*pair) for pair in pairs)
 
@@ -123,12 +127,14 @@ class Faults:
             "latency": self._set_latency,
             "capacity": _set_capacity,
             "paused": self._paused,
-            "release": lambda _: self._release(),
+            "release": lambda payload: self._release(payload.get("client", ANY)),
         }
 
     def around(self, call: Call, environ: Environ, start: Start, work: Work, note: Note) -> Iterable[bytes]:
         """Do the call with what it has to meet."""
         time.sleep(self.latency)
+        if client := environ.get("HTTP_X_CLIENT"):
+            call["client"] = client
         rule = self._met(call, environ)
         if rule is None:
             return work(call, environ, start)
@@ -178,12 +184,13 @@ class Faults:
             self._change.wait_for(lambda: self._held, float(payload.get("seconds", 0.0)))
             return [call for call, _ in self._held]
 
-    def _release(self) -> int:
+    def _release(self, client: str) -> int:
         with self._change:
-            held, self._held = self._held, []
-        for _, over in held:
+            going = [one for one in self._held if fnmatch.fnmatchcase(one[0].get("client", ""), client)]
+            self._held = [one for one in self._held if one not in going]
+        for _, over in going:
             over.set()
-        return len(held)
+        return len(going)
 
 
 def _rules(payload: Any) -> list[Rule]:

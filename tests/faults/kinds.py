@@ -10,6 +10,8 @@ NAME = "NAME"  # in a step's words: the machine's name, a new one for each fault
 LAUNCHES = re.compile(r"RunInstances|CreateFleet|RequestSpotInstances|RequestSpotFleet|StartInstances")
 CLEANS = re.compile(r"(Terminate|Delete|Remove|Revoke|Cancel|Detach|Disassociate|Release|Deregister)[A-Z].*")
 UP = ("up", "--instance", "g4dn.xlarge", "--name", NAME)
+RUN = "RUN"  # in a step's words: the training's id
+DIGITS = ("train", "digits", "--on", NAME, "--detach", "--set", "snapshot_every=20", "--set", "test_every=1000")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,11 @@ STEPS = (
     Step("up again", UP, before=(UP,), keeps=True),
     Step("extend", ("extend", NAME, "4h"), before=(UP,), keeps=True),
 )
-# Steps for hosts that are system containers come here: `train --detach` and `stop` need more than a record and sshd.
+# These need more than a record and sshd: a host that is a system container, with a Docker engine.
+TRAININGS = (
+    Step("train", (*DIGITS, "--set", "iterations=20"), keeps=True),
+    Step("stop", ("stop", RUN), before=((*DIGITS, "--set", "iterations=1000000"),), keeps=True),
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,24 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
+    """`client`: of several at once, the one that it is about. `last`: after it, what faults shared is ended."""
+
     step: str
     call: Call
     kind: str
     without: str = ""
+    client: str = ""
+    last: bool = False
+
+    def rule(self) -> dict[str, Any]:
+        """The fault as `localcloud.faults` wants it. What a host asks AWS for is not about it."""
+        about = {"service": self.call.service, "action": self.call.action, "nth": self.call.nth, "from": "laptop"}
+        return {**about, **({"client": self.client} if self.client else {}), **KINDS[self.kind](self.call)}
+
+    @property
+    def ends(self) -> int | None:
+        """The signal that ends its client, if one does."""
+        return SIGNALS.get(self.kind.split()[0])
 
 
 @dataclass
@@ -63,6 +83,7 @@ class Tried:
 
     fault: Fault
     worker: str
+    part: str = ""
     reached: bool = False
     code: int | None = None
     seconds: float = 0.0
@@ -72,7 +93,7 @@ class Tried:
         end = "not reached" if not self.reached else f"exit {self.code}"
         marks = "".join(f"\n    LEAK {text}" for text in self.wrong)
         out = f" without {self.fault.without}" if self.fault.without else ""
-        what = f"{self.fault.step:9} {self.fault.call!s:44} {self.fault.kind:15}"
+        what = f"{self.fault.client or self.fault.step:9} {self.fault.call!s:44} {self.fault.kind:15}"
         return f"{what} {end:12} {self.seconds:5.2f} s{out}{marks}"
 
 
@@ -112,8 +133,5 @@ def kinds_for(call: Call) -> list[str]:
     return [kind for kind in KINDS if kind not in OF_LAUNCHES or LAUNCHES.fullmatch(call.action)]
 
 
-def steps() -> list[Step]:
-    """Those whose command there is."""
-    from provision.cli import _COMMANDS
-
-    return [step for step in STEPS if step.words[0] in _COMMANDS]
+def step_of(name: str) -> Step:
+    return next(one for one in (*STEPS, *TRAININGS) if one.name == name)

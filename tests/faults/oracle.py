@@ -53,6 +53,13 @@ class World:
         """Ids of all instances that ever were."""
         return frozenset(one["id"] for one in self.ask("status"))
 
+    def named(self) -> dict[str, frozenset[str]]:
+        """Names of machines → ids of all instances that ever bore them."""
+        groups = self.client("ec2").describe_instances()["Reservations"]
+        pairs = [(one["InstanceId"], one.get("Tags", [])) for group in groups for one in group["Instances"]]
+        tagged = [(tag["Value"], one) for one, tags in pairs for tag in tags if tag["Key"] == "provision:name"]
+        return {name: frozenset(one for label, one in tagged if label == name) for name, _ in tagged}
+
     def things(self) -> Things:
         """Kind and id of all there is."""
         found = {**self._kinds(), "container": self._containers()}
@@ -69,11 +76,11 @@ class World:
     def instances(self) -> frozenset[str]:
         """Ids of those that are not terminated."""
         wanted = [{"Name": "instance-state-name", "Values": list(LIVING)}]
-        groups = self._client("ec2").describe_instances(Filters=wanted)["Reservations"]
+        groups = self.client("ec2").describe_instances(Filters=wanted)["Reservations"]
         return frozenset(one["InstanceId"] for group in groups for one in group["Instances"])
 
     def _kinds(self) -> dict[str, list[str]]:
-        ec2, iam = self._client("ec2"), self._client("iam")
+        ec2, iam = self.client("ec2"), self.client("iam")
         groups = _ids(ec2.describe_security_groups(), "SecurityGroups", "GroupName")
         open_ones = [{"Name": "state", "Values": ["open", "active"]}]
         spots = ec2.describe_spot_instance_requests(Filters=open_ones)
@@ -90,14 +97,14 @@ class World:
             "instance profile": _ids(
                 iam.list_instance_profiles(PathPrefix=OURS), "InstanceProfiles", "InstanceProfileName"
             ),
-            "schedule": _ids(self._client("scheduler").list_schedules(), "Schedules", "Name"),
+            "schedule": _ids(self.client("scheduler").list_schedules(), "Schedules", "Name"),
         }
 
     @cached_property
     def _clients(self) -> dict[str, Any]:
         return {}
 
-    def _client(self, service: str) -> Any:
+    def client(self, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = boto3.client(
                 service,

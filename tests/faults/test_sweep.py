@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-AT_LEAST = 300
+AT_LEAST = {"up": 150, "down": 300, "up again": 50, "extend": 30, "train": 30, "stop": 20}
+ON_MACHINES = 20
 
 # What `down` asks for that AWS also does by itself when the instance goes or the group is deleted. No fault can show
 # that they are missing, as long as AWS keeps its word.
@@ -30,17 +31,23 @@ def sweep(*words: str, to: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2400)
 def test_no_fault_leaves_anything_or_launches_twice(tmp_path: Path) -> None:
     tried = sweep(to=Path(os.environ.get("FAULTS_FILE", tmp_path / "faults.json")))
     assert [one for one in tried if one["wrong"]] == []
-    assert len([one for one in tried if one["reached"]]) >= AT_LEAST
+    reached = [one for one in tried if one["reached"]]
+    for step, least in AT_LEAST.items():
+        assert sum(one["fault"]["step"] == step for one in reached) >= least, step
+    assert sum(one["part"] == "machines" for one in reached) >= ON_MACHINES
+    assert {one["fault"]["step"] for one in reached if one["part"] == "crowd"} == {"up", "down"}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_clean_up_that_is_taken_out_turns_the_sweep_red(tmp_path: Path) -> None:
     tried = sweep("--take-out", to=tmp_path / "out.json")
-    red = {one["fault"]["without"] for one in tried if one["wrong"]}
-    green = {one["fault"]["without"] for one in tried if not one["wrong"]}
-    assert "TerminateInstances" in red
-    assert green <= SECOND
+    left = {(one["part"], one["fault"]["without"]) for one in tried}
+    red = {(one["part"], one["fault"]["without"]) for one in tried if one["wrong"]}
+    green = left - red
+    assert {("edge", "TerminateInstances"), ("machines", "TerminateInstances"), ("crowd", "DeleteRole")} <= red
+    assert {("training", "run.json"), ("training", "DeleteRolePolicy")} <= red
+    assert green <= {("edge", one) for one in SECOND}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import LeftoverError, NotFoundError
+from localcloud.faults import ROLE_KEYS
 from tests.faults import clients
-from tests.faults.kinds import KINDS, LASTING, NAME, SIGNALS, STEPS, Call, Fault, Step, Tried
+from tests.faults.kinds import LASTING, NAME, Call, Step, Tried, step_of
 from tests.faults.oracle import Things, World, environment
 
 IMPATIENT = 5.0  # how much faster still clients' clocks run where they wait in vain
@@ -40,17 +41,17 @@ class Worker:
         self._prepare(step, name, home)
         self.world.ask("calls", {"forget": True})
         self._good(step.words, name, home, step.cold)
-        found = _counted(self.world.ask("calls", {"forget": True}))
+        found = counted(self.world.ask("calls", {"forget": True}))
         clients.warm_clients(self.cloud, {call.service for call in found} - {"unknown"})
         if not step.ends:
             self._good(("down", NAME), name, home)
         if left := self.world.things():
-            raise RuntimeError(f"{step.name} without a fault, and `down`, leave {_words(left)}")
+            raise RuntimeError(f"{step.name} without a fault, and `down`, leave {words_of(left)}")
         return found
 
-    def attempt(self, fault: Fault) -> Tried:
+    def attempt(self, fault: Any) -> list[Tried]:
         """Try one fault."""
-        step = next(one for one in STEPS if one.name == fault.step)
+        step = step_of(fault.step)
         tried = Tried(fault, self.world.name)
         name, home = self._fresh(step)
         base = self.world.things()
@@ -60,7 +61,7 @@ class Worker:
         except Exception as error:
             tried.wrong.append(f"the sweep itself failed: {error!r}")
         self._tidy(home, bool(tried.wrong))
-        return tried
+        return [tried]
 
     def _attempt(self, step: Step, tried: Tried, name: str, home: Path, base: Things) -> None:
         known, there = self.world.launched(), self.world.instances() if step.keeps else frozenset()
@@ -75,7 +76,7 @@ class Worker:
         if after - base or killed:
             tried.wrong += self._recover(name, home, tried.fault.without)
             left = self.world.things() - base
-            tried.wrong += [f"{_words(left)} after `down`"] if left else []
+            tried.wrong += [f"{words_of(left)} after `down`"] if left else []
         more = self.world.launched() - known
         if len(more) > (0 if step.before else 1):
             tried.wrong.append(f"{len(more)} instances were launched: {', '.join(sorted(more))}")
@@ -84,14 +85,13 @@ class Worker:
     def _meet(self, step: Step, tried: Tried, name: str, home: Path) -> clients.Client:
         """Run the step with its fault, to its end."""
         fault = tried.fault
-        about = {"service": fault.call.service, "action": fault.call.action, "nth": fault.call.nth}
-        self.world.ask("faults", [{**about, **KINDS[fault.kind](fault.call)}])
+        self.world.ask("faults", [fault.rule()])
         if fault.kind == "nowhere":
             self.world.ask("capacity", {"code": "InsufficientInstanceCapacity"})
         without = "" if fault.kind.startswith("killed") else fault.without
         client = self._start(step.words, name, home, without, step.cold)
-        if end := SIGNALS.get(fault.kind.split()[0]):
-            self._end_at_pause(client, end)
+        if fault.ends:
+            self._end_at_pause(client, fault.ends)
         if client.wait() is None:
             tried.wrong.append(f"it hung\n{client.said[-2000:]}")
         tried.reached = any(self.world.ask("faults"))
@@ -136,20 +136,22 @@ class Worker:
         for words in step.before:
             self._good(words, name, home)
 
-    def _good(self, words: Sequence[str], name: str, home: Path, cold: bool = False) -> None:
+    def _good(
+        self, words: Sequence[str], name: str, home: Path, cold: bool = False, seconds: float = clients.WAIT_S
+    ) -> None:
         client = self._start(words, name, home, cold=cold)
-        if client.wait() != 0:
+        if client.wait(seconds) != 0:
             raise RuntimeError(f"{' '.join(words)} without a fault: exit {client.code}\n{client.said}")
 
     def _start(
-        self, words: Sequence[str], name: str, home: Path, without: str = "", cold: bool = False
+        self, words: Sequence[str], name: str, home: Path, without: str = "", cold: bool = False, named: str = ""
     ) -> clients.Client:
         cache = home / "cache" if cold else self.folder / f"{self.world.name}-cache"
         filled = [name if word == NAME else word for word in words]
         log = home / f"{time.monotonic_ns()}.log"
         log.parent.mkdir(exist_ok=True)
         fast = self.fast * (IMPATIENT if without else 1.0)
-        return clients.start(filled, log, environment(home, self.world.name, cache), fast, without)
+        return clients.start(filled, log, environment(home, self.world.name, cache), fast, without, named)
 
     def _tidy(self, home: Path, failed: bool) -> None:
         """Nothing of this fault may touch the next one."""
@@ -173,7 +175,7 @@ def _judge(
     if client.code == 0 and not step.ends and len(living - old) != 1:
         yield f"`{step.name}` says it is done, and {len(living - old)} machines live"
     if left and _promises(step, tried, said):
-        yield f"{_words(left)} after exit {client.code}\n{said[-2000:]}"
+        yield f"{words_of(left)} after exit {client.code}\n{said[-2000:]}"
 
 
 def _promises(step: Step, tried: Tried, said: str) -> bool:
@@ -185,17 +187,17 @@ def _promises(step: Step, tried: Tried, said: str) -> bool:
     return tried.fault.kind not in LASTING or "provision down" not in said
 
 
-def _counted(log: Sequence[dict[str, Any]]) -> list[Call]:
-    """The log's calls, those of each action numbered. A poll more or less is a call that is not reached."""
+def counted(log: Sequence[dict[str, Any]]) -> list[Call]:
+    """The log's calls by laptops, those of each action numbered. A poll more or less is a call that is not reached."""
     seen: Counter[tuple[str, str]] = Counter()
     found = []
     for line in log:
-        if line["service"] != "unknown":
+        if line["service"] != "unknown" and not line["access_key"].startswith(ROLE_KEYS):
             key = (line["service"], line["action"])
             seen[key] += 1
             found.append(Call(*key, seen[key]))
     return found
 
 
-def _words(things: Things) -> str:
+def words_of(things: Things) -> str:
     return "left: " + ", ".join(f"{kind} {one}" for kind, one in sorted(things))
