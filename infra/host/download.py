@@ -2,8 +2,8 @@
 host with Python 3.6+ alone; sent over SSH when it is needed: python3 - JSON < download.py
 
 JSON is a list of {url, path, sha256, sha1 ("": not known), size (0: not known)}. For each file one line of JSON on
-standard output, {path, size, sha256, fetched} or {path, error, what}; progress on standard error. Exit code 1 after an error.
-`error` is one of mismatch, size, page, refused, broken, full.
+standard output, {path, size, sha256, fetched} or {path, error, what}; progress on standard error. Exit code 1 after an
+error. `error` is one of mismatch, size, page, refused, broken, full.
 
 What has arrived is kept in PATH.part and goes on with a Range request, if the server's file is still the one that was
 begun (If-Range). A file gets its name only whole and with the right sum. Proxy and certificates are the host's own:

@@ -6,6 +6,7 @@ import click
 
 from infra.errors import UsageError
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import dry_run_option, json_option
 
 
@@ -20,6 +21,7 @@ from provision.commands.options import dry_run_option, json_option
 @click.option("--jobs", type=click.IntRange(1), default=4, show_default=True, help="images read at a time")
 @json_option
 @dry_run_option
+@on_option
 def boxes(
     target: Path, train: Path, test: Path, root: Path, classes: str | None, others: bool, strict: bool, jobs: int,
     as_json: bool, dry_run: bool,

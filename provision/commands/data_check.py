@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import json_option
 
 _PATH = click.Path(path_type=Path)
@@ -20,6 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--data", type=_PATH, metavar="DIR", help="the folder that a net calls /data")
 @click.option("--root", type=_PATH, metavar="DIR", help="what the paths of a list start from")
 @json_option
+@on_option
 def check(targets: tuple[Path, ...], ignore: int, as_json: bool, **options: Any) -> int:
     """Find what stops or spoils a training: labels that are no class, sizes, missing files, train and test overlap.
 

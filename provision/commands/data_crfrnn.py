@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import dry_run_option, json_option
 
 _PATH = click.Path(path_type=Path)
@@ -20,6 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
 @dry_run_option
 @json_option
+@on_option
 def crfrnn(kit: Path, out: Path, classes: str, years: str, size: int, jobs: int, dry_run: bool, as_json: bool) -> None:
     """Make DIR of VOC's segmentations for the recipe crfrnn: train/ and test/, images and labels.
 

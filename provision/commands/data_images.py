@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import dry_run_option, json_option
 
 _PATH = click.Path(path_type=Path)
@@ -17,6 +18,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
 @dry_run_option
 @json_option
+@on_option
 def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json: bool) -> None:
     """Write the mean picture of a database, as Caffe's compute_image_mean does, and print each channel's mean."""
     import msgspec
@@ -43,6 +45,7 @@ def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json
 @click.option("--root", type=_PATH, help="what the list's paths start from (default: the list's folder)")
 @click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
 @dry_run_option
+@on_option
 def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) -> None:
     """Write `NAME HEIGHT WIDTH` of each picture of a list, as SSD's evaluation wants it."""
     from provision.data import lists

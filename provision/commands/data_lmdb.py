@@ -7,6 +7,7 @@ import click
 
 from infra.errors import UsageError
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import dry_run_option, json_option
 
 _PATH = click.Path(path_type=Path)
@@ -40,6 +41,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
 @dry_run_option
 @json_option
+@on_option
 def lmdb(source: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Make databases for Caffe of the pictures in LIST or DIR: OUT, or for pairs OUT/images_lmdb and OUT/labels_lmdb.
 
@@ -113,6 +115,7 @@ def _fill(text: str) -> tuple[int, ...]:
 @click.option("--n", "count", default=5, show_default=True, type=click.IntRange(min=0), help="records to show")
 @click.option("--save", type=_PATH, metavar="DIR", help="and their pictures as PNG; labels in VOC's colours")
 @json_option
+@on_option
 def lmdb_show(folder: Path, count: int, save: Path | None, as_json: bool) -> None:
     """What is in a database: records, sizes, classes. LMDB or LevelDB."""
     from provision.data import show

@@ -51,7 +51,7 @@ def check_paths(context: click.Context) -> None:
     """UsageError for a path that is not below the machine's /data."""
     for param in context.command.params:
         value = context.params.get(str(param.name))
-        if value is None or not isinstance(param.type, click.Path):
+        if value is None or value == param.get_default(context) or not isinstance(param.type, click.Path):
             continue
         for path in value if isinstance(value, tuple) else (value,):
             pure = PurePosixPath(path)

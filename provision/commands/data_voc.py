@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from provision import console
+from provision.commands.data_on import on_option
 from provision.commands.options import dry_run_option, json_option
 
 _PATH = click.Path(path_type=Path)
@@ -22,6 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--strict", is_flag=True, help="refuse a kit that lacks files; else they are listed in OUT/missing.txt")
 @dry_run_option
 @json_option
+@on_option
 def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Make VOC2007+2012's lists: OUT/trainval.txt, OUT/test.txt (image and annotation) and OUT/test_name_size.txt."""
     from provision.data import devkit
@@ -53,6 +55,7 @@ def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any
 @click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
 @dry_run_option
 @json_option
+@on_option
 def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Make gray PNGs of class indices from VOC's coloured label pictures: a file, or a folder as a folder.
 

@@ -175,7 +175,8 @@ def test_facts_of_the_run() -> None:
     assert [one.name for one in told("x", facts=Facts("failed", 137))] == ["host-out-of-memory"]
     assert [one.name for one in told("x", facts=Facts("failed", 139))] == ["segmentation-fault"]
     arch = told(glog(f"im2col.cu:61] {CUDA} (48 vs. 0)  no kernel image is available", "F"),
-                facts=Facts("failed", 134, where="the image is caffe:cuda8.0, with 1 GPU(s) of a g5.xlarge"))  # fmt: skip
+                facts=Facts("failed", 134, where="the image is caffe:cuda8.0, with 1 GPU(s) of a g5.xlarge"),
+            )  # fmt: skip
     assert "g5.xlarge" in arch[0].why
 
 
@@ -316,6 +317,43 @@ def test_what_has_ended_does_not_stand() -> None:
 @pytest.mark.parametrize("name", ["interrupted", "resumed", "two-test-nets"])
 def test_sound_logs_are_sound(name: str) -> None:
     assert diagnose_pieces([(DATA / f"digits-{name}.log").read_bytes()]) == []
+
+
+# real logs of Debian's Caffe, as tests/engine/test_diagnose.py makes them
+
+
+@pytest.mark.parametrize(
+    ("log", "name", "said"),
+    [
+        ("fork-layer", "wrong-fork-layer", "MultiStageMeanfield"),
+        ("fork-field", "wrong-fork-field", "spatial_filter_weights_str"),
+        ("labels", "labels-not-predictions", "(2048 vs. 32)"),
+        ("shape", "shape-mismatch", "layer 'ip2'"),
+        ("full-disk", "disk-full", "SerializeToOstream"),
+        ("no-folder", "snapshot-prefix", "elsewhere/digits"),
+        ("no-net", "file-not-found", "nets/net.prototxt"),
+        ("label-range", "memory-corrupted", "invalid pointer"),
+        ("debug-info", "diverged", "[Forward] Layer ip2, top blob ip2 data: inf"),
+    ],
+)
+def test_real_failures(log: str, name: str, said: str) -> None:
+    data = (DATA / f"caffe-{log}.log").read_bytes()
+    cause = diagnose_pieces([data])[0]
+    assert cause.name == name and said in cause.text
+    assert data.decode().splitlines()[cause.line - 1].startswith(cause.text.removesuffix(" …"))
+
+
+def test_real_divergence_is_the_learning_rates() -> None:
+    (found,) = diagnose_pieces([(DATA / "caffe-debug-info.log").read_bytes()])
+    assert "it began in layer ip2 (forward)" in found.what
+    assert "the weights of layer" in found.why and "the learning rate is too high" in found.why
+
+
+def test_real_log_of_a_killed_training_tells_by_the_exit_code() -> None:
+    data = (DATA / "caffe-killed.log").read_bytes()
+    (unsure,) = diagnose_pieces([data])
+    assert unsure.kind == "symptom" and "--exit-code 137" in unsure.mends[-1]
+    assert diagnose_pieces([data], Facts("failed", 137))[0].name == "host-out-of-memory"
 
 
 # the command

@@ -34,6 +34,7 @@ IMPLIED = {
     "iam:PassRole": "giving a role to a machine or to a schedule",
     "iam:TagInstanceProfile": "tags at creation",
     "iam:TagRole": "tags at creation",
+    "s3:AbortMultipartUpload": "s3transfer's own, for uploads in parts",
     "scheduler:TagResource": "tags at creation",
 }
 

@@ -16,8 +16,9 @@ def joined(folder: Path, resumed_at: int = 680) -> Log:
     """A run of two attempts; the first told iterations up to 680."""
     text = "".join((DATA / f"digits-{name}.log").read_text() for name in ("interrupted", "resumed"))
     path = folder / "digits.log"
-    path.write_text(text.replace("Resuming from snapshots/digits_iter_680", f"Resuming from s_iter_{resumed_at}")
-                    .replace("solver status from snapshots/digits_iter_680", f"solver status from s_iter_{resumed_at}"))  # fmt: skip
+    for words in ("Resuming from", "solver status from"):
+        text = text.replace(f"{words} snapshots/digits_iter_680", f"{words} s_iter_{resumed_at}")
+    path.write_text(text)
     return Log("digits", path)
 
 
