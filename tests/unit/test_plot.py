@@ -63,7 +63,7 @@ def test_long_curve_is_thinned_and_keeps_its_peaks() -> None:
     curve = Curve("log", "train loss", 0, False)
     for at in range(100_000):
         curve.add(at, 50.0 if at == 77_777 else at % 7)
-    assert len(curve.points) < 6000
+    assert len(curve.points) < 2000
     assert (77_777, 50.0) in curve.points
     assert [at for at, _ in curve.points] == sorted(at for at, _ in curve.points)
 
