@@ -157,6 +157,16 @@ def _others_train(cloud: Cloud, instance: Instance) -> bool:
         return True
 
 
+def never_began(cloud: Cloud, run: Run) -> bool:
+    """Whether the newest attempt has no container on its living machine: its client was killed before it made one."""
+    last = _last(run)
+    instance = Ec2(cloud).by_id(last.instance) if last else None
+    if last is None or instance is None:
+        return False
+    with machines.shell(cloud, instance) as shell, open_remote(shell) as engine:
+        return engine.inspect(attempts.container_name(run, last.number)) is None
+
+
 def taken_away(cloud: Cloud, run: Run) -> bool:
     """Whether AWS took the machine. Not so: the user ended it, or its deadline did; then it is not replaced."""
     state = run.state()

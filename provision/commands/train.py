@@ -243,7 +243,8 @@ def resume(run_id: str, name: str | None, detach: bool, dry_run: bool, **flags: 
     cloud = clouds.resolve(chosen)
     run = runs.find(cloud, run_id)
     state = follow.outcome(cloud, run)
-    if state in ("starting", "running") and run.attempts():
+    began = state == "running" or (state == "starting" and run.attempts() and not training.never_began(cloud, run))
+    if began:
         raise RunError(f"{run_id} is {state} already", f"follow it: provision logs {run_id} -f")
     at = [one.iteration for one in run.snapshots()]
     console.say(f"{run_id} is {state}; its newest snapshot is of iteration {at[-1] if at else 0}")

@@ -83,6 +83,21 @@ def test_four_runs_share_the_gpus_and_a_fifth_is_refused(host: Laptop) -> None:
         assert int(newest.split("/")[1]) > 0
 
 
+def test_a_run_whose_client_was_killed_before_its_container_began_is_resumed(host: Laptop) -> None:
+    """An attempt is written down before its container is started."""
+    run = run_of(host.ok("train", "digits", "--on", "host", "--gpus", "1", "--detach", *LONG))
+    assert "is stopped" in host.ok("stop", run)
+    s3, bucket = host.emulator.client("s3"), runs_bucket(host.emulator)
+    first = json.loads(s3.get_object(Bucket=bucket, Key=f"runs/{run}/attempts/001.json")["Body"].read())
+    second = json.dumps({**first, "number": 2})
+    s3.put_object(Bucket=bucket, Key=f"runs/{run}/attempts/002.json", Body=second.encode())
+    assert f"{run} is starting; its newest snapshot" in host.ok("resume", run, "--on", "host", "--detach")
+    again = host.run("resume", run, "--on", "host")
+    assert again.returncode == 13
+    assert "already" in again.stderr
+    assert "is stopped" in host.ok("stop", run)
+
+
 def test_a_training_waits_for_free_gpus(host: Laptop) -> None:
     first = run_of(host.ok("train", "digits", "--on", "host", "--gpus", "4", "--detach", *SHORT))
     waited = host.run("train", "digits", "--on", "host", "--gpus", "4", "--wait", *SHORT)
