@@ -1,13 +1,14 @@
 """Curves of trainings as pictures: loss above, score below, or one of the eight charts of Caffe's own plot tool.
 
 Several logs share one picture. Attempts are joined: what a later attempt told again is drawn dashed, and each resume is
-marked. Curves are thinned as they are read (of four neighbours the lowest and the highest stay), so that a picture of a
+marked. Curves are thinned as they are read (of some neighbours the lowest and the highest stay), so that a picture of a
 very long log takes no more memory than one of a short log.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from infra.border import did_you_mean
 from infra.errors import MissingExtraError, RunError, UsageError
 from provision.logfiles import Log, Row, lost_from, rows
 
-Points = list[tuple[float, float]]
+Point = tuple[float, float]
+Points = list[Point]
 
 # by the numbers of Caffe's plot_training_log.py: name, title, what is drawn, over what
 CHARTS = (
@@ -31,29 +33,45 @@ CHARTS = (
 _COLOURS = {"train loss": "#8fb3d9", "test loss": "#1f4e8c", "accuracy": "#c8541c"}
 _OTHERS = ("#1f4e8c", "#c8541c", "#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d", "#3b8ea5", "#555555")
 _SCORES = ("accuracy", "detection_eval", "iou", " ap")
-_MANY = 2000  # a picture is 1000 pixels wide
+_MANY = 1000  # a picture is as many pixels wide
 
 
 @dataclass
 class Curve:
-    """Points of one number of one attempt; `lost` where a later attempt told them again."""
+    """Points of one number of one attempt; `lost` where a later attempt told them again. Of each `per` neighbours the
+    lowest and the highest are kept."""
 
     log: str
     label: str
     attempt: int
     lost: bool
-    points: Points = field(default_factory=list)
+    per: int = 1
+    last: float = 0.0
+    _pairs: list[tuple[Point, Point]] = field(default_factory=list)
+    _in_last: int = 0
+
+    @property
+    def points(self) -> Points:
+        """In order."""
+        return [point for pair in self._pairs for point in sorted(set(pair))]
 
     def add(self, at: float, value: float) -> None:
-        self.points.append((at, value))
-        if len(self.points) >= _MANY:
-            fours = [self.points[start : start + 4] for start in range(0, len(self.points), 4)]
-            ends = [sorted({min(four, key=_height), max(four, key=_height)}) for four in fours]
-            self.points = [point for pair in ends for point in pair]
+        point, self.last = (at, value), value
+        if self._in_last % self.per:
+            self._pairs[-1] = _ends(*self._pairs[-1], point)
+        else:
+            if len(self._pairs) == _MANY:
+                self._pairs = [
+                    _ends(*one, *other) for one, other in zip(self._pairs[::2], self._pairs[1::2], strict=True)
+                ]
+                self.per *= 2
+            self._pairs.append((point, point))
+            self._in_last = 0
+        self._in_last += 1
 
 
-def _height(point: tuple[float, float]) -> float:
-    return point[1]
+def _ends(*points: Point) -> tuple[Point, Point]:
+    return min(points, key=itemgetter(1)), max(points, key=itemgetter(1))
 
 
 def curves(log: Log, over: str = "iteration") -> list[Curve]:
@@ -161,7 +179,7 @@ def _panel(axis: Any, name: str, part: Sequence[Curve], several: bool) -> None:
         )
         kept = [one for one in attempts if not one.lost] or attempts
         legend = f"{log}: {label}" if several else label
-        legend += f", last {kept[-1].points[-1][1]:.4g}"
+        legend += f", last {kept[-1].last:.4g}"
         for curve in [*kept, *(one for one in attempts if one.lost and one not in kept)]:
             axis.plot(
                 *zip(*curve.points, strict=True), color=colour, label=legend, marker="o" if few else None, markersize=5,

@@ -227,6 +227,7 @@ def _database(
     strict: bool, jobs: int,
 ) -> Report:  # fmt: skip
     report = Report()
+    folder.mkdir()  # lmdb would make it with the files' mode, and nobody could enter
     with extra("lmdb").open(str(folder), map_size=_ROOM, mode=0o644) as env:
         for records in _commits(_records(kind, pairs, root, names, others, strict, jobs, report)):
             with env.begin(write=True) as txn:

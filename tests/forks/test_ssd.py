@@ -122,8 +122,15 @@ def test_coordinates_that_are_no_whole_numbers_are_lost_to_the_forks_tool_alone(
 
 def _convert(image: Built, home: Path, labels: str, root: str, images: str, out: str) -> None:
     words = ["docker", "run", "--rm", "--network", "none", "--user", f"{os.getuid()}:{os.getgid()}"]
-    words += ["-v", f"{home}:/home/x", image.tag, "convert_annoset", "--anno_type=detection", "--encoded"]
-    words += [f"--label_map_file=/home/x/{labels}", f"/home/x/{root}/", f"/home/x/{images}", f"/home/x/{out}"]
+    words += ["-v", f"{home}:/home/x", image.tag, "convert_annoset", "--anno_type=detection"]
+    words += [
+        "--encoded",
+        "--encode_type=jpg",
+        f"--label_map_file=/home/x/{labels}",
+        f"/home/x/{root}/",
+        f"/home/x/{images}",
+        f"/home/x/{out}",
+    ]
     SHELL.run(words)
 
 

@@ -216,6 +216,7 @@ def test_the_data_is_whole_and_says_what_was_left_out(voc: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert "1 objects without area are left out" in out and "1 objects of another class" in out
     assert "--set classes=cat,dog" in out
+    assert (voc / "out" / "train_lmdb").stat().st_mode & 0o555 == 0o555  # any user may enter
     facts = json.loads((voc / "out" / "data.json").read_text())
     assert (facts["train"], facts["test"], facts["bad"]) == (1, 1, 1)
     assert facts["boxes"] == {"train": {"cat": 1, "dog": 1}, "test": {"cat": 0, "dog": 1}}
