@@ -91,7 +91,7 @@ def test_a_clean_up_step_that_is_taken_out_is_noticed(
 @pytest.mark.usefixtures("machine")
 def test_what_audit_fixes_is_gone(world: World) -> None:
     for one in world.instances():
-        world._client("ec2").terminate_instances(InstanceIds=[one])
+        world.client("ec2").terminate_instances(InstanceIds=[one])
     assert world.things()
     assert "without a living owner: 0" in provision("audit", "--grace", "60")  # young: a launch in progress
     provision("audit", "--grace", "0", "--fix")
