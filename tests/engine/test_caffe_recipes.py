@@ -180,7 +180,7 @@ def test_a_file_that_is_nowhere_is_explained(debian: Place, project: Path) -> No
 LAYERS = """
 name: "python data"
 layer {{ name: "data" type: "Python" top: "data" top: "label" include {{ phase: TRAIN }}
-  python_param {{ module: "layers" layer: "Arrays" param_str: '{{"source": "/data/train.npz", "batch": 50}}' }} }}
+  python_param {{ module: "slow" layer: "Slow" param_str: '{{"source": "/data/train.npz", "batch": 50}}' }} }}
 layer {{ name: "data" type: "Python" top: "data" top: "label" include {{ phase: TEST }}
   python_param {{ module: "layers" layer: "Arrays" param_str: '{{"source": "/data/test.npz", "batch": 59}}' }} }}
 layer {{ name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
@@ -188,8 +188,17 @@ layer {{ name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
 layer {{ name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" include {{ phase: TEST }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }}
 """
+# so that a stop comes in time
+SLOW = """
+import time
+import layers
+class Slow(layers.Arrays):
+    def forward(self, bottom, top):
+        time.sleep(0.01)
+        super().forward(bottom, top)
+"""
 PLATEAU = """
-net: "net.prototxt" base_lr: 0.5 lr_policy: "fixed" momentum: 0.9 display: 10 max_iter: 240 snapshot: 80
+net: "net.prototxt" base_lr: 0.5 lr_policy: "fixed" momentum: 0.9 display: 10 max_iter: 600 snapshot: 200
 test_iter: 10 test_interval: 120 snapshot_prefix: "anything"
 """
 
@@ -208,6 +217,7 @@ def test_python_lowers_the_rate_where_the_loss_stands_still(either: Place) -> No
     project.mkdir()
     data.mkdir()
     shutil.copy(Path(load_file("caffe-classify/example/layers.py").__file__), project)
+    (project / "slow.py").write_text(SLOW)
     (project / "net.prototxt").write_text(LAYERS.format())
     (project / "solver.prototxt").write_text(PLATEAU)
     for name, part in (("train", slice(0, 1200)), ("test", slice(1200, None))):
@@ -221,11 +231,11 @@ def test_python_lowers_the_rate_where_the_loss_stands_still(either: Place) -> No
     first = either.train(made.command, stop_at=100)
     assert recipe.stop.said in first.err
     at = max(either.snapshots(recipe))
-    assert 100 <= at < 240
+    assert 100 <= at < 600
     then = either.train(made.resumed(either.snapshots(recipe)[at]))
-    assert "Optimization Done." in then.err and 240 in either.snapshots(recipe)
+    assert "Optimization Done." in then.err and 600 in either.snapshots(recipe)
 
-    kept, final = (_schedule(either, iteration)["rate"] for iteration in (at, 240))
+    kept, final = (_schedule(either, iteration)["rate"] for iteration in (at, 600))
     rates = _rates(first.err, 0.5)
     assert rates[-1] == kept
     rates += _rates(then.err, kept)

@@ -151,6 +151,7 @@ def main():
         caffe.set_device(int(given.gpu))
         caffe.set_mode_gpu()
     Training(given).run(lambda: bool(told))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is saved: a stop that comes now ends nothing
 
 
 if __name__ == "__main__":
