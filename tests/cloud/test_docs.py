@@ -39,7 +39,7 @@ def test_the_commands_of(name: str, laptop: Laptop) -> None:
     if "my-caffe" in (ROOT / name).read_text():
         with tarfile.open(caffe_kit.source().tar) as tree:  # type: ignore[arg-type]
             tree.extractall(laptop.folder / "my-caffe")
-    run = ""
+    run, clouds = "", []
     for words in commands((ROOT / name).read_text()):
         assert words[0] == "provision", words
         words = [run if word == "RUN" else word for word in words[1:]]
@@ -49,12 +49,14 @@ def test_the_commands_of(name: str, laptop: Laptop) -> None:
             interrupt(process)
             assert process.wait(30) == 130
             continue
+        if words[:3] == ["local", "start", "--name"]:
+            clouds.append(words[3])
         out = laptop.ok(*words, timeout=1800)
         if words[0] in ("train", "resume"):
             started = re.search(r"run (\S+)", out)
             run = started[1] if started else run
             time.sleep(4 if "--detach" in words else 0)  # let it write a line of its log
-    for cloud in re.findall(r"provision local start --name (\S+)", (ROOT / name).read_text()):
+    for cloud in clouds:
         left = ["docker", "ps", "-aq", "--filter", f"label=provision.local={cloud}"]
         assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == "", cloud
 
