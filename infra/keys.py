@@ -4,6 +4,7 @@ The host's key is made here and put in by cloud-init, so that the very first con
 throughout. Private files are created with mode 0600.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,22 +32,46 @@ def new_pair(comment: str) -> KeyPair:
 
 
 def login_key(folder: Path) -> tuple[Path, str]:
-    """The user's own key for all instances: path of the private half, text of the public. Made on first use."""
+    """The user's own key for all instances: path of the private half, text of the public. Made on first use.
+
+    Of commands that make it at the same time one wins, and all use its key: the public half is told by the private.
+    """
     path = folder / "id_ed25519"
     if not path.exists():
-        pair = new_pair("provision")
-        write_private(path, pair.private)
-        path.with_suffix(".pub").write_text(pair.public + "\n")
-    return path, path.with_suffix(".pub").read_text().strip()
+        part = _written(path, new_pair("provision").private)
+        path.with_suffix(".pub").unlink(missing_ok=True)  # of a key that is gone
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)
+        part.unlink()
+    return path, _public(path)
+
+
+def _public(path: Path) -> str:
+    """The public half, kept beside the private one for the user's own eyes."""
+    beside = path.with_suffix(".pub")
+    with contextlib.suppress(OSError):
+        if text := beside.read_text().strip():
+            return text
+    from cryptography.hazmat.primitives import serialization as form
+
+    key = form.load_ssh_private_key(path.read_bytes(), None).public_key()
+    text = key.public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH).decode() + " provision"
+    write_private(beside, text + "\n")
+    return text
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read; whole or not at all."""
+    _written(path, text).replace(path)
+
+
+def _written(path: Path, text: str) -> Path:
+    """The text in a file of this process's own beside `path`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         out.write(text)
-    part.replace(path)
+    return part
 
 
 def pin(known_hosts: Path, alias: str, public: str) -> None:

@@ -1,0 +1,43 @@
+"""Every command in README and docs is run: `$ provision …` lines in order, against a local cloud."""
+
+import re
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+from tests.cloud.support import Laptop, interrupt, until
+from tests.documents import DOCUMENTS, ROOT, commands
+from tests.engine import caffe_kit
+
+pytestmark = pytest.mark.cloud
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_commands_of(name: str, laptop: Laptop) -> None:
+    (laptop.folder / "project").mkdir()
+    (laptop.folder / "project" / "net.prototxt").write_text("name: 'net'\n")
+    if "my-caffe" in (ROOT / name).read_text():
+        with tarfile.open(caffe_kit.source().tar) as tree:  # type: ignore[arg-type]
+            tree.extractall(laptop.folder / "my-caffe")
+    run, clouds = "", []
+    for words in commands((ROOT / name).read_text()):
+        assert words[0] == "provision", words
+        words = [run if word == "RUN" else word for word in words[1:]]
+        if words[0] == "forward":
+            process = laptop.start(*words)
+            until(process, "Ctrl-C ends it")
+            interrupt(process)
+            assert process.wait(30) == 130
+            continue
+        if words[:3] == ["local", "start", "--name"]:
+            clouds.append(words[3])
+        out = laptop.ok(*words, timeout=1800)
+        if words[0] in ("train", "resume"):
+            started = re.search(r"run (\S+)", out)
+            run = started[1] if started else run
+            time.sleep(4 if "--detach" in words else 0)  # let it write a line of its log
+    for cloud in clouds:
+        left = ["docker", "ps", "-aq", "--filter", f"label=provision.local={cloud}"]
+        assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == "", cloud
