@@ -124,13 +124,18 @@ KINDS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "stopped before": lambda _: {"pause": "before"},
     "stopped after": lambda _: {"pause": "after"},
 }
+READS = re.compile("Describe|Get|List|Head")
 LASTING = ("denied", "throttled")  # AWS refuses also what would clean up
 OF_LAUNCHES = ("full", "nowhere")
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGINT}
 
 
 def kinds_for(call: Call) -> list[str]:
-    return [kind for kind in KINDS if kind not in OF_LAUNCHES or LAUNCHES.fullmatch(call.action)]
+    """Capacity is about launches alone. What only reads is the same before and after, with half an answer or none."""
+    left_out = set() if LAUNCHES.fullmatch(call.action) else set(OF_LAUNCHES)
+    if READS.match(call.action):
+        left_out |= {"cut", "stopped after"}
+    return [kind for kind in KINDS if kind not in left_out]
 
 
 def step_of(name: str) -> Step:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,13 @@ class World:
         wanted = [{"Name": "instance-state-name", "Values": list(LIVING)}]
         groups = self.client("ec2").describe_instances(Filters=wanted)["Reservations"]
         return frozenset(one["InstanceId"] for group in groups for one in group["Instances"])
+
+    def settle(self) -> None:
+        """Wait for what is being ended: that ends with no client's help, and who asks twice may see two worlds."""
+        ending = [{"Name": "instance-state-name", "Values": ["shutting-down"]}]
+        deadline = time.monotonic() + 30
+        while self.client("ec2").describe_instances(Filters=ending)["Reservations"] and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _kinds(self) -> dict[str, list[str]]:
         ec2, iam = self.client("ec2"), self.client("iam")

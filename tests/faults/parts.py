@@ -48,7 +48,7 @@ PARTS = {
     "edge": Part(STEPS, workers=3),
     "crowd": Part(STEPS[:2], Crowd, rounds=20),
     "machines": Part(STEPS[:2], edge=False, fast=SLOWER, chosen=CHOSEN),
-    "training": Part(TRAININGS, Trainer, edge=False, fast=SLOWER, kinds=("broken", "lost", "killed after")),
+    "training": Part(TRAININGS, Trainer, edge=False, fast=SLOWER, kinds=("lost", "killed after")),
 }
 
 

@@ -72,7 +72,8 @@ class Worker:
         tried.wrong += _judge(step, tried, client, after, base, there)
         killed = tried.fault.kind.startswith("killed")
         if tried.fault.kind == "killed after":
-            tried.wrong += self._audit(home, after)
+            self.world.settle()
+            tried.wrong += self._audit(home, self.world.things())
         if after - base or killed:
             tried.wrong += self._recover(name, home, tried.fault.without)
             left = self.world.things() - base
