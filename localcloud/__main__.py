@@ -34,6 +34,8 @@ def start(args: argparse.Namespace) -> None:
         record = cloud.read()
     if args.retired:
         cloud.ask("retire", {"retired": True})
+    if args.preload:
+        cloud.ask("preload", {"image": args.preload}, timeout=LONGEST)
     if args.bare:
         cloud.ask("bare", {"bare": True})
     print(json.dumps({key: record[key] for key in PUBLIC}))
@@ -145,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if act is start:
             added.add_argument("--retired", action="store_true", help="without p2 and p3, which AWS offers no longer")
+            added.add_argument("--preload", metavar="IMAGE", help="machines have this image from the start")
             added.add_argument("--bare", action="store_true", help="Canonical's machine images are without Docker")
     verb(stop, "stop it and remove all that it made")
     verb(status, "its instances").add_argument("--json", action="store_true")

@@ -114,7 +114,7 @@ class Edge(Engine):
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:
         """There is no metadata service."""
 
-    def create(self, instance_id: str, image: str, files: Mapping[str, str]) -> str:
+    def create(self, instance_id: str, image: str, files: Mapping[str, str], preloaded: str = "") -> str:
         return instance_id
 
     def put(self, name: str, files: Mapping[str, str]) -> None:

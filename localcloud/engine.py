@@ -19,6 +19,7 @@ import docker
 import docker.errors
 
 from infra.errors import EngineError, ImageError
+from localcloud import preload
 from localcloud.disks import FOLDER, Disk, Disks
 
 CLOUD, INSTANCE, STATE = "provision.local", "provision.instance", "provision.state"
@@ -139,26 +140,30 @@ class Engine:
         )
         self.api.start(made)
 
-    def create(self, instance_id: str, image: str, files: Mapping[str, str]) -> str:
-        """A new instance's container and its disk, not yet started; the container's name."""
+    def create(self, instance_id: str, image: str, files: Mapping[str, str], preloaded: str = "") -> str:
+        """A new instance's container and its disk, not yet started; the container's name. `preloaded`: whose copy the
+        disk is."""
         name = self._named(instance_id)
         labels = {**self.labels, INSTANCE: instance_id}
         self.api.create_volume(name, labels=labels)
+        if preloaded:
+            preload.copy(self, image, preloaded, name)
         self.api.create_container(
             image,
             name=name,
             hostname=instance_id,
             labels=labels,
             volumes=["/var/lib/docker"],
-            host_config=self._host_config(name),
+            host_config=self.host_config(name, {}),
         )
         self.put(name, files)
         return name
 
-    def _host_config(self, volume: str) -> dict[str, Any]:
+    def host_config(self, volume: str, binds: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+        """What makes a container a machine: its disk, a network, and what systemd and an engine of its own need."""
         config: dict[str, Any] = self.api.create_host_config(
             network_mode=self._named("net"),
-            binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}},
+            binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}, **binds},
             tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
             cap_add=CAPABILITIES,
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],

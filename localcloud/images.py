@@ -15,6 +15,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.responses.amis import AmisResponse
 
+from localcloud import preload
 from localcloud.emulator import BARE_ID
 from localcloud.engine import Engine
 
@@ -30,6 +31,7 @@ class Images:
     def __init__(self, engine: Engine, full: str) -> None:
         self.engine, self.full = engine, full
         self.baked: dict[str, str] = {}
+        self._preloaded = ""
         self._building = threading.Lock()
 
     def tag(self, ami: str) -> str:
@@ -38,6 +40,14 @@ class Images:
             with self._building:
                 return self.engine.bare(log.info)
         return self.baked.get(ami, self.full)
+
+    def preload(self, tag: str) -> None:
+        """Machines of the full image that start from now on have the image `tag`."""
+        self._preloaded = preload.prepare(self.engine, self.full, tag)
+
+    def preloaded(self, ami: str) -> str:
+        """The volume of which a disk of that AMI is a copy; empty where it begins empty."""
+        return self._preloaded if self.tag(ami) == self.full else ""
 
     def bake(self, ami: str, container: str) -> None:
         self.baked[ami] = self.engine.commit(container, ami)

@@ -145,7 +145,8 @@ class Machines:
         try:
             gpus = hardware.gpus_of(instance.instance_type, instance.id)
             files = {"gpus": "".join(f"{gpu.line()}\n" for gpu in gpus), "firewall": ""}
-            machine.container = self.engine.create(instance.id, self.images.tag(instance.image_id), files)
+            image, preloaded = self.images.tag(instance.image_id), self.images.preloaded(instance.image_id)
+            machine.container = self.engine.create(instance.id, image, files, preloaded)
             self._start(machine, begun)
         except Exception:
             self._terminate(machine, BROKEN)

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
+from infra.errors import ProvisionError
 from localcloud import ec2, emulator, hardware, metadata, operations, quotas, scheduler
 from localcloud.edge import forget
 from localcloud.engine import Network
@@ -63,6 +64,7 @@ class Front:
             "quotas": quotas.change,
             "retire": lambda asked: hardware.retire(asked["retired"]),
             "schedules": lambda asked: scheduler.set_clock(float(asked["ahead"])),
+            "preload": lambda asked: machines.images.preload(asked["image"]),
             "bare": lambda asked: emulator.be_bare(asked["bare"]),
         }
 
@@ -91,7 +93,7 @@ class Front:
             return _json(200, self.pages[page](payload))
         except LookupError as error:
             return 404, "text/plain", str(error.args[0]).encode()
-        except ValueError as error:
+        except (ValueError, ProvisionError) as error:
             return 400, "text/plain", str(error).encode()
 
     def _metadata(self, environ: Environ, path: str) -> tuple[int, str, bytes]:

@@ -1,13 +1,14 @@
 """One local cloud for all product tests of this folder, and users at laptops."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from images.build import build
+from images.choose import choose
+from infra.shell import LocalShell
 from tests.cloud.support import Emulator, Laptop, start_cloud, stop_cloud
 
 
@@ -20,11 +21,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """A local cloud of this test run's own."""
+def emulator(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[Emulator]:
+    """A local cloud of this test run's own. Its machines have the image: that it is sent, `test_demo` shows."""
     before = os.environ.get("PROVISION_LOCAL_HOME")
     os.environ["PROVISION_LOCAL_HOME"] = str(tmp_path_factory.mktemp("local"))
-    one = start_cloud(f"t{os.getpid()}")
+    one = start_cloud(f"t{os.getpid()}", "--preload", image)
     yield one
     stop_cloud(one)
     os.environ.pop("PROVISION_LOCAL_HOME")
@@ -33,9 +34,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def image() -> None:
-    """The image is built once for all; a build that is there takes no time."""
-    subprocess.run([sys.executable, "-m", "provision", "image", "build", "caffe-debian"], check=True)
+def image() -> str:
+    """The image's tag; it is built once for all, and a build that is there takes no time."""
+    return build(choose("caffe-debian"), LocalShell()).tag
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ class Cloud:
 
     def page(self, name: str, payload: Any) -> Any:
         """Post to one of the daemon's own pages."""
-        return Home(self.record["name"], Path(self.record["state_dir"])).ask(name, payload)
+        return Home(self.record["name"], Path(self.record["state_dir"])).ask(name, payload, timeout=120)
 
     @property
     def ec2(self) -> Any:

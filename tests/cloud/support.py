@@ -154,8 +154,8 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-def start_cloud(name: str) -> Emulator:
-    words = [sys.executable, "-m", "localcloud", "start", "--name", name, "--pending", "0.5"]
+def start_cloud(name: str, *flags: str) -> Emulator:
+    words = [sys.executable, "-m", "localcloud", "start", "--name", name, "--pending", "0.5", *flags]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return Emulator(name, json.loads(done.stdout))

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from infra.errors import CloudError
+from localcloud import preload
+from localcloud.engine import BASE
 from tests.cloud.localcloud_kit import (
     Box,
     Cloud,
@@ -55,6 +58,13 @@ def make(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 @pytest.fixture
 def box(make: Callable[..., Box]) -> Box:
     return make()
+
+
+def refused_page(cloud: Cloud, page: str, payload: Any) -> str:
+    """What the daemon says to a page that it must refuse."""
+    with pytest.raises(CloudError) as error:
+        cloud.page(page, payload)
+    return error.value.what
 
 
 def port_open(address: str, port: int = 22) -> bool:
@@ -231,3 +241,28 @@ def test_sweep_after_kill_9_leaves_nothing(tmp_path: Path, cloud: Cloud) -> None
     eventually(lambda: "removed" in words("sweep", "--name", name, home=tmp_path))
     assert left_of(name) == []
     assert left_of(cloud.record["name"]) != []
+
+
+def test_machines_have_a_preloaded_image_each_its_own(cloud: Cloud, make: Callable[..., Box]) -> None:
+    """Another's deletion takes nothing away; a machine that has none when it starts begins with none."""
+    images = "sudo docker images --format '{{.Repository}}:{{.Tag}}'"
+    tag = f"test-preload-{secrets.token_hex(3)}:1"
+    empty = make()
+    docker("tag", BASE, tag)
+    try:
+        cloud.page("preload", {"image": tag})
+        first, second = make(), make()
+        assert empty.ssh(images) == ""
+        assert first.ssh(images) == second.ssh(images) == tag
+        first.ssh(f"sudo docker rmi {tag}")
+        assert first.ssh(images) == ""
+        third = make()
+        for box in (second, third):
+            assert box.ssh(f"sudo docker run --rm --network none {tag} cat /etc/debian_version") == docker(
+                "run", "--rm", "--network", "none", tag, "cat", "/etc/debian_version"
+            )
+    finally:
+        docker("rmi", tag)
+        for volume in docker("volume", "ls", "-q", "--filter", f"label={preload.LABEL}={tag}").split():
+            docker("volume", "rm", volume)
+    assert refused_page(cloud, "preload", {"image": tag}).startswith(f"no image {tag} is here")
