@@ -1,1 +1,2 @@
-"""What installs packages, bakes machine images or waits for deadlines: real, and minutes long (`tox -e hosts`)."""
+"""What installs packages, bakes machine images, waits for deadlines, or runs each command of the documents: real, and
+minutes long (`tox -e hosts`)."""
