@@ -66,11 +66,12 @@ class Engine:
         self.labels = {CLOUD: name, STATE: str(state)}
         self.api = client()
         self.disks = Disks(state / FOLDER)
+        self.network_name = self._named("net")
 
     def network(self) -> Network:
         """Make the instances' network."""
-        self.api.create_network(self._named("net"), driver="bridge", labels=self.labels)
-        config = self.api.inspect_network(self._named("net"))["IPAM"]["Config"][0]
+        self.api.create_network(self.network_name, driver="bridge", labels=self.labels)
+        config = self.api.inspect_network(self.network_name)["IPAM"]["Config"][0]
         return Network(config["Gateway"].split("/")[0], ip_network(config["Subnet"]))
 
     def image(self, say: Say) -> str:
@@ -127,7 +128,7 @@ class Engine:
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:
         """The metadata service: a container that owns 169.254.169.254 on the network."""
         config = self.api.create_host_config(
-            cap_add=["NET_ADMIN"], network_mode=self._named("net"), restart_policy={"Name": "on-failure"}
+            cap_add=["NET_ADMIN"], network_mode=self.network_name, restart_policy={"Name": "on-failure"}
         )
         made = self.api.create_container(
             image,
@@ -154,24 +155,10 @@ class Engine:
             hostname=instance_id,
             labels=labels,
             volumes=["/var/lib/docker"],
-            host_config=self.host_config(name, {}),
+            host_config=machine_config(self.api, self.network_name, name),
         )
         self.put(name, files)
         return name
-
-    def host_config(self, volume: str, binds: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-        """What makes a container a machine: its disk, a network, and what systemd and an engine of its own need."""
-        config: dict[str, Any] = self.api.create_host_config(
-            network_mode=self._named("net"),
-            binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}, **binds},
-            tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
-            cap_add=CAPABILITIES,
-            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-            device_cgroup_rules=["a *:* rwm"],
-            cgroupns="private",
-        )
-        # `systempaths=unconfined` is the command line's word for this:
-        return {**config, "MaskedPaths": [], "ReadonlyPaths": []}
 
     def put(self, name: str, files: Mapping[str, str]) -> None:
         """Write small text files into the container's folder of hardware facts, running or not."""
@@ -191,7 +178,7 @@ class Engine:
 
     def address(self, name: str) -> str:
         networks = self.api.inspect_container(name)["NetworkSettings"]["Networks"]
-        return str(networks[self._named("net")]["IPAddress"])
+        return str(networks[self.network_name]["IPAddress"])
 
     def running(self, name: str) -> bool:
         try:
@@ -227,6 +214,23 @@ class Engine:
 
     def _named(self, what: str) -> str:
         return f"provision-local-{self.name}-{what}"
+
+
+def machine_config(
+    api: docker.APIClient, network: str, volume: str, binds: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Any]:
+    """What makes a container a machine: its disk, a network, and what systemd and an engine of its own need."""
+    config: dict[str, Any] = api.create_host_config(
+        network_mode=network,
+        binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}, **(binds or {})},
+        tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
+        cap_add=CAPABILITIES,
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        device_cgroup_rules=["a *:* rwm"],
+        cgroupns="private",
+    )
+    # `systempaths=unconfined` is the command line's word for this:
+    return {**config, "MaskedPaths": [], "ReadonlyPaths": []}
 
 
 def client(timeout: int | None = 120) -> docker.APIClient:

@@ -65,7 +65,10 @@ def copy(engine: "Engine", machine: str, source: str, target: str) -> None:
 
 def _load(engine: "Engine", machine: str, tag: str, volume: str) -> bool:
     """Load the image with the engine of a machine; False while another does: of one name there is one container."""
-    config = engine.host_config(volume, {SOCKET: {"bind": "/outer.sock", "mode": "rw"}})
+    from localcloud.engine import machine_config
+
+    outer = {SOCKET: {"bind": "/outer.sock", "mode": "rw"}}
+    config = machine_config(engine.api, "none", volume, outer)
     try:
         done = _shell(engine, machine, config, LOAD, tag, name=volume)
     except docker.errors.APIError as error:

@@ -20,6 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(item.path.stem + alone))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A pytest that does not hear what xdist says of groups would start everything in each worker, without a word."""
+    if session.config.getoption("loadgroup", False):
+        lost = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if lost:
+            raise pytest.UsageError(
+                f"pytest-xdist could not group the tests with pytest {pytest.__version__}: {lost[0]}"
+            )
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[Emulator]:
     """A local cloud of this test run's own. Its machines have the image: that it is sent, `test_demo` shows."""
