@@ -1,4 +1,4 @@
-"""README and docs as texts; their commands are run by tests/cloud/hosts/test_docs.py."""
+"""README and docs as texts; their commands are run by tests/cloud/long/test_docs.py."""
 
 import re
 from pathlib import Path

@@ -17,8 +17,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.cloud.long.test_roles import KEYS, refused
 from tests.cloud.support import Emulator, Laptop, bucket_keys, runs_bucket
-from tests.cloud.test_roles import KEYS, refused
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
