@@ -93,6 +93,7 @@ def test_who_is_not_root_is_told_what_to_do(bare: str) -> None:
     assert error.value.exit_code == 11
 
 
+@pytest.mark.long
 def test_a_bare_machine_gets_an_engine_and_then_buildx_and_then_nothing(bare: str) -> None:
     shell = Inside(bare)
     steps = ensure_engine(shell, buildx=False)

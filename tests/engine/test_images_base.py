@@ -14,6 +14,7 @@ SHELL = LocalShell()
 TAG = "provision-test-base:bookworm"
 
 
+@pytest.mark.long
 def test_a_release_becomes_an_image_that_works_and_says_where_it_is_from() -> None:
     said: list[str] = []
     try:

@@ -90,6 +90,7 @@ CHECKED = (
 )
 
 
+@pytest.mark.long
 def test_an_image_whose_checks_were_killed_is_no_image_that_is_there() -> None:
     slow = pretender("sleep 5")
     words = [sys.executable, "-c", CHECKED, slow.dockerfile]

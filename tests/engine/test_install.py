@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 EXTRAS = ("matplotlib", "lmdb", "scikit-learn", "moto", "numpy")
 
 
+@pytest.mark.long
 def test_a_plain_install_is_light() -> None:
     words = [
         sys.executable,
