@@ -36,6 +36,9 @@ base_lr: 0.05 lr_policy: "fixed" max_iter: 20 display: 5 solver_mode: CPU random
 snapshot_prefix: "/tmp/tiny"
 """
 
+# the reference BLAS, which Debian takes where nobody asks for another, is a tenth as fast
+_BLAS = r"""ldd "$(command -v caffe)" | sed -n 's/.*=> \(.*blas[^ ]*\) .*/\1/p' | xargs -r readlink -f"""
+
 _PYCAFFE = """\
 import caffe
 solver = caffe.SGDSolver("/tmp/solver.prototxt")
@@ -89,6 +92,7 @@ class CheckResult:
 CHECKS: dict[str, Check] = {
     "user": Check(("sh", "-c", "id -un; id -u"), r"trainer\n1000", user=None),
     "caffe-version": Check(("caffe", "--version"), r"caffe version [\d.]+"),
+    "blas": Check(("sh", "-c", _BLAS), r"/libopenblas|/openblas"),
     "caffe-trains": Check(
         ("sh", "-c", "cat > /tmp/solver.prototxt && caffe train -solver /tmp/solver.prototxt 2>&1 && ls /tmp/tiny*"),
         r"(?s)Iteration 20, loss = 0\.\d+.*Optimization Done\..*tiny_iter_20\.solverstate",

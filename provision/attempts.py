@@ -230,7 +230,7 @@ def _launch(stage: Stage, attempt: Attempt, snapshot: Snapshot | None) -> None:
                 "provision.gpus": ",".join(map(str, attempt.gpus)),
                 "provision.image": manifest.digest,
             },
-            environment={"LOG": log},
+            environment={**rendered.environment, "LOG": log},
             ports=tuple(manifest.settings.get("ports", ())),
             stop_signal=recipe.stop.signal,
         )

@@ -3,21 +3,26 @@
 Nothing here imports AWS or Docker: `train RECIPE --dry-run` is quick, and needs neither.
 """
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from infra.errors import UsageError
 from provision import recipe as recipes
 from provision import runimage, weights
 from provision.recipe import Recipe, Rendered
+from provision.recipe.faults import variable
 
 
 @dataclass(frozen=True)
 class Order:
     """What the user asked for. `gpus` None: all of the machine's. `accepted` are files of trained weights to whose
-    terms the user keeps; `diagnose`: a training that has diverged is stopped."""
+    terms the user keeps; `diagnose`: a training that has diverged is stopped; `environment`: variables beside the
+    recipe's, or in their place."""
 
     recipe: str
     options: Mapping[str, str]
@@ -29,6 +34,7 @@ class Order:
     own_machine: bool = False
     accepted: tuple[str, ...] = ()
     diagnose: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,12 @@ def load(order: Order) -> Recipe:
 def render(order: Order, recipe: Recipe, gpus: int) -> Rendered:
     """The recipe filled in for so many GPUs; a planner may look into data that is on this laptop."""
     data = Path(order.data) if order.data and not order.data.startswith("s3://") else None
-    return recipes.render(recipe, order.options, gpus, data)
+    for name in order.environment:
+        for wrong, what, mend in variable(f"--env {name}", name):
+            if wrong:
+                raise UsageError(what, mend)
+    made = recipes.render(recipe, order.options, gpus, data)
+    return msgspec.structs.replace(made, environment={**made.environment, **order.environment})
 
 
 def preview(order: Order, kind: str | None = None) -> Preview:
@@ -95,9 +106,13 @@ def plain(recipe: Recipe, rendered: Rendered, image: str, fetched: Mapping[str, 
     """What would train, as JSON values; `fetched` are the sums that the run has already."""
     return {
         "recipe": recipe.name, "options": rendered.options, "command": rendered.command, "image": image,
-        "gpus": rendered.gpus, "plan": rendered.plan, "weights": weights.rows(rendered.weights, fetched),
-        "files": sorted(rendered.files),
+        "environment": rendered.environment, "gpus": rendered.gpus, "plan": rendered.plan,
+        "weights": weights.rows(rendered.weights, fetched), "files": sorted(rendered.files),
     }  # fmt: skip
+
+
+def _assigned(variables: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in variables.items()]
 
 
 def table(found: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -108,6 +123,7 @@ def table(found: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("recipe", found["recipe"]),
         ("options", options),
         ("command", " ".join(found["command"])),
+        *(("environment", shlex.join(words)) for words in [_assigned(found["environment"])] if words),
         ("image", found["image"]),
         ("GPUs", found["gpus"]),
         *((str(key), value) for key, value in found["plan"].items()),

@@ -20,8 +20,9 @@ from provision import clouds, console, ending, runs, settings
 
 NAME = "demo"
 CLOUD = "local:demo"
-STRIKE_AT = 0.4
+STRIKE_AT = 0.3
 NOTICE_S = 20
+SETS = ("--set", "display=1", "--set", "batch=128")  # each iteration is in the log, and takes long enough to be cut
 _WIDTH = 116
 
 
@@ -108,7 +109,7 @@ def train(story: Story) -> None:
         if text.strip().startswith("asking for spot"):
             story.check("the first machine and its volumes are gone before the second starts", not _docker(story.first))
 
-    words = ("train", "digits", "--on", NAME, "--set", "display=1", "--cloud", CLOUD)
+    words = ("train", "digits", "--on", NAME, *SETS, "--cloud", CLOUD)
     story.type("training, through the interruption", *words, on_line=watch)
 
 

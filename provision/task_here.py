@@ -151,5 +151,6 @@ def container(
         user=user,
         binds=tuple(binds),
         gpus=gpus,
+        environment=job.rendered.environment,
         labels={"provision.run": name, "provision.gpus": ",".join(map(str, gpus.indices))},
     )

@@ -250,7 +250,7 @@ class Watch:
             yield Trouble(
                 "stuck-gpus", f"nothing comes after the start on {self.gpus} GPUs: they wait for each other",
                 "one GPU does not reach the other (peer to peer); known of V100 with drivers before 396.26",
-                ("NCCL_P2P_DISABLE=1 in the environment", "a newer driver, or iommu=soft for the host's kernel",
+                ("train --env NCCL_P2P_DISABLE=1", "a newer driver, or iommu=soft for the host's kernel",
                  "--gpus 1 tells whether it is that"), line, text, "symptom",
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -132,28 +132,31 @@ def row(name: str, value: float, unit: str, against: str, other: float) -> dict[
     }  # fmt: skip
 
 
-def rows() -> list[dict[str, object]]:
+def rows() -> Iterator[dict[str, object]]:
+    """As each is measured: the memory of an export of a long log takes minutes."""
     folder = cache_home() / "bench"
     theirs = parse_log()
-    training, mixed, long = folder / "training.log", folder / "mixed.log", folder / "long.log"
+    training, mixed = folder / "training.log", folder / "mixed.log"
     count, both = blown_up(training, lines=LINES), whole_logs(mixed)
-    blown_up(long, size=LONG)
-    mega = 1e6
+    mega, unit = 1e6, "M lines/CPU s"
     peer = count / cpu(lambda: theirs.parse_log(str(training)), 3) / mega
     quick = count / cpu(lambda: exhaust(caffelog.columns(Log("a", training).pieces()))) / mega
-    each = count / cpu(lambda: exhaust(Log("a", training).events())) / mega
     heads = both / cpu(lambda: exhaust(caffelog.columns(Log("a", mixed).pieces()))) / mega
+    yield row("log parser, training lines alone", quick, unit, "limit", 1.0)
+    yield row("log parser, whole logs", heads, unit, "limit", 1.0)
+    yield row("log parser, training lines alone", quick, unit, "parse_log.py", peer)
+    each = count / cpu(lambda: exhaust(Log("a", training).events()), 3) / mega
+    yield row("log parser, each number an event", each, unit, "parse_log.py", peer)
     table = count / cpu(lambda: logexport.write_csv(Log("a", training), folder / "out.csv"), 3) / mega
-    unit = "M lines/CPU s"
-    made = [
-        row("log parser, training lines alone", quick, unit, "limit", 1.0),
-        row("log parser, whole logs", heads, unit, "limit", 1.0),
-        row("log parser, training lines alone", quick, unit, "parse_log.py", peer),
-        row("log parser, each number an event", each, unit, "parse_log.py", peer),
-        row("log to CSV", table, unit, "parse_log.py", peer),
-        row("numbers that differ from parse_log.py's", disagreements(theirs, training), "numbers", "limit", 0),
-    ]
-    command = [sys.executable, "-m", "provision"]
+    yield row("log to CSV", table, unit, "parse_log.py", peer)
+    yield row("numbers that differ from parse_log.py's", disagreements(theirs, training), "numbers", "limit", 0)
+    yield from memory(folder)
+
+
+def memory(folder: Path) -> Iterator[dict[str, object]]:
+    """The peak of each command that reads a log."""
+    long = folder / "long.log"
+    blown_up(long, size=LONG)
     for what, words in {
         "--csv": ["logs", str(long), "--csv", str(folder / "long.csv")],
         "--json": ["logs", str(long), "--json"],
@@ -161,8 +164,8 @@ def rows() -> list[dict[str, object]]:
         "--plot": ["logs", str(long), "--plot", str(folder / "long.png")],
         "diagnose": ["diagnose", str(long)],
     }.items():
-        made.append(row(f"memory on a 100 MB log, {what}", peak([*command, *words]), "MB", "limit", 100))
-    return made
+        used = peak([sys.executable, "-m", "provision", *words])
+        yield row(f"memory on a 100 MB log, {what}", used, "MB", "limit", 100)
 
 
 if __name__ == "__main__":

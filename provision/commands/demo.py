@@ -40,13 +40,13 @@ def demo(out: Path, dry_run: bool) -> None:
 
 def typed(out: Path) -> list[list[str]]:
     """The commands that the story types; RUN and INSTANCE stand for what it learns on the way."""
-    from provision.story import CLOUD, NAME, NOTICE_S
+    from provision.story import CLOUD, NAME, NOTICE_S, SETS
 
     lines = (
         f"local start --name {NAME}",
         "image build caffe-debian",
         f"up --instance p3.8xlarge --name {NAME} --max-hours 2 --cloud {CLOUD}",
-        f"train digits --on {NAME} --set display=1 --cloud {CLOUD}",
+        f"train digits --on {NAME} {shlex.join(SETS)} --cloud {CLOUD}",
         f"local interrupt INSTANCE --notice {NOTICE_S} --name {NAME}",
         f"runs --cloud {CLOUD}",
         f"logs RUN --plot {shlex.quote(str(out / 'training.png'))} --cloud {CLOUD}",

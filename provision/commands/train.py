@@ -30,6 +30,7 @@ _ASK_AGAIN_S = 3600.0
 @click.option("--on", "name", help="a machine that runs (provision ls)")
 @click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
 @click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="of its environment; no secret")
 @click.option("--image", help="a target (STACK:ROW) or an image's tag (default: the recipe's stack)")
 @click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the machine's)")
 @click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
@@ -127,10 +128,11 @@ def _order(recipe: str, given: dict[str, Any], own: bool) -> "tuple[Order, setti
     from provision.recipe import split_sets
 
     mine = {key: given.pop(key) for key in ("data", "image", "project", "gpus", "ports", "diagnose")}
-    sets, licences = given.pop("sets"), given.pop("licences")
+    sets, licences = split_sets(given.pop("sets")), given.pop("licences")
+    variables = split_sets(given.pop("variables"), "--env")
     chosen = settings.load(**given)
     accepted = (*licences, *chosen.accept_licences)
-    return Order(recipe, split_sets(sets), **mine, own_machine=own, accepted=accepted), chosen
+    return Order(recipe, sets, **mine, own_machine=own, accepted=accepted, environment=variables), chosen
 
 
 def _machine(

@@ -16,6 +16,13 @@ from provision.recipe.spec import NO_SNAPSHOTS, TASKS, Recipe, Weights
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 Fault = tuple[bool, str, str]  # whether it is wrong, the key and what is wrong, the mend
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TAKEN = {
+    "LOG": "it names the log that is saved",
+    "HOME": "it is a folder that is gone with the container",
+    "NVIDIA_VISIBLE_DEVICES": "--gpus N takes GPUs that nobody uses",
+}
+_SECRET = re.compile(r"(?i)secret|token|passw|credential|access_?key|api_?key")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -41,9 +48,22 @@ def faults(recipe: Recipe) -> Iterator[Fault]:
     for one in recipe.weights:
         yield from _weights(recipe, one)
     yield from _same_file(recipe.weights)
+    for name in recipe.environment:
+        yield from variable(f"environment.{name}", name)
     yield from _tasks(recipe)
     for at, failure in enumerate(recipe.failures):
         yield from _pattern(f"failures[{at}].match", failure.match, ())
+
+
+def variable(key: str, name: str) -> Iterator[Fault]:
+    """Whether a training may have an environment variable of that name: `key` is how the user gave it."""
+    yield not _VARIABLE.fullmatch(name), f"{key}: {name!r} is no variable's name", "use letters, digits and _"
+    yield name in _TAKEN, f"{key} is set by provision", _TAKEN.get(name, "")
+    yield (
+        bool(_SECRET.search(name)),
+        f"{key}: a run's manifest, which holds it, is no place for a secret",
+        "use a file on the machine that only you may read: provision put",
+    )
 
 
 def inside(path: str) -> bool:

@@ -25,13 +25,13 @@ _PROGRAMS = (".py", ".sh", ".cpp", ".cu", ".md")
 _SETTINGS = (".prototxt", ".pbtxt", ".yaml", ".yml", ".json", ".cfg", ".ini")
 
 
-def split_sets(words: Iterable[str]) -> dict[str, str]:
+def split_sets(words: Iterable[str], flag: str = "--set") -> dict[str, str]:
     """`--set key=value` words as a mapping. UsageError for a word without `=`."""
     found: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"--set {word}: no value", f"write --set {word}=VALUE")
+            raise UsageError(f"{flag} {word}: no value", f"write {flag} {word}=VALUE")
         found[key.strip()] = value.strip()
     return found
 
@@ -87,7 +87,11 @@ def render(
     more = convert(plain, tuple[Weights, ...], f"{recipe.name}: weights of the plan {recipe.plan}")
     weights = (*(one for one in recipe.weights if needed(one, filled)), *more)
     tasks = filled_tasks(recipe, values, gpus)
-    return Rendered(files, command, resume, filled, gpus, dict(plan.shown), weights, tasks)
+    around = {
+        name: filled_in(f"{recipe.name}: environment.{name}", value, values)
+        for name, value in recipe.environment.items()
+    }
+    return Rendered(files, command, resume, filled, gpus, dict(plan.shown), weights, tasks, around)
 
 
 def given(gpus: int) -> dict[str, Option]:

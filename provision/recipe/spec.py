@@ -79,8 +79,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What recipe.yaml says. `files` are templates (NAME.j2, rendered to NAME) and plain files, copied;
     `gpu` are extra words of the command where GPUs are used, `resume` where it goes on from `{snapshot}`: none where
-    the command finds its newest snapshot itself. `plan` names one of provision.plans.PLANNERS, which computes more
-    values for the templates from the options and the GPUs."""
+    the command finds its newest snapshot itself. `environment`: variables of the training and of its tasks. `plan`
+    names one of provision.plans.PLANNERS, which computes more values for templates from the options and the GPUs."""
 
     name: str
     about: str
@@ -92,6 +92,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     folders: tuple[str, ...] = ()
     gpu: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
     stop: Stop = Stop()
     snapshots: SnapshotRule = NO_SNAPSHOTS
     metrics: Literal["caffe", "detectron"] = "caffe"
@@ -120,6 +121,7 @@ class Rendered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan: dict[str, Any] = {}
     weights: tuple[Weights, ...] = ()
     tasks: dict[str, Task] = {}
+    environment: dict[str, str] = {}
 
     def resumed(self, stem: str) -> tuple[str, ...]:
         """The command that goes on from a snapshot, by its path without the part's suffix."""

@@ -23,7 +23,7 @@ from localcloud.home import Home
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
-LONG = ("--set", "iterations=200000", "--set", "snapshot_every=500", "--set", "test_every=1000")
+LONG = ("--set", "iterations=2000000", "--set", "snapshot_every=2000", "--set", "test_every=10000")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 def test_ctrl_c_in_train_saves_the_work_and_stops_paying(laptop: Laptop) -> None:
     process = laptop.start("train", "digits", "--instance", "p3.2xlarge", *LONG)
     run = run_of(until(process, r"run digits-"))
-    until(process, r"iteration \d+/200000")
+    until(process, r"iteration \d+/2000000")
     interrupt(process)
     rest = process.stdout.read() if process.stdout else ""
     assert process.wait(60) == 130

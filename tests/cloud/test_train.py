@@ -85,16 +85,18 @@ def test_code_and_an_s3_prefix_as_data(host: Laptop, tmp_path: Path) -> None:
     s3.put_object(Bucket="users-own", Key="set/words.txt", Body=b"from s3\n")
     project = tmp_path / "project"
     (project / "recipes" / "shout").mkdir(parents=True)
-    (project / "shout.sh").write_text("cat /data/words.txt; touch result.txt; echo done\n")
+    (project / "shout.sh").write_text("cat /data/words.txt; touch result.txt; echo $DONE, $SAID\n")
     (project / "recipes" / "shout" / "recipe.yaml").write_text(
         "name: shout\nabout: a user's own\nstack: caffe-debian\n"
         "command: [sh, /project/shout.sh]\noutputs: [result.txt]\n"
+        "environment: {DONE: done, SAID: nothing}\n"
     )
-    out = host.ok("train", "shout", "--on", "host", "--project", str(project), "--data", "s3://users-own/set")
+    words = ("--project", str(project), "--data", "s3://users-own/set", "--env", "SAID=a lot")
+    out = host.ok("train", "shout", "--on", "host", *words)
     run = re.search(r"shout-\d{8}-\d{6}-\w{4}", out)
     assert run
     assert "finished" in out
-    assert host.ok("logs", run[0]) == "from s3\ndone\n"
+    assert host.ok("logs", run[0]) == "from s3\ndone, a lot\n"
     assert "outputs/result.txt" in bucket_keys(host.emulator, run[0])
     s3.delete_object(Bucket="users-own", Key="set/words.txt")
     s3.delete_bucket(Bucket="users-own")

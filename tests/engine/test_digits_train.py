@@ -2,8 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,10 @@ class Place:
     image: str
     data: Path
     work: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def fill(self, made: Rendered) -> None:
+        self.environment = made.environment
         for name, text in made.files.items():
             path = self.work / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +53,10 @@ class Place:
                 SHELL.run(["docker", "kill", "-s", "INT", name])
 
         words = ["docker", "run", "--rm", "--init", "--name", name, "--network", "none", "--user", user()]
-        words += ["-v", f"{self.work}:/work", "-v", f"{self.data}:/data:ro", "-w", "/work", self.image]
+        words += ["-v", f"{self.work}:/work", "-v", f"{self.data}:/data:ro", "-w", "/work"]
+        words += [word for name, value in self.environment.items() for word in ("--env", f"{name}={value}")]
         try:
-            return SHELL.run([*words, *command], check=False, on_line=on_line), events
+            return SHELL.run([*words, self.image, *command], check=False, on_line=on_line), events
         finally:
             SHELL.run(["docker", "rm", "-f", name], check=False)
 
@@ -88,25 +91,25 @@ def place(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Place:
 @pytest.mark.timeout(2400)
 def test_interrupted_training_goes_on_where_it_was_and_learns(place: Place) -> None:
     recipe = load("digits")
-    made = render(recipe, {"iterations": "900", "display": "1"})
+    made = render(recipe, {"iterations": "3000", "display": "1"})
     place.fill(made)
 
     result, before = place.train(made.command, stop_at=100)
     assert result.code == 0, result.err
     assert recipe.stop.said in result.err
     (at,) = place.snapshots(recipe)
-    assert 100 <= at < 600
+    assert 100 <= at < 3000
 
     result, after = place.train(made.resumed(place.snapshots(recipe)[at]))
     assert result.code == 0, result.err
     assert [event.iteration for event in after if isinstance(event, Resumed)] == [at]
     assert first_iteration_after_resume(after) == at > 0
     end = progress_of(after)
-    assert end.iteration == end.max_iter == 900
+    assert end.iteration == end.max_iter == 3000
     assert end.accuracy is not None and end.accuracy >= recipe.goal["accuracy"]
     last = max(event.iteration for event in before if isinstance(event, Metric))
     assert last <= at <= last + 1  # no iteration that was trained before the signal is trained again
-    assert 900 in place.snapshots(recipe)
+    assert 3000 in place.snapshots(recipe)
 
 
 @pytest.mark.timeout(2400)

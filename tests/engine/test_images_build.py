@@ -37,7 +37,7 @@ def caffe() -> Image:
 
 def test_every_check_passes_in_the_built_image(caffe: Image) -> None:
     results = check(caffe, SHELL)
-    assert [one.name for one in results] == ["user", "caffe-version", "caffe-trains", "pycaffe"]
+    assert [one.name for one in results] == ["user", "caffe-version", "blas", "caffe-trains", "pycaffe"]
     assert all(one.ok for one in results), results
 
 

@@ -15,7 +15,8 @@ LOOK = (
 CLEAR = f"docker ps -aq --filter label=provision.run | xargs -r docker rm -fv; rm -rf {RUNS}/*/"
 # The lock of a client that was killed counts for a minute, by the host's clock, which does not run fast.
 AGE = f"find {RUNS} -maxdepth 1 -name .starting -exec touch -d '-2 minutes' {{}} +"
-TRAINS = f"until grep -qs Iteration {RUNS}/*/log/attempt-*.txt; do sleep 0.05; done"
+TRAINED = "grep -qs 'Iteration [1-9]' {}/log/attempt-*.txt"
+TRAINS = f"until {TRAINED.format(RUNS + '/*')}; do sleep 0.05; done"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Host:
         """What a line of shell prints there."""
         words = ["docker", "exec", self.container, "sh", "-c", line]
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def trained(self, run: str) -> bool:
+        """Whether it did an iteration."""
+        return bool(self.inside(f"{TRAINED.format(f'{RUNS}/{run}')} && echo yes; true"))
 
     def containers(self) -> list[Container]:
         lines = [line.split() for line in self.inside(LOOK).splitlines()]

@@ -11,7 +11,9 @@ LAUNCHES = re.compile(r"RunInstances|CreateFleet|RequestSpotInstances|RequestSpo
 CLEANS = re.compile(r"(Terminate|Delete|Remove|Revoke|Cancel|Detach|Disassociate|Release|Deregister)[A-Z].*")
 UP = ("up", "--instance", "g4dn.xlarge", "--name", NAME)
 RUN = "RUN"  # in a step's words: the training's id
-DIGITS = ("train", "digits", "--on", NAME, "--detach", "--set", "snapshot_every=20", "--set", "test_every=1000")
+DIGITS = ("train", "digits", "--on", NAME, "--detach", "--set", "test_every=1000")
+SHORT = ("--set", "iterations=20", "--set", "snapshot_every=20", "--set", "display=1")
+ENDLESS = ("--set", "iterations=10000000", "--set", "snapshot_every=100000", "--set", "display=50")
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ STEPS = (
 )
 # These need more than a record and sshd: a host that is a system container, with a Docker engine.
 TRAININGS = (
-    Step("train", (*DIGITS, "--set", "iterations=20"), keeps=True),
-    Step("stop", ("stop", RUN), before=((*DIGITS, "--set", "iterations=1000000"),), keeps=True),
+    Step("train", (*DIGITS, *SHORT), keeps=True),
+    Step("stop", ("stop", RUN), before=((*DIGITS, *ENDLESS),), keeps=True),
 )
 
 

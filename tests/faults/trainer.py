@@ -117,7 +117,9 @@ class Trainer(Worker):
             return f"{run} should be stopped: it is {now or 'unknown'}"
         if any(one.trains for one in self.host.containers() if one.run == run):
             return f"{run} is {now}, and its container runs"
-        return "" if hosts.saved(self.world, run) else f"{run} is {now}, and no snapshot is in the bucket"
+        if hosts.saved(self.world, run) or not self.host.trained(run):
+            return ""
+        return f"{run} is {now}, and no snapshot is in the bucket"
 
     def _goes_on(self, run: str) -> Iterator[str]:
         """Without a fault: what is there can be stopped, what is not there can be started."""

@@ -34,6 +34,7 @@ options: {steps: 10, rate: 0.5, fast: false, mode: plain}
 files: [solver.prototxt.j2, notes.txt]
 folders: [snaps]
 gpu: [-gpu, "{{ gpu_list }}"]
+environment: {STEPS: "{{ steps }} of {{ gpus }}", MODE: as it is}
 resume: [-snapshot, "{snapshot}.solverstate"]
 stop: {signal: SIGINT, timeout: 5, said: stopped}
 snapshots: {pattern: 'snaps/toy_iter_(?P<iteration>\\d+)\\.(?P<part>\\w+)', parts: [caffemodel, solverstate]}
@@ -68,6 +69,7 @@ def test_files_and_command_are_filled_in(project: Path) -> None:
     }
     assert made.command == ("caffe", "train", "-solver", "solver.prototxt", "-iterations=25")
     assert made.options == {"steps": 25, "rate": 2.0, "fast": False, "mode": "plain"}
+    assert made.environment == {"STEPS": "25 of 0", "MODE": "as it is"}
 
 
 def test_gpus_and_resume_add_words(project: Path) -> None:
@@ -130,6 +132,10 @@ def test_unknown_recipe_names_the_nearest(project: Path) -> None:
         ("rate: 0.5", "rate: 1e-3", "YAML reads 1e-3 as a text", "0.001"),
         ("rate: 0.5", "gpus: 1", "options.gpus", "another name"),
         ("name: toy", "name: [toy", "is not YAML", ""),
+        ("MODE: as", "MY-MODE: as", "'MY-MODE' is no variable's name", "letters"),
+        ("MODE: as", "LOG: as", "environment.LOG is set by provision", "saved"),
+        ("MODE: as", "WANDB_API_KEY: as", "no place for a secret", "only you may read"),
+        ("MODE: as it is", "THREADS: 4", r"got 'int' \(at environment\[\.\.\.\]\)", "quotes"),
     ],
 )
 def test_wrong_recipes_are_one_message(project: Path, old: str, new: str, what: str, mend: str) -> None:

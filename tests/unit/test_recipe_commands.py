@@ -1,6 +1,7 @@
 """`provision recipe …` and `train --dry-run`: what a user sees of recipes, without AWS, Docker or any machine."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,29 @@ def test_a_dry_run_needs_no_machine_no_aws_and_no_docker(said: Any) -> None:
     assert found["image"].startswith("provision/caffe-debian:")
     assert (found["plan"], found["weights"]) == ({}, [])
     assert found["files"] == ["net.prototxt", "snapshots/.keep", "solver.prototxt"]
+
+
+def test_variables_are_added_to_the_recipes_or_come_in_their_place(said: Any, project: Path) -> None:
+    said("recipe", "new", "mine", "--from", "digits")
+    words = ("train", "mine", "--dry-run", "--env", "OPENBLAS_NUM_THREADS=4", "--env", "NOTE=a = b")
+    assert json.loads(said(*words, "--json")[1])["environment"] == {"OPENBLAS_NUM_THREADS": "4", "NOTE": "a = b"}
+    assert re.search(r"environment +OPENBLAS_NUM_THREADS=4 'NOTE=a = b'", said(*words)[1])
+
+
+@pytest.mark.parametrize(
+    ("word", "what"),
+    [
+        ("NOTHING", "--env NOTHING: no value"),
+        ("HOME=/data", "--env HOME is set by provision"),
+        ("NVIDIA_VISIBLE_DEVICES=0", "--gpus N takes GPUs that nobody uses"),
+        ("AWS_SECRET_ACCESS_KEY=x", "no place for a secret"),
+        ("A B=c", "'A B' is no variable's name"),
+    ],
+)
+def test_variables_that_no_training_has(said: Any, word: str, what: str) -> None:
+    code, _, err = said("train", "digits", "--dry-run", "--env", word)
+    assert code == 2
+    assert what in err
 
 
 def test_gpus_mean_an_image_with_cuda_where_the_stack_has_one(said: Any, project: Path) -> None:

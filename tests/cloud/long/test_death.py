@@ -45,7 +45,7 @@ def test_an_unannounced_death_is_resumed_from_another_laptop(
 
     other = another("other")
     process = other.start("resume", run)
-    until(process, r"iteration \d+/200000")
+    until(process, r"iteration \d+/2000000")
     [second] = laptop.emulator.instances()
     assert second["InstanceId"] != first["InstanceId"]
     assert second["Placement"]["AvailabilityZone"] != first["Placement"]["AvailabilityZone"]

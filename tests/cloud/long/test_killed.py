@@ -76,7 +76,7 @@ def test_what_the_user_ends_is_not_rented_again_and_a_namesake_is_left_alone(lap
     laptop.ok("up", "--instance", "p2.xlarge", "--name", "mine")
     process = laptop.start("train", "digits", "--on", "mine", "--gpus", "0", *LONG)
     run = run_of(until(process, "run digits-"))
-    until(process, r"iteration [1-9]\d*/200000")
+    until(process, r"iteration [1-9]\d*/2000000")
     laptop.ok("down", "mine")
     rest = process.stdout.read() if process.stdout else ""
     assert process.wait(60) == 13

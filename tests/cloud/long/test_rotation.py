@@ -34,7 +34,7 @@ weights:
   - {file: start.bin, url: "%s/start.bin", licence: for tests, non_commercial: true}
 """
 TERMS = ("--accept-licence", "start.bin")
-QUICK = ("--set", "iterations=1000", "--set", "snapshot_every=100")
+QUICK = ("--set", "iterations=10000", "--set", "snapshot_every=1000")
 ENDLESS = ("--set", "iterations=2000000", "--set", "snapshot_every=2000")
 
 
@@ -129,9 +129,9 @@ def test_the_newest_three_snapshots_stay_here_and_there(
 ) -> None:
     run, _, _ = trained
     kept = in_s3(host, run)
-    assert sorted(kept) == [800, 900, 1000]
+    assert sorted(kept) == [8000, 9000, 10000]
     assert all(len(files) == 3 and "complete.json" in files for files in kept.values())
-    assert on_host(host, run) == [800, 900, 1000]
+    assert on_host(host, run) == [8000, 9000, 10000]
     host.ok("fetch", run, str(tmp_path / "home"), "--every-snapshot")
     assert len(list((tmp_path / "home").rglob("*.caffemodel"))) == 3
 
