@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -134,6 +136,15 @@ class Laptop:
             env=self._environment, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
+
+
+@contextmanager
+def rented(emulator: Emulator, folder: Path, name: str, kind: str = "p3.8xlarge") -> Iterator[Laptop]:
+    """A laptop with a machine that runs, for tests that do not end it; `folder` is where its commands are typed."""
+    one = Laptop(emulator, folder / "home", folder)
+    one.ok("up", "--instance", kind, "--name", name)
+    yield one
+    one.ok("down", name)
 
 
 def until(process: "subprocess.Popen[str]", pattern: str, timeout: float = 240) -> str:

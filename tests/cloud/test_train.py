@@ -9,19 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.support import SHORT, Emulator, Laptop, bucket_keys, run_of
+from tests.cloud.support import SHORT, Emulator, Laptop, bucket_keys, rented, run_of
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
 
 @pytest.fixture(scope="module")
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """A p3.8xlarge that runs; for the tests that do not end it."""
-    home = tmp_path_factory.mktemp("host")
-    one = Laptop(emulator, home / "home", home)
-    one.ok("up", "--instance", "p3.8xlarge", "--name", "host")
-    yield one
-    one.ok("down", "host")
+    with rented(emulator, tmp_path_factory.mktemp("host"), "host") as one:
+        yield one
 
 
 def test_train_logs_plot_fetch(host: Laptop, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.cloud.support import SHORT, Emulator, Laptop, inside, run_of, runs_bucket
+from tests.cloud.support import SHORT, Emulator, Laptop, inside, rented, run_of, runs_bucket
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -28,11 +28,8 @@ PORT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 3); prin
 @pytest.fixture(scope="module")
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """A machine that has trained."""
-    home = tmp_path_factory.mktemp("roles")
-    one = Laptop(emulator, home / "home", home)
-    one.ok("up", "--instance", "p2.xlarge", "--name", "guarded")
-    yield one
-    one.ok("down", "guarded")
+    with rented(emulator, tmp_path_factory.mktemp("roles"), "guarded", "p2.xlarge") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 
 from tests.cloud.long.test_roles import KEYS, refused
-from tests.cloud.support import Emulator, Laptop, bucket_keys, runs_bucket
+from tests.cloud.support import Emulator, Laptop, bucket_keys, rented, runs_bucket
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -54,14 +54,12 @@ def upstream(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> It
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory, upstream: tuple[Path, str]) -> Iterator[Laptop]:
     """A machine, and a project with the recipe `mine`."""
     home = tmp_path_factory.mktemp("rotation")
-    one = Laptop(emulator, home / "home", home)
-    one.ok("recipe", "new", "mine")
-    recipe = home / "recipes" / "mine" / "recipe.yaml"
-    recipe.write_text(re.sub(r"(?m)^command:.*\n", lambda _: COMMAND % upstream[1], recipe.read_text(), count=1))
-    assert one.ok("recipe", "check", "mine") == "mine: nothing is wrong\n"
-    one.ok("up", "--instance", "p2.xlarge", "--name", "turning")
-    yield one
-    one.ok("down", "turning")
+    with rented(emulator, home, "turning", "p2.xlarge") as one:
+        one.ok("recipe", "new", "mine")
+        recipe = home / "recipes" / "mine" / "recipe.yaml"
+        recipe.write_text(re.sub(r"(?m)^command:.*\n", lambda _: COMMAND % upstream[1], recipe.read_text(), count=1))
+        assert one.ok("recipe", "check", "mine") == "mine: nothing is wrong\n"
+        yield one
 
 
 def run_of(out: str) -> str:

@@ -5,19 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cloud.support import LONG, SHORT, Emulator, Laptop, bucket_keys, run_of, runs_bucket
+from tests.cloud.support import LONG, SHORT, Emulator, Laptop, bucket_keys, rented, run_of, runs_bucket
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
 
 @pytest.fixture(scope="module")
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """A p3.8xlarge that runs; for the tests that do not end it."""
-    home = tmp_path_factory.mktemp("host")
-    one = Laptop(emulator, home / "home", home)
-    one.ok("up", "--instance", "p3.8xlarge", "--name", "host")
-    yield one
-    one.ok("down", "host")
+    with rented(emulator, tmp_path_factory.mktemp("host"), "host") as one:
+        yield one
 
 
 def test_the_instances_role_reaches_its_runs_prefix_and_no_other(host: Laptop) -> None:
@@ -79,3 +75,16 @@ def test_a_training_waits_for_free_gpus(host: Laptop) -> None:
     assert "; waiting" in waited.stderr
     states = {row["run"]: row["state"] for row in json.loads(host.ok("runs", "--json"))}
     assert states[first] == "finished"
+
+
+def test_a_training_that_has_diverged_is_stopped_and_its_machine_is_ended(laptop: Laptop) -> None:
+    """Caffe itself goes on with a loss that is no number, to the last iteration."""
+    words = ("train", "digits", "--instance", "p2.xlarge", "--diagnose", "--set", "learning_rate=1000", *LONG)
+    done = laptop.run(*words)
+    assert done.returncode == 13, done.stdout + done.stderr
+    assert "stopping it" in done.stderr
+    assert "the training has diverged" in done.stderr or "the loss" in done.stderr
+    run = run_of(done.stdout)
+    states = {row["run"]: row["state"] for row in json.loads(laptop.ok("runs", "--json"))}
+    assert states[run] == "stopped"
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.support import SHORT, Emulator, Laptop, run_of
+from tests.cloud.support import SHORT, Emulator, Laptop, rented, run_of
 from tests.task_kit import write_digit, write_recipe
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
@@ -16,11 +16,9 @@ pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 @pytest.fixture(scope="module")
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     home = tmp_path_factory.mktemp("tasks")
-    one = Laptop(emulator, home / "home", home)
     write_recipe(home / "recipes" / "digits")
-    one.ok("up", "--instance", "p3.8xlarge", "--name", "tasks")
-    yield one
-    one.ok("down", "tasks")
+    with rented(emulator, home, "tasks") as one:
+        yield one
 
 
 def test_a_run_is_scored_and_used_on_a_machine_and_here(host: Laptop, tmp_path: Path) -> None:
