@@ -17,7 +17,20 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.engine import open_local, open_remote
 from infra.errors import HostError, ProvisionError, RunError
-from provision import attempts, console, ending, follow, hostcopy, machines, ordering, renting, runimage, runs, sources
+from provision import (
+    attempts,
+    console,
+    cost,
+    ending,
+    follow,
+    hostcopy,
+    machines,
+    ordering,
+    renting,
+    runimage,
+    runs,
+    sources,
+)
 from provision.ordering import Order
 from provision.runs import Attempt, Manifest, Run
 from provision.settings import Settings
@@ -65,7 +78,7 @@ def compose(cloud: Cloud, settings: Settings, order: Order, instance: Instance, 
             "push_seconds": settings.push_seconds, "ports": list(order.ports),
             "disk_gb": int(instance.tags.get("provision:disk", settings.disk_gb)),
             "max_hours": float(instance.tags.get("provision:hours", settings.max_hours)),
-            "max_price": instance.max_price,
+            "max_price": instance.max_price, "budget": instance.budget,
             "own_machine": order.own_machine, "diagnose": order.diagnose, "image_on_host": image.on_host,
             "started_by": f"{getpass.getuser()}@{socket.gethostname()}",
         },
@@ -121,9 +134,30 @@ def machine_again(cloud: Cloud, settings: Settings, run: Run, say: Say) -> Insta
             ending.end_old(cloud, name, last.instance, say)
         kept = manifest.settings
         same = {key: kept[key] for key in ("disk_gb", "max_hours", "max_price")}
+        same["budget"] = _budget_left(cloud, run, last) or settings.budget
         again = msgspec.structs.replace(settings, **same, region=cloud.region, more_regions=())
         wish = Wish(name, manifest.type, manifest.market, avoid=last.zone if last else "")
         return renting.launch(cloud, again, wish, say)[1]
+
+
+def _budget_left(cloud: Cloud, run: Run, last: Attempt | None) -> float | None:
+    """What the machine before this one, which has ended, left of its budget in US dollars; None where it had none.
+
+    RunError where nothing is left. Of a machine that AWS does not know any more (an hour after its end) the cost is
+    not known either: then it is the budget with which the run began.
+    """
+    found = cost.bills(cloud, last.name) if last else []
+    bill = next((one for one in found if last and one.id == last.instance), None)
+    if bill is None or bill.left is None:
+        whole: float | None = bill.budget if bill else run.manifest.settings.get("budget")
+        return whole
+    if bill.left <= 0:
+        raise RunError(
+            f"the budget of {bill.name}, ${bill.budget:g}, is spent",
+            f"give it another: provision up --instance {bill.type} --name {bill.name} --budget USD, "
+            f"then provision resume {run.id} --on {bill.name}",
+        )
+    return round(bill.left, 4)
 
 
 def _last(run: Run) -> Attempt | None:

@@ -53,13 +53,17 @@ def test_a_new_image_that_fails_its_checks_is_taken_away() -> None:
 SAY = "caffe version 1.0 Iteration 20, loss = 0.1 Optimization Done. tiny_iter_20.solverstate iteration 3 loss 1.0"
 
 
+LDD = r'#!/bin/sh\necho "libblas.so.3 => /opt/openblas/libblas.so.3 (0x0)"\n'
+
+
 def pretender(*before: str) -> Context:
     """An image that passes all checks in a second."""
     lines = ["#!/bin/sh", *before, "cat > /dev/null", f"echo {SAY}", "touch /tmp/tiny_iter_20.solverstate"]
     script = "".join(f"{line}\\n" for line in lines)
     python = choose("caffe-debian").distribution.python
     return context(
-        "RUN useradd --uid 1000 trainer",
+        "RUN useradd --uid 1000 trainer && mkdir /opt/openblas",
+        f"RUN printf '{LDD}' > /usr/bin/ldd",
         f"RUN printf '{script}' > /usr/bin/caffe && chmod 755 /usr/bin/caffe && cp /usr/bin/caffe /usr/bin/{python}",
         "USER trainer",
     )
