@@ -35,7 +35,8 @@ def test_a_box_on_a_machine_has_its_gpus_is_kept_and_is_gone(host: Laptop) -> No
     assert "go in: provision box exec dev --on bench" in host.ok(*asked, "--gpus", "2")
     assert list(boxes(host)) == ["dev"]
 
-    seen = host.ok("box", "exec", "dev", *on, "--", "sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES; id -u; touch /shared/x")
+    line = "tr '\\0' '\\n' < /proc/1/environ | sed -n s/NVIDIA_VISIBLE_DEVICES=//p; id -u; touch /shared/x"
+    seen = host.ok("box", "exec", "dev", *on, "--", "sh", "-c", line)
     owner = host.ok("ssh", "bench", "--", "id -u; stat -c %u /data/shared/x").split()
     assert seen.split() == ["0,1", owner[0]]
     assert owner[0] == owner[1] != "0"
