@@ -122,6 +122,14 @@ def local_data(subject: Subject, given: str | None, needed: bool) -> Path | None
     return _brought(subject, source) if source.kind and (needed or given is not None) else None
 
 
+def local_project(subject: Subject, given: str | None) -> Path | None:
+    """The user's code on this laptop: the folder that is given, else the run's where it is here."""
+    if given is not None and not Path(given).is_dir():
+        raise UsageError(f"--project {given} is not a folder", "give a folder that exists")
+    words = given or (subject.project.value if subject.project.kind == "folder" else "")
+    return Path(words).resolve() if words and Path(words).is_dir() else None
+
+
 def _here(source: Source) -> Path | None:
     if source.kind == "folder":
         return Path(source.value)

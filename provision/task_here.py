@@ -20,10 +20,12 @@ from provision.tasks import Job, Step, Subject
 
 @dataclass(frozen=True)
 class Given:
-    """What the user gave beside the run: /in, /data (folders here), and what to do with results that are there."""
+    """What the user gave beside the run: /in, /data and /project (folders here), and what to do with results that are
+    there."""
 
     inputs: tuple[Path, ...] = ()
     data: Path | None = None
+    project: Path | None = None
     replace: bool = False
 
 
@@ -61,7 +63,8 @@ def _like(subject: Subject, gpus: int) -> str:
 def perform(job: Job, image: str, given: Given, shell: Shell | None = None) -> list[tuple[Step, Result | None]]:
     """Run every step, in order; a step that was done before has no Result. RunError where one fails."""
     shell = shell or LocalShell()
-    asked = {one: job.asked(one, str(given.data or ""), task_files.listed(given.inputs)) for one in job.steps}
+    listed = task_files.listed(given.inputs)
+    asked = {one: job.asked(one, str(given.data or ""), listed, str(given.project or "")) for one in job.steps}
     todo = [one for one in job.steps if not task_files.done_before(one.out, asked[one], given.replace)]
     for step in todo:
         task_files.refuse_other(step.out, given.replace)
@@ -130,7 +133,8 @@ def _binds(job: Job, step: Step, given: Given, folder: Path, home: Path | None) 
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()  # or docker makes it, as root
         binds.append(Bind(str(Path(home or "", path).resolve()), f"/work/{path}", read_only=True))
-    beside = {"/in": task_files.inputs(folder / "in", given.inputs), "/data": given.data}
+    inputs = task_files.inputs(folder / "in", given.inputs)
+    beside = {"/in": inputs, "/data": given.data, "/project": given.project}
     return binds + [Bind(str(path), at, read_only=True) for at, path in beside.items() if path is not None]
 
 

@@ -61,7 +61,8 @@ def perform(
 ) -> list[tuple[Step, Result | None]]:
     """As `task_here.perform`; `data` as the user gave it."""
     named = str(given.data or data or "")
-    asked = {one: job.asked(one, named, task_files.listed(given.inputs)) for one in job.steps}
+    listed = task_files.listed(given.inputs)
+    asked = {one: job.asked(one, named, listed, str(given.project or "")) for one in job.steps}
     todo = [one for one in job.steps if not task_files.done_before(one.out, asked[one], given.replace)]
     for step in todo:
         task_files.refuse_other(step.out, given.replace)
@@ -141,7 +142,7 @@ def _digest(tag: str) -> str:
 
 
 def _shared_binds(stage: _Stage, job: Job, given: Given, data: str | None) -> list[Bind]:
-    """/in and /data: what all steps see."""
+    """/in, /data, /project and /weights: what all steps see."""
     binds = []
     with task_here.scratch() as scratch:
         if staged := task_files.inputs(scratch / "in", given.inputs):
@@ -150,7 +151,19 @@ def _shared_binds(stage: _Stage, job: Job, given: Given, data: str | None) -> li
             binds.append(Bind(f"{stage.folder}/in", "/in", read_only=True))
     if folder := _data(stage, job, given, data):
         binds.append(Bind(folder, "/data", read_only=True))
+    if code := _project(stage, given):
+        binds.append(Bind(code, "/project", read_only=True))
     return binds + _weights(stage, job)
+
+
+def _project(stage: _Stage, given: Given) -> str:
+    """The user's code on the host: as it is on this laptop, else as the run's training has it there."""
+    if given.project is not None:
+        sent = sync.sync(stage.shell, given.project, f"{stage.folder}/project")
+        console.line(f"  project: {sent.files} files, {console.size(sent.bytes)}")
+        return f"{stage.folder}/project"
+    folder = sources.code_folder(stage.run) if stage.run is not None else ""
+    return folder if folder and stage.shell.run(["test", "-d", folder], check=False).ok else ""
 
 
 def _weights(stage: _Stage, job: Job) -> list[Bind]:

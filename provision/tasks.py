@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from infra.aws.session import Cloud
 from infra.errors import RunError, UsageError
 from provision import recipe as recipes
@@ -34,6 +36,7 @@ class Subject:
     image: str = ""
     digest: str = ""
     data: Source = field(default_factory=Source)
+    project: Source = field(default_factory=Source)
     run: Run | None = None
     folder: Path | None = None
 
@@ -56,11 +59,12 @@ class Job:
     rendered: Rendered
     steps: tuple[Step, ...]
 
-    def asked(self, step: Step, data: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def asked(self, step: Step, data: str, inputs: Mapping[str, Any], project: str = "") -> dict[str, Any]:
         """What was asked for, as task.json beside the results says it: the same again need not be done again."""
         iteration = step.snapshot.iteration if step.snapshot else None
         given = {"task": self.task, "run": self.subject.name, "iteration": iteration, "data": data, "inputs": inputs}
-        return {**given, "options": self.rendered.options, "command": list(step.command)}
+        code = {"project": project} if project else {}
+        return {**given, **code, "options": self.rendered.options, "command": list(step.command)}
 
 
 def find(words: str, cloud: Callable[[], Cloud]) -> Subject:
@@ -96,7 +100,7 @@ def manifest_of(raw: Any, where: str) -> Manifest:
 def _of(manifest: Manifest, run: Run | None = None, folder: Path | None = None) -> Subject:
     return Subject(
         manifest.id, manifest.recipe, manifest.rendered, manifest.stack, manifest.image, manifest.digest,
-        manifest.data, run, folder,
+        manifest.data, manifest.project, run, folder,
     )  # fmt: skip
 
 
@@ -167,7 +171,9 @@ def plan(
     task = task_of(subject, name)
     rendered = subject.rendered
     if sets or gpus != rendered.gpus:
-        rendered = recipes.render(subject.recipe, {**rendered.options, **(sets or {})}, gpus, data)
+        again = recipes.render(subject.recipe, {**rendered.options, **(sets or {})}, gpus, data)
+        added = {name: value for name, value in rendered.environment.items() if name not in subject.recipe.environment}
+        rendered = msgspec.structs.replace(again, environment={**again.environment, **added})
     words = rendered.tasks[name].command
     several = task.every_snapshot if every is None else every
     if not any(SNAPSHOT in word for word in words):

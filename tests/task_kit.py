@@ -26,6 +26,11 @@ pixels = numpy.loadtxt("/in/digit.txt")
 net.blobs["data"].data[0] = pixels / 256.0
 net.forward(start="conv1", end="ip2")
 json.dump(int(net.blobs["ip2"].data[0].argmax()), open("/out/digit.json", "w"))
+try:
+    import mine
+    open("/out/mine.txt", "w").write(mine.WORD)
+except ImportError:
+    pass
 """
 
 
@@ -34,11 +39,19 @@ def write_recipe(folder: Path) -> Recipe:
     folder.mkdir(parents=True)
     ours = load("digits")
     raw = {key: value for key, value in to_dict(ours).items() if key != "templates"}
+    raw["environment"] = {**ours.environment, "PYTHONPATH": "/project"}
     raw |= {"tasks": _TASKS, "files": [*ours.files, "score.sh", "look.py"]}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(raw))
     for name, content in {**ours.templates, "score.sh": _SCORE, "look.py": _LOOK}.items():
         (folder / name).write_text(content)
     return load(str(folder))
+
+
+def write_code(folder: Path, word: str) -> Path:
+    """A folder with code of the user's, which the task `infer` imports where it is there."""
+    folder.mkdir()
+    (folder / "mine.py").write_text(f"WORD = {word!r}\n")
+    return folder
 
 
 def write_digit(path: Path) -> str:

@@ -31,6 +31,7 @@ def _shared(command: Command) -> Command:
         click.option("--set", "sets", multiple=True, help="an option of the recipe, for this task alone"),
         click.option("--image", help="a target (STACK:ROW) or an image's tag (default: the run's own)"),
         click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the run's own)"),
+        click.option("--project", help="a folder with your code: /project (default: the run's own)"),
         cloud_options,
         dry_run_option,
         json_option,
@@ -49,6 +50,7 @@ class _Asked:
     sets: tuple[str, ...]
     image: str | None
     data: str | None
+    project: str | None
     flags: dict[str, Any]
 
     def cloud(self) -> "Cloud":
@@ -57,7 +59,7 @@ class _Asked:
 
 
 def _asked(given: dict[str, Any]) -> _Asked:
-    mine = {key: given.pop(key) for key in ("name", "gpus", "sets", "image", "data")}
+    mine = {key: given.pop(key) for key in ("name", "gpus", "sets", "image", "data", "project")}
     return _Asked(**mine, flags=given)
 
 
@@ -220,9 +222,9 @@ def _data(subject: "Subject", asked: _Asked, needed: bool) -> Path | None:
 def _perform(
     job: "Job", asked: _Asked, data: Path | None, inputs: Sequence[Path], replace: bool
 ) -> "list[tuple[Step, Result | None]]":
-    from provision import task_here
+    from provision import task_files, task_here
 
-    given = task_here.Given(tuple(inputs), data, replace)
+    given = task_here.Given(tuple(inputs), data, task_files.local_project(job.subject, asked.project), replace)
     if not asked.name:
         return task_here.perform(job, task_here.image(job.subject, asked.image, asked.gpus), given)
     from provision import machines, task_there

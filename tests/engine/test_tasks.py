@@ -15,7 +15,7 @@ from provision.data.digits import prepare
 from provision.recipe import render, to_dict
 from provision.runs import Manifest, Source
 from tests.engine.test_digits_train import Place
-from tests.task_kit import write_digit, write_recipe
+from tests.task_kit import write_code, write_digit, write_recipe
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -71,6 +71,16 @@ def test_every_snapshot_is_scored_drawn_and_not_scored_twice(trained: Path) -> N
     table = provision(trained, "score", "digits-1")
     assert f"{last:.4f}" in table and "best accuracy" in table
     assert (trained / "digits-1-score" / "000000200" / "score.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.timeout(2400)
+def test_a_task_has_the_users_code(trained: Path) -> None:
+    write_code(trained / "code", "mine")
+    provision(trained, "infer", "digits-1", "digit.txt", "--project", "code", "--out", "with-code")
+    assert (trained / "with-code" / "mine.txt").read_text() == "mine"
+    assert "--project nowhere is not a folder" in provision(
+        trained, "infer", "digits-1", "digit.txt", "--project", "nowhere", "--out", "other", code=2
+    )
 
 
 @pytest.mark.timeout(2400)

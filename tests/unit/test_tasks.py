@@ -185,7 +185,7 @@ def test_a_task_sees_its_files_and_its_results_appear_when_it_is_done(
         assert (at["/work"] / "net.prototxt").read_text() == "size: 4\n"
         assert at["/work/snapshots/tiny_iter_100.caffemodel"].read_text() == "100.caffemodel"
         assert (at["/in"] / "a, photo.jpg").read_bytes() == b"JPEG"
-        assert at["/data"] == tmp_path / "data"
+        assert (at["/data"], at["/project"]) == (tmp_path / "data", tmp_path / "code")
         assert not out.exists()
         (at["/out"] / "found.json").write_text("[]")
         made = 'I1121 18:00:00.1 net.cpp:58] Initializing net from parameters: \nname: "x"\nlayer {\n}\n'
@@ -193,13 +193,13 @@ def test_a_task_sees_its_files_and_its_results_appear_when_it_is_done(
 
     docker = Docker(act)
     job = tasks.plan(tasks.find(str(folder), no_cloud), "infer", out)
-    task_here.perform(job, "sha256:1", Given((image,), tmp_path / "data"), docker)
+    task_here.perform(job, "sha256:1", Given((image,), tmp_path / "data", tmp_path / "code"), docker)
     assert (out / "found.json").read_text() == "[]"
     assert json.loads((out / "task.json").read_text())["iteration"] == 100
     (words,) = docker.ran
     assert words[words.index("--network") + 1] == "none"
     assert words[words.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
-    assert sum(",readonly" in word for word in words) == 4  # two parts of the snapshot, /in, /data
+    assert sum(",readonly" in word for word in words) == 5  # two parts of the snapshot, /in, /data, /project
     assert docker.removed == [words[words.index("--name") + 1]]
     err = capsys.readouterr().err
     assert "a cat" in err and "net.cpp" not in err and "layer {" not in err
