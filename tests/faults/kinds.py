@@ -136,10 +136,13 @@ SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGINT}
 
 
 def kinds_for(call: Call) -> list[str]:
-    """Capacity is about launches alone. What only reads is the same before and after, with half an answer or none."""
+    """Capacity is about launches alone. What only reads is the same before and after, with half an answer or none; what
+    reads again is allowed, as it was the first time, and answers Ctrl-C and throttling in the same way."""
     left_out = set() if LAUNCHES.fullmatch(call.action) else set(OF_LAUNCHES)
     if READS.match(call.action):
         left_out |= {"cut", "stopped after"}
+        if call.nth > 1:
+            left_out |= {"denied", "throttled", "stopped before", "killed after"}
     return [kind for kind in KINDS if kind not in left_out]
 
 

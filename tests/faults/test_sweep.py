@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-AT_LEAST = {"up": 150, "down": 300, "up again": 50, "extend": 20, "train": 20, "stop": 20}
+AT_LEAST = {"up": 150, "down": 240, "up again": 50, "extend": 20, "train": 20, "stop": 20}
 ON_MACHINES = 20
 
 # What `down` asks for that AWS also does by itself when the instance goes or the group is deleted. No fault can show
