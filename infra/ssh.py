@@ -23,6 +23,7 @@ from infra.proxy import ProgramSocket
 from infra.shell import OnLine, Result, Words, checked, quote
 
 _CHUNK = 1 << 16
+_LISTENS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,23 @@ class SshShell:
 
     @contextlib.contextmanager
     def forward(self, local_port: int, remote_port: int) -> Iterator[None]:
-        """While open, 127.0.0.1:local_port here is remote_port there."""
+        """While open, 127.0.0.1:local_port here is remote_port there. It listens when this begins."""
         with self.connection.forward_local(local_port, remote_port):
+            until = time.monotonic() + _LISTENS_S  # fabric listens in a thread of its own, and does not say when
+            while free_port(local_port) and time.monotonic() < until:
+                time.sleep(0.01)
             yield
+
+
+def free_port(port: int) -> bool:
+    """Whether a program could listen on 127.0.0.1:port. Nobody is connected to."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _dial(at: Address) -> socket.socket:

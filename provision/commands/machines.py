@@ -192,26 +192,16 @@ def forward(name: str, port: int, local_port: int | None, **flags: Any) -> None:
     """Make PORT of NAME a port of this laptop, until Ctrl-C (Jupyter, TensorBoard)."""
     import signal
 
+    from infra.ssh import free_port
     from provision import machines
 
     cloud = where_is(name, flags)
     here = local_port or port
-    _check_free(here)
+    if not free_port(here):  # fabric would find out in a thread of its own, and say nothing
+        raise UsageError(f"port {here} of this laptop is in use", "give another: --local-port PORT")
     with machines.shell(cloud, machines.find(cloud, name)) as host, host.forward(here, port):
         console.say(f"http://127.0.0.1:{here} is port {port} of {name}; Ctrl-C ends it")
         signal.pause()
-
-
-def _check_free(port: int) -> None:
-    """fabric would find out in a thread of its own, and say nothing."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UsageError(f"port {port} of this laptop is in use", "give another: --local-port PORT") from error
 
 
 def where_is(name: str, flags: dict[str, Any]) -> "Cloud":
