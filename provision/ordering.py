@@ -3,7 +3,6 @@
 Nothing here imports AWS or Docker: `train RECIPE --dry-run` is quick, and needs neither.
 """
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,10 +110,6 @@ def plain(recipe: Recipe, rendered: Rendered, image: str, fetched: Mapping[str, 
     }  # fmt: skip
 
 
-def _assigned(variables: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in variables.items()]
-
-
 def table(found: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The same as rows for people."""
     options = ", ".join(f"{key}={value}" for key, value in found["options"].items())
@@ -123,7 +118,7 @@ def table(found: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("recipe", found["recipe"]),
         ("options", options),
         ("command", " ".join(found["command"])),
-        *(("environment", shlex.join(words)) for words in [_assigned(found["environment"])] if words),
+        *(("environment", f"{name}={value}") for name, value in found["environment"].items()),
         ("image", found["image"]),
         ("GPUs", found["gpus"]),
         *((str(key), value) for key, value in found["plan"].items()),

@@ -97,6 +97,7 @@ def _facts(found: "Recipe", made: "Rendered") -> list[tuple[str, object]]:
         ("stack", found.stack),
         ("data", found.data or "yours: --data"),
         ("command", " ".join(made.command)),
+        *(("environment", f"{name}={value}") for name, value in made.environment.items()),
         ("resumed with", " ".join(found.resume) or ("the same command" if rule.parts else "")),
         ("snapshots", snapshots),
         ("told to end by", f"{found.stop.signal}, within {found.stop.timeout:g} s"),
