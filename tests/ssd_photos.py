@@ -2,11 +2,7 @@
 photos of VOC2011 with boxes that people drew, out of the source package of labelme (fetched, not part of provision).
 """
 
-import subprocess
-import sys
-import tarfile
-import tempfile
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,7 @@ import numpy
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
-from provision.settings import cache_home
+from tests.labelme import example
 
 NAMES = ("zero", "one", "four")
 _DIGITS = (0, 1, 4)
@@ -27,35 +23,16 @@ _OBJECT = (
     "<xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
 )
 
-_LABELME, _BOXES = "labelme==6.3.1", "/examples/bbox_detection/data_dataset_voc/"
-
 
 def voc() -> Path:
     """A folder with JPEGImages, Annotations and list.txt, three files each."""
-    target = cache_home() / "tests" / "labelme-boxes"
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            words = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", _LABELME]
-            subprocess.run([*words, "-d", folder], check=True)
-            (package,) = Path(folder).glob("labelme*.tar.gz")
-            made = Path(folder) / "voc"
-            for name, data in _members(package):
-                (made / name).parent.mkdir(parents=True, exist_ok=True)
-                (made / name).write_bytes(data)
-            names = sorted(path.stem for path in (made / "Annotations").iterdir())
-            (made / "list.txt").write_text("".join(f"JPEGImages/{n}.jpg Annotations/{n}.xml\n" for n in names))
-            made.rename(target)
-    return target
-
-
-def _members(package: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(package) as packed:
-        for member in packed:
-            _, found, name = member.name.partition(_BOXES)
-            data = packed.extractfile(member) if found and name.split("/")[0] in ("JPEGImages", "Annotations") else None
-            if data is not None:
-                yield name, data.read()
+    wanted = ("JPEGImages", "Annotations")
+    made = example("bbox_detection/data_dataset_voc", lambda path: path.split("/")[0] in wanted)
+    names = sorted(path.stem for path in (made / "Annotations").iterdir())
+    part = made / f"list.{os.getpid()}"
+    part.write_text("".join(f"JPEGImages/{n}.jpg Annotations/{n}.xml\n" for n in names))
+    part.replace(made / "list.txt")
+    return made
 
 
 def photo(name: str) -> Any:

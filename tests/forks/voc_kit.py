@@ -4,44 +4,17 @@ The package (14 MB) is fetched by pip and kept in the cache; nothing of it is pa
 Flickr's terms).
 """
 
-import subprocess
-import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-from provision.settings import cache_home
-
-_PACKAGE = "labelme==6.3.1"
-_FOLDER = "/examples/semantic_segmentation/data_dataset_voc/"
+from tests.labelme import example
 
 
 def photos() -> Path:
     """A folder with JPEGImages and SegmentationClass, three files each."""
-    target = cache_home() / "tests" / _PACKAGE.replace("==", "-")
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            words = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", _PACKAGE]
-            subprocess.run([*words, "-d", folder], check=True)
-            (package,) = Path(folder).glob("labelme*.tar.gz")
-            (Path(folder) / "voc").mkdir()
-            _unpack(package, Path(folder) / "voc")
-            (Path(folder) / "voc").rename(target)
-    return target
-
-
-def _unpack(package: Path, target: Path) -> None:
-    with tarfile.open(package) as packed:
-        for member in packed:
-            _, found, name = member.name.partition(_FOLDER)
-            if found and member.isfile() and name.split("/")[0] in ("JPEGImages", "SegmentationClass"):
-                data = packed.extractfile(member)
-                assert data is not None
-                (target / name).parent.mkdir(exist_ok=True)
-                (target / name).write_bytes(data.read())
+    wanted = ("JPEGImages", "SegmentationClass")
+    return example("semantic_segmentation/data_dataset_voc", lambda path: path.split("/")[0] in wanted)
 
 
 def devkit(target: Path, side: int) -> Path:
