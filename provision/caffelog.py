@@ -14,11 +14,11 @@ length that they may have, rules that out.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
 from typing import TypeVar
 
 from provision import caffemessages, detectronlog
-from provision.caffemessages import State, metric, sound
+from provision.caffemessages import State
 from provision.logevents import (
     DebugInfo,
     Ended,
@@ -57,6 +57,7 @@ _DISPLAY = re.compile(
     rb"\nI(\d{4,8} (?s:.{5})):((?s:.{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
     rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+).*"
     rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
+    rb"(?:\nI" + _PREFIX + rb"Restarting data pre.*)*"  # tells nothing, and stands behind each epoch of a small dataset
 )
 _LINES = re.compile(
     rb"\n(?:[IWE]" + _TIME + rb"(?:"
@@ -93,7 +94,7 @@ class _Names(dict[bytes, tuple[int, str]]):
 
 @dataclass(frozen=True)
 class Displays:
-    """Displays that came one after the other, as columns: each had the smoothed loss, one output and the learning
+    """Displays with no other event between them, as columns: each had the smoothed loss, one output and the learning
     rate. The quick form of so many Metrics, for who takes a whole log."""
 
     attempt: int
@@ -155,15 +156,15 @@ class Parser:
         try:
             made = self._converted(*texts)
         except ValueError:  # somewhere is a number that is none
-            yield from self._lines(whole)
+            yield from self._lines(_LINES.findall(whole))
             return
         begin = 0
-        for end, gap in enumerate(gaps):
-            if gap or end == len(made.values):
-                if begin < end:
-                    yield from self._displays(made, texts[0], texts[1], begin, end)
-                yield from self._lines(gap)
+        for end in compress(range(len(gaps)), gaps):
+            if told := _LINES.findall(gaps[end]):
+                yield from self._displays(made, texts[0], texts[1], begin, end)
+                yield from self._lines(told)
                 begin = end
+        yield from self._displays(made, texts[0], texts[1], begin, len(made.values))
 
     # displays
 
@@ -183,7 +184,9 @@ class Parser:
         )  # fmt: skip
 
     def _displays(self, made: Displays, minute: Texts, second: Texts, begin: int, end: int) -> Iterator[Displays]:
-        """Those from `begin` to `end`, between which the log has nothing else."""
+        """Those from `begin` to `end`, between which the log tells nothing else."""
+        if begin == end:
+            return
         state = self._state
         state.clock.begin_once(minute[begin], second[begin])
         try:
@@ -200,9 +203,9 @@ class Parser:
 
     # all other lines
 
-    def _lines(self, text: bytes) -> Iterator[Event]:
+    def _lines(self, told: Iterable[Row]) -> Iterator[Event]:
         state = self._state
-        for row in _LINES.findall(text):
+        for row in told:
             if row[_TEST]:
                 state.test, state.first = (int(row[_TEST]), int(row[_TEST + 1])), None
                 continue
@@ -217,13 +220,16 @@ class Parser:
         state = self._state
         if state.first is None:
             state.first = state.clock.at(minute, second)
-        kind, at, net = ("train", state.iteration, 0) if phase == b"rain" else ("test", *state.test)
-        outputs = [(index, name, value), *(_OUTPUT.findall(more) if more else ())]
-        made = [
-            metric(state.attempt, state.first, at, kind, self._names[called][1], text, net, int(number))
-            for number, called, text in outputs
+        if state.first is None:
+            return ()
+        kind: Phase = "train" if phase == b"rain" else "test"
+        at, net = (state.iteration, 0) if kind == "train" else state.test
+        attempt, first, names = state.attempt, state.first, self._names
+        return [
+            Metric(attempt, first, at, kind, names[called][1], number, net, int(output))
+            for output, called, text in ((index, name, value), *(_OUTPUT.findall(more) if more else ()))
+            if (number := caffemessages.number(text)) is not None
         ]
-        return [one for one in made if sound(one)]
 
     def _line(self, row: Row) -> Sequence[Event]:
         minute, second, *_, message_text, other = row

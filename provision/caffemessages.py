@@ -51,19 +51,10 @@ def read(state: State, message: str, seconds: float) -> Event | None:
     return _READERS.get(message.partition(" ")[0], _layer_time)(state, message, seconds)
 
 
-def metric(
-    attempt: int,
-    seconds: float | None,
-    at: int,
-    phase: str,
-    name: str,
-    text: bytes | str,
-    net: int = 0,
-    output: int = 0,
-) -> Any:
+def metric(attempt: int, seconds: float | None, at: int, phase: str, name: str, text: bytes | str, net: int = 0) -> Any:
     """A Metric whose seconds and value may be None: of a line that was cut off when the machine died."""
     make: Any = Metric
-    return make(attempt, seconds, at, phase, name, number(text), net, output)
+    return make(attempt, seconds, at, phase, name, number(text), net)
 
 
 def sound(made: Any) -> bool:
