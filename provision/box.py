@@ -10,22 +10,24 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from infra.errors import NotFoundError, UsageError
 from infra.shell import Result, Shell
+from provision.xdisplay import SOCKETS, Display
 
 LABEL = "provision.box"
+_SHOWS = "provision.box.display"
 TAG = "provision:box:"  # and its name: a tag of the machine that it is on; empty where it is gone
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
-_SOCKETS = "/tmp/.X11-unix"
 _USER = "box"  # what the user is called in there; the uid is the user's own
 
 
 @dataclass(frozen=True)
 class BoxSpec:
     """A box to start. `user` is uid:gid, `gpus` docker's words for them, `volumes` are SOURCE:TARGET[:ro], a name
-    without `/` being a volume of Docker's; `ports` are published on 127.0.0.1 alone. `display` is X11's, if any."""
+    without `/` being a volume of Docker's; `ports` are published on 127.0.0.1 alone. `display` is where windows
+    go, if anywhere."""
 
     name: str
     image: str
@@ -33,8 +35,7 @@ class BoxSpec:
     gpus: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
-    display: str = ""
-    xauthority: str = ""
+    display: Display | None = None
     shm_mib: int = 1024
 
 
@@ -66,21 +67,17 @@ def run_words(spec: BoxSpec) -> list[str]:
         words += ["--volume", _volume(volume)]
     for port in spec.ports:
         words += ["--publish", _port(port)]
-    words += _display(spec) if spec.display else ["--env", "MPLBACKEND=Agg"]
+    if spec.display:
+        words += ["--env", f"DISPLAY={spec.display.name}", "--volume", f"{SOCKETS}:{SOCKETS}:ro"]
+        words += ["--label", f"{_SHOWS}={spec.display.name}"]
+    else:
+        words += ["--env", "MPLBACKEND=Agg"]
     return [*words, "--entrypoint", "sleep", spec.image, "infinity"]
 
 
 def home(name: str) -> str:
     """The volume that is its home."""
     return f"{container(name)}-home"
-
-
-def _display(spec: BoxSpec) -> list[str]:
-    """The X server's socket and the cookie that opens it: no `xhost +`, which would let everybody in."""
-    words = ["--env", f"DISPLAY={spec.display}", "--volume", f"{_SOCKETS}:{_SOCKETS}:ro"]
-    if spec.xauthority:
-        words += ["--env", "XAUTHORITY=/run/xauthority", "--volume", f"{spec.xauthority}:/run/xauthority:ro"]
-    return words
 
 
 def _volume(text: str) -> str:
@@ -103,6 +100,8 @@ def _port(text: str) -> str:
     return f"127.0.0.1:{here}:{there}"
 
 
+# the cookie goes into the home, which is in no image; nothing but this box's user reads it
+_LET_SEE = 'umask 077; cat > /home/box/.Xauthority; chown "$(stat -c %u:%g /home/box)" /home/box/.Xauthority'
 # what makes the user known by name in there (`whoami`, ssh and pip ask), and the home the user's own
 _WELCOME = """
 grep -q "^[^:]*:[^:]*:$1:" /etc/passwd || echo "box:x:$1:$2::/home/box:/bin/bash" >> /etc/passwd
@@ -122,9 +121,17 @@ def start(shell: Shell, spec: BoxSpec) -> None:
         uid, _, gid = spec.user.partition(":")
         words = ["docker", "exec", "--user", "0:0", container(spec.name), "sh", "-c", _WELCOME, "sh", uid, gid or uid]
         shell.run(words)
+        if spec.display:
+            _let_see(shell, spec.name, spec.display)
     except BaseException:  # also Ctrl-C: docker leaves a container behind that could not be started
         shell.run(["docker", "rm", "--force", "--volumes", container(spec.name)], check=False)
         raise
+
+
+def _let_see(shell: Shell, name: str, display: Display) -> None:
+    """Give a box that runs the cookies of a display: no `xhost +`, which would let everybody in."""
+    words = ["docker", "exec", "--interactive", "--user", "0:0", container(name), "sh", "-c", _LET_SEE]
+    shell.run(words, stdin=display.cookies)
 
 
 def boxes(shell: Shell) -> list[Box]:
@@ -168,10 +175,14 @@ def noted(tags: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(TAG): image for key, image in sorted(tags.items()) if key.startswith(TAG) and image}
 
 
-def wake(shell: Shell, name: str) -> None:
-    """Start a box that was stopped; one that runs goes on."""
+def wake(shell: Shell, name: str, display: Display | None = None) -> None:
+    """Start a box that was stopped; one that runs goes on. One that shows windows gets the display's cookies anew:
+    they are others after each login."""
     get(shell, name)
     shell.run(["docker", "start", container(name)])
+    shows = f'{{{{index .Config.Labels "{_SHOWS}"}}}}'
+    if display and shell.run(["docker", "inspect", "--format", shows, container(name)]).out.strip():
+        _let_see(shell, name, display)
 
 
 def sleep(shell: Shell, name: str) -> None:
@@ -215,14 +226,3 @@ def swap(shell: Shell, gb: int) -> str:
 
     done: Result = shell.run(["sudo", "sh", "-s", str(gb)], stdin=script("swap.sh").encode())
     return done.out.strip()
-
-
-def xauthority(environment: Mapping[str, str], home_folder: Path) -> tuple[str, str]:
-    """This laptop's display and the file with its cookie. UsageError where there is no display."""
-    display = environment.get("DISPLAY", "")
-    if not display:
-        raise UsageError("--x11: this laptop has no DISPLAY", "leave it out: plots go to files (MPLBACKEND=Agg)")
-    if not display.startswith(":"):
-        raise UsageError(f"--x11: the display {display} is not this laptop's own", "leave it out, or use ssh -X")
-    cookie = Path(environment.get("XAUTHORITY") or home_folder / ".Xauthority")
-    return display, str(cookie) if cookie.is_file() else ""

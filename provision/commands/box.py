@@ -94,19 +94,29 @@ def up(name: str, image: str, x11: bool, swap: int | None, machine: str | None, 
         console.line(f"{machine} ends at its deadline and when it is idle; what is to stay: box commit, or a --volume")
 
 
+def _display_now() -> Any:
+    """This laptop's display; None where there is none just now (one came in by ssh)."""
+    from provision import xdisplay
+
+    try:
+        return xdisplay.find(os.environ, Path.home())
+    except UsageError:
+        return None
+
+
 def _spec(name: str, image: str, found: Any, x11: bool, asked: dict[str, Any]) -> Any:
     from provision import box as boxes
-    from provision import facts
+    from provision import facts, xdisplay
 
     have = [gpu.index for gpu in found.gpus]
     wanted = len(have) if asked["gpus"] is None else asked["gpus"]
     if wanted > len(have):
         raise UsageError(f"there are {len(have)} GPUs, not {wanted}", f"ask for --gpus {len(have)}, or for less")
     request = facts.gpu_request(found, tuple(have[:wanted]))
-    display, cookie = boxes.xauthority(os.environ, Path.home()) if x11 else ("", "")
+    display = xdisplay.find(os.environ, Path.home()) if x11 else None
     return boxes.BoxSpec(
         name, image, f"{found.uid}:{found.gid}", boxes.gpu_words(request.indices, request.runtime),
-        tuple(_absolute(one) for one in asked["volumes"]), tuple(asked["ports"]), display, cookie,
+        tuple(_absolute(one) for one in asked["volumes"]), tuple(asked["ports"]), display,
     )  # fmt: skip
 
 
@@ -206,7 +216,7 @@ def start(name: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
     with _host(machine, flags) as (shell, _, _instance):
         status = boxes.get(shell, name).status
         if not dry_run:
-            boxes.wake(shell, name)
+            boxes.wake(shell, name, None if machine else _display_now())
     console.say(f"{'would start' if dry_run else 'started'} {name}, which was {status}")
 
 

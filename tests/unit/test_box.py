@@ -8,7 +8,7 @@ import pytest
 
 from infra.errors import HostError, NotFoundError, UsageError
 from infra.shell import OnLine, Result, Words
-from provision import box
+from provision import box, xdisplay
 
 SPEC = box.BoxSpec("lab", "provision/caffe-debian:x", "1000:1001")
 ROW = {
@@ -25,6 +25,7 @@ class Host:
     def __init__(self, answers: Mapping[str, Result | Exception]) -> None:
         self.answers = answers
         self.asked: list[str] = []
+        self.given: list[bytes | None] = []
 
     def run(
         self, words: Words, *, check: bool = True, stdin: bytes | None = None, env: Mapping[str, str] | None = None,
@@ -32,6 +33,7 @@ class Host:
     ) -> Result:  # fmt: skip
         line = " ".join(words)
         self.asked.append(line)
+        self.given.append(stdin)
         for begin, answer in self.answers.items():
             if line.startswith(begin):
                 if isinstance(answer, Exception):
@@ -60,18 +62,42 @@ def test_the_words_give_the_user_a_home_and_nobody_else_a_way_in() -> None:
     assert "--privileged" not in words
 
 
-def test_windows_come_with_the_cookie_and_without_it_plots_go_to_files(tmp_path: Path) -> None:
-    cookie = tmp_path / ".Xauthority"
-    cookie.write_text("x")
-    display, path = box.xauthority({"DISPLAY": ":1"}, tmp_path)
-    words = box.run_words(box.BoxSpec("lab", "img", "7:8", display=display, xauthority=path))
-    assert "DISPLAY=:1" in words
-    assert f"{cookie}:/run/xauthority:ro" in words
-    assert "MPLBACKEND=Agg" not in words
-    with pytest.raises(UsageError, match="no DISPLAY"):
-        box.xauthority({}, tmp_path)
-    with pytest.raises(UsageError, match="not this laptop's"):
-        box.xauthority({"DISPLAY": "far:10"}, tmp_path)
+def entry(family: int, address: bytes, number: bytes, cookie: bytes) -> bytes:
+    """As Xauthority's file has it."""
+    fields = (address, number, b"MIT-MAGIC-COOKIE-1", cookie)
+    return family.to_bytes(2, "big") + b"".join(len(one).to_bytes(2, "big") + one for one in fields)
+
+
+def test_windows_come_with_the_displays_own_cookies_which_are_in_no_word(tmp_path: Path) -> None:
+    file = (
+        entry(256, b"laptop", b"1", b"secret") + entry(256, b"laptop", b"0", b"another") + entry(0, b"x", b"", b"all")
+    )
+    (tmp_path / ".Xauthority").write_bytes(file + entry(256, b"laptop", b"1", b"torn")[:-1])
+    display = xdisplay.find({"DISPLAY": ":1.0"}, tmp_path)
+    assert display.cookies == entry(65535, b"", b"1", b"secret") + entry(65535, b"", b"1", b"all")
+    host = Host({})
+    box.start(host, box.BoxSpec("lab", "img", "7:8", display=display))
+    assert "DISPLAY=:1.0 --volume /tmp/.X11-unix:/tmp/.X11-unix:ro" in host.asked[1]
+    assert "MPLBACKEND=Agg" not in host.asked[1]
+    assert host.given[-1] == display.cookies
+    assert "secret" not in " ".join(host.asked)
+
+
+def test_a_box_with_windows_gets_new_cookies_when_it_starts_and_another_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "auth").write_bytes(entry(256, b"laptop", b"1", b"new"))
+    display = xdisplay.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path / "auth")}, tmp_path)
+    shows = Host({**there().answers, "docker inspect": Result(0, ":1\n")})
+    box.wake(shows, "lab", display)
+    assert shows.given[-1] == display.cookies
+    plain = Host({**there().answers, "docker inspect": Result(0, "\n")})
+    box.wake(plain, "lab", display)
+    assert set(plain.given) == {None}
+
+
+@pytest.mark.parametrize(("environment", "told"), [({}, "no DISPLAY"), ({"DISPLAY": "far:10"}, "not this laptop's")])
+def test_what_is_no_display_of_this_laptops_is_refused(environment: dict[str, str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=told):
+        xdisplay.find(environment, tmp_path)
 
 
 @pytest.mark.parametrize("bad", ["data:/x:ro:rw", "/a", "/a:b", ":/b", "../a:/b", "/a:/b:rx"])
