@@ -172,8 +172,9 @@ def plan(
     rendered = subject.rendered
     if sets or gpus != rendered.gpus:
         again = recipes.render(subject.recipe, {**rendered.options, **(sets or {})}, gpus, data)
-        added = {name: value for name, value in rendered.environment.items() if name not in subject.recipe.environment}
-        rendered = msgspec.structs.replace(again, environment={**again.environment, **added})
+        own = recipes.render(subject.recipe, rendered.options, rendered.gpus, data).environment
+        asked = {name: value for name, value in rendered.environment.items() if own.get(name) != value}  # train --env
+        rendered = msgspec.structs.replace(again, environment={**again.environment, **asked})
     words = rendered.tasks[name].command
     several = task.every_snapshot if every is None else every
     if not any(SNAPSHOT in word for word in words):

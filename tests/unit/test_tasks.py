@@ -6,11 +6,12 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from infra.aws.s3 import S3
 from infra.engine import Bind, ContainerSpec, GpuRequest
@@ -133,6 +134,16 @@ def test_a_run_of_gpus_is_rendered_again_for_the_cpu(tmp_path: Path, recipe: Rec
     changed = tasks.plan(subject, "infer", Path("o"), sets={"size": "9"})
     assert changed.steps[0].command[-1] == "9"
     assert changed.rendered.files["net.prototxt"] == "size: 9\n"
+
+
+def test_variables_of_train_env_stay_where_a_task_is_rendered_again(tmp_path: Path, recipe: Recipe) -> None:
+    own = structs.replace(recipe, environment={"SIDE": "{{ size }}", "THREADS": "1", "MODE": "a"})
+    made = manifest(own)
+    asked = {**made.rendered.environment, "THREADS": "4", "NOTE": "mine"}
+    run = replace(made, rendered=structs.replace(made.rendered, environment=asked))
+    subject = tasks.find(str(fetched(tmp_path / "x", run)), no_cloud)
+    job = tasks.plan(subject, "infer", Path("o"), sets={"size": "8"})
+    assert job.rendered.environment == {"SIDE": "8", "THREADS": "4", "MODE": "a", "NOTE": "mine"}
 
 
 @pytest.mark.parametrize(
