@@ -10,6 +10,7 @@ made it was killed.
 
 import functools
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -47,8 +48,7 @@ class Scheduler:
     def arm(self, resource: str, instance_id: str, at: datetime) -> None:
         """Terminate the instance at that moment (to the minute); again means moved."""
         words = _schedule(resource, instance_id, max(at, datetime.now(timezone.utc) + SOONEST), self._role_arn)
-        until = time.monotonic() + _SETTLES_S
-        made: set[str] = set()
+        made: dict[str, float] = {}  # until when it may still be said to be missing
         while True:
             with explained("schedule the instance's end"):
                 try:
@@ -56,16 +56,16 @@ class Scheduler:
                     return
                 except ClientError as error:
                     missing = _missing(error)
-                    if not missing or time.monotonic() > until:
+                    if not missing or time.monotonic() > made.get(missing, math.inf):
                         raise
             if missing in made:
                 self._sleep(1.0)
                 continue
-            made.add(missing)
             if missing == "group":
                 self._make_group()
             else:
                 self._make_role()
+            made[missing] = time.monotonic() + _SETTLES_S
 
     def disarm(self, resource: str) -> None:
         """Take the schedule away; absent is as good."""

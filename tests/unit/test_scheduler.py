@@ -115,6 +115,13 @@ def test_a_role_that_never_settles_is_an_error_in_the_end(monkeypatch: pytest.Mo
     assert "schedule the instance's end" in refused.value.what
 
 
+def test_what_a_slow_first_answer_says_is_missing_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_SETTLES_S", 0.0)
+    aws = FakeAws(CreateSchedule=in_turn(NO_GROUP, NO_ROLE, None))
+    arm(aws)
+    assert aws.names().count("CreateSchedule") == 3
+
+
 def test_a_missing_right_is_said() -> None:
     with pytest.raises(AuthError):
         arm(FakeAws(CreateSchedule=Refused("AccessDeniedException")))
