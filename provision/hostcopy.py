@@ -4,14 +4,14 @@ from infra.ssh import SshShell
 from provision.runs import Run
 
 HOST_RUNS = "/var/lib/provision/runs"
-_GUARD = "/opt/provision/guard.py"
+_GUARD = ("sudo", "env", "PYTHONPATH=/opt/provision", "python3", "-m", "guard")
 
 
 def guard_words(verb: str, run: Run, prefix: str, folder: str, bucket: str | None = None) -> list[str]:
     """The guard's own copying, with the instance's role."""
     cloud = run.store.cloud
     place = bucket or run.store.bucket
-    return ["sudo", "python3", _GUARD, verb, place, cloud.region, cloud.endpoint or "", prefix, folder]
+    return [*_GUARD, verb, place, cloud.region, cloud.endpoint or "", prefix, folder]
 
 
 def pull(shell: SshShell, run: Run, prefix: str, folder: str, bucket: str | None = None) -> None:

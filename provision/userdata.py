@@ -19,7 +19,7 @@ from typing import Any
 from infra.aws import prices
 from infra.aws.types import SpotRequest
 from infra.errors import CloudError, UsageError
-from infra.host import script
+from infra.host import guard_modules, script
 from infra.keys import KeyPair
 
 USER = "provision"
@@ -28,7 +28,7 @@ LIMIT = 16 * 1024
 TOOLKIT_REPOSITORY = "https://nvidia.github.io/libnvidia-container"
 TOOLKIT_KEY = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 _LOOK_S = 60  # how often the host looks whether it is in use
-_SCRIPTS = ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh", "guard.py")
+_SCRIPTS = ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh")
 _UNITS = ("provision-guard.service", "provision-idle.service")
 
 
@@ -86,7 +86,7 @@ def _config(request: SpotRequest, deadline: datetime, login_key: str, host_key: 
         ],
         "write_files": [
             _file("/opt/provision/settings", _settings(request)),
-            *(_file(f"/opt/provision/{name}", script(name)) for name in _SCRIPTS),
+            *(_file(f"/opt/provision/{name}", script(name)) for name in (*_SCRIPTS, *guard_modules())),
             *(_file(f"/etc/systemd/system/{name}", script(name)) for name in _UNITS),
             _file("/etc/systemd/system/provision-idle.timer", _idle_timer(request)),
         ],

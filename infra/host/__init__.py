@@ -15,13 +15,20 @@ def script(name: str) -> str:
     return slim_python(text) if name.endswith(".py") else slim_shell(text)
 
 
+def guard_modules() -> list[str]:
+    """The names of the guard's modules, as `script` takes them and as they are called on the host."""
+    folder = files(__name__).joinpath("guard")
+    return sorted(f"guard/{one.name}" for one in folder.iterdir() if one.name.endswith(".py"))
+
+
 def slim_python(text: str) -> str:
     """The same program without comments and docstrings."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
-            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+            empty = [] if isinstance(node, ast.Module) else [ast.Pass()]
+            node.body = node.body[1:] or empty  # type: ignore[attr-defined]
     return ast.unparse(tree) + "\n"
 
 

@@ -39,7 +39,7 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
-        "infra/host/guard.py", "infra/host/engine.sh", "infra/host/bootstrap.sh", "infra/host/deadline.sh",
+        "infra/host/guard/run.py", "infra/host/engine.sh", "infra/host/bootstrap.sh", "infra/host/deadline.sh",
         "infra/host/clean.sh", "infra/host/extend.sh", "infra/host/idle.sh", "infra/host/mount.sh",
         "infra/host/nvidia.sh", "infra/host/provision-idle.service", "infra/host/provision-idle.timer",
         "infra/aws/prices.yaml", "provision/amis.yaml", "provision/permissions.yaml",

@@ -2,14 +2,15 @@
 
 import datetime
 import hashlib
+import importlib
 import io
 import json
 import os
 import re
+import runpy
 import sys
 import threading
 import time
-import types
 import urllib.error
 import urllib.parse
 from collections.abc import Callable
@@ -21,17 +22,31 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infra.host import guard, script
+from infra.host import guard_modules, script
+from infra.host.guard import copying, imds, s3, snapshots, watch
+from infra.host.guard import run as runs
 
-SENT = types.ModuleType("sent")
-exec(compile(script("guard.py"), "guard.py as it is sent", "exec"), SENT.__dict__)
+MODULES = {"copying": copying, "imds": imds, "runs": runs, "s3": s3, "snapshots": snapshots, "watch": watch}
+
+
+@pytest.fixture(scope="session")
+def opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that has the guard as user data brings it."""
+    folder = tmp_path_factory.mktemp("opt")
+    (folder / "guard").mkdir()
+    for name in guard_modules():
+        (folder / name).write_text(script(name))
+    return folder
 
 
 @pytest.fixture(autouse=True, params=["as written", "as sent"])
-def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, opt: Path) -> None:
     """Everything holds for the shortened text, too, that travels in the user data."""
     if request.param == "as sent":
-        monkeypatch.setattr(sys.modules[__name__], "guard", SENT)
+        monkeypatch.syspath_prepend(opt)
+        for name, module in MODULES.items():
+            sent = importlib.import_module(module.__name__.removeprefix("infra.host."))
+            monkeypatch.setattr(sys.modules[__name__], name, sent)
 
 
 PATTERN = r"snapshots/digits_iter_(?P<iteration>\d+)\.(?P<part>caffemodel|solverstate)"
@@ -43,7 +58,7 @@ def test_a_snapshot_is_complete_only_with_all_its_parts(tmp_path: Path) -> None:
     for name in ("digits_iter_400.caffemodel", "digits_iter_400.solverstate", "digits_iter_800.caffemodel"):
         (tmp_path / "snapshots" / name).write_bytes(b"x")
     (tmp_path / "snapshots" / "digits_iter_400.caffemodel.part").write_bytes(b"x")
-    found = guard.snapshot_sets(str(tmp_path), PATTERN, PARTS)
+    found = snapshots.snapshot_sets(str(tmp_path), PATTERN, PARTS)
     assert found == {400: ["snapshots/digits_iter_400.caffemodel", "snapshots/digits_iter_400.solverstate"]}
 
 
@@ -52,8 +67,8 @@ def test_a_file_that_is_being_written_is_seen_as_open(tmp_path: Path) -> None:
     with path.open("wb") as out:
         out.write(b"half")
         at = path.stat()
-        assert (at.st_dev, at.st_ino) in guard.open_inodes()
-    assert (at.st_dev, at.st_ino) not in guard.open_inodes()
+        assert (at.st_dev, at.st_ino) in snapshots.open_inodes()
+    assert (at.st_dev, at.st_ino) not in snapshots.open_inodes()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +91,7 @@ def test_its_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, method: str
     signer = S3SigV4Auth(Credentials("AKIDEXAMPLE", "secret", "token"), "s3", "eu-west-1")
     signer.payload = lambda _: digest  # type: ignore[method-assign]
     signer.add_auth(request)
-    ours = guard.signature_headers(method, url, "eu-west-1", keys, digest, now)
+    ours = s3.signature_headers(method, url, "eu-west-1", keys, digest, now)
     assert ours["Authorization"] == request.headers["Authorization"]
 
 
@@ -106,7 +121,7 @@ class FakeDocker:
 RUNNING, ENDED, CRASHED = "running 0 false", "exited 0 false", "exited 137 true"
 
 
-def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan: object) -> guard.Run:
+def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan: object) -> runs.Run:
     (tmp_path / "log").mkdir(parents=True)
     (tmp_path / "log" / "attempt-001.txt").write_text(log)
     full = {
@@ -115,7 +130,7 @@ def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan:
         "stop": {"signal": "SIGINT", "timeout": 5, "said": "Optimization stopped early."}, "instance": "i-1", **plan,
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(full))
-    run = guard.Run(str(tmp_path), guard.Metadata(), docker or FakeDocker(c=RUNNING))
+    run = runs.Run(str(tmp_path), imds.Metadata(), docker or FakeDocker(c=RUNNING))
     run.bucket = FakeBucket()
     return run
 
@@ -153,7 +168,7 @@ class FakeBucket:
 
     def put_file(self, key: str, path: str) -> dict[str, object]:
         self.put(key, Path(path).read_bytes())
-        return {"name": Path(path).name, "size": Path(path).stat().st_size, "sha256": guard.sha256(path)}
+        return {"name": Path(path).name, "size": Path(path).stat().st_size, "sha256": s3.sha256(path)}
 
     def ask(self, method: str, key: str) -> None:
         """Only deletions; with `deadly`, the process dies after so many."""
@@ -259,18 +274,18 @@ def test_files_of_an_earlier_attempt_and_the_snapshot_it_resumed_from_are_not_pu
 # old snapshots
 
 
-def keeping(tmp_path: Path, keep: int, **plan: object) -> guard.Run:
+def keeping(tmp_path: Path, keep: int, **plan: object) -> runs.Run:
     return run_with(tmp_path, "", snapshots={"pattern": PATTERN, "parts": PARTS, "keep": keep}, **plan)
 
 
-def in_s3(run: guard.Run, *iterations: int) -> None:
+def in_s3(run: runs.Run, *iterations: int) -> None:
     """Complete snapshots of an earlier attempt."""
     for at in iterations:
         for name in (f"digits_iter_{at}.caffemodel", f"digits_iter_{at}.solverstate", "complete.json"):
             run.bucket.puts.append((f"runs/r/snapshots/{at:09d}/{name}", b"{}"))
 
 
-def places(run: guard.Run) -> set[int]:
+def places(run: runs.Run) -> set[int]:
     """Iterations of which S3 has any file."""
     return {int(key.split("/")[3]) for key, _ in run.bucket.puts if "/snapshots/" in key}
 
@@ -347,7 +362,7 @@ def test_killed_anywhere_there_is_always_a_whole_newest_one_and_the_next_turn_ti
         assert len([name for name in names if name[0] == f"{at:09d}"]) == 3
     assert run.bucket.snapshots()[-1] == 1200
 
-    again = guard.Run(str(tmp_path), guard.Metadata(), run.words)
+    again = runs.Run(str(tmp_path), imds.Metadata(), run.words)
     again.bucket = run.bucket
     again.bucket.deadly = -1
     write_snapshot(tmp_path, 1600)
@@ -445,7 +460,7 @@ def test_the_log_goes_in_pieces_and_a_new_guard_goes_on_where_the_old_one_was(tm
     run.push_log()
     with (tmp_path / "log" / "attempt-001.txt").open("a") as log:
         log.write("two\n")
-    again = guard.Run(str(tmp_path), guard.Metadata())
+    again = runs.Run(str(tmp_path), imds.Metadata())
     again.bucket = run.bucket
     again.push_log()
     assert run.bucket.puts == [
@@ -471,23 +486,23 @@ class FakeMetadata:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(guard, "RUNS", str(tmp_path))
-    monkeypatch.setattr(guard, "PUSH_BEFORE_END_S", 0.3)
-    monkeypatch.setattr(guard, "TURN_S", 0.1)
+    monkeypatch.setattr(watch, "RUNS", str(tmp_path))
+    monkeypatch.setattr(watch, "PUSH_BEFORE_END_S", 0.3)
+    monkeypatch.setattr(watch, "TURN_S", 0.1)
 
 
-def guard_of(tmp_path: Path, docker: FakeDocker, *names: str, log: str = "", **plan: object) -> guard.Guard:
+def guard_of(tmp_path: Path, docker: FakeDocker, *names: str, log: str = "", **plan: object) -> watch.Guard:
     """A guard with one run for each name; its container has the same name."""
     for name in names:
         run_with(tmp_path / name, log, docker, id=name, container=name, **plan)
-    made = guard.Guard(FakeMetadata(), docker)
+    made = watch.Guard(FakeMetadata(), docker)
     made.look()
     for run in made.known():
         run.bucket = FakeBucket()
     return made
 
 
-def run_named(made: guard.Guard, name: str) -> guard.Run:
+def run_named(made: watch.Guard, name: str) -> runs.Run:
     [run] = [run for run in made.known() if run.plan["id"] == name]
     return run
 
@@ -605,7 +620,7 @@ def test_one_broken_run_does_not_keep_the_others_from_being_pushed(tmp_path: Pat
 def test_a_machine_rented_for_one_training_powers_off_some_time_after_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool, others: dict[str, str], status: str, off: int
 ) -> None:
-    monkeypatch.setattr(guard, "IDLE_S", 0.2)
+    monkeypatch.setattr(watch, "IDLE_S", 0.2)
     docker = FakeDocker(c=status, **others)
     made = guard_of(tmp_path, docker, "c", power_off_after=wanted)
     made.turn()
@@ -631,7 +646,7 @@ class InMemory:
     """An S3 in memory for the guard's own Bucket; `troubles` are raised by the next calls, one each."""
 
     def __init__(self, **objects: bytes) -> None:
-        super().__init__(guard.Metadata(), "b", "us-east-1", patience=1.0)
+        super().__init__(imds.Metadata(), "b", "us-east-1", patience=1.0)
         self.objects = dict(objects)
         self.troubles: list[Exception] = []
         self.calls: list[str] = []
@@ -664,13 +679,13 @@ class InMemory:
 
 
 def fake_s3(**objects: bytes) -> InMemory:
-    made: InMemory = type("FakeS3", (InMemory, guard.Bucket), {})(**objects)
+    made: InMemory = type("FakeS3", (InMemory, s3.Bucket), {})(**objects)
     return made
 
 
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "PAUSE_S", 0.01)
+    monkeypatch.setattr(s3, "PAUSE_S", 0.01)
 
 
 @pytest.mark.usefixtures("no_pause")
@@ -682,10 +697,10 @@ def test_a_passing_error_is_borne_for_each_object(tmp_path: Path, trouble: Excep
     (tmp_path / "in" / "a").write_bytes(b"aaa")
     place = fake_s3()
     place.troubles = [trouble, trouble]
-    assert guard.push(place, "x/", str(tmp_path / "in")) == 1
+    assert copying.push(place, "x/", str(tmp_path / "in")) == 1
     assert place.objects["x/a"] == b"aaa"
     place.troubles = [trouble, trouble]
-    assert guard.pull(place, "x/", str(tmp_path / "out")) == 1
+    assert copying.pull(place, "x/", str(tmp_path / "out")) == 1
     assert (tmp_path / "out" / "a").read_bytes() == b"aaa"
 
 
@@ -705,10 +720,10 @@ def test_a_lasting_error_and_an_endless_one_are_given_up() -> None:
 
 def test_pull_leaves_out_folder_marks_siblings_and_ways_out(tmp_path: Path) -> None:
     place = fake_s3(**{"set/": b"", "set/sub/": b"", "set/sub/a": b"1", "settings/b": b"2"})
-    guard.pull(place, "set", str(tmp_path))
+    copying.pull(place, "set", str(tmp_path))
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == ["sub/a"]
     with pytest.raises(ValueError, match="leads out"):
-        guard.pull(fake_s3(**{"set/../../etc/x": b""}), "set/", str(tmp_path))
+        copying.pull(fake_s3(**{"set/../../etc/x": b""}), "set/", str(tmp_path))
 
 
 def snapshot_in_s3(content: bytes, sent: bytes) -> InMemory:
@@ -720,10 +735,10 @@ def snapshot_in_s3(content: bytes, sent: bytes) -> InMemory:
 def test_a_pulled_snapshot_is_the_one_that_was_sent(tmp_path: Path) -> None:
     stale = tmp_path / "n.caffemodel"
     stale.write_bytes(b"old!")  # of the same size
-    guard.pull(snapshot_in_s3(b"good", b"good"), "snapshots/4/", str(tmp_path))
+    copying.pull(snapshot_in_s3(b"good", b"good"), "snapshots/4/", str(tmp_path))
     assert stale.read_bytes() == b"good"
     with pytest.raises(ValueError, match=r"snapshots/4/n\.caffemodel is damaged"):
-        guard.pull(snapshot_in_s3(b"evil", b"fine"), "snapshots/4/", str(tmp_path))
+        copying.pull(snapshot_in_s3(b"evil", b"fine"), "snapshots/4/", str(tmp_path))
     assert not stale.exists()
 
 
@@ -739,8 +754,8 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_pause")
 def test_a_large_file_goes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "BIG", 10)
-    monkeypatch.setattr(guard, "PART", 4)
+    monkeypatch.setattr(s3, "BIG", 10)
+    monkeypatch.setattr(s3, "PART", 4)
     path = tmp_path / "big"
     path.write_bytes(b"0123456789ab_")
     place = fake_s3()
@@ -771,7 +786,7 @@ class FakeKeys:
 
 @pytest.mark.parametrize(("expire", "kept"), [(6 * 3600, 600), (480, 180), (100, 1)])
 def test_keys_are_renewed_five_minutes_before_they_expire(expire: float, kept: float) -> None:
-    place = guard.Bucket(FakeKeys(expire), "b", "us-east-1")
+    place = s3.Bucket(FakeKeys(expire), "b", "us-east-1")
     place.fresh_keys()
     assert kept - 2 <= place.until - time.monotonic() <= kept
     place.fresh_keys()
@@ -786,7 +801,23 @@ def test_a_pull_that_fails_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, 
     def damaged(*_: object) -> None:
         raise ValueError("runs/a/x is damaged (sha256)")
 
-    monkeypatch.setattr(guard, "pull", damaged)
+    monkeypatch.setattr(copying, "pull", damaged)
     with pytest.raises(SystemExit) as end:
-        guard.copy("pull", "b", "us-east-1", "", "runs/a/", str(tmp_path))
+        copying.copy("pull", "b", "us-east-1", "", "runs/a/", str(tmp_path))
     assert end.value.code == "pull s3://b/runs/a/: runs/a/x is damaged (sha256)"  # text: Python ends with code 1
+
+
+def test_it_starts_as_the_unit_and_as_our_copies_start_it(opt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[object] = []
+    monkeypatch.syspath_prepend(opt)
+    monkeypatch.setattr(importlib.import_module("guard.watch").Guard, "watch", lambda one: begun.append(one))
+    monkeypatch.setattr(importlib.import_module("guard.copying"), "copy", lambda *words: begun.append(words))
+    unit = script("provision-guard.service")
+    found = re.search(
+        r"^Environment=PYTHONPATH=/opt/provision\nExecStart=/usr/bin/python3 -m (.*)$", unit, re.MULTILINE
+    )
+    assert found
+    for words in (found[1].split(), ["guard", "pull", "b", "r", "", "p", "f"]):
+        monkeypatch.setattr(sys, "argv", words)
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    assert (type(begun[0]).__name__, begun[1]) == ("Guard", ("pull", "b", "r", "", "p", "f"))

@@ -13,7 +13,7 @@ import pytest
 
 from infra.aws.types import DataVolume, InstanceType, Offer, SpotRequest
 from infra.errors import CloudError, UsageError
-from infra.host import script, slim_python, slim_shell
+from infra.host import guard_modules, script, slim_python, slim_shell
 from infra.keys import new_pair
 from provision import userdata
 
@@ -87,7 +87,16 @@ def test_no_aws_credentials_travel() -> None:
 
 def test_what_the_bootstrap_runs_is_there() -> None:
     there = written()
-    for name in ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh", "guard.py"):
+    for name in (
+        "engine.sh",
+        "nvidia.sh",
+        "bootstrap.sh",
+        "extend.sh",
+        "idle.sh",
+        "mount.sh",
+        "guard/__main__.py",
+        "guard/s3.py",
+    ):
         assert f"/opt/provision/{name}" in there
     for unit in ("provision-guard.service", "provision-idle.service", "provision-idle.timer"):
         assert f"/etc/systemd/system/{unit}" in there
@@ -156,12 +165,13 @@ class Silent(ast.NodeTransformer):
 
 
 def test_the_guard_that_is_sent_is_the_same_program_and_runs_with_python_3_6() -> None:
-    whole = files("infra.host").joinpath("guard.py").read_text()
-    sent = script("guard.py")
-    assert len(sent) < len(whole) * 0.9
-    assert '"""' not in sent
-    parsed = ast.parse(sent, feature_version=(3, 6))
-    assert ast.dump(parsed) == ast.dump(Silent().visit(ast.parse(whole)))
+    whole = {name: files("infra.host").joinpath(name).read_text() for name in guard_modules()}
+    sent = {name: script(name) for name in whole}
+    assert len("".join(sent.values())) < len("".join(whole.values())) * 0.9
+    for name, text in sent.items():
+        assert '"""' not in text
+        shortened = ast.parse(text, feature_version=(3, 6))
+        assert ast.dump(shortened) == ast.dump(Silent().visit(ast.parse(whole[name]))), name
 
 
 def test_python_is_shortened_by_words_for_readers_alone() -> None:
