@@ -13,14 +13,14 @@ length that they may have, rules that out.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, compress, repeat
+from itertools import compress
 from typing import TypeVar
 
 from provision import caffemessages, detectronlog
 from provision.caffemessages import State
 from provision.logevents import (
     DebugInfo,
+    Displays,
     Ended,
     Event,
     Failed,
@@ -90,38 +90,6 @@ class _Names(dict[bytes, tuple[int, str]]):
         if len(self) < 10_000:
             self[called] = found
         return found
-
-
-@dataclass(frozen=True)
-class Displays:
-    """Displays with no other event between them, as columns: each had the smoothed loss, one output and the learning
-    rate. The quick form of so many Metrics, for who takes a whole log."""
-
-    attempt: int
-    seconds: Sequence[float]
-    iterations: Sequence[int]
-    losses: Sequence[float]
-    outputs: Sequence[int]
-    names: Sequence[str]
-    values: Sequence[float]
-    rates: Sequence[float]
-
-    def cut(self, attempt: int, seconds: Sequence[float], begin: int, end: int) -> "Displays":
-        """Those from `begin` to `end`, with their attempt and times."""
-        return Displays(
-            attempt, seconds, self.iterations[begin:end], self.losses[begin:end], self.outputs[begin:end],
-            self.names[begin:end], self.values[begin:end], self.rates[begin:end],
-        )  # fmt: skip
-
-    def metrics(self) -> Iterator[Metric]:
-        """Loss, output and learning rate of each display, in the order of the log."""
-        attempt, seconds, at = repeat(self.attempt), self.seconds, self.iterations
-        columns = (
-            map(Metric, attempt, seconds, at, repeat("solver"), repeat("loss"), self.losses),
-            map(Metric, attempt, seconds, at, repeat("train"), self.names, self.values, repeat(0), self.outputs),
-            map(Metric, attempt, seconds, at, repeat("solver"), repeat("lr"), self.rates),
-        )
-        return chain.from_iterable(zip(*columns, strict=True))
 
 
 class Parser:
@@ -220,8 +188,8 @@ class Parser:
         state = self._state
         if state.first is None:
             state.first = state.clock.at(minute, second)
-        if state.first is None:
-            return ()
+        if state.first is None:  # a time that is none: perhaps the next line has one
+            return list(self._lines(_LINES.findall(more)))
         kind: Phase = "train" if phase == b"rain" else "test"
         at, net = (state.iteration, 0) if kind == "train" else state.test
         attempt, first, names = state.attempt, state.first, self._names

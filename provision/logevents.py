@@ -5,6 +5,9 @@ the key of a number: iterations go back when a run is resumed from a snapshot. N
 1e-13 occur and are kept.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Literal
 
 import msgspec
@@ -87,3 +90,35 @@ class LayerTime(Event, frozen=True, gc=False):
     layer: str
     direction: str
     ms: float
+
+
+@dataclass(frozen=True)
+class Displays:
+    """Displays with no other event between them, as columns: each had the smoothed loss, one output and the learning
+    rate. The quick form of so many Metrics, for who takes a whole log."""
+
+    attempt: int
+    seconds: Sequence[float]
+    iterations: Sequence[int]
+    losses: Sequence[float]
+    outputs: Sequence[int]
+    names: Sequence[str]
+    values: Sequence[float]
+    rates: Sequence[float]
+
+    def cut(self, attempt: int, seconds: Sequence[float], begin: int, end: int) -> "Displays":
+        """Those from `begin` to `end`, with their attempt and times."""
+        return Displays(
+            attempt, seconds, self.iterations[begin:end], self.losses[begin:end], self.outputs[begin:end],
+            self.names[begin:end], self.values[begin:end], self.rates[begin:end],
+        )  # fmt: skip
+
+    def metrics(self) -> Iterator[Metric]:
+        """Loss, output and learning rate of each display, in the order of the log."""
+        attempt, seconds, at = repeat(self.attempt), self.seconds, self.iterations
+        columns = (
+            map(Metric, attempt, seconds, at, repeat("solver"), repeat("loss"), self.losses),
+            map(Metric, attempt, seconds, at, repeat("train"), self.names, self.values, repeat(0), self.outputs),
+            map(Metric, attempt, seconds, at, repeat("solver"), repeat("lr"), self.rates),
+        )
+        return chain.from_iterable(zip(*columns, strict=True))

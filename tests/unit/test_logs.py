@@ -280,6 +280,13 @@ _CUT = st.tuples(_ANY, st.integers(0, 60) | st.just(10_000)).map(
     ],
     9,
 )
+@example(
+    [
+        "I0230 23:59:00.000000     1 solver.cpp:239]     Train net output #0: loss = 0.5",  # there is no such day
+        "I1231 23:59:00.000000     1 solver.cpp:239]     Train net output #0: loss = 0.5",
+    ],
+    160,
+)
 def test_lines_and_pieces_agree(lines: list[str], size: int) -> None:
     text = "\n".join(lines)
     assert same(singly(text), in_pieces(text, size))
