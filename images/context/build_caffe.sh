@@ -17,5 +17,5 @@ case $what in
         ;;
     suite) set -- .build_release/test/test_all.testbin ;;
 esac
-make -f /context/column_buffer.mk -j"$(nproc)" "$@"
+make -f /context/caffe.mk -j"$(nproc)" "$@"
 ccache -s | grep -i -E '^ *(hits|misses|cache hit|cache miss)' || true

@@ -45,7 +45,7 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
         "infra/aws/prices.yaml", "provision/amis.yaml", "provision/permissions.yaml",
         "infra/host/provision-guard.service", "images/matrix.yaml", "images/gpus.yaml",
         "images/distributions.yaml", "images/stacks/caffe-debian.yaml", "images/patches/column-buffer.yaml",
-        "images/context/apply_patches.py", "images/context/column_buffer.cpp", "images/context/column_buffer.mk",
+        "images/context/apply_patches.py", "images/context/caffe.mk", "images/context/column_buffer.cpp",
         "images/context/column_bytes.cpp",
         "images/templates/caffe-debian.Dockerfile.j2", "provision/recipes/digits/recipe.yaml",
         "provision/recipes/digits/net.prototxt.j2", "localcloud/ami/Dockerfile", "localcloud/instance_types.yaml",
