@@ -12,9 +12,11 @@ length that they may have, rules that out.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import TypeVar
+
+import msgspec
 
 from provision import caffemessages, detectronlog
 from provision.caffemessages import State
@@ -54,7 +56,7 @@ __all__ = [
 _TIME = rb"(\d{4,8} (?s:.{5})):(\d\d\.?\d*) +\d[^ ]* [^ ]*\] *"  # of glog's prefix, behind the severity
 _PREFIX = rb"\d[^]]{20,54}\] *"
 _DISPLAY = re.compile(
-    rb"\nI(\d{4,8} (?s:.{5})):((?s:.{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
+    rb"\nI(\d{4,8} (?s:.{5})):0?((?s:(?<=0).{8}|(?<=:).{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
     rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+).*"
     rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
     rb"(?:\nI" + _PREFIX + rb"Restarting data pre.*)*"  # tells nothing, and stands behind each epoch of a small dataset
@@ -75,6 +77,8 @@ _OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)"
 _STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectronlog.STARTS)
 _FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
 _PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
+_READ_FLOATS = msgspec.json.Decoder(list[float]).decode
+_READ_INTS = msgspec.json.Decoder(list[int]).decode
 Row = tuple[bytes, ...]
 Texts = Sequence[bytes]
 _PHASE, _TEST = 2, 7
@@ -129,40 +133,35 @@ class Parser:
         begin = 0
         for end in compress(range(len(gaps)), gaps):
             if told := _LINES.findall(gaps[end]):
-                yield from self._displays(made, texts[0], texts[1], begin, end)
+                yield from self._displays(made, texts[0], begin, end)
                 yield from self._lines(told)
                 begin = end
-        yield from self._displays(made, texts[0], texts[1], begin, len(made.values))
+        yield from self._displays(made, texts[0], begin, len(made.values))
 
     # displays
 
     def _converted(
         self, minute: Texts, second: Texts, at: Texts, loss: Texts, called: Texts, value: Texts, lr: Texts
     ) -> Displays:
-        """The numbers of displays, of which the time is not known yet. ValueError where one is no number."""
+        """The numbers of displays, their seconds being those of the minute. ValueError where one is no number."""
         if len(set(called)) == 1:
             (number, name) = self._names[called[0]]
             numbers, names = [number] * len(called), [name] * len(called)
         else:
             outputs = [self._names[one] for one in called]
             numbers, names = [one for one, _ in outputs], [one for _, one in outputs]
-        return Displays(
-            0, (), list(map(int, at)), list(map(float, loss)), numbers, names, list(map(float, value)),
-            list(map(float, lr)),
-        )  # fmt: skip
+        return Displays(0, _floats(second), _ints(at), _floats(loss), numbers, names, _floats(value), _floats(lr))
 
-    def _displays(self, made: Displays, minute: Texts, second: Texts, begin: int, end: int) -> Iterator[Displays]:
+    def _displays(self, made: Displays, minute: Texts, begin: int, end: int) -> Iterator[Displays]:
         """Those from `begin` to `end`, between which the log tells nothing else."""
         if begin == end:
             return
         state = self._state
-        state.clock.begin_once(minute[begin], second[begin])
-        try:
-            seconds = state.clock.column(minute[begin:end], second[begin:end])
-        except (ValueError, TypeError):  # a time that is none: each for itself, without that
-            for at in range(begin, end):
-                if state.clock.at(minute[at], second[at]) is not None:
-                    yield from self._displays(made, minute, second, at, at + 1)
+        state.clock.begin_once(minute[begin], made.seconds[begin])
+        seconds = state.clock.column(minute[begin:end], made.seconds[begin:end])
+        if seconds is None:  # a time that is none: each for itself, without that
+            for at in range(begin, end) if end - begin > 1 else ():
+                yield from self._displays(made, minute, at, at + 1)
             return
         part = made.cut(state.attempt, seconds, begin, end)
         state.iteration, state.shown, state.first = part.iterations[-1], seconds[-1], seconds[-1]
@@ -225,6 +224,24 @@ class Parser:
         if detectronlog.is_start(line):
             self._state, self._detectron = self._state.again(), detectronlog.Reader()
         return self._detectron.read(line.decode(errors="replace"), self._state.attempt)
+
+
+def _floats(texts: Texts) -> list[float]:
+    return _numbers(texts, _READ_FLOATS) or list(map(float, texts))
+
+
+def _ints(texts: Texts) -> list[int]:
+    return _numbers(texts, _READ_INTS) or list(map(int, texts))
+
+
+def _numbers(texts: Texts, read: Callable[[bytes], list[T]]) -> list[T]:
+    """A column of C++'s numbers by JSON's reader, three times as quick as `float`; none where it does not know them:
+    nan, inf, and what is no number."""
+    try:
+        made = read(b"[%b]" % b",".join(texts))
+    except msgspec.DecodeError:
+        return []
+    return made if len(made) == len(texts) else []
 
 
 def _strides(parts: Sequence[T], step: int) -> list[Sequence[T]]:

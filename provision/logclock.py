@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from operator import add
 
 
@@ -19,7 +19,7 @@ class Clock(dict[bytes, "float | None"]):
         self._over = 0.0
         self._first: float = 0.0
 
-    def begin_once(self, minute: bytes, second: bytes) -> None:
+    def begin_once(self, minute: bytes, second: bytes | float) -> None:
         """The training begins here, if it has not begun."""
         if self._begun is None and (now := _minute(minute)) is not None:
             self._begun, self._over = now, float(second)
@@ -47,9 +47,13 @@ class Clock(dict[bytes, "float | None"]):
         except ValueError:
             return None
 
-    def column(self, minutes: Iterable[bytes], seconds: Iterable[bytes]) -> list[float]:
-        """The same for many lines. ValueError or TypeError where one is no time."""
-        return list(map(add, map(self.__getitem__, minutes), map(float, seconds)))
+    def column(self, minutes: Sequence[bytes], seconds: Sequence[float]) -> list[float] | None:
+        """The same for many lines, each with its seconds in its minute; None where one is no time."""
+        if minutes.count(minutes[0]) == len(minutes):
+            base = self[minutes[0]]
+            return None if base is None else [base + one for one in seconds]
+        bases = [self[one] for one in minutes]
+        return None if None in bases else list(map(add, bases, seconds))
 
 
 def _minute(text: bytes) -> float | None:

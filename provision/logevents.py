@@ -6,7 +6,6 @@ the key of a number: iterations go back when a run is resumed from a snapshot. N
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Literal
 
@@ -92,8 +91,7 @@ class LayerTime(Event, frozen=True, gc=False):
     ms: float
 
 
-@dataclass(frozen=True)
-class Displays:
+class Displays(msgspec.Struct, frozen=True, gc=False):
     """Displays with no other event between them, as columns: each had the smoothed loss, one output and the learning
     rate. The quick form of so many Metrics, for who takes a whole log."""
 

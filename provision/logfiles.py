@@ -18,7 +18,7 @@ from infra.errors import UsageError
 from provision import caffelog
 from provision.caffelog import Event, Metric, Resumed
 
-_PIECE = 1 << 15  # larger ones cost page faults, not calls
+_PIECE = 1 << 16  # larger ones cost page faults, not calls
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,18 @@ _CUT = st.tuples(_ANY, st.integers(0, 60) | st.just(10_000)).map(
     ],
     160,
 )
+@example(
+    [
+        line
+        for at, (loss, rate) in enumerate([("0.5", "0.1"), ("1,2", "nan"), ("-0", "1e400"), ("[", "007")])
+        for line in (
+            f"I1231 23:59:0{at}.000000     1 solver.cpp:239] Iteration {at} (9 iter/s, 1s/10 iters), loss = {loss}",
+            f"I1231 23:59:0{at}.000000     1 solver.cpp:258]     Train net output #0: loss = -inf (* 1 = 0.5 loss)",
+            f"I1231 23:59:0{at}.000000     1 sgd_solver.cpp:112] Iteration {at}, lr = {rate}",
+        )
+    ],
+    2000,
+)
 def test_lines_and_pieces_agree(lines: list[str], size: int) -> None:
     text = "\n".join(lines)
     assert same(singly(text), in_pieces(text, size))
