@@ -33,7 +33,7 @@ CHARTS = (
 _COLOURS = {"train loss": "#8fb3d9", "test loss": "#1f4e8c", "accuracy": "#c8541c"}
 _OTHERS = ("#1f4e8c", "#c8541c", "#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d", "#3b8ea5", "#555555")
 _SCORES = ("accuracy", "detection_eval", "iou", " ap")
-_MANY = 1000  # a picture is as many pixels wide
+_MANY = 500  # lowest and highest of two pixels of a picture; a jagged line of twice as many takes 10 MB to draw
 
 
 @dataclass
