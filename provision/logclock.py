@@ -17,7 +17,6 @@ class Clock(dict[bytes, "float | None"]):
         super().__init__()
         self._begun: float | None = None  # whole seconds on the log's own scale, and what is over
         self._over = 0.0
-        self._first: float = 0.0
 
     def begin_once(self, minute: bytes, second: bytes | float) -> None:
         """The training begins here, if it has not begun."""
