@@ -4,7 +4,7 @@ from infra.ssh import SshShell
 from provision.runs import Run
 
 HOST_RUNS = "/var/lib/provision/runs"
-_GUARD = ("sudo", "env", "PYTHONPATH=/opt/provision", "python3", "-m", "guard")
+_GUARD = ("sudo", "python3", "/opt/provision/guard")
 
 
 def guard_words(verb: str, run: Run, prefix: str, folder: str, bucket: str | None = None) -> list[str]:

@@ -26,15 +26,18 @@ class Display:
 
 
 def find(environment: Mapping[str, str], home_folder: Path) -> Display:
-    """The display that DISPLAY names. UsageError where there is none."""
+    """The display that DISPLAY names. UsageError where there is none that can be opened."""
     name = environment.get("DISPLAY", "")
     if not name:
         raise UsageError("--x11: this laptop has no DISPLAY", "leave it out: plots go to files (MPLBACKEND=Agg)")
     if not name.startswith(":"):
         raise UsageError(f"--x11: the display {name} is not this laptop's own", "leave it out, or use ssh -X")
     file = Path(environment.get("XAUTHORITY") or home_folder / ".Xauthority")
-    number = name[1:].partition(".")[0].encode()
-    return Display(name, for_any_host(file.read_bytes(), number) if file.is_file() else b"")
+    try:
+        known = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        raise UsageError(f"--x11: {file} cannot be read: {error.strerror}", "give it to the user who asks") from error
+    return Display(name, for_any_host(known, name[1:].partition(".")[0].encode()))
 
 
 def for_any_host(file: bytes, number: bytes) -> bytes:

@@ -100,6 +100,12 @@ def test_what_is_no_display_of_this_laptops_is_refused(environment: dict[str, st
         xdisplay.find(environment, tmp_path)
 
 
+def test_a_cookie_file_that_cannot_be_read_is_named_and_none_is_no_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{tmp_path} cannot be read"):
+        xdisplay.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path)}, tmp_path)
+    assert xdisplay.find({"DISPLAY": ":1"}, tmp_path).cookies == b""
+
+
 @pytest.mark.parametrize("bad", ["data:/x:ro:rw", "/a", "/a:b", ":/b", "../a:/b", "/a:/b:rx"])
 def test_what_is_no_volume_is_refused(bad: str) -> None:
     with pytest.raises(UsageError, match="no volume"):

@@ -807,17 +807,19 @@ def test_a_pull_that_fails_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, 
     assert end.value.code == "pull s3://b/runs/a/: runs/a/x is damaged (sha256)"  # text: Python ends with code 1
 
 
-def test_it_starts_as_the_unit_and_as_our_copies_start_it(opt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_starts_as_the_unit_and_as_our_copies_start_it_and_takes_no_module_from_where_it_is_called(
+    opt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[object] = []
-    monkeypatch.syspath_prepend(opt)
+    (tmp_path / "guard.py").write_text("raise AssertionError('the guard of another')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(opt), *sys.path])
     monkeypatch.setattr(importlib.import_module("guard.watch").Guard, "watch", lambda one: begun.append(one))
     monkeypatch.setattr(importlib.import_module("guard.copying"), "copy", lambda *words: begun.append(words))
     unit = script("provision-guard.service")
-    found = re.search(
-        r"^Environment=PYTHONPATH=/opt/provision\nExecStart=/usr/bin/python3 -m (.*)$", unit, re.MULTILINE
-    )
+    found = re.search(r"^ExecStart=/usr/bin/python3 /opt/provision/(.*)$", unit, re.MULTILINE)
     assert found
     for words in (found[1].split(), ["guard", "pull", "b", "r", "", "p", "f"]):
         monkeypatch.setattr(sys, "argv", words)
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        runpy.run_path(str(opt / words[0]), run_name="__main__")
     assert (type(begun[0]).__name__, begun[1]) == ("Guard", ("pull", "b", "r", "", "p", "f"))

@@ -1,5 +1,5 @@
 """The guard: what keeps a training's work when its machine dies. Runs on the host as root, with Python 3.6+ alone.
-It travels as the folder /opt/provision/guard, file by file without comments (`infra.host.script`): `python3 -m guard`.
+It travels as the folder /opt/provision/guard, file by file without comments (`infra.host.script`).
 
 Every turn it pushes what is new of each run to the run's prefix in S3: log and complete snapshots. On the spot notice
 (or power-off) it tells the container to save and end as the recipe says, pushes the rest and marks the run

@@ -22,7 +22,7 @@ def test_the_instances_role_reaches_its_runs_prefix_and_no_other(host: Laptop) -
     bucket = runs_bucket(host.emulator)
     s3.put_object(Bucket=bucket, Key="runs/other-run/manifest.json", Body=b"{}")
     facts = host.emulator.facts
-    pull = f"sudo env PYTHONPATH=/opt/provision python3 -m guard pull {bucket} {facts['region']} {facts['endpoint']}"
+    pull = f"sudo python3 /opt/provision/guard pull {bucket} {facts['region']} {facts['endpoint']}"
     mine = host.run("ssh", "host", "--", f"{pull} runs/{run}/ /tmp/mine")
     assert mine.returncode == 0, mine.stderr
     probe = pull.replace("python3", "timeout 8 python3")
