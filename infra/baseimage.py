@@ -1,72 +1,130 @@
 """Base images: at the engine, pulled, or made here from the distribution's own packages.
 
-Sites without a way to a registry have a mirror of their distribution: the one that this machine's apt is set up
-for. mmdebstrap (or debootstrap) makes a minimal root file system from it and `docker import` makes it an image of the
-same name, with labels that say so. Manuals and translations stay out, as in the distribution's own slim images.
+Sites that cannot reach a registry have a mirror of their distribution: the one that this machine's apt is set up
+for. mmdebstrap (or debootstrap) makes a minimal root file system from it, with the updates and the security fixes, and
+`docker import` makes it an image of the same name, with labels that say so. Manuals and translations stay out, as in
+the distribution's own slim images.
 PROVISION_DEBIAN_ARCHIVE and PROVISION_UBUNTU_ARCHIVE name another mirror: for a release that the usual one
-has dropped, or for the other distribution.
+has dropped, or for the other distribution. `infra.aptsources` says where the fixes are looked for.
 """
 
+import fcntl
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
 
-from infra import buildx
-from infra.errors import ImageError
+from infra import aptsources, buildx
+from infra.aptsources import Own, Release, Suite
+from infra.buildsecrets import holds_password
+from infra.buildx import Inspected
+from infra.errors import ImageError, UsageError
 from infra.shell import LocalShell, OnLine, Shell
 
-_CODENAMES = {
-    "debian": {"10": "buster", "11": "bullseye", "12": "bookworm", "13": "trixie"},
-    "ubuntu": {"16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy", "24.04": "noble"},
-}
+MADE, SUITES = "provision.base", "provision.suites"
 _SLIM = ("doc", "man", "info", "locale")
 _PULL_SECONDS = 900.0
 
+# words: tar, keyring, codename, mirror, where the sources go, packages to include, whether a Release file has expired
+_DEBOOTSTRAP = r"""
+set -e
+root="$1.d"
+debootstrap --variant=minbase --keyring="$2" ${6:+--include="$6"} "$3" "$root" "$4"
+rm -f "$root/etc/apt/sources.list"
+cp "$1.sources" "$root$5"
+[ -z "$7" ] || echo 'Acquire::Check-Valid-Until "false";' > "$root/etc/apt/apt.conf.d/99archive"
+printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+chroot "$root" apt-get -qq update
+DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -qq -y dist-upgrade
+rm -rf "$root"/usr/sbin/policy-rc.d "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin
+rm -f "$root"/var/cache/apt/archives/*.deb
+tar -C "$root" --numeric-owner -cf "$1" .
+"""
 
-@dataclass(frozen=True)
-class Release:
-    """A distribution's release: debian, bullseye."""
 
-    distribution: str
-    codename: str
-
-    @property
-    def setting(self) -> str:
-        """The environment variable that names a mirror for it."""
-        return f"PROVISION_{self.distribution.upper()}_ARCHIVE"
-
-
-def ensure(reference: str, shell: Shell | None = None, on_line: OnLine | None = None) -> str:
+def ensure(reference: str, shell: Shell | None = None, on_line: OnLine | None = None, *, pull: bool = False) -> str:
     """Make sure that the engine has the image (`debian:bullseye`); its id.
 
-    `on_line` is called with what happens. ImageError with the mend where it can neither be pulled nor made.
+    With `pull` the registry is asked, or the image made, even where the engine has one. `on_line` is called with what
+    happens. ImageError with the mend where it can neither be pulled nor made.
     """
     shell = shell or LocalShell()
     say = on_line or (lambda line: None)
     found = buildx.inspect(shell, reference)
-    if found is None:
-        say(f"base image {reference}: pulling")
-        pulled = shell.run(buildx.pull_words(reference), check=False, timeout=_PULL_SECONDS)
-        if not pulled.ok:
-            reason = (pulled.err.strip().splitlines() or ["no reason given"])[-1]
-            say(f"base image {reference}: cannot be pulled ({reason})")
-            make(reference, _release(reference), shell, say)
+    if found is None or pull or _lacks_fixes(found):
+        with _alone():
+            if buildx.inspect(shell, reference) == found:  # else somebody got it while we waited
+                _renew(reference, found, shell, say, pull=pull)
         found = buildx.inspect(shell, reference)
     if found is None:
         raise ImageError(f"the engine lost the base image {reference}", "try again")
     return found.id
 
 
+def _lacks_fixes(found: Inspected) -> bool:
+    """Whether an earlier version of provision made the image, without updates and security fixes."""
+    return MADE in found.labels and SUITES not in found.labels
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Holds a lock, so that one process at a time gets base images here: where a name moves to a second image, those
+    built on the first look old."""
+    path = Path(tempfile.gettempdir()) / f"provision-bases-{os.getuid()}.lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _renew(reference: str, found: Inspected | None, shell: Shell, say: OnLine, *, pull: bool) -> None:
+    """Get the image; one that lacks the fixes, and that nobody asked to pull, is made again."""
+    if found is None or pull:
+        _get(reference, shell, say)
+    else:
+        _make_again(reference, shell, say)
+
+
+def _get(reference: str, shell: Shell, say: OnLine) -> None:
+    """Pull the image or, where it cannot be pulled, make it."""
+    say(f"base image {reference}: pulling")
+    pulled = shell.run(buildx.pull_words(reference), check=False, timeout=_PULL_SECONDS)
+    if pulled.ok:
+        return
+    reason = (pulled.err.strip().splitlines() or ["no reason given"])[-1]
+    say(f"base image {reference}: cannot be pulled ({reason})")
+    make(reference, _release(reference), shell, say)
+
+
+def _make_again(reference: str, shell: Shell, say: OnLine) -> None:
+    """Make the image again; where that fails, the old one is kept."""
+    say(f"base image {reference}: was made here without security fixes, so it is made again")
+    try:
+        make(reference, _release(reference), shell, say)
+    except ImageError as error:
+        say(f"base image {reference}: kept as it is, without security fixes ({error.what.splitlines()[0]})")
+
+
 def make(reference: str, release: Release, shell: Shell, say: OnLine) -> None:
     """Make an image of the release from the distribution's packages, and import it as `reference`."""
-    mirrors = _mirrors(release, shell)
+    _refuse_logins(release)
+    own = aptsources.own(release.distribution, shell)
+    mirrors = _mirrors(release, own)
     folder = shell.run(["mktemp", "-d"]).out.strip()
     try:
         tar = str(PurePosixPath(folder) / "root.tar")
-        mirror = _first_that_works(release, mirrors, tar, shell, say)
-        labels = {"provision.base": f"made here by {release.distribution}'s packages", "provision.mirror": mirror}
+        suites = _first_that_works(release, mirrors, own, tar, shell, say)
+        labels = {
+            MADE: f"made here by {release.distribution}'s packages",
+            SUITES: " ".join(suite.name for suite in suites),
+            "provision.mirror": suites[0].place,
+        }
         result = shell.run(buildx.import_words(tar, reference, labels), check=False)
         if not result.ok:
             raise buildx.failure(result, f"cannot import the base image {reference}")
@@ -74,83 +132,119 @@ def make(reference: str, release: Release, shell: Shell, say: OnLine) -> None:
         shell.run(["rm", "-rf", folder], check=False)
 
 
-def parse(reference: str) -> Release | None:
-    """The release behind `debian:12`, `debian:bookworm`, `debian:bookworm-slim` or `ubuntu:22.04`; or None."""
-    match = re.fullmatch(r"(debian|ubuntu):([a-z]+|[0-9.]+)(-slim)?", reference)
-    if not match:
-        return None
-    names = _CODENAMES[match[1]]
-    codename = names.get(match[2], match[2])
-    return Release(match[1], codename) if codename in names.values() else None
+def _refuse_logins(release: Release) -> None:
+    """UsageError where a setting's address holds a user or a password: the image's own sources would keep it."""
+    for setting in (release.setting, aptsources.SECURITY, aptsources.SNAPSHOT):
+        if holds_password(os.environ.get(setting, "")):
+            raise UsageError(
+                f"{setting} has a user or a password in its address, which every image built here would keep",
+                "give the address without it, of a mirror that asks for none",
+            )
 
 
 def _release(reference: str) -> Release:
-    release = parse(reference)
+    release = aptsources.parse(reference)
     if release is None:
+        known = "; ".join(f"{name} {', '.join(names)}" for name, names in aptsources.CODENAMES.items())
         raise ImageError(
-            f"the base image {reference} cannot be pulled, and only releases of Debian and Ubuntu can be made here",
+            f"the base image {reference} cannot be pulled, and only these can be made here: {known}",
             f"bring it by hand: docker save {reference} on a machine that has it, docker load here",
         )
     return release
 
 
-def mirror_of(uris: str, codename: str) -> str | None:
-    """The mirror of the machine's own release, out of what `apt-get update --print-uris` prints."""
-    match = re.search(rf"^'(\S+?)/dists/{re.escape(codename)}/InRelease'", uris, re.MULTILINE)
-    return match[1] if match else None
-
-
-def make_words(program: str, release: Release, mirror: str, tar: str, keyring: str) -> list[str]:
-    """The words that write a minimal root file system to `tar`."""
+def make_words(program: str, release: Release, suites: Sequence[Suite], tar: str) -> list[str]:
+    """The command that writes a minimal root file system to `tar`; TAR.sources holds the text of its apt sources."""
+    expired = any(suite.expired for suite in suites)
+    include = _for_https(release) if any(suite.place.startswith("https:") for suite in suites) else ""
+    where = aptsources.path(release)
     if program == "mmdebstrap":
         slim = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _SLIM]
-        keep = "--dpkgopt=path-include=/usr/share/doc/*/copyright"
+        more = [f"--include={include}"] if include else []
         # an archive's last Release file has long expired
-        old = ['--aptopt=Acquire::Check-Valid-Until "false"'] if mirror == os.environ.get(release.setting) else []
-        return ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", f"--keyring={keyring}", *slim, keep, *old,
-                release.codename, tar, mirror]  # fmt: skip
-    script = (
-        'set -e; root="$1.d"; debootstrap --variant=minbase --keyring="$2" "$3" "$root" "$4"; '
-        'rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb; '
-        'tar -C "$root" --numeric-owner -cf "$1" .'
-    )
-    return ["sh", "-c", script, "debootstrap", tar, keyring, release.codename, mirror]
+        more += ['--aptopt=Acquire::Check-Valid-Until "false"'] if expired else []
+        return ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", f"--keyring={release.keyring}", *slim,
+                "--dpkgopt=path-include=/usr/share/doc/*/copyright", *more,
+                '--customize-hook=rm -f "$1/etc/apt/sources.list"', f"--customize-hook=upload {tar}.sources {where}",
+                release.codename, tar, *aptsources.lines(release, suites)]  # fmt: skip
+    return ["sh", "-c", _DEBOOTSTRAP, "debootstrap", tar, release.keyring, release.codename, suites[0].place, where,
+            include, "expired" if expired else ""]  # fmt: skip
 
 
-def _mirrors(release: Release, shell: Shell) -> list[str]:
-    """Where to look: the host's own mirror, if it is of this distribution; then the one that the setting names."""
-    facts = shell.run(["sh", "-c", '. /etc/os-release; echo "$ID $VERSION_CODENAME"'], check=False).out.split()
-    found = []
-    if facts[:1] == [release.distribution] and len(facts) == 2:
-        own = mirror_of(shell.run(["apt-get", "update", "--print-uris"], check=False).out, facts[1])
-        found = [own] if own else []
-    named = os.environ.get(release.setting)
-    mirrors = [*found, *([named] if named else [])]
+def _for_https(release: Release) -> str:
+    """What the image's own apt needs for a mirror behind TLS."""
+    return "ca-certificates" + (",apt-transport-https" if release.codename in ("trusty", "xenial") else "")
+
+
+def _mirrors(release: Release, own: Own) -> list[str]:
+    """The mirrors to try: the host's own, if it runs this distribution; then the one that the setting names."""
+    mirrors = [mirror for mirror in (own.mirror, os.environ.get(release.setting)) if mirror]
     if not mirrors:
         raise ImageError(
-            f"no base image {release.distribution}:{release.codename}: it cannot be pulled, and this machine's apt"
-            f" knows no mirror of {release.distribution}",
+            f"no base image {release.name}: it cannot be pulled, and this machine's apt knows no mirror of"
+            f" {release.distribution}",
             f"set {release.setting} to the address of a mirror, and install {release.distribution}-archive-keyring"
             " or ubuntu-keyring",
         )
     return mirrors
 
 
-def _first_that_works(release: Release, mirrors: Sequence[str], tar: str, shell: Shell, say: OnLine) -> str:
+def _first_that_works(
+    release: Release, mirrors: Sequence[str], own: Own, tar: str, shell: Shell, say: OnLine
+) -> tuple[Suite, ...]:
+    """Write the root file system; the suites that are in it. ImageError with what each mirror's attempt ended with."""
     program = _program(shell, release)
-    keyring = _keyring(shell, release)
+    _check_keyring(shell, release)
     said = ""
     for mirror in mirrors:
-        say(f"base image {release.distribution}:{release.codename}: making it with {program} from {mirror}")
-        result = shell.run(make_words(program, release, mirror, tar, keyring), check=False)
-        if result.ok:
-            return mirror
-        said += "".join(f"\n    {line}" for line in (result.err or result.out).strip().splitlines()[-5:])
-        shell.run(["rm", "-rf", tar, f"{tar}.d"], check=False)
+        main = aptsources.first([mirror], release.codename, shell, aptsources.named(release))
+        if isinstance(main, str):
+            said += f"\n    no {release.codename}: {main}"
+            continue
+        suites = (main, *_fixes(release, main.place, own, shell, say))
+        say(f"base image {release.name}: making it with {program} from {main.place}")
+        error = _write(program, release, suites, tar, shell)
+        if error and suites[1:] and re.search(r"\b404\b|Failed to fetch", error):
+            # the files of a release that is past its end go before its index does
+            last = error.rpartition("\n")[2].strip()
+            say(f"base image {release.name}: made without updates and fixes, whose packages are gone ({last})")
+            suites = (main,)
+            error = _write(program, release, suites, tar, shell)
+        if not error:
+            return suites
+        said += error
     raise ImageError(
-        f"the base image {release.distribution}:{release.codename} can be neither pulled nor made here{said}",
-        _make_mend(said, release),
+        f"the base image {release.name} can be neither pulled nor made here{said}", _make_mend(said, release)
     )
+
+
+def _fixes(release: Release, mirror: str, own: Own, shell: Shell, say: OnLine) -> list[Suite]:
+    """The updates and the security suite, each at the first place that has it. A suite found nowhere is left out, and
+    `say` gets a line about it."""
+    wanted = {
+        f"{release.codename}-updates": [mirror],
+        release.security: aptsources.security_places(release, mirror, own.security),
+    }
+    found = []
+    for name, places in wanted.items():
+        suite = aptsources.first(places, name, shell, aptsources.named(release))
+        if isinstance(suite, Suite):
+            found.append(suite)
+        else:
+            say(f"base image {release.name}: {name} is left out: {suite}")
+    return found
+
+
+def _write(program: str, release: Release, suites: Sequence[Suite], tar: str, shell: Shell) -> str:
+    """Write TAR. Empty where that worked; else the last lines of the program's output."""
+    text = aptsources.text(release, suites, datetime.now(timezone.utc))
+    shell.run(["sh", "-c", 'cat > "$1"', "write", f"{tar}.sources"], stdin=text.encode())
+    result = shell.run(make_words(program, release, suites, tar), check=False)
+    if result.ok:
+        return ""
+    shell.run(["rm", "-rf", tar, f"{tar}.d"], check=False)
+    last = (result.err or result.out).strip().splitlines()[-5:] or ["no reason given"]
+    return "".join(f"\n    {line}" for line in last)
 
 
 def _make_mend(said: str, release: Release) -> str:
@@ -169,16 +263,14 @@ def _program(shell: Shell, release: Release) -> str:
     if root and shell.run(["sh", "-c", "command -v debootstrap"], check=False).ok:
         return "debootstrap"
     raise ImageError(
-        f"no base image {release.distribution}:{release.codename}: it cannot be pulled, and mmdebstrap is not"
-        " installed here",
+        f"no base image {release.name}: it cannot be pulled, and mmdebstrap is not installed here",
         "apt-get install mmdebstrap (as root), then try again",
     )
 
 
-def _keyring(shell: Shell, release: Release) -> str:
-    """The file with the distribution's keys."""
-    ring = f"/usr/share/keyrings/{release.distribution}-archive-keyring.gpg"
-    if not shell.run(["test", "-e", ring], check=False).ok:
+def _check_keyring(shell: Shell, release: Release) -> None:
+    if not shell.run(["test", "-e", release.keyring], check=False).ok:
         package = "ubuntu-keyring" if release.distribution == "ubuntu" else "debian-archive-keyring"
-        raise ImageError(f"this machine has no keys of {release.distribution} ({ring})", f"apt-get install {package}")
-    return ring
+        raise ImageError(
+            f"this machine has no keys of {release.distribution} ({release.keyring})", f"apt-get install {package}"
+        )

@@ -1,4 +1,5 @@
-"""What a build needs of the host's network, as BuildKit secrets: the CA bundle, and pip's own configuration.
+"""What a build needs to know of the host's network, as BuildKit secrets: the CA bundle, pip's own configuration, and
+the places that keep the packages of ended releases.
 
 A network that opens TLS has a CA of its own, which the host trusts and a base image does not; a site may have an index
 of Python packages of its own. Both are mounted while a step runs and enter no layer and no history. They are read on
@@ -6,14 +7,23 @@ the host that builds, put into a folder there that only its user can read, and r
 """
 
 import configparser
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from infra.shell import Shell
 
-# variables by which programs are told of a bundle
+# variables that name a bundle to programs
 _BUNDLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
-NAMES = ("ca", "pip")
+NAMES = ("ca", "pip", "apt")
+# of this laptop's environment: the setting, and the name by which apt.sh reads it
+_PLACES = {
+    "PROVISION_DEBIAN_ARCHIVE": "debian_archive",
+    "PROVISION_DEBIAN_SECURITY": "debian_security",
+    "PROVISION_DEBIAN_SNAPSHOT": "debian_snapshot",
+    "PROVISION_UBUNTU_ARCHIVE": "ubuntu_archive",
+}
 _KEYS = ("index-url", "extra-index-url", "trusted-host")
 
 # A folder of this user's; what a build that was killed left goes after a day, longer than any build takes.
@@ -30,7 +40,7 @@ dir=$1; system=/etc/ssl/certs/ca-certificates.crt
 shift
 umask 077
 own=$(find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/null | head -n 1)
-for one in "$@"; do if [ -s "$one" ]; then own=$one; fi; done
+for bundle in "$@"; do if [ -s "$bundle" ]; then own=$bundle; fi; done
 if [ -n "$own" ]; then
     cat "$system" "$@" 2>/dev/null | awk '
         /-BEGIN CERTIFICATE-/ { block = ""; inside = 1 }
@@ -39,15 +49,15 @@ if [ -n "$own" ]; then
     [ -s "$dir/ca" ] || rm "$dir/ca"
 fi
 user=${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf
-for one in /etc/pip.conf "$HOME/.pip/pip.conf" "$user" "${PIP_CONFIG_FILE:-}"; do
-    if [ -f "$one" ] && [ -r "$one" ]; then cat "$one"; echo; echo '[end of a file]'; fi
+for file in /etc/pip.conf "$HOME/.pip/pip.conf" "$user" "${PIP_CONFIG_FILE:-}"; do
+    if [ -f "$file" ] && [ -r "$file" ]; then cat "$file"; echo; echo '[end of a file]'; fi
 done
 """
 
 
 @contextmanager
 def collected(shell: Shell) -> Iterator[dict[str, str]]:
-    """The secrets that there are, a path on that host by id (`ca`, `pip`); the files are gone afterwards."""
+    """Gives the paths on that host of the secrets that exist, by id (out of NAMES); deletes the files afterwards."""
     folder = shell.run(["sh", "-c", _FOLDER]).out.strip()
     try:
         write(shell, folder)
@@ -58,17 +68,28 @@ def collected(shell: Shell) -> Iterator[dict[str, str]]:
 
 
 def write(shell: Shell, folder: str) -> None:
-    """Write `ca` and `pip` into a folder of that host, each only where there is something to say.
+    """Write into a folder of that host a file for each of NAMES that has something to say.
 
-    Those of an earlier time are taken away first.
+    Files of an earlier call are removed first.
     """
     shell.run(["rm", "-f", *(f"{folder}/{name}" for name in NAMES)])
     variables = _environment(shell)
     bundles = list(dict.fromkeys(variables[name] for name in _BUNDLES if variables.get(name)))
     said = shell.run(["sh", "-c", _COLLECT, "collect", folder, *bundles]).out
-    text = pip_config(said.split("[end of a file]\n"), variables)
-    if text:
-        shell.run(["sh", "-c", 'umask 077; cat > "$1/pip"', "write", folder], stdin=text.encode())
+    texts = {"pip": pip_config(said.split("[end of a file]\n"), variables), "apt": apt_places(os.environ)}
+    for name, text in texts.items():
+        if text:
+            shell.run(["sh", "-c", 'umask 077; cat > "$1/$2"', "write", folder, name], stdin=text.encode())
+
+
+def apt_places(variables: Mapping[str, str]) -> str:
+    """The lines NAME=URL that apt.sh reads, for the settings that are set; empty where none is."""
+    return "".join(f"{name}={variables[setting]}\n" for setting, name in _PLACES.items() if variables.get(setting))
+
+
+def holds_password(text: str) -> bool:
+    """Whether an address in the text names a user, who may be a token: https://user:password@host/."""
+    return re.search(r"://[^/\s@]+@", text) is not None
 
 
 def _environment(shell: Shell) -> dict[str, str]:
@@ -88,7 +109,7 @@ def pip_config(files: Sequence[str], variables: Mapping[str, str]) -> str:
     for key in _KEYS:
         if value := variables.get("PIP_" + key.upper().replace("-", "_")):
             found[key] = value
-    kept = {key: " ".join(one for one in found[key].split() if _usable(key, one)) for key in _KEYS if key in found}
+    kept = {key: " ".join(word for word in found[key].split() if _usable(key, word)) for key in _KEYS if key in found}
     lines = [f"{key} = {value}" for key, value in kept.items() if value]
     return "\n".join(["[global]", *lines, ""]) if lines else ""
 

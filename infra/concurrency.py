@@ -1,17 +1,57 @@
-"""Work beside the main line: while `up` waits for a machine, its role, its schedule and its volumes are made.
+"""Several things at once.
 
-The first failure stops everything, and so does leaving early (Ctrl-C): whoever sleeps is woken, and nothing is left
-that could still make something while the undoing is under way.
+`together`: a task that fails keeps no other task from being tried. `Beside`: work beside the main thread. There the
+first failure stops everything, and so does leaving early (Ctrl-C): sleepers are woken, so that no thread can still make
+something while the caller is undoing it.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import TypeVar
+
+from infra.errors import ProvisionError
+
+T = TypeVar("T")
+
+
+def together(tasks: Sequence[Callable[[], T]], at_once: int = 16) -> tuple[list[T], list[ProvisionError]]:
+    """The results of the tasks that did not fail, in their order, and the errors of those that did.
+
+    Only ProvisionErrors are collected; any other error is a bug in this program and is raised when all tasks are done.
+    The threads are daemons, so that Ctrl-C does not wait for them.
+    """
+    results: dict[int, T] = {}
+    failed: dict[int, Exception] = {}
+    waiting = list(reversed(list(enumerate(tasks))))
+
+    def work() -> None:
+        while True:
+            try:
+                number, task = waiting.pop()
+            except IndexError:
+                return
+            try:
+                results[number] = task()
+            except Exception as error:
+                failed[number] = error
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(tasks)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    errors = []
+    for _, error in sorted(failed.items()):
+        if not isinstance(error, ProvisionError):
+            raise error
+        errors.append(error)
+    return [results[number] for number in sorted(results)], errors
 
 
 class _Stopped(Exception):
-    """Someone else failed, or the main line has left."""
+    """Another thread failed, or the main thread has left the block."""
 
 
 class Beside:
@@ -35,12 +75,12 @@ class Beside:
         thread.start()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; raises where the block is over before."""
+        """Sleep for so many seconds. Raises where the block ends before that."""
         if self._over.wait(seconds):
             raise _Stopped
 
     def join(self) -> None:
-        """Wait until all work is done. Short waits: a thread's join alone would hold up Ctrl-C."""
+        """Wait until all work is done, in short waits: one long join would hold up Ctrl-C. Raises where work failed."""
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.1)

@@ -9,41 +9,44 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import baseimage, buildx
+from infra import apt, baseimage, buildsecrets, buildx
 from infra.disk import writing
 from infra.errors import ImageError
 from infra.shell import LocalShell, OnLine, Shell
 
+# apt.sh's settings come on standard input
 _FETCH = r"""
-set -eu
-{
-    sed -n 's/^deb /deb-src /p' /etc/apt/sources.list 2>/dev/null || true
-} > /etc/apt/sources.list.d/provision-source.list
-for one in /etc/apt/sources.list.d/*.sources; do
-    if [ -e "$one" ]; then sed -i 's/^Types: deb$/Types: deb-src/' "$one"; fi
-done
-apt-get update -qq
+fetch_source() {
+    sed -i 's/^deb /deb-src /' /etc/apt/sources.list 2>/dev/null || true
+    for file in /etc/apt/sources.list.d/*.sources; do
+        if [ -e "$file" ]; then sed -i 's/^Types: deb$/Types: deb-src/' "$file"; fi
+    done
+    apt-get update -qq && apt-get source -qq --download-only "$1"
+}
 mkdir -p /out
 cd /out
-apt-get source -qq --download-only "$1=$2"
+apt_somewhere fetch_source "$1=$2"
 find . -type f ! -name '*.orig.tar.*' -delete
 """
+_SCRIPT = "set -eu; cat > /tmp/places; apt_settings=/tmp/places; release_end=$3\n" + apt.SCRIPT + _FETCH
 
 
 @dataclass(frozen=True)
 class SourcePackage:
-    """A source package: its name, its exact version, and a base image of the release that has it."""
+    """A source package: its name, its exact version, a base image of the release that has it, and the last day of that
+    release's support (YYYY-MM-DD)."""
 
     name: str
     version: str
     base: str
+    end_of_life: str
 
 
 def fetch(package: SourcePackage, folder: Path, shell: Shell, on_line: OnLine | None = None) -> Path:
-    """The package's upstream tar in `folder` of this machine; fetched where it is not there.
+    """The path of the package's upstream tar in `folder` on this machine; it is fetched where it is not there yet.
 
-    `shell` is where an engine is, if this machine has none. ImageError where the mirror no longer has the version, or
-    cannot be reached.
+    `shell` is a machine with an engine, used where this one has none. ImageError where the mirror no longer has the
+    version, or cannot be reached.
     """
     stem = f"{package.name}_{package.version.rpartition('-')[0]}.orig.tar."
     if there := sorted(folder.glob(f"{stem}*[!t]")):
@@ -52,8 +55,8 @@ def fetch(package: SourcePackage, folder: Path, shell: Shell, on_line: OnLine | 
     baseimage.ensure(package.base, shell, on_line)
     say = on_line or (lambda line: None)
     say(f"source package {package.name} {package.version}: fetching")
-    words = ["docker", "create", package.base, "sh", "-c", _FETCH, "fetch", package.name, package.version]
-    made = shell.run(words, check=False)
+    words = ["sh", "-c", _SCRIPT, "fetch", package.name, package.version, package.end_of_life]
+    made = shell.run(["docker", "create", "--interactive", package.base, *words], check=False)
     if not made.ok:
         raise buildx.failure(made, f"cannot fetch the source package {package.name}")
     container = made.out.strip()
@@ -64,7 +67,8 @@ def fetch(package: SourcePackage, folder: Path, shell: Shell, on_line: OnLine | 
 
 
 def _taken(package: SourcePackage, container: str, stem: str, folder: Path, shell: Shell) -> Path:
-    ran = shell.run(["docker", "start", "--attach", container], check=False)
+    places = buildsecrets.apt_places(os.environ).encode()
+    ran = shell.run(["docker", "start", "--attach", "--interactive", container], check=False, stdin=places)
     if not ran.ok:
         said = "".join(f"\n    {line}" for line in (ran.err or ran.out).strip().splitlines()[-5:])
         raise ImageError(

@@ -20,19 +20,19 @@ class ProvisionError(Exception):
 
 
 class UsageError(ProvisionError):
-    """A word on the command line, in the settings or in a recipe is wrong."""
+    """A word on the command line, in the settings or in a recipe is wrong; or a file of the user's is."""
 
     exit_code = 2
 
 
 class AuthError(ProvisionError):
-    """AWS does not know us, or does not let us."""
+    """AWS does not know these credentials, or does not allow what they ask for."""
 
     exit_code = 3
 
 
 class QuotaError(ProvisionError):
-    """The account may not run that many vCPUs of this family."""
+    """The account's quota does not allow that many vCPUs of this family."""
 
     exit_code = 4
 
@@ -68,9 +68,15 @@ class HostError(ProvisionError):
 
 
 class HostKeyError(HostError):
-    """The host's key is not the one that we put in at launch."""
+    """The host shows another key than the one that we put in at its launch, or a key that the user does not know."""
 
     exit_code = 10
+
+
+class EndedError(HostError):
+    """The machine ended while it was made ready: AWS took it, or its time was over."""
+
+    exit_code = 22
 
 
 class EngineError(ProvisionError):
@@ -80,7 +86,7 @@ class EngineError(ProvisionError):
 
 
 class ImageError(ProvisionError):
-    """An image could not be built, checked or moved."""
+    """An image could not be built, checked or moved, or what it is made of is gone."""
 
     exit_code = 12
 
@@ -89,6 +95,12 @@ class RunError(ProvisionError):
     """A training failed, or cannot be started or resumed."""
 
     exit_code = 13
+
+
+class BusyError(RunError):
+    """The host has the GPUs, but other trainings hold them: the user can wait for them."""
+
+    exit_code = 21
 
 
 class NotFoundError(ProvisionError):
@@ -110,24 +122,36 @@ class MissingExtraError(ProvisionError):
 
 
 class CloudError(ProvisionError):
-    """AWS (or the local cloud) answered with something that has no better name here."""
+    """AWS (or the local cloud) failed in a way for which we have no error of its own."""
 
     exit_code = 17
 
 
+class DamagedError(CloudError):
+    """An object in S3 is not the JSON that it should be."""
+
+    exit_code = 24
+
+
+class UnheardError(ProvisionError):
+    """Nothing was heard of a training for too long: AWS or the line was away. It may go on, and its machine is kept."""
+
+    exit_code = 23
+
+
 class LeftoverError(ProvisionError):
-    """Something of ours is still there after it should have gone."""
+    """Something that we made still exists after it should have been deleted."""
 
     exit_code = 18
 
 
 class KeptError(ProvisionError):
-    """A machine could not be made ready, and is kept for a while so that one can look (--keep-on-error)."""
+    """A machine could not be made ready, and is kept for a while so that the user can look at it (--keep-on-error)."""
 
     exit_code = 19
 
 
 class UnsupportedError(ProvisionError):
-    """AWS does not do what was asked for in this combination of type, image and options."""
+    """AWS does not offer this combination of type, image and options."""
 
     exit_code = 20

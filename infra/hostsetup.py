@@ -1,7 +1,7 @@
 """Give a machine a running Docker engine: this one (`make demo`, CI) or one behind SSH.
 
 All knowledge is in `host/engine.sh`, which looks first and adds only what is missing; the same script prepares
-instances. Here it is run, its steps are handed on, and its exit code becomes an error with the mend.
+instances. This module runs it, hands its steps on, and turns its exit code into an error with the mend.
 `python3 -m infra.hostsetup --need mmdebstrap,openssh-client` runs before anything is installed: standard library only.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.errors import EngineError, ProvisionError
+from infra.harmless import plain
 from infra.shell import LocalShell, OnLine, Result, Shell
 
 _SCRIPT = Path(__file__).parent / "host" / "engine.sh"
@@ -28,7 +29,7 @@ _MENDS = {
 def ensure_engine(
     shell: Shell, *, buildx: bool = True, need: Sequence[str] = (), on_line: OnLine | None = None
 ) -> list[str]:
-    """The steps done until a Docker engine answers on `shell`'s machine: none where one did already.
+    """Make a Docker engine answer on `shell`'s machine. The steps that were done: none where one answered already.
 
     `need` names packages of the distribution to install along. `on_line` is called with each step as it begins.
     EngineError with the mend where the engine can't be had.
@@ -51,7 +52,7 @@ def ensure_engine(
 def _error(result: Result, where: str) -> EngineError:
     said = result.err.strip().splitlines()[-6:]
     what = "; ".join(line.removeprefix(_STEP) for line in said) or f"exit code {result.code}"
-    mend = _MENDS.get(result.code, "mend that first (apt's own words are above), then run this again")
+    mend = _MENDS.get(result.code, "fix that first (apt's own message is above), then run this again")
     return EngineError(f"no Docker engine can be had on {where}: {what}", mend)
 
 
@@ -64,10 +65,10 @@ def main(arguments: Sequence[str]) -> int:
     need = [name for name in chosen.need.split(",") if name]
     try:
         ensure_engine(
-            LocalShell(), buildx=not chosen.no_buildx, need=need, on_line=lambda line: print(line, flush=True)
+            LocalShell(), buildx=not chosen.no_buildx, need=need, on_line=lambda line: print(plain(line), flush=True)
         )
     except ProvisionError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return error.exit_code
     return 0
 

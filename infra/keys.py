@@ -14,7 +14,7 @@ from infra.shell import Secret
 
 @dataclass(frozen=True)
 class KeyPair:
-    """OpenSSH text of both halves."""
+    """Both halves of a key pair, as OpenSSH writes them."""
 
     private: Secret
     public: str
@@ -32,9 +32,10 @@ def new_pair(comment: str) -> KeyPair:
 
 
 def login_key(folder: Path) -> tuple[Path, str]:
-    """The user's own key for all instances: path of the private half, text of the public. Made on first use.
+    """The user's own key for all instances: the path of its private half, the text of its public one. Made at need.
 
-    Of commands that make it at the same time one wins, and all use its key: the public half is told by the private.
+    Where several commands make it at the same time, one wins and all use its key: the public half follows from the
+    private one.
     """
     path = folder / "id_ed25519"
     if not path.exists():
@@ -66,7 +67,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _written(path: Path, text: str) -> Path:
-    """The text in a file of this process's own beside `path`."""
+    """Write the text to a file of this process's own beside `path`, with mode 0600; that file's path."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
@@ -75,6 +76,6 @@ def _written(path: Path, text: str) -> Path:
 
 
 def pin(known_hosts: Path, alias: str, public: str) -> None:
-    """Make `alias` have exactly this host key."""
+    """Write known_hosts anew, with exactly this host key for `alias`."""
     kind, blob = public.split()[:2]
     write_private(known_hosts, f"{alias} {kind} {blob}\n")

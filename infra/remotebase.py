@@ -1,4 +1,4 @@
-"""Base images at another machine's engine: got there, or sent from here where that machine cannot get them.
+"""Base images at another machine's engine: pulled or made there, or sent from here where that machine cannot get them.
 
 A base is a hundred megabytes and is sent once; what is built on it stays there.
 """
@@ -8,23 +8,26 @@ from infra.errors import ImageError
 from infra.shell import LocalShell, OnLine, Shell
 
 
-def ensure(reference: str, shell: Shell, on_line: OnLine | None = None) -> None:
-    """Make sure that the shell's engine has the image; ImageError where it can be had neither there nor here."""
+def ensure(reference: str, shell: Shell, on_line: OnLine | None = None, *, pull: bool = False) -> None:
+    """Make sure that the shell's engine has the image, with `pull` the newest that can be had.
+
+    ImageError where it can be had neither there nor here.
+    """
     if isinstance(shell, LocalShell):
-        baseimage.ensure(reference, shell, on_line)
+        baseimage.ensure(reference, shell, on_line, pull=pull)
         return
     try:
-        baseimage.ensure(reference, shell, on_line)
+        baseimage.ensure(reference, shell, on_line, pull=pull)
     except ImageError as there:
         try:
-            baseimage.ensure(reference, LocalShell(), on_line)
+            baseimage.ensure(reference, LocalShell(), on_line, pull=pull)
         except ImageError:
             raise there from None
         _send(reference, shell, on_line)
 
 
 def _send(reference: str, shell: Shell, on_line: OnLine | None) -> None:
-    from infra.engine import open_local
+    from infra.docker_engine import open_local
     from infra.ssh import SshShell
 
     if not isinstance(shell, SshShell):

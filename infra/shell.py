@@ -4,12 +4,15 @@ A command is a list of words, made apart from running it. It is quoted once, her
 word that hides itself wherever it could be printed.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -40,7 +43,7 @@ def show(words: Words) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left: exit code and its text. `code` is negative for a signal, as in `subprocess`."""
+    """A command's exit code and its output. `code` is negative where a signal ended it, as in `subprocess`."""
 
     code: int
     out: str = ""
@@ -68,9 +71,10 @@ class Shell(Protocol):
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Result:
-        """Run and wait (`timeout` in seconds). With `check`, a non-zero exit raises HostError.
+        """Run the words and wait for their end. With `check`, a non-zero exit raises HostError.
 
-        `on_line` is called with each line of stdout and stderr as it appears.
+        After `timeout` seconds the program is ended with all that it started: HostError. `stdin` may be more than the
+        program reads. `on_line` is called with each line of stdout and stderr as it appears.
         """
 
     def put(self, source: Path, target: str) -> None:
@@ -95,17 +99,19 @@ class LocalShell:
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Result:
+        process = _started(words, stdin is not None, env, own_group=timeout is not None)
         try:
-            process = subprocess.Popen(
-                [str(word) for word in words],
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **env} if env else None,
-            )
-        except FileNotFoundError as error:
-            raise HostError(f"{words[0]} is not installed on this machine", f"install {words[0]}") from error
-        return checked(_communicate(process, words, stdin, timeout, on_line), words, self.where, check)
+            if on_line is None:
+                result = _communicate(process, stdin, timeout)
+            else:
+                result = _stream(process, stdin, timeout, on_line)
+        except subprocess.TimeoutExpired as error:
+            _end(process, signal.SIGKILL, group=True)
+            raise ran_out(words, timeout or 0.0, self.where) from error
+        except BaseException:
+            _end(process, signal.SIGTERM, group=timeout is not None)
+            raise
+        return checked(result, words, self.where, check)
 
     def put(self, source: Path, target: str) -> None:
         shutil.copyfile(source, target)
@@ -115,7 +121,7 @@ class LocalShell:
 
 
 def spawn(words: Words, *, log: Path, env: Mapping[str, str] | None = None) -> int:
-    """Start a process that outlives this one, in a session of its own; its output goes to `log`. Its pid."""
+    """Start a process that outlives this one, in a session of its own, and give its pid. Its output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -130,7 +136,7 @@ def exec_words(words: Words) -> None:
 
 
 def checked(result: Result, words: Words, where: str, check: bool) -> Result:
-    """`result`, or HostError naming the command and the end of what it said."""
+    """The same result; with `check`, HostError where the command failed, with the end of its output."""
     if check and not result.ok:
         said = (result.err.strip() or result.out.strip()).splitlines()[-12:]
         detail = "\n".join("    " + line for line in said)
@@ -138,55 +144,108 @@ def checked(result: Result, words: Words, where: str, check: bool) -> Result:
     return result
 
 
-def _communicate(
-    process: "subprocess.Popen[bytes]",
-    words: Words,
-    stdin: bytes | None,
-    timeout: float | None,
-    on_line: OnLine | None,
-) -> Result:
-    if on_line is None:
-        try:
-            out, err = process.communicate(stdin, timeout)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            process.communicate()
-            raise HostError(f"`{show(words)}` did not end within {timeout:g} s") from error
-        except BaseException:
-            process.terminate()
-            raise
-        return Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
-    return _stream(process, stdin, on_line)
+def ran_out(words: Words, timeout: float, where: str) -> HostError:
+    """The error for a command that took longer than `timeout` seconds and was ended."""
+    return HostError(
+        f"`{show(words)}` did not end within {timeout:g} s on {where}, so it was ended",
+        "run the same command again; if it hangs again, run the one above by hand to see why",
+    )
 
 
-def _stream(process: "subprocess.Popen[bytes]", stdin: bytes | None, on_line: OnLine) -> Result:
-    """Hand lines over as they come. Both pipes are drained at once, or a full one would block the other."""
-    texts: tuple[list[str], list[str]] = ([], [])
-    pipes = (process.stdout, process.stderr)
+def _started(words: Words, fed: bool, env: Mapping[str, str] | None, *, own_group: bool) -> "subprocess.Popen[bytes]":
+    """The process; HostError where the program cannot be started.
+
+    In a process group of its own it can be ended with all that it started, but no longer asks at the terminal (sudo).
+    """
+    try:
+        return subprocess.Popen(
+            [str(word) for word in words],
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **env} if env else None,
+            start_new_session=own_group,
+        )
+    except FileNotFoundError as error:
+        raise HostError(f"{words[0]} is not installed on this machine", f"install {words[0]}") from error
+    except OSError as error:
+        raise HostError(f"{words[0]} cannot be started on this machine: {error.strerror}") from error
+
+
+def _end(process: "subprocess.Popen[bytes]", number: int, *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait()
+
+
+def _communicate(process: "subprocess.Popen[bytes]", stdin: bytes | None, timeout: float | None) -> Result:
+    out, err = process.communicate(stdin, timeout)
+    return Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+class Lines:
+    """The lines of one stream of a program, handed on as they come.
+
+    Where `on_line` raises, no more lines are handed on and `stop` is called; the error is kept, and `text` raises it.
+    """
+
+    def __init__(self, on_line: OnLine | None, stop: Callable[[], None]) -> None:
+        self._on_line, self._stop = on_line, stop
+        self._lines: list[str] = []
+        self.failure: Exception | None = None
+
+    def take(self, stream: Iterable[bytes]) -> None:
+        """Read the stream to its end."""
+        for raw in stream:
+            line = raw.decode(errors="replace")
+            self._lines.append(line)
+            if self._on_line is None or self.failure:
+                continue
+            try:
+                self._on_line(line.rstrip("\r\n"))
+            except Exception as error:
+                self.failure = error
+                self._stop()
+
+    @property
+    def text(self) -> str:
+        """All lines that came. Raises the error that `on_line` raised, if it did."""
+        if self.failure:
+            raise self.failure
+        return "".join(self._lines)
+
+
+def _stream(process: "subprocess.Popen[bytes]", stdin: bytes | None, timeout: float | None, on_line: OnLine) -> Result:
+    """Hand lines over as they come. Both pipes are drained at the same time, as a full one would block the program."""
+    until = None if timeout is None else time.monotonic() + timeout
+    out, err = (Lines(on_line, process.terminate) for _ in range(2))
     readers = [
-        threading.Thread(target=_drain, args=(pipe, lines, on_line), daemon=True)
-        for pipe, lines in zip(pipes, texts, strict=True)
+        threading.Thread(target=lines.take, args=(pipe,), daemon=True)
+        for lines, pipe in ((out, process.stdout), (err, process.stderr))
     ]
     for reader in readers:
         reader.start()
-    try:
-        if stdin is not None and process.stdin:
-            process.stdin.write(stdin)
-            process.stdin.close()
-        process.wait()
-    except BaseException:
-        process.terminate()
-        raise
-    for reader in readers:
-        reader.join()
-    return Result(process.returncode, *("".join(lines) for lines in texts))
+    if stdin is not None:  # in a thread, for a program that does not read would hold us here beyond the time
+        threading.Thread(target=_fill, args=(process.stdin, stdin), daemon=True).start()
+    process.wait(timeout)
+    for reader in readers:  # what the program started may hold its pipes
+        reader.join(None if until is None else max(0.0, until - time.monotonic()))
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(process.args, timeout or 0.0)
+    return Result(process.returncode, out.text, err.text)
 
 
-def _drain(pipe: IO[bytes] | None, lines: list[str], on_line: OnLine) -> None:
-    for raw in pipe or ():
-        line = raw.decode(errors="replace")
-        lines.append(line)
-        on_line(line.rstrip("\r\n"))
+def _fill(pipe: IO[bytes] | None, data: bytes) -> None:
+    """Write the data to the pipe and close it. A program may end before it has read all: its exit code tells why."""
+    if pipe is not None:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(data)
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
 
 
 def have(program: str) -> bool:

@@ -10,55 +10,27 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import fabric
 import paramiko
 
-from infra.errors import HostError, HostKeyError, ProvisionError
-from infra.proxy import ProgramSocket
-from infra.shell import OnLine, Result, Words, checked, quote
+from infra.address import Address
+from infra.channel import Take, talk
+from infra.disk import writing
+from infra.errors import HostError, HostKeyError, ProvisionError, UsageError
+from infra.proxy import ProgramSocket, dial
+from infra.shell import OnLine, Result, Words, checked, quote, ran_out
+from infra.tunnel import BROKEN, NO_CONNECTION, listening, served
 
 _CHUNK = 1 << 16
-_LISTENS_S = 5.0
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where and as whom to log in, with which key, and which host key to expect under `alias`.
-
-    `proxy`: the words of a command whose standard input and output are the connection; `host` is then only a name.
-    """
-
-    host: str
-    user: str
-    key: Path
-    known_hosts: Path
-    alias: str
-    port: int = 22
-    proxy: tuple[str, ...] | None = None
-
-
-def ssh_words(address: Address, command: Words = ()) -> list[str]:
-    """The same connection for the system's own ssh: for a terminal, or for people to copy."""
-    options = {
-        "UserKnownHostsFile": str(address.known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "HostKeyAlias": address.alias,
-        "StrictHostKeyChecking": "yes",
-        "IdentitiesOnly": "yes",
-        "ServerAliveInterval": "15",
-        "LogLevel": "ERROR",
-    }
-    words = ["ssh", "-F", "/dev/null", "-i", str(address.key), "-p", str(address.port)]
-    if address.proxy:
-        options["ProxyCommand"] = quote(address.proxy).replace("%", "%%")
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
-    return [*words, f"{address.user}@{address.host}", *([quote(command)] if command else [])]
+_KILL_S = 10  # seconds that a command ended by `timeout` has to clean up
+_ANSWER_S = 10  # seconds for the news of its end to arrive
+_ENDED = (124, 137)  # exit codes where `timeout` ended a command, and where it had to kill it
+_LOST_S = 1.0  # seconds: paramiko ends a connection's channels a moment before the connection itself
+_WATCH_S = 0.5
 
 
 class SshShell:
@@ -94,30 +66,30 @@ class SshShell:
         config = fabric.Config(overrides={"load_ssh_configs": False})
         connection = fabric.Connection(at.host, user=at.user, port=at.port, config=config, connect_timeout=10)
         connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        connection.client.load_host_keys(str(at.known_hosts))
-        self._rename_pinned(connection.client)
         sock: socket.socket | None = None
         try:
-            sock = _dial(at)
+            connection.client.load_host_keys(str(at.known_hosts))
+            self._rename_pinned(connection.client)
+            sock = dial(at.host, at.port, at.proxy)
             connection.client.connect(
                 at.host, port=at.port, username=at.user, key_filename=str(at.key), sock=sock,
                 look_for_keys=False, allow_agent=False, timeout=10, banner_timeout=20, auth_timeout=20,
             )  # fmt: skip
-        except (paramiko.BadHostKeyException, paramiko.SSHException, OSError) as error:
+        except NO_CONNECTION as error:
             raise self._failed(error, sock) from error
         connection.transport = connection.client.get_transport()
         connection.transport.set_keepalive(15)
         return connection
 
     def _rename_pinned(self, client: Any) -> None:
-        """paramiko looks a key up by address: offer it the one pinned under the alias."""
+        """Add the key that is pinned under the alias under the address too, as paramiko looks keys up by address."""
         at = self.address
         host = at.host if at.port == 22 else f"[{at.host}]:{at.port}"
         for kind, key in (client.get_host_keys().lookup(at.alias) or {}).items():
             client.get_host_keys().add(host, kind, key)
 
     def _failed(self, error: Exception, sock: socket.socket | None) -> ProvisionError:
-        """Why there is no connection; a proxy that ended by itself knows best. Nothing of it stays."""
+        """Why there is no connection; a proxy that ended by itself tells best. The socket is closed."""
         said = sock.failure() if isinstance(sock, ProgramSocket) else None
         if sock is not None:
             sock.close()
@@ -129,18 +101,20 @@ class SshShell:
         if isinstance(error, paramiko.BadHostKeyException) or unknown:
             return HostKeyError(
                 f"{self.where} ({at.host}) shows a host key that is not the one put in at its launch",
-                f"someone else may be answering: nothing was sent. If in doubt: provision down {self.where}",
+                f"someone else may be answering: nothing was sent. If in doubt: {at.hint(f'down {self.where}')}",
             )
-        if isinstance(error, paramiko.AuthenticationException):
+        if isinstance(error, paramiko.AuthenticationException) and not cut_off(error):
             return HostError(
                 f"{self.where} does not accept this laptop's key",
-                f"use the laptop that started it, or: provision down {self.where}",
+                f"use the laptop that started it, or: {at.hint(f'down {self.where}')}",
             )
         if at.proxy:
-            return HostError(f"cannot reach {self.where} through {at.proxy[0]}: {error}", "does it run (provision ls)?")
+            return HostError(
+                f"cannot reach {self.where} through {at.proxy[0]}: {error}", f"does it run? {at.hint('ls')}"
+            )
         return HostError(
             f"cannot reach {self.where} at {at.host}:{at.port}: {error}",
-            "is it running (provision ls)? SSH is let in only from the address that called `up`",
+            f"is it running? {at.hint('ls')}; SSH is let in only from the address that called `up`",
         )
 
     def run(
@@ -158,7 +132,7 @@ class SshShell:
         if stdin is not None:
             return self.feed(line, [stdin], check=check, timeout=timeout, on_line=on_line)
         # no end-of-file is sent: one that meets the far side's close makes sshd end the whole connection
-        return checked(self._exec(quote(line) + " < /dev/null", (), timeout, on_line), line, self.where, check)
+        return self._timed(line, " < /dev/null", (), check, timeout, on_line)
 
     def feed(
         self,
@@ -169,112 +143,125 @@ class SshShell:
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Result:
-        """Run `words`, which read their standard input to its end, with `chunks` as that."""
-        return checked(self._exec(quote(words), chunks, timeout, on_line), words, self.where, check)
+        """Run a command with `chunks` as its standard input, which it reads to the end. HostError as `run`."""
+        return self._timed(words, "", chunks, check, timeout, on_line)
 
-    def _exec(self, line: str, chunks: Iterable[bytes], timeout: float | None, on_line: OnLine | None) -> Result:
-        failed: list[Exception] = []
-        try:
-            channel = self.connection.transport.open_session(timeout=20)
-            with contextlib.closing(channel):  # sshd allows ten at a time
-                channel.exec_command(line)
-                sender = threading.Thread(target=_send, args=(channel, _kept(chunks, failed)), daemon=True)
-                if chunks:
-                    sender.start()
-                result = _collect(channel, timeout, on_line)
-                if chunks:
-                    sender.join(10)
-        except (paramiko.SSHException, EOFError, OSError) as error:
+    def _timed(
+        self, words: Words, tail: str, chunks: Iterable[bytes], check: bool, timeout: float | None,
+        on_line: OnLine | None,
+    ) -> Result:  # fmt: skip
+        """Run the words under `timeout` on the host, which ends all that they started even if the connection broke."""
+        if timeout is None:
+            return checked(self._exec(quote(words) + tail, chunks, on_line), words, self.where, check)
+        limited = ["timeout", f"--kill-after={_KILL_S}", f"{timeout:g}", *words]
+        begun = time.monotonic()
+        result = self._exec(quote(limited) + tail, chunks, on_line, limit=timeout + _KILL_S + _ANSWER_S)
+        if result.code in _ENDED and time.monotonic() - begun >= timeout:
+            raise ran_out(words, timeout, self.where)
+        return checked(result, words, self.where, check)
+
+    def _exec(
+        self, line: str, chunks: Iterable[bytes] = (), on_line: OnLine | None = None, *,
+        take: Take | None = None, limit: float | None = None,
+    ) -> Result:  # fmt: skip
+        """Run a command line; `take` reads its standard output as bytes. HostError where the connection breaks, or the
+        command has not ended after `limit` seconds."""
+        channel = self.channel(line)
+        with self._line():
+            done = talk(channel, chunks, on_line, take, limit)
+        result = done.result()
+        if done.late:
             self.close()
-            raise HostError(f"the connection to {self.where} broke: {error}", "run the same command again") from error
-        if failed:
-            raise failed[0]
+            raise HostError(f"{self.where} does not answer any more", "run the same command again")
+        if result.code == -1 and _is_lost(channel.get_transport()):
+            raise self._broke("it ended before the command did")
         return result
 
+    def channel(self, line: str) -> Any:
+        """Start a command line there, and give its channel, which the caller closes (sshd allows ten at a time)."""
+        with self._line():
+            channel = self.connection.transport.open_session(timeout=20)
+            try:
+                channel.exec_command(line)
+            except BaseException:
+                channel.close()
+                raise
+            return channel
+
+    @contextlib.contextmanager
+    def _line(self) -> Iterator[None]:
+        """Put this around code that needs the connection: HostError where it breaks. The next command opens another."""
+        try:
+            yield
+        except paramiko.ChannelException as error:
+            raise HostError(
+                f"{self.where} opens no other session now: {error.text}",
+                "wait until the other commands there have ended, then run the same command again",
+            ) from error
+        except BROKEN as error:
+            raise self._broke(error) from error
+
+    def _broke(self, reason: object) -> HostError:
+        self.close()
+        return HostError(f"the connection to {self.where} broke: {reason}", "run the same command again")
+
     def put(self, source: Path, target: str) -> None:
-        """Copy one file there (over the same connection)."""
-        with source.open("rb") as data:
+        """Copy one file there, over the same connection. UsageError where it cannot be read; HostError as `run`."""
+        try:
+            data = source.open("rb")
+        except OSError as error:
+            raise UsageError(f"{source} cannot be read: {error.strerror}", "name a file that you may read") from error
+        with data:
             self.feed(["sh", "-c", 'cat > "$1"', "sh", target], iter(lambda: data.read(_CHUNK), b""))
 
     def get(self, source: str, target: Path) -> None:
-        """Copy one file from there."""
-        self.connection.get(source, local=str(target))
+        """Copy one file from there. Where that fails, `target` may hold its beginning.
+
+        HostError where it cannot be read there, or the connection breaks; DiskError or UsageError where it cannot be
+        written here.
+        """
+        words = ["cat", source if source.startswith("/") else f"./{source}"]
+
+        def write(stream: Any) -> None:
+            for chunk in iter(lambda: stream.read(_CHUNK), b""):
+                with writing(target):
+                    out.write(chunk)
+
+        with writing(target):
+            out = target.open("wb")
+        try:
+            checked(self._exec(quote(words) + " < /dev/null", take=write), words, self.where, True)
+        finally:
+            with writing(target):
+                out.close()
 
     @contextlib.contextmanager
-    def forward(self, local_port: int, remote_port: int) -> Iterator[None]:
-        """While open, 127.0.0.1:local_port here is remote_port there. It listens when this begins."""
-        with self.connection.forward_local(local_port, remote_port):
-            until = time.monotonic() + _LISTENS_S  # fabric listens in a thread of its own, and does not say when
-            while free_port(local_port) and time.monotonic() < until:
-                time.sleep(0.01)
-            yield
+    def forward(self, local_port: int, remote_port: int) -> Iterator[Callable[[], None]]:
+        """Until the block ends, 127.0.0.1:local_port here leads to remote_port there. UsageError where that port cannot
+        be opened here.
+
+        Gives a function that waits, and raises HostError when the connection breaks.
+        """
+        transport = self.connection.transport
+
+        def far() -> Any:
+            return transport.open_channel("direct-tcpip", ("localhost", remote_port), ("127.0.0.1", local_port))
+
+        def wait() -> None:
+            while transport.is_active():
+                transport.join(_WATCH_S)
+            raise self._broke("nothing comes through any more")
+
+        with served(listening(local_port), far):
+            yield wait
 
 
-def free_port(port: int) -> bool:
-    """Whether a program could listen on 127.0.0.1:port. Nobody is connected to."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def cut_off(error: Exception) -> bool:
+    """Whether the connection broke during the login, which paramiko reports as a refusal."""
+    return "transport shut down" in str(error)
 
 
-def _dial(at: Address) -> socket.socket:
-    if at.proxy:
-        return ProgramSocket(at.proxy)
-    sock = socket.create_connection((at.host, at.port), timeout=10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
-def wait_for_port(host: str, port: int, timeout: float) -> bool:
-    """Whether something listens there within `timeout` s; asked twice a second."""
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((host, port), timeout=2).close()
-            return True
-        except OSError:
-            time.sleep(0.5)
-    return False
-
-
-def _kept(chunks: Iterable[bytes], failed: list[Exception]) -> Iterator[bytes]:
-    """The chunks; what goes wrong in making them ends them, and is raised by whoever waits for the command."""
-    try:
-        yield from chunks
-    except Exception as error:
-        failed.append(error)
-
-
-def _send(channel: Any, chunks: Iterable[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the far side may end early; its exit code tells why
-        for chunk in chunks:
-            channel.sendall(chunk)
-        channel.shutdown_write()
-
-
-def _collect(channel: Any, timeout: float | None, on_line: OnLine | None) -> Result:
-    """Both streams to the end. stderr is read by a thread: a full window would block the other stream."""
-    errors: list[str] = []
-    reader = threading.Thread(target=_lines, args=(channel.makefile_stderr("rb"), errors, on_line), daemon=True)
-    reader.start()
-    out: list[str] = []
-    channel.settimeout(timeout)
-    try:
-        _lines(channel.makefile("rb"), out, on_line)
-    except TimeoutError as error:
-        channel.close()
-        raise HostError(f"the command did not end within {timeout:g} s") from error
-    reader.join(5)
-    return Result(channel.recv_exit_status(), "".join(out), "".join(errors))
-
-
-def _lines(stream: Any, into: list[str], on_line: OnLine | None) -> None:
-    for raw in stream:
-        line = raw.decode(errors="replace")
-        into.append(line)
-        if on_line:
-            on_line(line.rstrip("\r\n"))
+def _is_lost(transport: Any) -> bool:
+    """Whether the whole connection has ended. (A command that a signal ended leaves no exit code either.)"""
+    transport.join(_LOST_S)
+    return not transport.is_active()

@@ -1,7 +1,7 @@
 """EC2's DryRun: whether these credentials may do something, without doing it.
 
-The things named in these calls do not exist. So AWS sometimes answers that there is no such thing, in place of whether
-it would be allowed: then it has at least not refused, and no more can be told.
+The things named in these calls do not exist. So AWS sometimes answers "no such thing" and does not say whether the call
+would be allowed: then it has at least not refused it, and we cannot learn more.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained, translate
 from infra.aws.session import Cloud, client
+from infra.aws.tags import NAME
 from infra.errors import CloudError
 
 ALLOWED, DENIED, UNTOLD = "allowed", "denied", "untold"
@@ -19,7 +20,7 @@ _VERDICTS = {"DryRunOperation": ALLOWED, "UnauthorizedOperation": DENIED, "Acces
 
 _NO_INSTANCE, _NO_VOLUME, _NO_GROUP = "i-00000000000000000", "vol-00000000000000000", "sg-00000000000000000"
 _NO_IMAGE, _NO_SNAPSHOT, _NAME = "ami-00000000000000000", "snap-00000000000000000", "provision-doctor"
-_TAGS = [{"Key": "provision:name", "Value": "doctor"}]
+_TAGS = [{"Key": NAME, "Value": "doctor"}]
 
 
 def _marks(*kinds: str) -> list[dict[str, Any]]:
@@ -53,6 +54,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "DeleteSecurityGroup": {"GroupId": _NO_GROUP},
     "CreateTags": {"Resources": [_NO_INSTANCE], "Tags": _TAGS},
     "TerminateInstances": {"InstanceIds": [_NO_INSTANCE]},
+    "GetConsoleOutput": {"InstanceId": _NO_INSTANCE},
     "CancelSpotInstanceRequests": {"SpotInstanceRequestIds": ["sir-00000000"]},
     "CreateVolume": {
         "AvailabilityZone": "nowhere", "Size": 1, "VolumeType": "gp3", "TagSpecifications": _marks("volume"),
@@ -69,7 +71,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
 
 
 def ask(cloud: Cloud, action: str) -> tuple[str, str]:
-    """ALLOWED, DENIED or UNTOLD, and AWS's code for it."""
+    """ALLOWED, DENIED or UNTOLD for an action out of ACTIONS, and AWS's code. AuthError for bad credentials."""
     call = getattr(client(cloud, "ec2"), xform_name(action))
     with explained(f"ask whether {action} is allowed"):
         try:

@@ -14,11 +14,12 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
+from infra.aws.tags import NAME
 from infra.aws.types import Instance, InstanceType
 from infra.border import nearest
 from infra.errors import CapacityError, CloudError, NotFoundError, NotOfferedError
+from infra.names import literal
 
-NAME = "provision:name"
 _OURS = {"Name": "tag-key", "Values": [NAME]}
 _GPU_FAMILY = re.compile(r"p[2-6]|g4dn|g5\.|g6|g7")
 _UNKNOWN_S = 30.0  # how long a fresh instance may be unknown to DescribeInstances
@@ -26,11 +27,9 @@ _NOT_YET = ("InvalidParameterValue", "IncorrectState", "IncorrectInstanceState",
 
 
 def filters(**values: Sequence[str] | str) -> list[dict[str, Any]]:
-    """Keyword arguments as EC2 filters; `_` stands for `-`."""
-    return [
-        {"Name": key.replace("_", "-"), "Values": [value] if isinstance(value, str) else list(value)}
-        for key, value in values.items()
-    ]
+    """Keyword arguments as EC2 filters that mean their values literally; `_` stands for `-`."""
+    texts = {key: [value] if isinstance(value, str) else value for key, value in values.items()}
+    return [{"Name": key.replace("_", "-"), "Values": [literal(text) for text in some]} for key, some in texts.items()]
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
@@ -101,7 +100,7 @@ class Ec2:
         return {row["AvailabilityZone"]: row["SubnetId"] for row in rows}
 
     def spot_prices(self, names: Sequence[str]) -> dict[tuple[str, str], float]:
-        """(type, zone) → spot price now, US dollars an hour; what AWS knows no price of is left out."""
+        """(type, zone) → spot price now, in US dollars an hour; pairs without a price are left out."""
         with explained("ask for spot prices"):
             pages = self._api.get_paginator("describe_spot_price_history").paginate(
                 InstanceTypes=list(names), ProductDescriptions=["Linux/UNIX"], StartTime=datetime.now(timezone.utc)
@@ -127,10 +126,11 @@ class Ec2:
             if _vcpus(row) or row["InstanceType"] in known
         ]
 
-    def root_device(self, image: str) -> str:
-        """Name of the machine image's root disk, such as /dev/sda1; NotOfferedError where there is no such image."""
+    def machine_image(self, image: str) -> tuple[str, str]:
+        """Name of the machine image's root disk, such as /dev/sda1, and its own name and description. NotOfferedError
+        where there is no such image."""
         gone = NotOfferedError(
-            f"there is no machine image {image} in {self.cloud.region}", "mend `ami` or `amis` in the settings"
+            f"there is no machine image {image} in {self.cloud.region}", "correct `ami` or `amis` in the settings"
         )
         with explained(f"look up the machine image {image}"):
             try:
@@ -141,32 +141,37 @@ class Ec2:
                 raise gone from error
         if not images:
             raise gone
-        return str(images[0].get("RootDeviceName") or "/dev/sda1")
+        about = f"{images[0].get('Name', '')}\n{images[0].get('Description', '')}"
+        return str(images[0].get("RootDeviceName") or "/dev/sda1"), about.strip()
 
     def instances(self, name: str | None = None, alive: bool = True) -> list[Instance]:
-        """Instances of ours, oldest first; those that are gone as well unless `alive`."""
-        chosen: list[dict[str, Any]] = [{"Name": f"tag:{NAME}", "Values": [name]}] if name else [_OURS]
+        """Our instances, oldest first. With `alive` False also those that AWS still lists after their end."""
+        chosen: list[dict[str, Any]] = [{"Name": f"tag:{NAME}", "Values": [literal(name)]}] if name else [_OURS]
         with explained("list instances"):
             pages = self._api.get_paginator("describe_instances").paginate(Filters=chosen)
             rows = [row for page in pages for group in page["Reservations"] for row in group["Instances"]]
         found = [instance_of(row) for row in rows]
-        return sorted((one for one in found if one.alive or not alive), key=lambda one: one.launched)
+        return sorted(
+            (instance for instance in found if instance.alive or not alive), key=lambda instance: instance.launched
+        )
 
     def instance(self, name: str) -> Instance:
         """The living instance of that name; NotFoundError that names the others."""
-        found = [one for one in self.instances(name) if one.state != "shutting-down"]
+        found = [instance for instance in self.instances(name) if instance.state != "shutting-down"]
         if found:
             return found[-1]
-        others = sorted(one.name for one in self.instances())
-        known = f"there are: {', '.join(others)}" if others else "there are none: `provision up` starts one"
+        others = sorted(instance.name for instance in self.instances())
+        rent = self.cloud.hint("up --instance TYPE")
+        known = f"there are: {', '.join(others)}" if others else f"there are none; to rent one: {rent}"
         raise NotFoundError(f"no instance of the name {name!r} in {self.cloud.name} {self.cloud.region}", known)
 
     # waiting
 
     def wait_running(self, instance: Instance, timeout: float = 300.0) -> Instance:
-        """Wait until the instance runs and has an address, where one is needed (at most `timeout` s).
+        """Wait at most `timeout` s until the instance runs and, unless it is reached through SSM, has an address.
 
-        A fresh one may be unknown to AWS's own lists for a while.
+        AWS's own lists may not know a fresh instance for a while. CapacityError where the instance ends before it
+        runs, CloudError where it does not start in time.
         """
         unknown_until = time.monotonic() + _UNKNOWN_S
         for _ in self._ticks(timeout, 1.0, longest=1.0):
@@ -177,7 +182,9 @@ class Ec2:
                 raise CapacityError(f"{instance.name} ended before it ran", "run the same command again")
             if now is None and time.monotonic() > unknown_until:
                 break
-        raise CloudError(f"{instance.name} did not start within {timeout:g} s", f"provision down {instance.name}")
+        raise CloudError(
+            f"{instance.name} did not start within {timeout:g} s", self.cloud.hint(f"down {instance.name}")
+        )
 
     def by_id(self, instance_id: str) -> Instance | None:
         """The instance as it is now; None where AWS does not know it (yet)."""
@@ -198,10 +205,10 @@ class Ec2:
             self._api.create_tags(Resources=[instance_id], Tags=tag_list(tags))
 
     def associate(self, instance_id: str, profile: str, timeout: float = 60.0) -> None:
-        """Give a running instance its profile; that it has it is as good.
+        """Give a running instance its profile; an instance that has one already is no error.
 
-        For up to `timeout` s it is patient: IAM takes its time to tell EC2 of a fresh profile, and a pending instance
-        takes none.
+        Tries for up to `timeout` s: IAM needs seconds to tell EC2 of a fresh profile, and a pending instance takes
+        none.
         """
         for last in self._countdown(timeout):
             with explained("give the instance its role"):
@@ -218,12 +225,17 @@ class Ec2:
 
     def group_id(self, name: str) -> str | None:
         """The id of the security group of that name, if there is one."""
+        found = self.group(name)
+        return str(found["GroupId"]) if found else None
+
+    def group(self, name: str) -> dict[str, Any] | None:
+        """AWS's description of the security group of that name, if there is one."""
         with explained("look for a security group"):
             groups = self._api.describe_security_groups(Filters=filters(group_name=name))["SecurityGroups"]
-        return groups[0]["GroupId"] if groups else None
+        return groups[0] if groups else None
 
     def _countdown(self, timeout: float, pause: float = 1.0) -> Iterator[bool]:
-        """False, once each `pause` s; at the end of `timeout` s True, once."""
+        """Yields False every `pause` s, and after `timeout` s True, once: the last try."""
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             yield False
@@ -231,7 +243,7 @@ class Ec2:
         yield True
 
     def _ticks(self, timeout: float, pause: float = 0.5, longest: float = 5.0) -> Iterator[None]:
-        """One turn at once, then one each `pause` (slowly longer) until `timeout` s are over."""
+        """Yields at once, and then after pauses that grow from `pause` to `longest` s, until `timeout` s are over."""
         until = time.monotonic() + timeout
         while True:
             yield
@@ -248,15 +260,14 @@ def _instance_type(row: Mapping[str, Any]) -> InstanceType:
         vcpus=row["VCpuInfo"]["DefaultVCpus"],
         memory_mib=row["MemoryInfo"]["SizeInMiB"],
         gpu=gpus[0]["Name"] if gpus else "",
-        gpus=sum(gpu["Count"] for gpu in gpus),
+        gpus=sum(gpu.get("LogicalGpuCount") or gpu["Count"] for gpu in gpus),  # of a share the count is 0
         gpu_memory_mib=gpus[0]["MemoryInfo"]["SizeInMiB"] if gpus else 0,
-        instance_store_gb=row.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
         spot="spot" in row.get("SupportedUsageClasses", ["spot"]),
     )
 
 
 def _vcpus(row: Mapping[str, Any]) -> int:
-    """vCPUs of an instance by its own word; 0 where it has none."""
+    """The vCPUs that AWS names in an instance's own description; 0 where it names none."""
     options = row.get("CpuOptions") or {}
     return int(options.get("CoreCount", 0)) * int(options.get("ThreadsPerCore", 0))
 

@@ -72,29 +72,29 @@ _KINDS: tuple[tuple[type[ProvisionError], str, tuple[str, ...]], ...] = (
     (NotOfferedError, "choose another instance type or --region", (
         "Unsupported", "InvalidInstanceType", "InvalidInstanceType.NotFound", "InvalidFleetConfiguration",
     )),
-    (UnsupportedError, "choose another instance type or machine image: this one cannot be had so", (
+    (UnsupportedError, "choose another instance type or machine image: AWS does not offer this combination", (
         "UnsupportedOperation", "InvalidParameterCombination",
     )),
-    (UnsupportedError, "mend `ami` or `amis` in the settings, or take them out", (
+    (UnsupportedError, "correct `ami` or `amis` in the settings, or remove them", (
         "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed",
     )),
     (ThrottledError, _AGAIN, (
         "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
         "RequestThrottledException", "SlowDown", "TooManyRequestsException", "EC2ThrottledException",
     )),
-    (CloudError, f"AWS has a trouble of its own: {_AGAIN}", (
+    (CloudError, f"AWS itself has a problem: {_AGAIN}", (
         "InternalError", "InternalFailure", "InternalServerException", "Unavailable", "ServiceUnavailable",
         "ServiceUnavailableException",
     )),
 )  # fmt: skip
 _BY_CODE = {code: (kind, mend) for kind, mend, codes in _KINDS for code in codes}
-# what may well succeed when it is asked again in some seconds
+# codes of calls that may succeed when they are made again some seconds later
 PASSING = frozenset(code for kind, _, codes in _KINDS if kind in (ThrottledError, CloudError) for code in codes)
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Let no botocore exception out: `doing` ("describe instances") names the call in the message."""
+    """Turns each botocore exception into a ProvisionError; `doing` ("describe instances") names the call in it."""
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError) as error:
@@ -112,7 +112,7 @@ def code_of(error: ClientError) -> str:
 
 
 def translate(error: ClientError, doing: str) -> ProvisionError:
-    """The ClientError as ours."""
+    """The ClientError as one of our errors; `doing` names the call."""
     return refusal(code_of(error), str(error.response.get("Error", {}).get("Message", "")), doing)
 
 

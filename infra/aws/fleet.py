@@ -1,4 +1,4 @@
-"""What CreateFleet is asked, and what its answer means: words and values, no calls.
+"""What we ask of CreateFleet, and what its answer means: values alone, no calls.
 
 An instant fleet answers at once: with the instance, or with each offer's refusal.
 """
@@ -6,12 +6,13 @@ An instant fleet answers at once: with the instance, or with each offer's refusa
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from infra.aws.ec2 import tag_list
 from infra.aws.errors import PASSING, refusal
 from infra.aws.quotas import quota_of
-from infra.aws.types import DataVolume, Instance, SpotRequest
+from infra.aws.types import DataVolume, Instance, Offer, SpotRequest
 from infra.errors import (
     AuthError,
     CapacityError,
@@ -31,7 +32,7 @@ _VCPUS = ("MaxSpotInstanceCountExceeded", "VcpuLimitExceeded")
 
 
 def template_data(request: SpotRequest, market: str, user_data: bytes, group: str) -> dict[str, Any]:
-    """What every machine of ours has, wherever it is launched."""
+    """The launch template: what every offer of the launch has in common."""
     kinds = ("instance", "volume", "network-interface", *(("spot-instances-request",) if market == "spot" else ()))
     return {
         "ImageId": request.image,
@@ -51,8 +52,14 @@ def template_data(request: SpotRequest, market: str, user_data: bytes, group: st
 
 def fleet_words(request: SpotRequest, market: str, template: str, token: str) -> dict[str, Any]:
     """CreateFleet for one instance, with an override for each offer."""
-    limit = {} if market != "spot" or request.max_price is None else {"MaxPrice": f"{request.max_price:.4f}"}
-    overrides = [{"InstanceType": one.type.name, "SubnetId": one.subnet, **limit} for one in request.offers]
+    overrides = [
+        {
+            "InstanceType": offer.type.name,
+            "SubnetId": offer.subnet,
+            **(_limit(request, offer) if market == "spot" else {}),
+        }
+        for offer in request.offers
+    ]
     options: dict[str, Any] = {"OnDemandOptions": {"AllocationStrategy": "lowest-price"}}
     if market == "spot":
         options = {
@@ -73,6 +80,12 @@ def fleet_words(request: SpotRequest, market: str, template: str, token: str) ->
         "TagSpecifications": marks(request.tags, "fleet"),
         **options,
     }
+
+
+def _limit(request: SpotRequest, offer: Offer) -> dict[str, str]:
+    """The price above which AWS is to take the machine away; rounded down, so that no more than was counted is paid."""
+    cap = request.cap(offer)
+    return {} if cap is None else {"MaxPrice": str(Decimal(str(cap)).quantize(Decimal("0.0001"), ROUND_DOWN))}
 
 
 def launched(answer: Mapping[str, Any], request: SpotRequest) -> Instance | None:
@@ -100,16 +113,16 @@ def launched(answer: Mapping[str, Any], request: SpotRequest) -> Instance | None
 def verdict(errors: Sequence[Mapping[str, Any]], request: SpotRequest, market: str) -> ProvisionError:
     """What the offers' refusals mean together.
 
-    One that another place would not mend (not allowed, quota, price) is the answer. Where each lacks capacity, or its
-    zone the type, there is no capacity; where AWS has the type in no zone, it is not offered.
+    A refusal that would be the same in every place (not allowed, quota, price) is the verdict. Where each offer lacks
+    capacity, or its zone lacks the type, the verdict is CapacityError; where no zone has the type, NotOfferedError.
     """
     found = [_refusal(row, request, market) for row in errors]
     for kind in (AuthError, QuotaError, PriceError, UnsupportedError):
-        if grave := [one for one in found if isinstance(one, kind)]:
+        if grave := [error for error in found if isinstance(error, kind)]:
             return grave[0]
-    if other := [one for one in found if not isinstance(one, (CapacityError, NotOfferedError))]:
+    if other := [error for error in found if not isinstance(error, (CapacityError, NotOfferedError))]:
         return other[0]
-    if found and all(isinstance(one, NotOfferedError) for one in found):
+    if found and all(isinstance(error, NotOfferedError) for error in found):
         return found[0]
     zones = sorted({offer.zone for offer in request.offers})
     mend = "try again later, or another --region" + (", or --fallback on-demand" if market == "spot" else " or type")
@@ -117,7 +130,7 @@ def verdict(errors: Sequence[Mapping[str, Any]], request: SpotRequest, market: s
 
 
 def _refusal(row: Mapping[str, Any], request: SpotRequest, market: str) -> ProvisionError:
-    """One offer's; of a quota AWS does not say which."""
+    """One offer's refusal. AWS does not say which quota is full; the instance type and the market tell it."""
     code = row.get("ErrorCode", "")
     found = refusal(code, row.get("ErrorMessage", ""), f"launch {request.types}")
     chosen = row.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
@@ -131,18 +144,12 @@ def _refusal(row: Mapping[str, Any], request: SpotRequest, market: str) -> Provi
 
 
 def may_pass(errors: Sequence[Mapping[str, Any]], refused: ProvisionError) -> bool:
-    """Whether the same fleet, asked for again in some seconds, may be had."""
+    """Whether the same fleet may succeed when it is asked for again some seconds later."""
     return type(refused) in (ThrottledError, CloudError) and any(row.get("ErrorCode") in PASSES for row in errors)
 
 
-def volumes_of(tags: Mapping[str, str]) -> tuple[DataVolume, ...]:
-    """The data volumes that a machine's record tells of, as `--volume` takes them: data:200,scratch:50:delete."""
-    parts = [word.split(":") for word in tags.get("provision:volumes", "").split(",") if word]
-    return tuple(DataVolume(part[0], int(part[1]), part[2:] != ["delete"]) for part in parts)
-
-
 def devices(volumes: Sequence[DataVolume]) -> list[tuple[str, DataVolume]]:
-    """Each data volume and the device that it is attached as: EC2 leaves /dev/sdf to /dev/sdp to us."""
+    """Each data volume with the device name it is attached under: EC2 reserves /dev/sdf to /dev/sdp for us."""
     return [(f"/dev/sd{letter}", volume) for letter, volume in zip("fghijklmnop", volumes, strict=False)]
 
 

@@ -12,15 +12,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
+from infra.aws.regions import machines_principal
 from infra.aws.session import Cloud, client
+from infra.errors import UsageError
 
-_SETTLES_S = 20.0  # how long IAM may take to know of its own changes
-_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
-
-
+BOUNDARY_MEND = (
+    "make it of what `provision iam-policy --boundary` prints, or correct `permissions_boundary` in the settings"
+)
+_SETTLES_S = 20.0  # how long we wait for IAM to see its own changes
 SESSIONS = "session-manager"
 # the least that Session Manager's agent needs; AWS's AmazonSSMManagedInstanceCore may read all parameters besides
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
@@ -42,8 +41,24 @@ _AGENT = {
 }
 
 
+def create_role(cloud: Cloud, words: Mapping[str, Any]) -> None:
+    """Create a role with these words, and the permissions boundary of the settings. UsageError where that is not there;
+    ClientError."""
+    bounded = {"PermissionsBoundary": cloud.boundary} if cloud.boundary else {}
+    try:
+        client(cloud, "iam").create_role(**words, **bounded)
+    except ClientError as error:
+        if code_of(error) != "NoSuchEntity":
+            raise
+        raise _no_boundary(cloud) from error
+
+
+def _no_boundary(cloud: Cloud) -> UsageError:
+    return UsageError(f"there is no permissions boundary {cloud.boundary}", BOUNDARY_MEND)
+
+
 class Iam:
-    """Roles for instances. `sleep` is for tests, and for who wants to be stopped."""
+    """Roles for instances. `sleep` is for tests, and for callers whose waits must be stoppable."""
 
     def __init__(self, cloud: Cloud, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloud = cloud
@@ -55,13 +70,11 @@ class Iam:
         return client(self._cloud, "iam")
 
     def ensure_role(self, name: str, tags: Mapping[str, str]) -> None:
-        """A role and an instance profile of the same name; there already is as good."""
+        """Make a role and an instance profile of the same name; one that exists already is kept."""
         marks = [{"Key": key, "Value": value} for key, value in tags.items()]
-        trust = json.dumps(_TRUST)
-        self._unless_there(
-            "create a role",
-            lambda: self._api.create_role(Path=self.path, RoleName=name, AssumeRolePolicyDocument=trust, Tags=marks),
-        )
+        trust = json.dumps(self._trust)
+        words = {"Path": self.path, "RoleName": name, "AssumeRolePolicyDocument": trust, "Tags": marks}
+        self._tolerate("create a role", lambda: create_role(self._cloud, words), ("EntityAlreadyExists",), again=())
         self._unless_there(
             "create an instance profile",
             lambda: self._api.create_instance_profile(Path=self.path, InstanceProfileName=name, Tags=marks),
@@ -71,6 +84,22 @@ class Iam:
             lambda: self._api.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name),
             ("EntityAlreadyExists", "LimitExceeded"),  # a profile holds one role: it is there already
         )
+
+    @property
+    def _trust(self) -> dict[str, Any]:
+        principal = {"Service": machines_principal(self._cloud.region)}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    def boundary(self) -> None:
+        """Look for the permissions boundary. UsageError where it is not there; AuthError where we may not look."""
+        with explained("look for the permissions boundary"):
+            try:
+                self._api.get_policy(PolicyArn=self._cloud.boundary)
+            except ClientError as error:
+                if code_of(error) != "NoSuchEntity":
+                    raise
+                raise _no_boundary(self._cloud) from error
 
     def allow_sessions(self, role: str) -> None:
         """Let the instance's own agent open Session Manager's channels."""
@@ -88,11 +117,11 @@ class Iam:
         return [name for name in names if name != SESSIONS]
 
     def forbid(self, role: str, policy: str) -> None:
-        """Take an inline policy away; absent is as good."""
+        """Remove an inline policy of the role; an absent one is no error."""
         self._unless_gone("take a policy away", lambda: self._api.delete_role_policy(RoleName=role, PolicyName=policy))
 
     def delete_role(self, name: str) -> None:
-        """The role, its profile and its inline policies; absent is as good."""
+        """Delete the role, its profile and its inline policies; absent ones are no error."""
         self._unless_gone("list a role's policies", lambda: self._delete_policies(name))
         self._unless_gone(
             "empty an instance profile",
@@ -120,7 +149,7 @@ class Iam:
         self._tolerate(doing, call, ("NoSuchEntity",), again=("DeleteConflict",))
 
     def _tolerate(self, doing: str, call: Any, codes: tuple[str, ...], again: tuple[str, ...]) -> None:
-        """`call`; the error `codes` are as good as done, those in `again` are tried again while IAM settles."""
+        """Make the call. Errors in `codes` count as done; after those in `again` it is made again, for 20 s at most."""
         until = time.monotonic() + _SETTLES_S
         while True:
             with explained(doing):

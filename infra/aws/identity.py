@@ -10,7 +10,7 @@ from infra.aws.session import Cloud, client
 
 @dataclass(frozen=True)
 class Caller:
-    """Who the credentials are of, and AWS's clock when it answered (None where it does not say)."""
+    """Whom the credentials belong to, and AWS's clock when it answered (None where it does not say)."""
 
     account: str
     arn: str

@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
+from infra import laptop
 from infra.aws.ec2 import Ec2
 from infra.aws.errors import code_of, explained
 from infra.aws.fleet import PASSES, fleet_words, launched, marks, may_pass, template_data, verdict
@@ -20,6 +21,7 @@ from infra.aws.types import Instance, SpotRequest
 from infra.errors import CapacityError, CloudError
 
 _PATIENCE_S = 30.0
+_RULE = "provision up "  # how the description of our rules begins; then the owner
 
 
 class Launcher:
@@ -34,11 +36,15 @@ class Launcher:
     def _api(self) -> Any:
         return client(self.cloud, "ec2")
 
-    def launch(self, request: SpotRequest, user_data: bytes, say: Callable[[str], None]) -> Instance:
-        """Launch at the best of the offers. The same request again gives the same instance.
+    def launch(
+        self, request: SpotRequest, user_data: bytes, say: Callable[[str], None], asks: Callable[[], None]
+    ) -> Instance:
+        """Launch at the best of the offers. The same request made again gives the same instance.
 
-        CapacityError where no offer has room, on demand neither if the request falls back to that; every other refusal
-        is raised as it is.
+        `asks` is called before the first call that may launch something.
+
+        CapacityError where no offer has room; with `fallback` that means neither spot nor on demand. AuthError,
+        QuotaError, PriceError, NotOfferedError and UnsupportedError as AWS refuses.
         """
         say("security group and launch template")
         group = self._group(request)
@@ -46,6 +52,7 @@ class Launcher:
             rule = pool.submit(self._first_rule, request, group)
             template = self._template(request, request.market, user_data, group)
             rule.result()
+        asks()
         say(f"asking for {request.market} {request.types}")
         try:
             return self._fleet(request, request.market, template)
@@ -57,19 +64,37 @@ class Launcher:
 
     # the group
 
-    def let_in(self, name: str, address: str) -> None:
-        """Let SSH in from one more address: the laptop has moved."""
-        if group := self._ec2.group_id(name):
-            self._let_in(group, address)
+    def let_in(self, name: str, address: str, owner: str) -> None:
+        """Let SSH in from this address of the owner's laptop, and not any more from those where it was before."""
+        if group := self._ec2.group(name):
+            self._let_in(group["GroupId"], address, owner)
+            self._shut_out(group, address, owner)
 
     def _first_rule(self, request: SpotRequest, group: str) -> None:
         if request.via != "ssm":
-            self._let_in(group, request.address)
+            self._let_in(group, request.address, request.owner)
 
-    def _let_in(self, group: str, address: str) -> None:
+    def _shut_out(self, group: Mapping[str, Any], address: str, owner: str) -> None:
+        """Take the rules away that this laptop put before. Other laptops' rules, and the user's own, stay."""
+        old = [
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [row]}
+            for rule in group.get("IpPermissions", ()) if rule.get("FromPort") == 22
+            for row in rule.get("IpRanges", ())
+            if _puts(row.get("Description", ""), owner) and row["CidrIp"] != f"{address}/32"
+        ]  # fmt: skip
+        if not old:
+            return
+        with explained("let SSH in no more from an earlier address"):
+            try:
+                self._api.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=old)
+            except ClientError as error:
+                if code_of(error) != "InvalidPermission.NotFound":  # another command has just done it
+                    raise
+
+    def _let_in(self, group: str, address: str, owner: str) -> None:
         rule = {
             "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
-            "IpRanges": [{"CidrIp": f"{address}/32", "Description": "provision up"}],
+            "IpRanges": [{"CidrIp": f"{address}/32", "Description": f"{_RULE}{owner}".strip()}],
         }  # fmt: skip
         for last in (False, True):
             with explained("let SSH in from this address"):
@@ -84,12 +109,12 @@ class Launcher:
             self._sleep(2.0)
 
     def _group(self, request: SpotRequest) -> str:
-        """The launch's own security group, made now or by an earlier try. Its id."""
+        """The id of the launch's own security group, which is made here unless an earlier try made it."""
         with explained("create a security group"):
             try:
                 return str(
                     self._api.create_security_group(
-                        GroupName=request.resource,
+                        GroupName=request.launch,
                         Description=f"SSH to {request.name}, of provision",
                         TagSpecifications=marks(request.tags, "security-group"),
                     )["GroupId"]
@@ -97,19 +122,22 @@ class Launcher:
             except ClientError as error:
                 if code_of(error) != "InvalidGroup.Duplicate":
                     raise
-        group = self._ec2.group_id(request.resource)
+        group = self._ec2.group_id(request.launch)
         if group is None:
-            raise CloudError(f"the security group {request.resource} comes and goes", "run the same command again")
+            raise CloudError(
+                f"AWS says that the security group {request.launch} exists, but does not find it",
+                "run the same command again",
+            )
         return group
 
     # the template and the fleet
 
     def _template(self, request: SpotRequest, market: str, user_data: bytes, group: str) -> str:
-        """The launch template; one of an earlier try is the same. Its name.
+        """The name of the launch template, which is made here unless an earlier try made it.
 
-        One for each market: AWS takes no tags for a spot request where there is none.
+        Each market has its own: AWS refuses tags for a spot request where the launch makes none.
         """
-        name = request.resource if market == request.market else f"{request.resource}-{market}"
+        name = request.launch if market == request.market else f"{request.launch}-{market}"
         with explained("create a launch template"):
             try:
                 self._api.create_launch_template(
@@ -124,9 +152,9 @@ class Launcher:
         return name
 
     def _fleet(self, request: SpotRequest, market: str, template: str) -> Instance:
-        """CreateFleet until it gives an instance, or refusals that will not pass.
+        """Call CreateFleet until it gives an instance, or refuses for a reason that time will not change.
 
-        An answer that holds refusals has launched nothing, and its token would repeat it: the next try has its own.
+        AWS repeats its answer for a token. A refused fleet has launched nothing, so the next try has a new token.
         """
         token = request.token if market == request.market else f"{request.token}-{market}"
         until = time.monotonic() + _PATIENCE_S
@@ -144,7 +172,9 @@ class Launcher:
             self._sleep(2.0)
 
     def _create_fleet(self, words: Mapping[str, Any], until: float) -> Mapping[str, Any]:
-        """The fleet's answer; until the time `until` patient with throttling and a broken line, with the same token.
+        """CreateFleet's answer. After throttling or a broken connection the call is made again, until the time `until`.
+
+        The token stays the same, so that no second fleet can come of it.
 
         botocore's own retries are off: they would wait longer and longer, without our limit.
         """
@@ -159,3 +189,9 @@ class Launcher:
                     if not passes or time.monotonic() > until:
                         raise
             self._sleep(2.0)
+
+
+def _puts(description: str, owner: str) -> bool:
+    """Whether the owner's laptop put a rule of this description."""
+    who = laptop.id_of(description.removeprefix(_RULE)) if description.startswith(_RULE) else ""
+    return bool(who) and who == laptop.id_of(owner)

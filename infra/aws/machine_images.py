@@ -1,4 +1,4 @@
-"""EC2's machine images that we baked: finding the newest for planning, making, listing and deleting them."""
+"""The EC2 machine images that we baked: find the newest for a plan; make, list and wait for them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,19 +10,21 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
+from infra.aws.tags import NAME
 from infra.errors import CloudError, NotFoundError
+from infra.names import literal
 
 BAKED = "provision:baked"
 FROM = "provision:from"
-_PATIENCE_S = 3600.0
+_PATIENCE_S = 3600.0  # AWS copies whole disks, which takes minutes as a rule
 _SAY_S = 20.0
 
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """What an image will be made of: the machine, its disks that must not be in it (`/dev/sdf`), and its tags.
+    """What an image will be made of: the machine, the disks to leave out of it (`/dev/sdf`), and the image's tags.
 
-    `label` is the image's name, which AWS takes once only. `gb` is the size of the machine's root disk.
+    `label` is the image's name, which must be unique in the region. `gb` is the size of the machine's root disk.
     """
 
     instance: str
@@ -37,7 +39,7 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class Baked:
-    """A machine image of ours. `made_from` is the machine image under it; `gb` what its snapshots' disks have."""
+    """A machine image that we baked. `made_from` is the image it was baked from; `gb` the size of all its disks."""
 
     id: str
     label: str
@@ -51,7 +53,10 @@ class Baked:
 
 
 def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str, int] | None:
-    """The newest image of our own for machines with GPUs of these families: its id, its root device, and that's GB."""
+    """The newest image that we baked for these GPU families: its id, its root device, and the root disk's size in GB.
+
+    None where there is no such image.
+    """
     wanted = [
         {"Name": f"tag:{BAKED}", "Values": list(families)},
         {"Name": "state", "Values": ["available"]},
@@ -67,7 +72,7 @@ def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str, int] | None:
 
 
 class MachineImages:
-    """Our own of one region. `sleep` is for tests."""
+    """The machine images that we baked in one region. `sleep` is for tests."""
 
     def __init__(self, cloud: Cloud, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloud = cloud
@@ -78,19 +83,19 @@ class MachineImages:
         return client(self._cloud, "ec2")
 
     def all(self) -> list[Baked]:
-        """All that we baked, newest first."""
+        """All machine images that we baked, newest first."""
         return self._found([{"Name": "tag-key", "Values": [BAKED]}])
 
     def get(self, image: str) -> Baked:
-        """The one of that id; NotFoundError that names the others."""
+        """Our machine image of that id. NotFoundError, which names the others, where there is none."""
         found = self.all()
-        for one in found:
-            if one.id == image:
-                return one
-        known = ", ".join(one.id for one in found)
+        for baked in found:
+            if baked.id == image:
+                return baked
+        known = ", ".join(baked.id for baked in found)
         raise NotFoundError(
             f"no machine image {image!r} of ours in {self._cloud.name} {self._cloud.region}",
-            f"there are: {known}" if known else "there are none: `provision ami bake` makes one",
+            f"there are: {known}" if known else f"there are none; to make one: {self._cloud.hint('ami bake NAME')}",
         )
 
     def disks(self, instance: str) -> tuple[str, ...]:
@@ -98,11 +103,11 @@ class MachineImages:
         with explained("look at an instance's disks"):
             groups = self._api.describe_instances(InstanceIds=[instance])["Reservations"]
         row = groups[0]["Instances"][0]
-        names = [one["DeviceName"] for one in row.get("BlockDeviceMappings", [])]
+        names = [mapping["DeviceName"] for mapping in row.get("BlockDeviceMappings", [])]
         return tuple(name for name in names if name != row.get("RootDeviceName"))
 
     def check(self, request: ImageRequest) -> None:
-        """Whether AWS would make it (a dry run); AuthError and the like where not."""
+        """Ask AWS in a dry run to make the image. AuthError, QuotaError or CloudError where it would refuse."""
         with explained("make a machine image"):
             try:
                 self._api.create_image(DryRun=True, **_words(request))
@@ -111,9 +116,9 @@ class MachineImages:
                     raise
 
     def create(self, request: ImageRequest) -> str:
-        """Begin to make the image; AWS restarts the machine for it. Its id.
+        """Begin to make the image, and give its id. AWS restarts the machine for it.
 
-        Where an answer was lost and botocore asked again, the name is taken: by the image that we want.
+        Where an answer was lost and botocore asked again, the name is taken already: by the very image that we want.
         """
         with explained("make a machine image"):
             try:
@@ -125,20 +130,21 @@ class MachineImages:
 
     def labelled(self, label: str) -> str:
         """The id of our image of that name; "" where there is none."""
-        return next((one.id for one in self._found([{"Name": "name", "Values": [label]}])), "")
+        return next((image.id for image in self._found([{"Name": "name", "Values": [literal(label)]}])), "")
 
     def wait(self, image: str, say: Callable[[str], None], patience: float = _PATIENCE_S) -> Baked:
-        """Wait until the image can be used (minutes), with a line now and then. CloudError where it fails."""
+        """Wait until the image can be used (minutes); `say` gets a line every 20 s. CloudError where AWS fails to make
+        it, or it is not ready after `patience` s."""
         begun = time.monotonic()
         said, pause = begun, 0.5
         while True:
-            now = next(iter(self._found([{"Name": "image-id", "Values": [image]}])), None)
+            now = next(iter(self._found([{"Name": "image-id", "Values": [literal(image)]}])), None)
             if now and now.state == "available":
                 return now
             if now and now.state not in ("pending", "transient"):
                 raise CloudError(f"AWS could not make the image {image}: it is {now.state}", "bake again")
             if time.monotonic() - begun > patience:
-                raise CloudError(f"the image {image} was not there after {patience:g} s", "bake again")
+                raise CloudError(f"the image {image} was not ready after {patience:g} s", "bake again")
             if time.monotonic() - said > _SAY_S:
                 said = time.monotonic()
                 say(f"  {image} is being made: {said - begun:.0f} s, {self._progress(now)}")
@@ -146,7 +152,7 @@ class MachineImages:
             pause = min(pause * 1.5, 5.0)
 
     def snapshots(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Those of these snapshots that are there, as AWS describes them."""
+        """AWS's descriptions of the snapshots with these ids; absent ones are left out."""
         if not ids:
             return []
         with explained("look at snapshots"):
@@ -164,13 +170,13 @@ class MachineImages:
             pages = self._api.get_paginator("describe_images").paginate(Owners=["self"], Filters=filters)
             rows = [row for page in pages for row in page["Images"]]
         found = [_baked(row) for row in rows]
-        return sorted((one for one in found if one.family), key=lambda one: str(one.created), reverse=True)
+        return sorted((image for image in found if image.family), key=lambda image: str(image.created), reverse=True)
 
 
 def _words(request: ImageRequest) -> dict[str, Any]:
-    """Tags in the call itself, so that nothing of ours is ever without. Data volumes stay out of the image."""
+    """CreateImage's arguments, tags among them, so that no image is ever untagged. Data volumes are left out."""
     marks = {
-        "Name": request.label, "provision:name": request.name, BAKED: request.family, FROM: request.made_from,
+        "Name": request.label, NAME: request.name, BAKED: request.family, FROM: request.made_from,
         **(request.tags or {}),
     }  # fmt: skip
     tags = [{"Key": key, "Value": value} for key, value in marks.items()]
@@ -186,12 +192,12 @@ def _words(request: ImageRequest) -> dict[str, Any]:
 
 def _baked(row: Mapping[str, Any]) -> Baked:
     tags = {tag["Key"]: tag["Value"] for tag in row.get("Tags") or ()}
-    disks = [one["Ebs"] for one in row.get("BlockDeviceMappings") or () if "Ebs" in one]
+    disks = [mapping["Ebs"] for mapping in row.get("BlockDeviceMappings") or () if "Ebs" in mapping]
     made = row.get("CreationDate")
     return Baked(
-        id=row["ImageId"], label=row.get("Name", ""), name=tags.get("provision:name", ""),
+        id=row["ImageId"], label=row.get("Name", ""), name=tags.get(NAME, ""),
         family=tags.get(BAKED, ""), made_from=tags.get(FROM, ""), state=row.get("State", ""),
         created=datetime.fromisoformat(made.replace("Z", "+00:00")).astimezone(timezone.utc) if made else None,
-        gb=sum(int(one.get("VolumeSize") or 0) for one in disks),
-        snapshots=tuple(one["SnapshotId"] for one in disks if one.get("SnapshotId")),
+        gb=sum(int(disk.get("VolumeSize") or 0) for disk in disks),
+        snapshots=tuple(disk["SnapshotId"] for disk in disks if disk.get("SnapshotId")),
     )  # fmt: skip

@@ -2,7 +2,8 @@
 
 AWS bills a machine by the second, for at least 60 of them, at the spot price in force at the time; a disk by the second
 as well, of a month of 30 days. Taxes, traffic and requests are not counted.
-Source: https://aws.amazon.com/ec2/pricing/on-demand, https://aws.amazon.com/ec2/spot/pricing, https://aws.amazon.com/ebs/pricing
+Source: https://aws.amazon.com/ec2/pricing/on-demand, https://aws.amazon.com/ec2/spot/pricing, https://aws.amazon.com/ebs/pricing,
+https://aws.amazon.com/s3/pricing
 """
 
 import functools
@@ -18,20 +19,22 @@ from infra.aws.errors import explained
 from infra.aws.session import Cloud, client
 from infra.border import load_yaml
 
-ADDRESS_HOURLY = 0.005  # of an elastic address, used or not: https://aws.amazon.com/vpc/pricing
-SNAPSHOT_GB_MONTH = 0.05  # of what differs from the snapshot before: at most
+ADDRESS_HOURLY = 0.005  # US dollars for a public IPv4 address, used or not: https://aws.amazon.com/vpc/pricing
+SNAPSHOT_GB_MONTH = 0.05  # US dollars at most: AWS bills only what differs from the snapshot before
 _MONTH_H = 30 * 24
 _LEAST = timedelta(seconds=60)
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """prices.yaml: US dollars an hour by type, in all of `regions`; US dollars a GB and month by region."""
+    """prices.yaml: US dollars an hour by type, in all of `regions`; US dollars a GB and month by region, of gp3 disks
+    and of S3's standard class."""
 
     date: str
     source: str
     regions: tuple[str, ...]
     hourly: dict[str, float]
     gb_month: dict[str, float]
+    s3_gb_month: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ def gb_month(region: str) -> float:
     """A gp3 disk's price, US dollars a GB and month; the dearest known for a region that the file does not know."""
     known = table().gb_month
     return known.get(region, max(known.values()))
+
+
+def s3_gb_month(region: str) -> float:
+    """What S3 asks for a GB (2^30 bytes) and month, US dollars; the dearest known for a region that the file does not
+    know."""
+    known = table().s3_gb_month
+    return known.get(region, max(known.values()))
+
+
+def s3_monthly(size: int, region: str) -> float:
+    """What S3 asks a month for keeping so many bytes, US dollars; requests and traffic are not counted."""
+    return size / 2**30 * s3_gb_month(region)
 
 
 def disk_hourly(gb: float, region: str) -> float:

@@ -1,7 +1,7 @@
 """Service quotas: how many vCPUs of a family the account may run at once, on the spot market and on demand.
 
-Codes and names: the EC2 user guide's pages on spot and on-demand quotas. What they do not speak of (P6 on the spot
-market) has no quota here; AWS's own refusal at the launch is the first word on it.
+Codes and names: the EC2 user guide's pages on spot and on-demand quotas. A family that they do not name (P6 on the spot
+market) has no quota here: only AWS's refusal at the launch tells of it.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
+from infra.aws.regions import quota_page
 from infra.aws.session import Cloud, client
 
 _NONE = ("NoSuchResourceException", "NoSuchResource")
@@ -25,8 +26,8 @@ class Quota:
     market: str
 
     def page(self, region: str) -> str:
-        """Where a higher one is asked for."""
-        return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/ec2/quotas/{self.code}"
+        """The console's page on which a higher quota is asked for: its address, where that is known."""
+        return quota_page(region, self.code) or f"Service Quotas, EC2, {self.code}"
 
 
 _G_SPOT = Quota("L-3819A6DF", "All G and VT Spot Instance Requests", "spot")
@@ -57,9 +58,9 @@ def quota_of(type_name: str, market: str) -> Quota | None:
 
 
 def value(cloud: Cloud, code: str) -> int | None:
-    """The account's quota, in vCPUs; None where AWS knows none of that code.
+    """The account's quota in vCPUs; None where AWS knows no quota of that code. AuthError where we may not ask.
 
-    Where the account has none of its own, AWS's default is in force, which is another call.
+    Where the account has no quota of its own, AWS's default is in force, which another call tells.
     """
     api = client(cloud, "service-quotas")
     with explained(f"look up the quota {code}"):
@@ -77,18 +78,6 @@ def _asked(call: Any) -> Any:
         raise
 
 
-def spot_quota(cloud: Cloud, family: str) -> int | None:
-    """vCPUs of a family (p3) or type that may run on the spot market; None where that is not known."""
-    quota = quota_of(family, "spot")
-    return value(cloud, quota.code) if quota else None
-
-
-def on_demand_quota(cloud: Cloud, family: str) -> int | None:
-    """vCPUs of a family (p3) or type that may run on demand; None where that is not known."""
-    quota = quota_of(family, "on-demand")
-    return value(cloud, quota.code) if quota else None
-
-
 def used(running: list[tuple[str, str, int]], quota: Quota) -> int:
-    """vCPUs that count against a quota already. `running`: type, lifecycle (spot or on-demand), vCPUs of each."""
+    """The vCPUs in use that count against a quota. `running`: (type, market, vCPUs) of each instance."""
     return sum(vcpus for name, market, vcpus in running if market == quota.market and quota_of(name, market) == quota)

@@ -1,7 +1,10 @@
-"""What exists of ours in one region, by kind.
+"""The things that we made and that still exist in one region, by kind.
 
 EC2's things carry the tag `provision:name` from their creation on; roles, profiles and schedules, which a list cannot
-find by tag, have a path or a group and the launch's name. So all is found without any record at home.
+find by tag, have a path or a group and the launch's name. So we find everything without any record at home.
+
+Copies of the user's own carry our tags as well: a snapshot of a data volume with its tags copied, a backup's image of a
+machine. Of snapshots and images only those are ours that say so by a tag of their own (`ami bake`), and all are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,32 +13,34 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from infra.aws.ec2 import NAME, instance_of
+from infra.aws.ec2 import instance_of
 from infra.aws.errors import explained
 from infra.aws.iam import Iam
-from infra.aws.kept import KEEP
 from infra.aws.machine_images import BAKED
 from infra.aws.scheduler import Scheduler
 from infra.aws.session import Cloud, client
+from infra.aws.tags import NAME, OWNER, TagRecord
 from infra.aws.types import Instance
+from infra.aws.volumes import KEEP
+from infra.concurrency import together
 from infra.errors import ProvisionError
-from infra.together import together
+from infra.names import literal
 
 ENDED = ("terminated",)
 
 
 @dataclass(frozen=True)
 class Holding:
-    """One thing of ours. `name` is the machine's that it was made for, `resource` the launch's.
+    """One thing that we made. `name` is the name of the machine it was made for, `launch` the name of its launch.
 
-    `state` is AWS's word, or "attached"/"unattached"; `instance` is the one that it is attached to; `made` is None
-    where AWS does not say. `kept` things outlive their machine on purpose. `row` is AWS's whole answer.
+    `state` is AWS's word, or "attached"/"unattached"; `instance` is the id of the instance it is attached to; `made` is
+    None where AWS does not say. `kept` things outlive their machine on purpose. `row` is AWS's whole answer.
     """
 
     kind: str
     id: str
     name: str = ""
-    resource: str = ""
+    launch: str = ""
     state: str = ""
     instance: str = ""
     made: datetime | None = None
@@ -46,23 +51,25 @@ class Holding:
 
     @property
     def label(self) -> str:
-        """What a person knows it by."""
-        return self.tags.get(KEEP) or (self.resource if self.kind in _BY_LAUNCH else self.id)
+        """The name by which a person knows the thing."""
+        return self.tags.get(KEEP) or self.row.get(_NAMED.get(self.kind, ""), self.id)
+
+    @property
+    def owner(self) -> str:
+        """Who launched it, as its tag says; "" for a kind that is listed without tags, and for what has no such tag."""
+        return self.tags.get(OWNER, "")
 
     @property
     def deadline(self) -> datetime | None:
-        """When it ends by itself, by its tag; None where it has none that can be read."""
-        try:
-            return datetime.fromisoformat(self.tags["provision:deadline"])
-        except (KeyError, ValueError):
-            return None
+        """When it ends by itself, as its tag says; None where it has no readable tag of that kind."""
+        return TagRecord.from_tags(self.tags).deadline
 
 
-_BY_LAUNCH = ("security groups", "launch templates")
+_NAMED = {"security groups": "GroupName", "launch templates": "LaunchTemplateName"}  # known by name, not by id
 
 
 class Holdings:
-    """One region's."""
+    """Lists all things of ours in one region."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -80,12 +87,13 @@ class Holdings:
         return Iam(self.cloud).path
 
     def look(self, name: str | None = None) -> tuple[list[Holding], list[ProvisionError]]:
-        """What there is of `name` (None: of all), in the order of KINDS; and why a kind could not be looked at."""
+        """All things of the machine `name` (None: of all machines), in the order of KINDS; and an error for each kind
+        that could not be listed."""
         found, errors = together([partial(look, self, name) for look in _LOOKS])
-        return [one for some in found for one in some], errors
+        return [holding for some in found for holding in some], errors
 
     def lives(self, name: str | None = None) -> list[tuple[Instance, datetime | None]]:
-        """Instances of ours that AWS still knows, ended ones too, oldest first, and when they ended."""
+        """Our instances that AWS still lists, ended ones too, oldest first, each with the time of its end (or None)."""
         rows = self._machines(name)
         lives = [(instance_of(row), ended_at(row)) for row in rows]
         return sorted(lives, key=lambda life: life[0].launched)
@@ -129,7 +137,7 @@ class Holdings:
         with explained("list security groups"):
             pages = self._api.get_paginator("describe_security_groups").paginate(Filters=_ours(name))
             rows = [row for page in pages for row in page["SecurityGroups"]]
-        return [_holding("security groups", row, row["GroupId"], resource=row["GroupName"]) for row in rows]
+        return [_holding("security groups", row, row["GroupId"], launch=row["GroupName"]) for row in rows]
 
     def _keys(self, name: str | None) -> list[Holding]:
         with explained("list key pairs"):
@@ -141,7 +149,7 @@ class Holdings:
             pages = self._api.get_paginator("describe_launch_templates").paginate(Filters=_ours(name))
             rows = [row for page in pages for row in page["LaunchTemplates"]]
         return [
-            _holding("launch templates", row, row["LaunchTemplateId"], resource=row["LaunchTemplateName"],
+            _holding("launch templates", row, row["LaunchTemplateId"], launch=row["LaunchTemplateName"],
                      made=row.get("CreateTime"))
             for row in rows
         ]  # fmt: skip
@@ -171,8 +179,8 @@ class Holdings:
             rows = [row for page in pages for row in page["Snapshots"]]
         return [
             _holding("snapshots", row, row["SnapshotId"], state=row["State"], made=row.get("StartTime"),
-                     gb=row.get("VolumeSize", 0), kept=BAKED in _tags(row))
-            for row in rows
+                     gb=row.get("VolumeSize", 0), kept=True)
+            for row in rows if BAKED in _tags(row)
         ]  # fmt: skip
 
     def _images(self, name: str | None) -> list[Holding]:
@@ -181,8 +189,8 @@ class Holdings:
             rows = [row for page in pages for row in page["Images"]]
         return [
             _holding("machine images", row, row["ImageId"], state=row.get("State", ""),
-                     made=_moment(row.get("CreationDate")), kept=BAKED in _tags(row))
-            for row in rows
+                     made=_moment(row.get("CreationDate")), kept=True)
+            for row in rows if BAKED in _tags(row)
         ]  # fmt: skip
 
     def _schedules(self, name: str | None) -> list[Holding]:
@@ -201,7 +209,7 @@ class Holdings:
         return self._iam("instance profiles", rows, "InstanceProfileName", name)
 
     def _iam(self, kind: str, rows: Sequence[Mapping[str, Any]], key: str, name: str | None) -> list[Holding]:
-        """This region's alone, whatever the prefix has let through: another region's may belong to what lives there."""
+        """The roles or profiles of this region. The prefix lets others through; those may belong to living machines."""
         return _named(kind, {row[key]: row["CreateDate"] for row in rows if row["Path"] == self._path}, name)
 
 
@@ -217,9 +225,9 @@ KINDS = (
 BILLED = ("instances", "volumes", "elastic IPs", "snapshots")
 
 
-def owner(resource: str) -> str:
+def machine_of(launch: str) -> str:
     """The machine's name in the name of its launch (provision-NAME-01234567); "" where it is not one."""
-    name, dash, token = resource.removeprefix("provision-").rpartition("-")
+    name, dash, token = launch.removeprefix("provision-").rpartition("-")
     return name if dash and token else ""
 
 
@@ -237,18 +245,22 @@ def ended_at(row: Mapping[str, Any]) -> datetime | None:
 
 
 def _named(kind: str, found: Mapping[str, datetime], name: str | None) -> list[Holding]:
-    """Things that are known by their launch's name alone (→ when they were made)."""
-    return [Holding(kind, one, owner(one), one, made=made) for one, made in found.items() if name in (None, owner(one))]
+    """Things that are known by their launch's name alone. `found`: that name → when the thing was made."""
+    return [
+        Holding(kind, known, machine_of(known), known, made=made)
+        for known, made in found.items()
+        if name in (None, machine_of(known))
+    ]
 
 
 def _ours(name: str | None) -> list[dict[str, Any]]:
-    return [{"Name": f"tag:{NAME}", "Values": [name]}] if name else [{"Name": "tag-key", "Values": [NAME]}]
+    return [{"Name": f"tag:{NAME}", "Values": [literal(name)]}] if name else [{"Name": "tag-key", "Values": [NAME]}]
 
 
-def _holding(kind: str, row: Mapping[str, Any], id_: str, resource: str = "", **more: Any) -> Holding:
+def _holding(kind: str, row: Mapping[str, Any], id_: str, launch: str = "", **more: Any) -> Holding:
     tags = _tags(row)
-    resource = resource or tags.get("provision:resource", "")
-    return Holding(kind, id_, tags.get(NAME, ""), resource, tags=tags, row=row, **more)
+    record = TagRecord.from_tags(tags)
+    return Holding(kind, id_, record.name, record.launch or launch, tags=tags, row=row, **more)
 
 
 def _tags(row: Mapping[str, Any]) -> dict[str, str]:

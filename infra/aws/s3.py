@@ -1,6 +1,7 @@
-"""S3: one bucket for an account and region; objects as bytes and files."""
+"""S3: a bucket and its objects, as bytes and files. How our own bucket is made: `infra.aws.s3_bucket`."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,14 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained, refusal
 from infra.aws.session import Cloud, client
-from infra.errors import CloudError
+from infra.errors import AuthError, DamagedError, UsageError
 
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")  # old buckets too; no letter is a wildcard in a policy
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # the last range: bytes that are not UTF-8
+_LONGEST = 1024  # bytes of a key
 _CHUNK = 1 << 20
 _MOST = 1000  # keys in one call
+_CONFLICTS = 5  # tries to write where another call was under way
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,40 @@ class Stored:
     modified: float = 0.0
 
 
+@dataclass(frozen=True)
+class Place:
+    """A bucket and a prefix in it, which ends in a slash where it is not empty."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+def parse(url: str) -> Place:
+    """The place of s3://BUCKET/PREFIX, with or without slashes around the prefix. UsageError where it is none."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    prefix = prefix.strip("/")
+    odd = _CONTROLS.search(prefix) or len(prefix.encode()) >= _LONGEST
+    if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket) or odd:
+        raise UsageError(f"{url!r} is no place in S3", "write s3://BUCKET/PREFIX")
+    return Place(bucket, f"{prefix}/" if prefix else "")
+
+
+def decoded(raw: bytes, where: str) -> Any:
+    """An object's bytes as JSON values; DamagedError where they are none."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where} is damaged: {error}", "delete that object") from error
+
+
 class S3:
-    """One bucket of the account `owner`: one of that name that is another's is refused."""
+    """One bucket. S3 refuses each call where a bucket of that name belongs to another account than `owner`.
+
+    `owner` "" is not checked: a bucket that the user named, which may be somebody else's.
+    """
 
     def __init__(self, cloud: Cloud, bucket: str, owner: str) -> None:
         self.cloud = cloud
@@ -38,59 +75,25 @@ class S3:
     def _api(self) -> Any:
         return client(self.cloud, "s3")
 
-    def ensure(self, expire_days: int, prefix: str) -> None:
-        """Create the bucket on first use: private, encrypted; objects under `prefix` expire after `expire_days`."""
-        if not self.exists():
-            with explained(f"create the bucket {self.bucket}"):
-                self._create()
-        if self.expire_days() is None:  # also after a client that was killed in between
-            with explained(f"set up the bucket {self.bucket}"):
-                self._set_up(expire_days, prefix)
+    @property
+    def named(self) -> dict[str, str]:
+        """What names the bucket in each call: its name, and whose it has to be."""
+        return {"Bucket": self.bucket, **self.expected}
 
-    def _create(self) -> None:
-        place = (
-            {}
-            if self.cloud.region == "us-east-1"
-            else {"CreateBucketConfiguration": {"LocationConstraint": self.cloud.region}}
-        )
-        self._api.create_bucket(Bucket=self.bucket, **place)
-
-    def _set_up(self, expire_days: int, prefix: str) -> None:
-        self._api.put_public_access_block(
-            Bucket=self.bucket,
-            PublicAccessBlockConfiguration=dict.fromkeys(
-                ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-            ),
-        )
-        self._api.put_bucket_encryption(
-            Bucket=self.bucket,
-            ServerSideEncryptionConfiguration={
-                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-            },
-        )
-        rule = {
-            "ID": "provision", "Status": "Enabled", "Filter": {"Prefix": prefix},
-            "Expiration": {"Days": expire_days},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
-        }  # fmt: skip
-        self._api.put_bucket_lifecycle_configuration(Bucket=self.bucket, LifecycleConfiguration={"Rules": [rule]})
-
-    def expire_days(self) -> int | None:
-        """After how many days the bucket's rule deletes a run; None where there is no such rule."""
-        with explained("read the bucket's expiry"):
-            try:
-                rules = self._api.get_bucket_lifecycle_configuration(Bucket=self.bucket)["Rules"]
-            except ClientError:
-                return None
-        return next((rule["Expiration"]["Days"] for rule in rules if rule.get("ID") == "provision"), None)
+    @property
+    def expected(self) -> dict[str, str]:
+        """Whose the bucket has to be, as AWS's calls take it; nothing where that is not checked."""
+        return {"ExpectedBucketOwner": self.owner} if self.owner else {}
 
     def exists(self) -> bool:
         with explained(f"look for the bucket {self.bucket}"):
             try:
-                self._api.head_bucket(Bucket=self.bucket, ExpectedBucketOwner=self.owner)
+                self._api.head_bucket(**self.named)
             except ClientError as error:
                 if code_of(error) in ("404", "NoSuchBucket"):
                     return False
+                if code_of(error) == "403" and self.owner:
+                    raise _refused(self) from error
                 raise
         return True
 
@@ -101,18 +104,18 @@ class S3:
     def folders(self, prefix: str) -> list[str]:
         """Names of the folders right under `prefix` (which ends in a slash)."""
         with explained(f"list s3://{self.bucket}/{prefix}"):
-            pages = self._api.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
-            )
-            found = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", [])]
+            pages = self._api.get_paginator("list_objects_v2").paginate(**self.named, Prefix=prefix, Delimiter="/")
+            found = [row["Prefix"] for page in pages for row in page.get("CommonPrefixes", [])]
         return [name.removeprefix(prefix).rstrip("/") for name in found]
 
     def _pages(self, prefix: str, after: str) -> Iterator[Stored]:
         with explained(f"list s3://{self.bucket}/{prefix}"):
             paginator = self._api.get_paginator("list_objects_v2")
-            for page in paginator.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after):
-                for one in page.get("Contents", []):
-                    yield Stored(one["Key"], one["Size"], one["ETag"].strip('"'), one["LastModified"].timestamp())
+            for page in paginator.paginate(**self.named, Prefix=prefix, StartAfter=after):
+                for entry in page.get("Contents", []):
+                    yield Stored(
+                        entry["Key"], entry["Size"], entry["ETag"].strip('"'), entry["LastModified"].timestamp()
+                    )
 
     def objects_after(self, prefix: str, after: str) -> list[Stored]:
         """Objects under `prefix` whose key sorts behind `after`."""
@@ -122,50 +125,64 @@ class S3:
         """The object's bytes; None where there is none."""
         with explained(f"read s3://{self.bucket}/{key}"):
             try:
-                return bytes(self._api.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+                return bytes(self._api.get_object(**self.named, Key=key)["Body"].read())
             except ClientError as error:
                 if code_of(error) in ("NoSuchKey", "NoSuchBucket", "404"):
                     return None
                 raise
 
     def read_json(self, key: str) -> Any:
-        """The object as JSON; None where there is none."""
+        """The object's JSON; None where there is no such object. DamagedError where it is not JSON."""
         raw = self.read(key)
-        if raw is None:
-            return None
-        try:
-            return json.loads(raw)
-        except ValueError as error:
-            raise CloudError(f"s3://{self.bucket}/{key} is damaged: {error}", "delete that object") from error
+        return None if raw is None else decoded(raw, f"s3://{self.bucket}/{key}")
 
     def write(self, key: str, data: bytes) -> None:
         with explained(f"write s3://{self.bucket}/{key}"):
-            self._api.put_object(Bucket=self.bucket, Key=key, Body=data)
+            self._api.put_object(**self.named, Key=key, Body=data)
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        """Write an object that must not be there yet; False where somebody else wrote one under that key.
+
+        Of several who do so at once S3 lets one win. An answer that was lost on the way counts as won when the object
+        is ours.
+        """
+        with explained(f"write s3://{self.bucket}/{key}"):
+            for _ in range(_CONFLICTS):
+                try:
+                    self._api.put_object(**self.named, Key=key, Body=data, IfNoneMatch="*")
+                except ClientError as error:
+                    if code_of(error) in ("ConditionalRequestConflict", "409"):  # another call was under way
+                        continue
+                    if code_of(error) not in ("PreconditionFailed", "412"):
+                        raise
+                    return self.read(key) == data
+                return True
+        return self.read(key) == data
 
     def write_json(self, key: str, value: object) -> None:
         self.write(key, json.dumps(value, indent=1, sort_keys=True).encode())
 
     def region(self) -> str:
-        """Where the bucket is, which may be another region than the cloud's."""
+        """The bucket's region, which may be another than the cloud's."""
         with explained(f"look for the bucket {self.bucket}"):
-            answer = self._api.head_bucket(Bucket=self.bucket)
+            answer = self._api.head_bucket(**self.named)
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         return str(headers.get("x-amz-bucket-region") or self.cloud.region)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Take objects away; absent ones are as good. CloudError names the first that S3 does not let go."""
+        """Delete objects; absent ones are no error. CloudError names the first object that S3 does not delete."""
         for at in range(0, len(keys), _MOST):
             listed = [{"Key": key} for key in keys[at : at + _MOST]]
             with explained(f"delete objects of s3://{self.bucket}"):
-                answer = self._api.delete_objects(Bucket=self.bucket, Delete={"Objects": listed, "Quiet": True})
-            for one in answer.get("Errors", []):
-                raise refusal(one["Code"], one.get("Message", ""), f"delete s3://{self.bucket}/{one['Key']}")
+                answer = self._api.delete_objects(**self.named, Delete={"Objects": listed, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise refusal(error["Code"], error.get("Message", ""), f"delete s3://{self.bucket}/{error['Key']}")
 
     def download(self, key: str, target: Path) -> None:
-        """The object as a file. `target` appears whole or not at all; OSError where the disk is full."""
+        """Write the object to a file. `target` appears whole or not at all. OSError where the disk is full."""
         part = target.with_name(target.name + ".part")
         with explained(f"read s3://{self.bucket}/{key}"):
-            body = self._api.get_object(Bucket=self.bucket, Key=key)["Body"]
+            body = self._api.get_object(**self.named, Key=key)["Body"]
             try:
                 with part.open("wb") as out:
                     for chunk in body.iter_chunks(_CHUNK):
@@ -173,3 +190,21 @@ class S3:
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
+
+
+def _refused(store: S3) -> AuthError:
+    """S3 says no more than that: the bucket is another account's, or these credentials may not look at it."""
+    return AuthError(
+        f"the bucket {store.bucket} is not the account {store.owner}'s, or these credentials may not look at it",
+        f"check the credentials: {store.cloud.hint('doctor')}; if the name is somebody else's, take another --region: "
+        "each has a bucket of its own",
+    )
+
+
+def owner_if_ours(cloud: Cloud, bucket: str, account: str) -> str:
+    """The account where a bucket of that name is its own; "" for another's, and where we may not ask."""
+    try:
+        client(cloud, "s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+    except ClientError:
+        return ""
+    return account

@@ -1,7 +1,7 @@
 """Many files to or from S3: several at a time, large ones in parts, through AWS's own s3transfer.
 
-A file that comes takes its name when it is whole. Which parts an object was sent in shows in its ETag: `etag_fits`
-knows the sizes that are in use.
+A downloaded file gets its name when it is whole. An object's ETag depends on the size of the parts it was sent in:
+`etag_fits` knows the sizes that are in use.
 """
 
 import hashlib
@@ -19,18 +19,18 @@ Pair = tuple[Path, str]
 
 PART = 64 << 20
 _MIB = 1 << 20
-# ours; AWS's command line; the guard's; what other programs take
+# sizes of parts in bytes: ours; the AWS CLI's; the guard's; then those of other programs
 _PARTS = (PART, 8 * _MIB, 256 * _MIB, 5 * _MIB, 10 * _MIB, 15 * _MIB, 16 * _MIB, 32 * _MIB, 100 * _MIB, 128 * _MIB)
 _CHUNK = 1 << 20
 
 
 def upload(store: S3, pairs: Sequence[Pair], on_bytes: OnBytes, at_once: int) -> None:
-    """Each file to its key. `on_bytes` gets bytes as they go; it is called by several threads."""
+    """Upload each file to its key. Several threads call `on_bytes`, each with the bytes just sent."""
     _transfer(store, at_once, on_bytes, [("upload", path, key) for path, key in pairs])
 
 
 def download(store: S3, pairs: Sequence[Pair], on_bytes: OnBytes, at_once: int) -> None:
-    """Each key to its file, whose folder is made. DiskError where there is no room."""
+    """Download each key to its file; folders are made. DiskError where there is no room."""
     for path, _ in pairs:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def download(store: S3, pairs: Sequence[Pair], on_bytes: OnBytes, at_once: int) 
 
 
 def _transfer(store: S3, at_once: int, on_bytes: OnBytes, jobs: Sequence[tuple[str, Path, str]]) -> None:
-    """The first that fails ends the others."""
+    """Copy all files; the first failure ends the other copies."""
     from s3transfer.manager import TransferConfig, TransferManager
     from s3transfer.subscribers import BaseSubscriber
 
@@ -51,9 +51,9 @@ def _transfer(store: S3, at_once: int, on_bytes: OnBytes, jobs: Sequence[tuple[s
         waiting = []
         for verb, path, key in jobs:
             if verb == "upload":
-                future = manager.upload(str(path), store.bucket, key, subscribers=[Counted()])
+                future = manager.upload(str(path), store.bucket, key, store.expected, [Counted()])
             else:
-                future = manager.download(store.bucket, key, str(path), subscribers=[Counted()])
+                future = manager.download(store.bucket, key, str(path), store.expected, [Counted()])
             waiting.append((path, key, future))
         for path, key, future in waiting:
             with explained(f"copy s3://{store.bucket}/{key}"), writing(path):

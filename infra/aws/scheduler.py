@@ -1,17 +1,16 @@
 """EventBridge Scheduler: the end of an instance that needs neither the laptop nor the instance itself.
 
 One schedule for each launch, named by its resource, in the schedule group `provision` (a schedule cannot be tagged, its
-group can). It calls TerminateInstances once and deletes itself. The group and the role that it assumes are free, are
-kept, and are made when AWS says that they are missing: what is usual costs one call.
+group can). It calls TerminateInstances once and deletes itself. The group, and the role that it assumes, cost nothing
+and are kept. They are made only when AWS says that they are missing, so that the usual case takes one call.
 
-The role's trust is written last: a role that Scheduler may assume is one that has its rights, wherever a client that
-made it was killed.
+The role's trust is written last: so a role that Scheduler may assume always has its rights, even where the client that
+made it was killed halfway.
 """
 
 import functools
 import json
 import math
-import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -20,14 +19,16 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
+from infra.aws.iam import create_role
 from infra.aws.identity import account
+from infra.aws.regions import arn
 from infra.aws.session import Cloud, client
-from infra.errors import CloudError
 
 GROUP = "provision"
 ROLE = "provision-scheduler"
 PATH = "/provision-account/"
-TARGET = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
+SERVICE = "scheduler.amazonaws.com"  # in every partition
+TARGET = "scheduler:::aws-sdk:ec2:terminateInstances"  # behind arn:PARTITION:
 _SETTLES_S = 30.0  # how long IAM may take to tell Scheduler of a new role
 SOONEST = timedelta(seconds=90)  # from now: AWS looks once a minute, and a moment that has passed never comes
 _MARKS = [{"Key": "provision:account", "Value": "scheduler"}]
@@ -46,9 +47,10 @@ class Scheduler:
         return client(self._cloud, "scheduler")
 
     def arm(self, resource: str, instance_id: str, at: datetime) -> None:
-        """Terminate the instance at that moment (to the minute); again means moved."""
-        words = _schedule(resource, instance_id, max(at, datetime.now(timezone.utc) + SOONEST), self._role_arn)
-        made: dict[str, float] = {}  # until when it may still be said to be missing
+        """Schedule the instance's end for that moment (to the minute). A second call moves it."""
+        target = {"Arn": arn(self._cloud.region, TARGET), "RoleArn": self._role_arn}
+        words = _schedule(resource, instance_id, max(at, datetime.now(timezone.utc) + SOONEST), target)
+        made: dict[str, float] = {}  # what we made → until when AWS may still call it missing
         while True:
             with explained("schedule the instance's end"):
                 try:
@@ -68,7 +70,7 @@ class Scheduler:
             made[missing] = time.monotonic() + _SETTLES_S
 
     def disarm(self, resource: str) -> None:
-        """Take the schedule away; absent is as good."""
+        """Delete the schedule; an absent one is no error."""
         with explained("take a schedule away"):
             try:
                 self._api.delete_schedule(GroupName=GROUP, Name=resource)
@@ -77,7 +79,7 @@ class Scheduler:
                     raise
 
     def made(self, prefix: str = "provision-") -> dict[str, datetime]:
-        """Names of the schedules that there are → when they were made."""
+        """The names of existing schedules with that prefix → when they were made."""
         with explained("list schedules"):
             try:
                 pages = self._api.get_paginator("list_schedules").paginate(GroupName=GROUP, NamePrefix=prefix)
@@ -87,23 +89,9 @@ class Scheduler:
                     raise
                 return {}  # no group, no schedules
 
-    def armed(self, prefix: str = "provision-") -> dict[str, datetime]:
-        """Names of the schedules → when they end their instance. One call for each."""
-        found = {}
-        for name in self.made(prefix):
-            with explained("look at a schedule"):
-                try:
-                    said = self._api.get_schedule(GroupName=GROUP, Name=name)["ScheduleExpression"]
-                except ClientError as error:
-                    if code_of(error) != "ResourceNotFoundException":
-                        raise
-                    continue  # it has fired since
-            found[name] = _moment(said)
-        return found
-
     @property
     def _role_arn(self) -> str:
-        return f"arn:aws:iam::{_account(self._cloud)}:role{PATH}{ROLE}"
+        return arn(self._cloud.region, f"iam::{_account(self._cloud)}:role{PATH}{ROLE}")
 
     def _put(self, words: dict[str, Any]) -> None:
         try:
@@ -125,32 +113,34 @@ class Scheduler:
         iam = client(self._cloud, "iam")
         nobody = json.dumps(_trust(_account(self._cloud), "Deny"))
         trust = json.dumps(_trust(_account(self._cloud), "Allow"))
+        rights = json.dumps(_rights(self._cloud.region))
+        role = {"Path": PATH, "RoleName": ROLE, "AssumeRolePolicyDocument": nobody, "Tags": _MARKS}
         with explained("make the role that ends instances"):
             try:
-                iam.create_role(Path=PATH, RoleName=ROLE, AssumeRolePolicyDocument=nobody, Tags=_MARKS)
+                create_role(self._cloud, role)
             except ClientError as error:
                 if code_of(error) != "EntityAlreadyExists":
                     raise
-            iam.put_role_policy(RoleName=ROLE, PolicyName="terminate", PolicyDocument=json.dumps(_rights()))
+            iam.put_role_policy(RoleName=ROLE, PolicyName="terminate", PolicyDocument=rights)
             iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust)
 
 
-def _schedule(resource: str, instance_id: str, at: datetime, role: str) -> dict[str, Any]:
-    """CreateSchedule's words; UpdateSchedule takes the same, and replaces all."""
+def _schedule(resource: str, instance_id: str, at: datetime, target: dict[str, str]) -> dict[str, Any]:
+    """The arguments of CreateSchedule. UpdateSchedule takes the same ones and replaces the whole schedule."""
     return {
         "Name": resource,
         "GroupName": GROUP,
         "ScheduleExpression": f"at({at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S})",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {"Arn": TARGET, "RoleArn": role, "Input": json.dumps({"InstanceIds": [instance_id]})},
+        "Target": {**target, "Input": json.dumps({"InstanceIds": [instance_id]})},
         "ActionAfterCompletion": "DELETE",
     }
 
 
 def _missing(error: ClientError) -> str:
-    """What has to be made first: the group, the role or nothing. Of a role that is not there and of one that IAM has
-    not spread yet Scheduler says the same."""
+    """What has to be made first: "group", "role" or "" for neither. Scheduler says the same of an absent role and of
+    one that IAM has not spread yet."""
     if code_of(error) == "ResourceNotFoundException":
         return "group"
     return "role" if code_of(error) == "ValidationException" and "role" in str(error).lower() else ""
@@ -160,26 +150,19 @@ def _trust(account_id: str, effect: str) -> dict[str, Any]:
     """Scheduler may assume the role for this account's schedules, and for nobody else's (the confused deputy)."""
     statement = {
         "Effect": effect,
-        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Principal": {"Service": SERVICE},
         "Action": "sts:AssumeRole",
         "Condition": {"StringEquals": {"aws:SourceAccount": account_id}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _rights() -> dict[str, Any]:
-    """To terminate what carries our tag, and nothing else."""
+def _rights(region: str) -> dict[str, Any]:
+    """The role's rights: to terminate instances that carry our tag, and nothing else."""
     statement = {
         "Effect": "Allow",
         "Action": "ec2:TerminateInstances",
-        "Resource": "arn:aws:ec2:*:*:instance/*",
+        "Resource": arn(region, "ec2:*:*:instance/*"),
         "Condition": {"StringLike": {"ec2:ResourceTag/provision:name": "*"}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def _moment(expression: str) -> datetime:
-    found = re.fullmatch(r"at\((.+)\)", expression)
-    if found is None:
-        raise CloudError(f"a schedule of ours says {expression!r}, which is not one moment", "provision audit")
-    return datetime.fromisoformat(found[1]).replace(tzinfo=timezone.utc)

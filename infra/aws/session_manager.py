@@ -26,7 +26,8 @@ _INSTALL = (
 
 
 def require_plugin() -> None:
-    """HostError where this machine lacks AWS's program, or has one that takes its token on the command line alone."""
+    """HostError where this machine lacks AWS's program, or has one so old that it takes its token only on the command
+    line."""
     if shutil.which(PLUGIN) is None:
         raise HostError(
             f"--via ssm needs AWS's {PLUGIN} on this machine, and it is not there", f"install it: {_INSTALL}"
@@ -37,15 +38,15 @@ def require_plugin() -> None:
 
 
 def too_old(version: str) -> bool:
-    """Whether that is a version before 1.2.497; what is no version is taken for a new one."""
+    """Whether that is a version before 1.2.497. A text that is not a version counts as new enough."""
     found = re.match(r"\s*(\d+)\.(\d+)\.(\d+)", version)
     return found is not None and tuple(int(part) for part in found.groups()) < _SINCE
 
 
 def start(cloud: Cloud, instance_id: str) -> tuple[list[str], dict[str, str]]:
-    """Open a session to the machine's port 22: the plugin's words, and what its environment has to have besides.
+    """Open a session to the machine's port 22: the plugin's command line, and the variables to add to its environment.
 
-    HostError while Session Manager does not know the machine: its agent reports some time after the boot.
+    HostError while Session Manager does not know the machine: its agent reports about a minute after the boot.
     """
     asked = {
         "Target": instance_id, "DocumentName": "AWS-StartSSHSession", "Parameters": {"portNumber": ["22"]},
@@ -59,7 +60,7 @@ def start(cloud: Cloud, instance_id: str) -> tuple[list[str], dict[str, str]]:
                 raise
             raise HostError(
                 f"Session Manager does not reach {instance_id}",
-                "its image needs Amazon's SSM agent, its subnet a way out; the agent reports a minute after the boot",
+                "wait a minute after the boot for its agent; its image needs Amazon's SSM agent, its subnet a way out",
             ) from error
     session = json.dumps({key: answer[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
     words = [PLUGIN, TOKEN, cloud.region, "StartSession", cloud.profile or "", json.dumps(asked)]
@@ -67,7 +68,10 @@ def start(cloud: Cloud, instance_id: str) -> tuple[list[str], dict[str, str]]:
 
 
 def connect(cloud: Cloud, instance_id: str) -> None:
-    """Become the connection to the machine's SSH: this process's standard input and output from now on."""
+    """Turn this process into the connection: its standard input and output become the machine's SSH. Does not return.
+
+    HostError where the plugin is missing, or Session Manager does not know the machine.
+    """
     require_plugin()
     words, more = start(cloud, instance_id)
     os.execvpe(words[0], words, {**os.environ, **more})

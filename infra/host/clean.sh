@@ -21,7 +21,7 @@ look() {
     [ -e var/lib/provision/ready ] || die 40 "its bootstrap is not done"
     running=$(docker ps --filter label=provision.run --format '{{.Label "provision.run"}}')
     [ -z "$running" ] || die 41 "a training runs: $(echo $running)"
-    [ ! -s $runs/.unfinished ] || die 41 "a training is being saved"
+    [ ! -s run/provision/unfinished ] || die 41 "a training is being saved"
 }
 
 clean() {
@@ -31,7 +31,7 @@ clean() {
     mv "$aside.new" "$aside"
     docker ps -aq --filter label=provision.run | xargs -r docker rm -fv >/dev/null
     cloud-init clean --logs --seed >&2
-    rm -rf "${runs:?}"/* "${runs:?}"/.[!.]* data/sets data/code var/log/journal/* var/lib/systemd/timers/stamp-provision-*
+    rm -rf "${runs:?}"/* "${runs:?}"/.[!.]* "${runs%/*}"/guard data/sets data/code var/log/journal/* var/lib/systemd/timers/stamp-provision-*
     for home in home/* root; do
         [ ! -d "$home" ] || (cd "$home" && rm -rf .ssh .aws .docker .netrc .git-credentials .*_history .lesshst .viminfo)
     done

@@ -1,62 +1,105 @@
-"""Copies between the host and S3 that someone asks for."""
+"""Copies between the host and S3 that someone asks for: as the login user, and through no link."""
 
+import contextlib
+import hashlib
 import http.client
 import json
 import os
+import re
 import sys
 
+from . import notes
+from .files import Tree, inside, opened, remove
+from .host import log
 from .imds import Metadata
-from .s3 import Bucket, sha256
+from .s3 import Bucket
 
 
 def pull(place, prefix, folder):
-    """Copy what is not there of `prefix` into `folder`; by sha256 where complete.json has it."""
+    """Copy what is not there of `prefix` into `folder`; by sha256 where complete.json or an index has it."""
     base = prefix.rstrip("/") + "/" if prefix else ""
-    found = [(key, size) for key, size in place.list(prefix) if key.startswith(base) and not key.endswith("/")]
-    known = digests(place, [key for key, _ in found])
+    found = [(key, size) for key, size, _ in place.list(prefix) if key.startswith(base) and not key.endswith("/")]
+    known = digests(place, base, [key for key, _ in found])
+    for key in sorted(set(known).difference(key for key, _ in found)):
+        raise ValueError("%s is missing" % key)
+    top = folder.strip("/") + "/"
+    clear = ("/" + top).startswith(notes.RUNS + "/")  # what a training left may be in the way
+    with inside("/", top, make=True, clear=clear):
+        pass
     for key, size in found:
         name = key[len(base) :].lstrip("/")
         if ".." in name.split("/"):
             raise ValueError("%s leads out of the folder" % key)
-        path = os.path.join(folder, name)
-        if not is_there(path, size, known.get(key)):
-            place.get_file(key, path)
-            if not is_there(path, size, known.get(key)):
-                os.remove(path)
+        if not is_there(top + name, size, known.get(key)):
+            place.get_file(key, "/", top + name, clear)
+            if not is_there(top + name, size, known.get(key)):
+                remove("/", top + name)
                 raise ValueError("%s is damaged (sha256)" % key)
     return len(found)
 
 
-def digests(place, keys):
-    """{key: sha256} out of every complete.json."""
+def digests(place, base, keys):
+    """{key: sha256} out of every complete.json, and of a run's inputs out of their index."""
     found = {}
     for mark in keys:
         if os.path.basename(mark) == "complete.json":
-            for sent in json.loads(place.ask("GET", mark))["files"]:
-                found[os.path.dirname(mark) + "/" + sent["name"]] = sent["sha256"]
+            found.update(sums(place, mark, os.path.dirname(mark) + "/"))
+    if re.match(r"runs/[^/]+/inputs/[^/]+/\Z", base):
+        found.update(sums(place, base[:-1] + ".json", base))
+    return found
+
+
+def sums(place, mark, base):
+    """{key: sha256} of the files that a complete.json or an index names; ValueError where it is none."""
+    text, found = "", {}
+    with contextlib.suppress(UnicodeDecodeError):
+        text = place.ask("GET", mark)
+    try:
+        value = json.loads(text)
+        index = isinstance(value, list)
+        for sent in value if index else value["files"]:
+            name = sent["path"] if index else sent.get("name") or os.path.basename(sent["path"])
+            found[base + name] = str(sent["sha256"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError("%s is damaged: %s" % (mark, error)) from error
     return found
 
 
 def is_there(path, size, digest):
-    there = os.path.exists(path) and os.path.getsize(path) == size
-    return there and (digest is None or sha256(path) == digest)
+    try:
+        with opened("/", path, os.getuid()) as fd:
+            return os.fstat(fd).st_size == size and (digest is None or sha256(fd) == digest)
+    except OSError:
+        return False
+
+
+def sha256(fd):
+    digest = hashlib.sha256()
+    with open(fd, "rb", closefd=False) as data:
+        for chunk in iter(lambda: data.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def push(place, prefix, folder):
-    """Copy the folder's files below `prefix`, and last an index: all is there."""
-    index = []
-    for base, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = os.path.join(base, name)
-            relative = os.path.relpath(path, folder)
-            index.append(dict(place.put_file(prefix + relative, path), path=relative))
+    """Copy the folder's files below `prefix`, and last an index: all is there. A link counts for what it leads to,
+    which has to be in the folder, too."""
+    index, top = [], os.path.realpath(folder)
+    for name in sorted(Tree(top, "", sys.maxsize, sys.maxsize).files()):
+        source = os.path.realpath(os.path.join(top, name))
+        if not source.startswith(top + "/") or not os.path.isfile(source):
+            log("%s is left out" % name)
+            continue
+        with opened(top, source[len(top) + 1 :], os.getuid(), sys.maxsize) as fd:
+            index.append(dict(place.put_file(prefix + name, fd), path=name))
     place.put(prefix.rstrip("/") + ".json", json.dumps(index).encode())
     return len(index)
 
 
-def copy(verb, bucket, region, endpoint, prefix, folder):
+def copy(verb, bucket, region, endpoint, owner, prefix, folder):
     """pull or push; patient, as the role may be fresh."""
-    place = Bucket(Metadata(), bucket, region, endpoint or None, patience=90.0)
+    notes.drop()
+    place = Bucket(Metadata(), bucket, region, endpoint or None, owner, patience=90.0)
     try:
         print({"pull": pull, "push": push}[verb](place, prefix, folder))
     except (OSError, ValueError, http.client.HTTPException) as error:

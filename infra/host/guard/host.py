@@ -18,12 +18,13 @@ def words_of(words):
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DOCKER_S)
     except (OSError, subprocess.SubprocessError) as error:
         return 124, "%s: %s" % (words[0], type(error).__name__)
-    return done.returncode, (done.stdout.strip() or done.stderr.strip()).decode(errors="replace")
+    text = done.stdout.strip() or (done.stderr.strip() if done.returncode else b"")  # a warning is no answer
+    return done.returncode, text.decode(errors="replace")
 
 
 def seconds_until(text):
     return calendar.timegm(time.strptime(text, TIME)) - time.time()
 
 
-def now_text():
-    return time.strftime(TIME, time.gmtime())
+def now_text(ago=0):
+    return time.strftime(TIME, time.gmtime(time.time() - ago))

@@ -8,6 +8,7 @@ import urllib.request
 from .host import seconds_until
 
 IMDS = "http://169.254.169.254/latest/"
+NOTICE_S = 120  # no notice is longer, whatever the clock here says
 
 
 class Metadata:
@@ -37,7 +38,7 @@ class Metadata:
         text = self.get("spot/instance-action")
         if not text:
             return None
-        return max(0.0, seconds_until(json.loads(text)["time"]))
+        return min(max(0.0, seconds_until(json.loads(text)["time"])), NOTICE_S)
 
     def credentials(self):
         """The role's temporary keys."""

@@ -1,0 +1,90 @@
+"""The bucket for runs: made on first use, private, encrypted, and so that what is left alone goes away.
+
+Its rule expires objects by their own age, and only those that carry a tag: who goes on with a run renews the age of
+what he keeps. What has no tag stays until it is deleted.
+"""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.aws.errors import code_of, explained
+from infra.aws.s3 import S3
+from infra.aws.session import client
+
+TAG = ("provision-expires", "yes")
+_RULE, _UPLOADS = "provision", "provision-uploads"
+_OPEN_DAYS = 2  # a broken upload in parts is thrown away after so many
+
+
+def ensure(store: S3, expire_days: int, prefix: str) -> int:
+    """Make the bucket on first use; after how many days its rule deletes what carries the tag under `prefix`.
+
+    `expire_days` is taken for a bucket without a rule. The rule of an earlier version, which took all objects and so
+    tore runs that went on, is replaced; its days and the rules of others stay.
+    """
+    if not store.exists():
+        with explained(f"create the bucket {store.bucket}"):
+            _create(store)
+    with explained(f"set up the bucket {store.bucket}"):
+        rules = _rules(store)
+        days = _days(rules)
+        wanted = _wanted(expire_days if days is None else days, prefix)
+        if days is None:  # also after a client that was killed in between
+            _protect(store)
+        if not all(any(rule.items() <= there.items() for there in rules) for rule in wanted):
+            others = [rule for rule in rules if rule.get("ID") not in (_RULE, _UPLOADS)]
+            _api(store).put_bucket_lifecycle_configuration(
+                **store.named, LifecycleConfiguration={"Rules": [*wanted, *others]}
+            )
+    return expire_days if days is None else days
+
+
+def expire_days(store: S3) -> int | None:
+    """After how many days the bucket's rule deletes what carries the tag; None where there is no such rule."""
+    with explained("read the bucket's expiry"):
+        return _days(_rules(store))
+
+
+def _api(store: S3) -> Any:
+    return client(store.cloud, "s3")
+
+
+def _create(store: S3) -> None:
+    region = store.cloud.region
+    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    _api(store).create_bucket(Bucket=store.bucket, **place)
+
+
+def _protect(store: S3) -> None:
+    blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    _api(store).put_public_access_block(
+        **store.named, PublicAccessBlockConfiguration=dict.fromkeys(blocks, True)
+    )  # fmt: skip
+    rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    _api(store).put_bucket_encryption(**store.named, ServerSideEncryptionConfiguration={"Rules": rules})
+
+
+def _wanted(days: int, prefix: str) -> list[dict[str, Any]]:
+    """Our rules. AWS takes no rule on uploads that asks for a tag, so that it is one of its own."""
+    tags = [{"Key": TAG[0], "Value": TAG[1]}]
+    return [
+        {"ID": _RULE, "Status": "Enabled", "Filter": {"And": {"Prefix": prefix, "Tags": tags}},
+         "Expiration": {"Days": days}},
+        {"ID": _UPLOADS, "Status": "Enabled", "Filter": {"Prefix": prefix},
+         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _OPEN_DAYS}},
+    ]  # fmt: skip
+
+
+def _rules(store: S3) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = _api(store).get_bucket_lifecycle_configuration(**store.named)["Rules"]
+    except ClientError as error:
+        if code_of(error) in ("NoSuchLifecycleConfiguration", "NoSuchBucket", "404"):
+            return []
+        raise
+    return found
+
+
+def _days(rules: list[dict[str, Any]]) -> int | None:
+    return next((rule["Expiration"]["Days"] for rule in rules if rule.get("ID") == _RULE), None)
