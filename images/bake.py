@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from images.build import LABEL, Order, Stage, hash_of, stage_in, tag_of
@@ -19,6 +20,7 @@ from infra.buildx import PLATFORM
 from infra.disk import writing
 
 NAME = "docker-bake.json"
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -30,50 +32,50 @@ class Baked:
     folder: str
 
 
-def bake_file(baked: Sequence[Baked], secrets: Sequence[str] = ()) -> str:
-    """The text of docker-bake.json; `secrets` are names of files in secrets/.
+def bake_file(baked: Sequence[Baked], secrets: Mapping[str, str] = NONE) -> str:
+    """The text of docker-bake.json. `secrets`: id → where bake finds the secret, `src=PATH` or `env=NAME`.
 
-    Groups: `default` is all, and one for each stack.
+    The group `default` holds all targets; each stack has a group of its own.
     """
     targets: dict[str, Any] = {}
     groups: dict[str, list[str]] = {"default": []}
-    for one in baked:
-        name = key(one.context.target.name)
-        targets[name] = target(one, secrets)
+    for item in baked:
+        name = key(item.context.target.name)
+        targets[name] = target(item, secrets)
         groups["default"].append(name)
-        groups.setdefault(key(one.context.target.stack.name), []).append(name)
+        groups.setdefault(key(item.context.target.stack.name), []).append(name)
     whole = {"group": {name: {"targets": found} for name, found in groups.items()}, "target": targets}
     return json.dumps(whole, indent=2, sort_keys=True) + "\n"
 
 
-def target(one: Baked, secrets: Sequence[str] = ()) -> dict[str, Any]:
-    """One target of the file."""
+def target(baked: Baked, secrets: Mapping[str, str] = NONE) -> dict[str, Any]:
+    """One target of docker-bake.json, as a value for JSON."""
     made: dict[str, Any] = {
-        "context": one.folder,
+        "context": baked.folder,
         "dockerfile": "Dockerfile",
-        "tags": [tag_of(one.context, one.order)],
+        "tags": [tag_of(baked.context, baked.order)],
         "platforms": [PLATFORM],
-        "labels": {LABEL: hash_of(one.context, one.order)},
+        "labels": {LABEL: hash_of(baked.context, baked.order)},
         "output": ["type=docker"],
     }
-    if arguments := one.order.source.arguments:
+    if arguments := baked.order.source.arguments:
         made["args"] = arguments
-    if stage := stage_in(one.context, one.order):
+    if stage := stage_in(baked.context, baked.order):
         made["target"] = stage
-    if secret := [f"id={name},src=secrets/{name}" for name in sorted(secrets)]:
+    if secret := [f"id={name},{where}" for name, where in sorted(secrets.items())]:
         made["secret"] = secret
     return made
 
 
 def key(name: str) -> str:
-    """A name as bake takes it: letters, digits, _ and -."""
+    """The name with only those characters that bake allows: letters, digits, _ and -."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
 def write(
-    contexts: Sequence[Context], out: Path, stage: Stage, secrets: Sequence[str], sources: Mapping[str, Source]
+    contexts: Sequence[Context], out: Path, stage: Stage, secrets: Mapping[str, str], sources: Mapping[str, Source]
 ) -> Path:
-    """Write all contexts and docker-bake.json into `out`; `sources` are by stack. The path of that file.
+    """Write all contexts and docker-bake.json into `out`; `sources` are by stack. Gives the file's path.
 
     DiskError or UsageError where `out` cannot be written.
     """

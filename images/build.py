@@ -2,8 +2,8 @@
 
 The tag carries the hash of the context, and the image a label with the same: where both agree there is nothing
 to build. BuildKit's own cache makes a second build quick. An `Order` says what differs from the usual: another source
-tree, or another stage of the Dockerfile than its last; both show in the tag. What is to be checked is built as
-TAG-unchecked and gets its own tag after that: where the checks were broken off, it is not taken for one that works.
+tree, or another stage of the Dockerfile than its last; both show in the tag. An image that is still to be checked has
+the tag TAG-unchecked, and gets its own tag after the checks: so an interrupted check leaves no image that looks good.
 """
 
 import hashlib
@@ -14,11 +14,14 @@ import tarfile
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from images import bases as base_images
+from images.lock import Lock, hold
 from images.render import Context, render
 from images.source import PINNED, Source
 from images.target import Target
-from infra import buildsecrets, buildx, remotebase
+from infra import buildsecrets, buildx
 from infra.errors import ImageError, UsageError
+from infra.reproduce import settle
 from infra.shell import OnLine, Shell
 
 LABEL = "provision.context"
@@ -93,11 +96,16 @@ def tar_of(context: Context, order: Order = USUAL) -> bytes:
     return buffer.getvalue()
 
 
-def existing(context: Context, shell: Shell, order: Order = USUAL) -> Image | None:
-    """The Context's image if the engine has it already. EngineError where no engine answers."""
+def existing(context: Context, shell: Shell, order: Order = USUAL, *, any_base: bool = False) -> Image | None:
+    """The Context's image if the engine has it already, on the bases that the engine has now (or on `any_base`).
+
+    EngineError where no engine answers.
+    """
     tag = tag_of(context, order)
     found = buildx.inspect(shell, tag)
     if found is None or found.labels.get(LABEL) != hash_of(context, order):
+        return None
+    if not any_base and base_images.are_others(found.labels, shell):
         return None
     return Image(tag, found.id, context.target, found.size, stage=order.stage)
 
@@ -120,14 +128,18 @@ def build_context(
     no_cache: bool = False,
     unchecked: bool = False,
 ) -> Image:
-    """Build that very context, there or not. One that is `unchecked` gets its tag by `keep`."""
+    """Build the context, even where its image exists. With `unchecked` the image gets its final tag from `keep`.
+
+    Its labels say which bases it was built on. ImageError where the build fails, EngineError where no engine answers.
+    """
     tag = tag_of(context, order) + (_NOT_YET if unchecked else "")
-    for reference in bases(context.dockerfile, stage_in(context, order)):
-        remotebase.ensure(reference, shell, on_line)
+    if context.lock is not None:
+        hold(context.lock, shell, on_line)
+    labels = _on_bases(context, order, shell, on_line)
     with_buildx = buildx.has_buildx(shell)
     with buildsecrets.collected(shell) as secrets:
         words = buildx.build_words(
-            tag, {LABEL: hash_of(context, order)}, buildx=with_buildx, stage=stage_in(context, order),
+            tag, labels, buildx=with_buildx, stage=stage_in(context, order),
             arguments=order.source.arguments, secrets=secrets, no_cache=no_cache,
         )  # fmt: skip
         result = shell.run(
@@ -139,10 +151,30 @@ def build_context(
         )
     if not result.ok:
         raise buildx.failure(result, f"the image {tag} could not be built", lines=20)
+    if context.lock is not None:
+        _settled(tag, bases(context.dockerfile, stage_in(context, order)), context.lock, shell, on_line)
     found = buildx.inspect(shell, tag)
     if found is None:
         raise ImageError(f"the build of {tag} left no image", "build again: provision image build")
     return Image(tag, found.id, context.target, found.size, built=True, stage=order.stage)
+
+
+def _settled(tag: str, below: list[str], lock: Lock, shell: Shell, on_line: OnLine | None) -> None:
+    """Make the image equal to what its lock says, byte for byte; where that fails, the image loses its tag."""
+    try:
+        settle(tag, below, lock.epoch, shell, on_line)
+    except BaseException:  # Ctrl-C too: an image that is not settled is not what the lock says
+        shell.run(buildx.untag_words(tag), check=False)
+        raise
+
+
+def _on_bases(context: Context, order: Order, shell: Shell, on_line: OnLine | None) -> dict[str, str]:
+    """Get the base images; give the labels for the image that is built on them."""
+    stage = stage_in(context, order)
+    needed = bases(context.dockerfile, stage)
+    base_images.fetch(needed, shell, on_line)
+    below = base_images.below(stages(context.dockerfile), stage)
+    return {LABEL: hash_of(context, order), **base_images.labels(needed, below, shell)}
 
 
 def keep(image: Image, shell: Shell) -> Image:
@@ -158,17 +190,17 @@ def keep(image: Image, shell: Shell) -> Image:
 
 
 def stages(dockerfile: str) -> list[tuple[str, str | None]]:
-    """What each FROM starts from, and the name that it gives."""
+    """For each FROM of the Dockerfile: the image it starts from, and the name of its stage (or None)."""
     return [(found[1], found[2]) for found in re.finditer(r"(?m)^FROM (\S+)(?: AS (\S+))?\s*$", dockerfile)]
 
 
 def stage_in(context: Context, order: Order) -> str | None:
-    """The stage to name to docker; None for the Dockerfile's last. UsageError where there is no such stage."""
+    """The order's stage for docker; None for the Dockerfile's last one. UsageError where there is no such stage."""
     if order.stage == "runtime":
         return None
     names = [name for _, name in stages(context.dockerfile) if name]
     if order.stage not in names:
-        have = ["runtime", *(one for one in get_args(Stage) if one in names and one != "runtime")]
+        have = ["runtime", *(stage for stage in get_args(Stage) if stage in names and stage != "runtime")]
         there = f"it has {', '.join(have)}" if have[1:] else "leave --stage out: it has runtime only"
         raise UsageError(f"an image of {context.target.stack.name} has no stage {order.stage}", there)
     return order.stage
@@ -188,7 +220,13 @@ def bases(dockerfile: str, stage: str | None = None) -> list[str]:
 
 
 def remove(image: Image, shell: Shell) -> None:
-    """Take the image's tag away, and the image with it."""
+    """Remove the image's tag; the image is deleted with its last tag.
+
+    Checks that a killed client made and did not start would hold it: they go first.
+    """
+    unstarted = shell.run(buildx.unstarted_words(image.tag), check=False)
+    if unstarted.ok and unstarted.out.strip():
+        shell.run(buildx.discard_words(unstarted.out.split()), check=False)
     shell.run(buildx.untag_words(image.tag), check=False)
 
 
@@ -208,5 +246,5 @@ def listed(shell: Shell) -> list[Listed]:
     if not result.ok:
         raise buildx.failure(result, "cannot list images")
     raw = [json.loads(line) for line in result.out.splitlines()]
-    found = [Listed(f"{one['Repository']}:{one['Tag']}", one["ID"], one["Size"], one["CreatedSince"]) for one in raw]
-    return sorted((one for one in found if "<none>" not in one.tag), key=lambda one: one.tag)
+    found = [Listed(f"{row['Repository']}:{row['Tag']}", row["ID"], row["Size"], row["CreatedSince"]) for row in raw]
+    return sorted((image for image in found if "<none>" not in image.tag), key=lambda image: image.tag)

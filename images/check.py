@@ -1,8 +1,8 @@
-"""Checks run inside an image: what its user will do with it, in small.
+"""Checks that run inside an image: what its user will do with it, on a small scale.
 
-A table of words and of what they must say; `build_checked` gives a new image its tag only when they pass. Each runs in
-a throw-away container without network, most of them as a user that the image does not know: trainings run as the host
-user's uid:gid.
+A table of commands, and of what they must print; `build_checked` gives a new image its tag only when they pass. Each
+runs in a throw-away container without network, most of them as a user that the image does not know: trainings run as
+the host user's uid:gid.
 """
 
 import re
@@ -46,7 +46,7 @@ solver.step(3)
 print("iteration %d loss %r" % (solver.iter, float(solver.net.blobs["loss"].data)))
 """
 
-# no pass may be wrong, in 1, 2 and 4 threads and from thread to thread; and the layers must share what they say they do
+# no pass may be wrong in 1, 2 and 4 threads, nor from thread to thread; and layers must share memory as they claim
 _PROOF = """\
 set -e
 for threads in 1 2 4; do column-buffer threads --threads $threads --passes 25; done
@@ -70,18 +70,20 @@ print("modules are there")
 
 @dataclass(frozen=True)
 class Check:
-    """Words to run, standard input for them, and a pattern that their output must hold."""
+    """A command, its standard input, and a pattern that its output must hold. A command that runs longer than `limit_s`
+    seconds is ended, and has failed."""
 
     words: tuple[str, ...]
     expect: str
     stdin: str = ""
     user: str | None = _ANY_USER
     gpus: bool = False
+    limit_s: int = buildx.LIMIT_S
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How a check went: what it said (one line), and the seconds it took."""
+    """A check's outcome: one line of what it printed, and how many seconds it took."""
 
     name: str
     ok: bool
@@ -91,6 +93,7 @@ class CheckResult:
 
 CHECKS: dict[str, Check] = {
     "user": Check(("sh", "-c", "id -un; id -u"), r"trainer\n1000", user=None),
+    "root": Check(("sh", "-c", "id -u"), r"^0\n", user=None),
     "caffe-version": Check(("caffe", "--version"), r"caffe version [\d.]+"),
     "blas": Check(("sh", "-c", _BLAS), r"/libopenblas|/openblas"),
     "caffe-trains": Check(
@@ -133,7 +136,7 @@ def check(image: Image, shell: Shell) -> list[CheckResult]:
     names = image.checks
     if names and image.target.variant.cuda and _has_gpus(shell):
         names += image.target.stack.gpu_checks
-    return [run(name, image, shell) for name in names]
+    return [run(name, CHECKS[name], image, shell) for name in names]
 
 
 def build_checked(
@@ -145,9 +148,9 @@ def build_checked(
     no_cache: bool = False,
     on_checks: "Callable[[list[CheckResult]], None] | None" = None,
 ) -> Image:
-    """Build the context; the image gets its tag when its checks have passed. ImageError where one does not pass.
+    """Build the context; the image gets its tag when its checks have passed. ImageError where a check fails.
 
-    `on_checks` gets the results. An image that does not work, or whose checks are broken off, is taken away.
+    `on_checks` gets the results. An image that fails, or whose checks are interrupted, is deleted.
     """
     made = build_context(context, shell, on_line, order, no_cache=no_cache, unchecked=True)
     try:
@@ -161,14 +164,14 @@ def build_checked(
         remove(made, shell)
         raise ImageError(
             f"{made.tag.removesuffix('-unchecked')} was built and does not work, so it was taken away again: {said}",
-            "to look inside, build it with --no-check (no step runs twice)",
+            "to look inside, build it again with --no-check: all steps come from the cache",
         )
     return keep(made, shell)
 
 
 def failed_words(results: "list[CheckResult]") -> str:
-    """What the failed ones said; empty where all is well."""
-    return "; ".join(f"{one.name}: {one.said}" for one in results if not one.ok)
+    """The names and the last words of the failed checks; empty where all passed."""
+    return "; ".join(f"{result.name}: {result.said}" for result in results if not result.ok)
 
 
 def _has_gpus(shell: Shell) -> bool:
@@ -177,14 +180,14 @@ def _has_gpus(shell: Shell) -> bool:
     return driver.ok and "GPU 0" in driver.out and buildx.has_gpus(shell)
 
 
-def run(name: str, image: Image, shell: Shell) -> CheckResult:
+def run(name: str, wanted: Check, image: Image, shell: Shell) -> CheckResult:
     """Run one check in the image."""
-    wanted = CHECKS[name]
     python = image.target.distribution.python
     begun = time.monotonic()
     inside = [word.replace("python3", python) for word in wanted.words]
-    words = buildx.run_words(image.tag, inside, user=wanted.user, gpus=wanted.gpus)
-    result = shell.run(words, check=False, stdin=wanted.stdin.encode())
+    result = buildx.run_in(
+        shell, image.tag, inside, user=wanted.user, gpus=wanted.gpus, stdin=wanted.stdin, limit_s=wanted.limit_s
+    )
     found = re.search(wanted.expect, f"{result.out}\n{result.err}") if result.ok else None
     return CheckResult(name, found is not None, _said(result, found), round(time.monotonic() - begun, 1))
 

@@ -1,29 +1,24 @@
-"""From a wish to one Target, or the reason why not and the nearest that work.
+"""From a wish to one Target, or to the reason why there is none and the nearest targets that work. How rows are
+narrowed and ranked is in `ranking`.
 
-A wish is narrowed part by part: the rows that the stack can stand on, then those with the CUDA, the cuDNN, the
-distribution, … and at last those with code for the GPU. The part that leaves nothing is the reason.
-
-Where several rows are left, the best is: one whose base is listed before one that is rebuilt here, and last one that
-NVIDIA may have deleted by now; then on the distribution that the stack prefers; then with the newest CUDA, and the
-newest cuDNN. Without a wish that speaks of GPUs it is a row without CUDA, if the stack has one. A Target serves all
-the GPUs of its row, also when the wish named one: the next spot machine may have another. `parse` makes one for
-certain GPUs only (`STACK:ROW@K80,V100`).
+A Target serves all the GPUs of its row, also when the wish named some: the next spot machine may have another. `parse`
+makes one for certain GPUs only (`STACK:ROW@K80,V100`). `on_host` answers all who ask whether an image
+runs on a machine: `choose` for an AWS type, `up --image`, `train`, and the proof of the GPUs on the host.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from images import gpus
-from images.fits import PARTS, REASONS, WORDS, driver_too_old, fits, fitting, gcc_too_new, refusal, served
-from images.matrix import Variant, like_tag, rows
+from images.fits import PARTS, WORDS, Wish, fits, fitting, known_to, refusal, served, unknown_to
+from images.instead import instead, why
+from images.matrix import like_tag, rows
+from images.ranking import best, narrow, to_blame, wanted_gpus
 from images.stacks import Stack, stacks
 from images.target import Target
-from images.versions import key
-from infra.border import did_you_mean, nearest
+from infra.border import did_you_mean
 from infra.errors import UsageError
-
-Wish = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,15 +38,15 @@ def targets() -> Iterator[Target]:
             yield Target(stack, row)
 
 
-def table(instances: Iterable[str]) -> list[Cell]:
-    """What each stack runs on for each of these AWS types."""
+def table(instances: Iterable[str], driver_of: Callable[[str], str] = lambda _: "") -> list[Cell]:
+    """For each stack and each of these AWS types, the target that runs there under the driver of such a machine."""
     wanted = list(instances)
-    return [_cell(stack, instance) for stack in sorted(stacks()) for instance in wanted]
+    return [_cell(stack, instance, driver_of(instance)) for stack in sorted(stacks()) for instance in wanted]
 
 
-def _cell(stack: str, instance: str) -> Cell:
+def _cell(stack: str, instance: str, driver: str) -> Cell:
     try:
-        return Cell(stack, instance, choose(stack, instance=instance).name, "")
+        return Cell(stack, instance, choose(stack, instance=instance, driver=driver or None).name, "")
     except UsageError as error:
         return Cell(stack, instance, None, error.what.partition(": ")[2] or error.what)
 
@@ -66,176 +61,99 @@ def parse(text: str) -> Target:
     if not row or not names:
         raise UsageError(f"{text!r} is not STACK:ROW@GPU,GPU", f"for all GPUs of a row: {target.name}")
     wanted = [gpus.gpu(name) for name in names.split(",")]
-    for one in wanted:
-        if reason := refusal(target.variant, one):
-            serves = ", ".join(served(target.variant)) or "none"
-            raise UsageError(f"{target.name} has no code for the {one.name}: {reason}", f"it serves {serves}")
-    return replace(target, gpus=tuple(sorted({one.name for one in wanted})))
+    for gpu in wanted:
+        if reason := refusal(target.variant, gpu):
+            rented = {kind.gpu for kind in gpus.aws_types().values()}
+            serves = ", ".join(name for name in served(target.variant) if name in rented) or "none"
+            raise UsageError(f"{target.name} has no code for the {gpu.name}: {reason}", f"it serves {serves}")
+    return replace(target, gpus=tuple(sorted({gpu.name for gpu in wanted})))
+
+
+def on_host(text: str, gpu: str, driver: str = "", flavour: str | None = None) -> Target:
+    """The Target that `text` names, as far as it runs on a host with that GPU under that driver ("": not known). A
+    stack alone is the best of its rows for it. UsageError says why not, and what is nearest."""
+    stack, _, row = text.partition("@")[0].partition(":")
+    found = choose(stack, row=row or None, gpu=gpu, driver=driver or None, flavour=flavour)
+    if "@" not in text:
+        return found
+    target = parse(text)
+    if not gpus.code_for(gpus.gpu(gpu), target.architectures):
+        raise UsageError(f"{target.name} has no code for the {gpu}", f"take {found.name}, for all GPUs of its row")
+    return target
 
 
 def choose(
-    stack: str, *, row: str | None = None, cuda: str | None = None, cudnn: str | None = None, gpu: str | None = None,
-    instance: str | None = None, flavour: str | None = None, distribution: str | None = None,
-    driver: str | None = None,
+    stack: str, *, row: str | None = None, cuda: str | None = None, cudnn: str | None = None,
+    gpu: str | Sequence[str] | None = None, instance: str | None = None, flavour: str | None = None,
+    distribution: str | None = None, driver: str | None = None,
 ) -> Target:  # fmt: skip
-    """The one Target for the wish. `cuda` and `cudnn` may be short (`12`, `8.7`); `driver` is what a host has.
+    """The one Target for the wish. `cuda` and `cudnn` may be short (`12`, `8.7`); `driver` is what a host has; several
+    GPUs are one wish: the image runs on each of them.
 
     UsageError says which part of the wish cannot be, why, and what is nearest.
     """
     if stack not in stacks():
         raise UsageError(f"there is no stack {stack!r}", did_you_mean(stack, stacks()))
+    named = [gpu] if isinstance(gpu, str) else list(gpu or ())
     given = {"row": row, "flavour": flavour, "distribution": distribution, "cuda": cuda, "cudnn": cudnn,
-             "driver": driver, "gpu": _gpu_of(gpu, instance)}  # fmt: skip
+             "driver": driver, "gpu": ",".join(gpus_of(named, instance))}  # fmt: skip
     return pick(stacks()[stack], {part: given[part] or "" for part in PARTS if given[part]})
 
 
 def pick(stack: Stack, wish: Wish) -> Target:
     """The best row of the stack for a wish (parts out of PARTS)."""
     _check(stack, wish)
-    left, failed = _narrow(stack, wish)
-    if failed:
-        raise UsageError(_why(stack, wish, failed, left), _instead(stack, wish, failed))
-    return Target(stack, _best(stack, wish, left))
+    left, failed = narrow(stack, wish)
+    if failed is None:
+        return best(stack, wish, left)
+    told = to_blame(stack, wish)
+    left, failed = narrow(stack, told)
+    assert failed is not None  # a wish that fails even without its driver is explained without it
+    raise UsageError(why(stack, told, failed, left), instead(stack, wish, failed))
 
 
-def _narrow(stack: Stack, wish: Wish) -> tuple[list[Variant], str]:
-    """The rows that are left by a wish, and ""; or those that were left before the part that leaves none, and it."""
-    left = fitting(stack)
-    for part in PARTS:
-        if part in wish:
-            kept = [row for row in left if not REASONS[part](row, wish[part])]
-            if not kept:
-                return left, part
-            left = kept
-    return left, ""
-
-
-def _best(stack: Stack, wish: Wish, left: list[Variant]) -> Variant:
-    wanted = "cuda" if any(PARTS[part] for part in wish) else "cpu"
-    left = [row for row in left if row.flavour == wanted] or left
-
-    def rank(row: Variant) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-        order = stack.prefers.index(row.distribution) if row.distribution in stack.prefers else len(stack.prefers)
-        return _standing(row), -order, key(row.cuda or ""), key(row.cudnn or "")
-
-    return max(left, key=rank)
-
-
-def _standing(row: Variant) -> int:
-    """How sure it is that the base can still be had. Packages out of another release's trees are less so."""
-    return {"listed": 3, "rebuilt-here": 1 if row.trees else 2}.get(row.status, 0)
-
-
-def _gpu_of(gpu: str | None, instance: str | None) -> str | None:
+def gpus_of(named: Iterable[str], instance: str | None = None) -> list[str]:
+    """The GPUs of a wish by their names here, each once; one word may name several. UsageError where the type has
+    another."""
+    names = list(dict.fromkeys(gpus.gpu(name).name for several in named for name in several.split(",")))
     if instance is None:
-        return gpus.gpu(gpu).name if gpu else None
+        return names
     there = gpus.aws_type(instance).gpu
-    if gpu and gpus.gpu(gpu).name != there:
-        raise UsageError(f"{instance} has the {there}, not the {gpu}", "name one of both")
-    return there
+    for name in names:
+        if name not in (there, gpus.gpu(there).sm):
+            raise UsageError(f"{instance} has the {there}, not the {name}", "leave out one of the two")
+    return [there]
 
 
 def _check(stack: Stack, wish: Wish) -> None:
-    """Words that nothing in the matrix answers to, and wishes for GPUs where the stack is for CPUs."""
+    """UsageError for a word that the matrix does not know, and for a wish for GPUs where the stack is for CPUs."""
     if "row" in wish:
         _check_row(stack, wish["row"])
     for part, known in (("flavour", {"cpu", "cuda"}), ("distribution", {row.distribution for row in rows().values()})):
         if part in wish and wish[part] not in known:
             raise UsageError(f"{wish[part]!r} is no {part} of the matrix", did_you_mean(wish[part], known))
-    for part in ("cuda", "cudnn", "driver"):
+    for part, example in (("cuda", "11.8"), ("cudnn", "8.7"), ("driver", "470.256")):
         if not re.fullmatch(r"\d+(\.\d+)*", wish.get(part, "0")):
-            raise UsageError(f"{wish[part]!r} is no version (of {WORDS[part]})", "write it as 11.8")
+            raise UsageError(f"{wish[part]!r} is no version (of {WORDS[part]})", f"write it as {example}")
     if "cuda" not in stack.flavours and any(PARTS[part] for part in wish):
-        raise UsageError(f"{stack.name} is for CPUs only: {stack.because}", _instead(stack, {}, ""))
+        raise UsageError(f"{stack.name} is for CPUs only: {stack.because}", instead(stack, {}))
+    for gpu in wanted_gpus(wish) if "driver" in wish else ():
+        if reason := unknown_to(wish["driver"], gpu):
+            raise UsageError(f"no image runs on the {gpu.name} under the driver {wish['driver']}: {reason}",
+                             f"take a machine with one of its drivers: {known_to(gpu)}")  # fmt: skip
 
 
 def _check_row(stack: Stack, row: str) -> None:
     if row in rows():
         if reason := fits(stack, rows()[row]):
-            raise UsageError(f"{stack.name} cannot be made on {row}: {reason}", _instead(stack, {"row": row}, "row"))
+            raise UsageError(
+                f"{stack.name} cannot be made on {row}: {reason}", instead(stack, {"row": row}, ("row", row))
+            )
         return
     like = like_tag(row)
     if like is None or fits(stack, like):
-        raise UsageError(f"the matrix has no row {row!r}", did_you_mean(row, [one.id for one in fitting(stack)]))
+        raise UsageError(f"the matrix has no row {row!r}", did_you_mean(row, [fit.id for fit in fitting(stack)]))
     if like.removed_tag:
         raise UsageError(f"NVIDIA deleted {like.removed_tag} from Docker Hub in 2023",
                          f"take {stack.name}:{like.id}: the same on {like.base}")  # fmt: skip
     raise UsageError(f"{row!r} is one of NVIDIA's tags, not a row", f"take {stack.name}:{like.id}")
-
-
-def _why(stack: Stack, wish: Wish, part: str, left: list[Variant]) -> str:
-    """What leaves nothing of the rows that were left."""
-    before = [f"{WORDS[one]} {wish[one]}" for one in list(PARTS)[: list(PARTS).index(part)] if one in wish]
-    name = f"{stack.name} with {' and '.join(before)}" if before else stack.name
-    if part == "gpu":
-        return f"no image of {name} runs on the {wish[part]}: {_gpu_reason(left, gpus.gpu(wish[part]))}"
-    if part == "driver":
-        oldest = min([row for row in left if row.driver_min] or left, key=lambda row: key(row.driver_min or ""))
-        return f"no image of {name} runs on the driver {wish[part]}: {driver_too_old(oldest, wish[part])}"
-    elsewhere = [row for row in rows().values() if not any(REASONS[one](row, wish[one]) for one in wish)]
-    if elsewhere:
-        return f"{stack.name} cannot be made on {elsewhere[-1].id}: {fits(stack, elsewhere[-1])}"
-    have = sorted({_of_part(row, part) for row in left} - {""}, key=key)
-    gcc = _gcc_reason(wish) if part == "cuda" and "distribution" in wish else ""
-    return f"{name} has no {WORDS[part]} {wish[part]}, only {', '.join(have) or 'none'}{gcc}"
-
-
-def _gcc_reason(wish: Wish) -> str:
-    alike = [row for row in rows().values() if not REASONS["cuda"](row, wish["cuda"])]
-    reasons = [gcc_too_new(row, wish["distribution"]) for row in alike]
-    return f": {reasons[-1]}" if reasons and reasons[-1] else ""
-
-
-def _of_part(row: Variant, part: str) -> str:
-    return {"cuda": row.cuda, "cudnn": row.cudnn, "flavour": row.flavour, "distribution": row.distribution}[part] or ""
-
-
-def _gpu_reason(left: list[Variant], gpu: gpus.Gpu) -> str:
-    """The reason of the row that comes nearest: of the right CUDA, or else the newest too old, the oldest too new."""
-    with_cuda = sorted((row for row in left if row.cuda), key=lambda row: (key(row.cuda or ""), key(row.cudnn or "")))
-    right = [row for row in with_cuda if key(row.cuda or "") >= key(gpu.cuda_first)]
-    if not right:
-        return refusal((with_cuda or left)[-1], gpu) or ""
-    return refusal(right[0], gpu) or ""
-
-
-def _instead(stack: Stack, wish: Wish, part: str) -> str:
-    """The targets of the stack that come nearest to the wish."""
-    if part == "gpu" and len(wish) == 1:
-        return _other_gpus(stack, gpus.gpu(wish[part]))
-    if part == "driver" and len(wish) == 1:
-        return f"update the driver, or take {pick(stack, {}).name}"
-    found: dict[str, str] = {}
-    for dropped in wish if len(wish) > 1 else ():
-        rest = {one: value for one, value in wish.items() if one != dropped}
-        if dropped != "flavour" and any(PARTS[one] for one in wish):
-            rest.setdefault("flavour", "cuda")
-        left, failed = _narrow(stack, rest)
-        if not failed:
-            found.setdefault(Target(stack, _best(stack, rest, left)).name, f" (another {WORDS[dropped]})")
-    near = _nearest(stack, wish, part) if not found else []
-    return "take " + " or ".join([name + why for name, why in found.items()] + near)
-
-
-def _nearest(stack: Stack, wish: Wish, part: str) -> list[str]:
-    """Rows with the versions next to the wish; or those with ids like it; or the best of all."""
-    fit = fitting(stack)
-    if part in ("cuda", "cudnn"):
-        versions = sorted({_of_part(row, part) for row in fit} - {""}, key=lambda one: _distance(one, wish[part]))
-        return [pick(stack, {part: one}).name for one in versions[:2]]
-    like = nearest(wish.get(part, ""), [row.id for row in fit])
-    return [f"{stack.name}:{one}" for one in like] or [pick(stack, {}).name]
-
-
-def _distance(one: str, other: str) -> list[int]:
-    a, b = [*key(one), 0, 0, 0][:3], [*key(other), 0, 0, 0][:3]
-    return [abs(x - y) for x, y in zip(a, b, strict=True)]
-
-
-def _other_gpus(stack: Stack, gpu: gpus.Gpu) -> str:
-    """GPUs that the stack runs on and AWS rents, the nearest first."""
-    served = {sm for row in fitting(stack) for sm in row.architectures}
-    rented = {one.gpu: one.name for one in reversed(gpus.aws_types().values()) if one.listed}
-    near = [one for one in gpus.gpus().values() if one.sm in served and one.name in rented]
-    near.sort(key=lambda one: abs(key(one.sm)[0] - key(gpu.sm)[0]))
-    return f"{stack.name} runs on the " + ", ".join(f"{one.name} ({rented[one.name]})" for one in near[:3])

@@ -7,6 +7,10 @@ Five kinds of base. `official`: an image of NVIDIA's that is still listed; it br
 `nvidia-apt`: a plain distribution, onto which NVIDIA's apt repository brings the same; so live on the CUDAs whose
 images NVIDIA deleted in 2023. `debian-cuda`: Debian's own CUDA, with cuDNN and NCCL from NVIDIA's wheels.
 `torch-wheel`: plain too; a wheel of PyTorch brings all. `cpu`: no CUDA.
+
+NVIDIA deletes its tags half a year after their end. A tag that has come to that date has a twin, of kind `nvidia-apt`
+and with its id and `-apt` (`cuda12.4-cudnn9.1-ubuntu22.04-apt`), for when it is gone: the same versions on the plain
+distribution. Twins are no rows of the file: they follow from `fallback` of the tag's row.
 """
 
 import re
@@ -26,9 +30,12 @@ PATH = Path(__file__).parent / "matrix.yaml"
 BaseKind = Literal["cpu", "official", "nvidia-apt", "debian-cuda", "torch-wheel"]
 Status = Literal["listed", "overdue", "removed", "rebuilt-here"]
 
-LISTED_ON = "2025-12-15"  # the newest list of NVIDIA's tags that was read
+BRANDS = ("tesla", "rtx", "geforce")  # of GPUs: for data centres, for workstations, for games
+
+LISTED_ON = "the summer of 2026"  # when the newest list of NVIDIA's tags was read: its newest CUDA is 13.3.1
 
 _WHEELS = re.compile(r"torch|nvidia-(cudnn|nccl)-cu\d+")
+_TO_BUILD = re.compile(r"-(dev|headers|minimal-build|nvml)\b")  # packages that programs need to be compiled, not to run
 _TAG = re.compile(r"(?:nvidia/cuda:)?(\d+\.\d+(?:\.\d+)?)(?:-cudnn(\d*))?(?:-(?:base|devel|runtime))?-(ubuntu\d+\.\d+)")
 
 _MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
@@ -39,17 +46,44 @@ _HEAD = """\
 """
 
 
+class Accepts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which drivers an image of NVIDIA's lets in, as its own NVIDIA_REQUIRE_CUDA says; container runtimes keep to it.
+
+    From the branch `native` on it lets in every one: that branch knows the CUDA itself. Of the older branches it lets
+    in those that are named for the brand of the GPU. `compat`: it ships cuda-compat, with which a data-centre GPU runs
+    under a driver older than the CUDA's floor. `source` is a key of the file's table, as in the row's `sources`.
+    """
+
+    native: str
+    tesla: tuple[str, ...] = ()
+    rtx: tuple[str, ...] = ()
+    geforce: tuple[str, ...] = ()
+    compat: bool = False
+    source: str
+
+
+# what a source of `pins` leaves open, in words for who builds on the row
+_CAUTIONS = {
+    "notree": "not verified: that NVIDIA's packages for this old release of Ubuntu can still be fetched",
+    "rpms": "not verified: that NVIDIA's packages for Ubuntu have the very versions of those for Amazon Linux",
+    "torchbuild": "not verified: that this wheel holds Caffe2, as its build script says; it was not opened here",
+}
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row. None stands for "has none" (a cpu row has no CUDA and needs no driver).
 
     `base` is what building starts from, `base_runtime` what the image starts from. `cuda` is major.minor, `release`
     all of it. `gcc` is the newest major that the CUDA takes. `architectures` are those of the GPUs that both CUDA and
     cuDNN serve with real code (code for sm_80 serves sm_86 too). `driver_min` is the oldest driver that runs that
-    code; `driver_last` is the last branch, where NVIDIA has ended drivers for all of its GPUs. `pins` are exact
-    versions: of packages to install, on an official base of those that it brings; `runtime` names the pins that the
-    image itself needs. `trees` names those of NVIDIA's repositories (`cuda`, `machine-learning`) that are another
-    release's. `status`: an `overdue` base was listed past its date to be deleted. `sources` says for each fact where
-    it is from: a key of the file's table, or several.
+    code; `driver_last` is the last branch, where NVIDIA has ended drivers for all of its GPUs. `accepts` is what an
+    official base lets in: less than that in some respects, more in others. `pins` are exact versions: of packages to
+    install, on an official base of those that it brings; `runtime` names the pins that the image itself needs. `index`
+    is where pip finds wheels that are not on the Python package index. `fallback` are the exact packages of NVIDIA's
+    repository that bring what an official base does. `trees` names those of NVIDIA's repositories (`cuda`,
+    `machine-learning`) that are another release's. `status`: an `overdue` base is listed, but NVIDIA's rules have it
+    deleted from the month `deleted_from` on. `twin_of` is the id of the official row that a twin stands in for.
+    `sources` says for each fact where it is from: a key of the file's table, or several.
     """
 
     id: str
@@ -66,10 +100,15 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     architectures: tuple[str, ...]
     driver_min: str | None
     driver_last: str | None
+    accepts: Accepts | None = None
     pins: dict[str, str]
     runtime: tuple[str, ...]
+    index: str | None = None
+    fallback: dict[str, str] = {}
     status: Status
+    deleted_from: str | None = None
     sources: dict[str, str]
+    twin_of: str | None = None
 
     @property
     def expected_id(self) -> str:
@@ -77,7 +116,22 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.cuda is None:
             return f"cpu-{self.distribution}"
         cudnn = f"-cudnn{self.cudnn}" if self.cudnn else ""
-        return f"cuda{self.cuda}{cudnn}-{self.distribution}"
+        return f"cuda{self.cuda}{cudnn}-{self.distribution}{'-apt' if self.twin_of else ''}"
+
+    @property
+    def twin(self) -> "Variant | None":
+        """The row with the same CUDA, cuDNN and NCCL from NVIDIA's packages; None where this row has no `fallback`."""
+        if not self.fallback:
+            return None
+        plain = self.distribution.replace("ubuntu", "ubuntu:")
+        kept = {fact: keys for fact, keys in self.sources.items() if fact not in ("fallback", "deleted_from")}
+        twin = msgspec.structs.replace(
+            self, base=plain, base_runtime=plain, base_kind="nvidia-apt", status="rebuilt-here", twin_of=self.id,
+            pins=self.fallback, runtime=tuple(name for name in sorted(self.fallback) if not _TO_BUILD.search(name)),
+            accepts=None, fallback={}, deleted_from=None,
+            sources=kept | {"base": "ubuntu", "pins": self.sources["fallback"]},
+        )  # fmt: skip
+        return msgspec.structs.replace(twin, id=twin.expected_id)
 
     @property
     def flavour(self) -> Literal["cpu", "cuda"]:
@@ -102,18 +156,17 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return {name: version for name, version in self.pins.items() if name not in self.wheels}
 
     @property
-    def apt_runtime(self) -> dict[str, str]:
-        """What apt installs into the image itself."""
-        return {name: version for name, version in self.apt_build.items() if name in self.runtime}
+    def second_base(self) -> str | None:
+        """The name of an official base at NVIDIA's own registry, which has the same tags; None: it is not NVIDIA's."""
+        return f"nvcr.io/{self.base}" if self.base_kind == "official" else None
 
     @property
     def caution(self) -> str:
-        """What may keep the base from being there; empty: nothing is known to."""
+        """Why the base may be gone or unverified; empty where nothing is known against it."""
         if self.status == "overdue":
-            return f"NVIDIA listed this base on {LISTED_ON}; its date to be deleted has passed"
-        if "notree" in self.sources.get("pins", "").split(" + "):
-            return "not verified: that NVIDIA's packages for this old release of Ubuntu can still be fetched"
-        return ""
+            return f"NVIDIA listed this base in {LISTED_ON}; by its rules it may be deleted from {self.deleted_from} on"
+        doubts = self.sources.get("pins", "").split(" + ")
+        return next((said for doubt, said in _CAUTIONS.items() if doubt in doubts), "")
 
     @property
     def removed_tag(self) -> str | None:
@@ -137,10 +190,11 @@ def read(path: Path = PATH) -> File:
         if row.id != row.expected_id:
             raise UsageError(f"{path}: the id {row.id!r} does not fit its row (at rows[{number}].id)",
                              f"write {row.expected_id}")  # fmt: skip
-        for fact, one in ((fact, one) for fact, keys in row.sources.items() for one in keys.split(" + ")):
-            if one not in file.sources:
-                raise UsageError(f"{path}: there is no source {one!r} (at rows[{number}].sources.{fact})",
-                                 border.did_you_mean(one, file.sources))  # fmt: skip
+        cited = {**row.sources, **({"accepts": row.accepts.source} if row.accepts else {})}
+        for fact, source in ((fact, source) for fact, keys in cited.items() for source in keys.split(" + ")):
+            if source not in file.sources:
+                raise UsageError(f"{path}: there is no source {source!r} (at rows[{number}].sources.{fact})",
+                                 border.did_you_mean(source, file.sources))  # fmt: skip
     names = [row.id for row in file.rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{path}: {', '.join(twice)} is there twice", "keep one of the rows")
@@ -148,8 +202,9 @@ def read(path: Path = PATH) -> File:
 
 
 def load(path: Path = PATH) -> dict[str, Variant]:
-    """Rows by id."""
-    return {row.id: row for row in read(path).rows}
+    """Rows by id, and behind each the twin that it may have."""
+    rows = (variant for row in read(path).rows for variant in (row, row.twin) if variant)
+    return {row.id: row for row in rows}
 
 
 @cache
@@ -177,7 +232,7 @@ def like_tag(text: str) -> Variant | None:
     near = [
         row
         for row in rows().values()
-        if row.distribution == distribution and key(row.cuda or "")[:2] == key(cuda)[:2]
+        if row.distribution == distribution and key(row.cuda or "")[:2] == key(cuda)[:2] and not row.twin_of
         and (not cudnn or (row.cudnn or "").split(".")[0] == cudnn)
     ]  # fmt: skip
     return max(near, key=lambda row: key(row.cudnn or ""), default=None)
@@ -188,7 +243,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-class _Line(dict[str, str]):
+class _Line(dict[str, Any]):
     """A mapping on one line."""
 
 
@@ -211,14 +266,23 @@ def dump(file: File) -> str:
     return _HEAD + yaml.dump(raw, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+_OPTIONAL = {"accepts", "trees", "index", "fallback", "deleted_from", "twin_of"}  # left out where a row has none
+
+
 def _raw(row: Variant) -> dict[str, Any]:
     raw: dict[str, Any] = msgspec.to_builtins(row)
     raw["architectures"], raw["runtime"] = _Words(row.architectures), _Words(sorted(row.runtime))
-    raw["trees"] = _Line(sorted(row.trees.items()))
-    if not row.trees:
-        del raw["trees"]
-    raw["pins"], raw["sources"] = dict(sorted(row.pins.items())), _Line(sorted(row.sources.items()))
-    return raw
+    raw["trees"], raw["sources"] = _Line(sorted(row.trees.items())), _Line(sorted(row.sources.items()))
+    raw["pins"], raw["fallback"] = dict(sorted(row.pins.items())), dict(sorted(row.fallback.items()))
+    raw["accepts"] = row.accepts and _accepts(row.accepts)
+    return {name: value for name, value in raw.items() if value or name not in _OPTIONAL}
+
+
+def _accepts(found: Accepts) -> dict[str, Any]:
+    """On one line, without what is empty."""
+    brands = {brand: _Words(branches) for brand in BRANDS if (branches := getattr(found, brand))}
+    compat = {"compat": True} if found.compat else {}
+    return _Line({"native": found.native, **brands, **compat, "source": found.source})
 
 
 if __name__ == "__main__":

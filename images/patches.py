@@ -76,7 +76,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         for name, condition in self.given.items():
-            if not all(_CONDITION.fullmatch(one) for one in condition.split(",")):
+            if not all(_CONDITION.fullmatch(part) for part in condition.split(",")):
                 raise ValueError(f"{name}: {condition!r} is no condition such as '>=4' or '>=3,<4'")
 
     @property
@@ -183,7 +183,7 @@ def _listed(paths: str | list[str]) -> list[str]:
 
 
 def _fulfils(version: str | None, condition: str) -> bool:
-    return version is not None and all(_compares(version, one) for one in condition.split(","))
+    return version is not None and all(_compares(version, part) for part in condition.split(","))
 
 
 def _compares(version: str, condition: str) -> bool:

@@ -12,9 +12,8 @@ from typing import Any
 
 from images.build import Image, Order, build_context, existing
 from images.patches import ColumnBuffer
-from images.render import render
+from images.render import Context
 from images.source import Source
-from images.target import Target
 from infra import buildx
 from infra.errors import ImageError
 from infra.shell import OnLine, Result, Shell
@@ -22,6 +21,7 @@ from infra.shell import OnLine, Result, Shell
 VARIANTS: tuple[ColumnBuffer, ...] = ("none", "static", "ours")
 THREADS = (1, 2, 4)
 _PROGRAM = "/opt/caffe/bin/column-buffer"
+_LIMIT_S, _PASS_S = 4 * 3600, 60  # for each program, and for each pass that it was asked for
 
 # One pass forward and backward, in a child of this: the peak is the child's.
 _TIME = """\
@@ -79,14 +79,12 @@ class Proof:
         return all(race.right for race in (*self.races, self.handover)) and self.peak_bytes is not None
 
 
-def image_of(
-    target: Target, variant: ColumnBuffer, source: Source, shell: Shell, on_line: OnLine | None = None
-) -> Image:
-    """The devel image of a variant, built where it is not there yet."""
+def image_of(context: Context, source: Source, shell: Shell, on_line: OnLine | None = None) -> Image:
+    """The devel image of a context with one of the column buffers, built where it is not there yet."""
+    target = context.target
     if not target.stack.patched or "column_buffer.cpp" not in target.stack.files:
         raise ImageError(f"there is nothing to prove of {target.stack.name}: it has no column buffer of ours",
                          "take a stack that is compiled here, such as caffe")  # fmt: skip
-    context = render(target, column_buffer=variant)
     order = Order(source, "devel")
     return existing(context, shell, order) or build_context(context, shell, on_line, order)
 
@@ -98,7 +96,7 @@ def prove(image: Image, variant: ColumnBuffer, shell: Shell, *, passes: int, on_
     for threads in THREADS:
         races.append(_race(image, threads, passes, shell))
         say(f"{variant}: threads {threads}: wrong forward / gradient {races[-1].wrong} of {races[-1].passes}")
-    handover = read_race(_run(image, [_PROGRAM, "handover"], shell), 2, passes)
+    handover = read_race(_run(image, [_PROGRAM, "handover"], shell, passes), 2, passes)
     say(f"{variant}: forward and backward in different threads: {handover.wrong}")
     columns = last_json(_run(image, [_PROGRAM, "memory"], shell).out) or {}
     say(f"{variant}: one pass of FCN-8s")
@@ -135,23 +133,25 @@ def last_json(text: str) -> dict[str, Any] | None:
 
 def _race(image: Image, threads: int, passes: int, shell: Shell) -> Race:
     words = [_PROGRAM, "threads", "--threads", str(threads), "--passes", str(passes)]
-    return read_race(_run(image, words, shell), threads, passes)
+    return read_race(_run(image, words, shell, passes), threads, passes)
 
 
 def _timed(image: Image, shell: Shell) -> tuple[int | None, float | None]:
-    result = _run(image, [image.target.distribution.python, "-"], shell, _TIME.encode())
+    result = _run(image, [image.target.distribution.python, "-"], shell, stdin=_TIME)
     found = last_json(result.out)
     if found is None or found["code"] != 0:
         return None, None
     return int(found["peak_kib"]) * 1024, round(found["seconds"], 1)
 
 
-def _run(image: Image, words: list[str], shell: Shell, stdin: bytes = b"") -> Result:
-    return shell.run(buildx.run_words(image.tag, words), check=False, stdin=stdin)
+def _run(image: Image, words: list[str], shell: Shell, passes: int = 1, stdin: str = "") -> Result:
+    return buildx.run_in(shell, image.tag, words, stdin=stdin, limit_s=_LIMIT_S + passes * _PASS_S)
 
 
 def _died(result: Result) -> str:
     """Its last words: glog's line of the failed check, if it has one."""
+    if result.code == buildx.ENDED:
+        return result.err.splitlines()[-1]
     lines = [line for line in (result.err + "\n" + result.out).splitlines() if line.strip()]
     checks = [line.partition("] ")[2] for line in lines if line[:1] == "F" and "] " in line]
     said = (checks or lines or ["no word"])[0 if checks else -1]

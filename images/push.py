@@ -1,4 +1,4 @@
-"""Push an image to any registry. Who may is docker's own matter (`docker login`)."""
+"""Push an image to any registry. docker itself keeps the logins (`docker login`)."""
 
 import re
 from dataclasses import dataclass
@@ -24,17 +24,20 @@ class Pushed:
 
 
 def full_name(image: Image, name: str) -> str:
-    """`name` with a tag: the image's own where none is given. UsageError where it can be no name of an image."""
+    """`name` with a tag: the image's own where it has none. UsageError where it cannot name an image."""
     match = _NAME.fullmatch(name)
     if not match:
         raise UsageError(
-            f"{name!r} can be no name of an image", "write REGISTRY/NAME or REGISTRY/NAME:TAG, the name in lower case"
+            f"{name!r} cannot name an image", "write REGISTRY/NAME or REGISTRY/NAME:TAG, the name in lower case"
         )
     return name if match["tag"] else f"{name}:{image.tag.rpartition(':')[2]}"
 
 
 def push(image: Image, name: str, shell: Shell, on_line: OnLine | None = None) -> Pushed:
-    """Tag the image with `name` and push it. A push that fails leaves no such tag, unless it was there before."""
+    """Tag the image with `name` and push it. A push that fails leaves no such tag, unless it was there before.
+
+    UsageError for a wrong name, ImageError where the registry refuses or does not answer.
+    """
     full = full_name(image, name)
     before = buildx.inspect(shell, full)
     tagged = shell.run(buildx.tag_words(image.tag, full), check=False)

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from images.distributions import distribution
 from images.stacks import Stack
 from infra.debsource import SourcePackage, fetch
 from infra.errors import DiskError, ImageError, UsageError
@@ -25,10 +26,11 @@ from infra.shell import LocalShell, OnLine, Shell
 
 Kind = Literal["git", "mirror", "tree", "debian"]
 
-# by stack: the package, and the commit that it was made of
+# by stack: the package's name and version, its release and that one's image, and the commit that it was made of
 _DEBIAN = {
     "caffe": (
-        SourcePackage("caffe", "1.0.0+git20180821.99bd997-8", "debian:bullseye"),
+        ("caffe", "1.0.0+git20180821.99bd997-8"),
+        ("debian11", "debian:bullseye"),
         "99bd99795dcdf0b1d3086a8d67ab1782a8a08383",
     ),
 }
@@ -59,7 +61,7 @@ class Source:
 
     @cached_property
     def identity(self) -> str:
-        """What the image's tag has to tell; empty for the pinned commit."""
+        """A text that goes into the image's hash; empty for the pinned commit."""
         if self.revision is None or self.tar is None:
             return ""
         return f"{self.revision} {hashlib.sha256(self.tar.read_bytes()).hexdigest()}"
@@ -77,10 +79,10 @@ def resolve(
     shell: Shell | None = None,
     on_line: OnLine | None = None,
 ) -> Source:
-    """The Source that the user's words mean; tars are kept in `cache`. `shell` is where an engine is for `debian`, if
-    this machine has none.
+    """The Source that the user's options mean; tars are kept in `cache`. `shell`: a machine with an engine for
+    `debian`, if this one has none.
 
-    UsageError where the words cannot be meant, ImageError where the source cannot be had.
+    UsageError where the options are wrong, ImageError where the source cannot be fetched, DiskError without room.
     """
     if (debian or mirror) and "get_source.sh" not in stack.files:
         raise UsageError(f"{stack.name} is not compiled from a source tree", "leave --source and --source-mirror out")
@@ -92,7 +94,7 @@ def resolve(
 
 
 def is_address(text: str) -> bool:
-    """Whether that names another machine's repository: https://…, ssh://…, git@host:path."""
+    """Whether the text is a repository's address on another machine: https://…, ssh://…, git@host:path."""
     return "://" in text or (":" in text.partition("/")[0] and not Path(text).exists())
 
 
@@ -101,7 +103,8 @@ def _debian(stack: Stack, cache: Path, shell: Shell, on_line: OnLine | None) -> 
         raise UsageError(
             f"Debian has no source package of {stack.name}", f"it has one of {', '.join(_DEBIAN)}; leave --source out"
         )
-    package, revision = _DEBIAN[stack.name]
+    (name, version), (release, base), revision = _DEBIAN[stack.name]
+    package = SourcePackage(name, version, base, distribution(release).end_of_life)
     upstream = fetch(package, cache, shell, on_line)
     packed = cache / f"{stack.name}-{revision[:12]}-debian.tar"
     return Source("debian", revision, packed if packed.exists() else _pack_tar(upstream, packed))
@@ -181,9 +184,9 @@ def pack(tar: Path, target: Path, *, strip: bool = False) -> Path:
 
 
 def pack_folder(folder: Path, target: Path) -> Path:
-    """The files of a folder as such a tar; version control and compiled files stay out."""
+    """Write a folder's files to such a tar, without version control and compiled files."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new:
-        for path in sorted(folder.rglob("*"), key=lambda one: one.relative_to(folder).as_posix()):
+        for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
             name = path.relative_to(folder).as_posix()
             if set(Path(name).parts) & {".git", ".build_release", ".build_debug", "__pycache__"}:
                 continue
@@ -196,7 +199,7 @@ def pack_folder(folder: Path, target: Path) -> Path:
 
 
 def _pack_tar(tar: Path, target: Path) -> Path:
-    """A tar of someone's: with or without a top folder of its own (Debian's of Caffe has none)."""
+    """Pack someone else's tar, which may have a top folder of its own or none (Debian's of Caffe has none)."""
     try:
         with tarfile.open(tar) as old:
             names = [name.removeprefix("./") for name in old.getnames()]
@@ -219,7 +222,7 @@ def _members(tar: tarfile.TarFile, strip: bool) -> Iterator[tuple[tarfile.TarInf
 
 
 def _plain(info: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
-    """Without what differs from machine to machine."""
+    """The member without the facts that differ from machine to machine."""
     info.name, info.mtime, info.uid, info.gid, info.uname, info.gname = name, 0, 0, 0, "", ""
     info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
     info.pax_headers = {}
@@ -228,7 +231,8 @@ def _plain(info: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
 
 @contextlib.contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """A file to write in, gone afterwards if it was not given a name. DiskError where there is no room."""
+    """Gives a new file to write to; it is deleted afterwards unless the caller renamed it. DiskError where there is no
+    room."""
     path: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -237,7 +241,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
         path = Path(name)
         yield path
     except OSError as error:
-        raise DiskError(f"the source cannot be packed in {folder}: {error}", "free some disk there") from error
+        raise DiskError(f"the source cannot be packed in {folder}: {error}", "free some disk space there") from error
     finally:
         if path is not None:
             path.unlink(missing_ok=True)

@@ -19,9 +19,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     What it can stand on: `flavours`, base `kinds`, `distributions`, `rows` and CUDA from `cuda_first` to `cuda_last`
     (empty or None: any); `because` says why no other; `prefers` are distributions, best first. `revision` is the
-    commit of `source`. `settings` are the source's own build options. `files` (out of `context/`) and what the
-    templates in `rendered` give are handed to docker. `packages` are exact versions of packages. `leave_out` are
-    paths that are not unpacked (dpkg's patterns). `checks` are names out of `images.check`,
+    commit of `source`, `licence` that of its code (as SPDX writes it; empty: none of others'). `settings` are the
+    source's own build options. `files` (out of `context/`) and what the templates in `rendered` give are handed to
+    docker. `packages` are exact versions of packages; `hashes`, a file in `hashes/`, has the checksums of Python's.
+    `leave_out` are paths that are not unpacked (dpkg's patterns). `checks` are names out of `images.check`,
     `gpu_checks` those for hosts with a GPU. `own_source` are packages of ours that go in, as they are here.
     `stop_signal` makes the program save its work and end.
     """
@@ -37,6 +38,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stop_signal: str
     checks: tuple[str, ...]
     gpu_checks: tuple[str, ...] = ()
+    licence: str = ""
     rows: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     prefers: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     patched: bool = False
     settings: dict[str, str] = {}
     packages: dict[str, str] = {}
+    hashes: str = ""
     leave_out: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     own_source: tuple[str, ...] = ()

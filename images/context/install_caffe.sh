@@ -10,7 +10,7 @@ for tool in .build_release/tools/*.bin; do
 done
 cp .build_release/lib/libcaffe.so.* "$prefix/lib/"
 ln -sf "$(basename "$prefix"/lib/libcaffe.so.*)" "$prefix/lib/libcaffe.so"
-cp src/caffe/proto/caffe.proto /context/fcn8s.py "$prefix/share/"
+cp src/caffe/proto/caffe.proto /context/fcn8s.py LICENSE "$prefix/share/"
 if [ "$what" = python ]; then
     cp -r python "$prefix/python"
     mkdir -p "$prefix/tools"
