@@ -54,7 +54,7 @@ def _launch(cloud: Home, args: argparse.Namespace) -> None:
         begin = _relay(cloud.log, begin)
         if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > deadline:
             _relay(cloud.log, begin)
-            raise CloudError(f"the local cloud {cloud.name} did not start", f"its log: {cloud.log}")
+            raise CloudError(f"the local cloud {cloud.name} did not start", f"see its log: {cloud.log}")
         time.sleep(0.05)
     _relay(cloud.log, begin)
 
@@ -143,10 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--pending", type=float, default=1.0, metavar="SECONDS")
         added.add_argument("--edge", action="store_true", help="hosts without containers: for tests, needs no Docker")
         added.add_argument(
-            "--boot", type=float, default=0.0, metavar="SECONDS", help="until a host at the edge has SSH"
+            "--boot", type=float, default=0.0, metavar="SECONDS", help="the time until a host at the edge has SSH"
         )
         if act is start:
-            added.add_argument("--retired", action="store_true", help="without p2 and p3, which AWS offers no longer")
+            added.add_argument("--retired", action="store_true", help="leave out p2 and p3, which AWS no longer offers")
             added.add_argument("--preload", metavar="IMAGE", help="machines have this image from the start")
             added.add_argument("--bare", action="store_true", help="Canonical's machine images are without Docker")
     verb(stop, "stop it and remove all that it made")

@@ -1,15 +1,17 @@
 """Who may do what. moto checks signatures; the decision on policies is made here, as moto's reads too little.
 
 Evaluated: Action and NotAction, Resource and NotResource with wildcards, and the conditions that our policies
-use (strings, ARNs and Null, on s3:prefix and on resource tags). A condition that is not understood never allows, and
-always denies: errors fall on the safe side. Resources are known for S3 and for EC2 calls that name instances;
-for all other calls only the action is compared.
+use (strings, ARNs and Null, on s3:prefix, on resource tags, on the account of a bucket and on a role's permissions
+boundary; DateLessThan on the time of the call). A condition that is not understood never allows, and always denies:
+errors fall on the safe side. Resources are known for S3, for EC2 calls that name instances, and for the two calls that
+give rights to a role; for all other calls only the action is compared. What a role may is what both its policies and
+its permissions boundary allow.
 """
 
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -17,6 +19,8 @@ from urllib.parse import parse_qs, unquote, urlparse
 from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
 from moto.iam import access_control
+from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
 Context = dict[str, list[str]]
@@ -45,9 +49,12 @@ def _over(expiration: datetime) -> bool:
 def _check(self: Any, resource: str) -> None:
     if self._action == "sts:GetCallerIdentity":
         return
-    statements = [one for policy in self._access_key.collect_policies() for one in _statements(policy)]
+    statements = [statement for policy in self._access_key.collect_policies() for statement in _statements(policy)]
+    role_name = getattr(self._access_key, "_owner_role_name", "")
+    role = self._access_key.backend.get_role(role_name) if role_name else None
     for action, target, context in _asked(self, resource):
-        if not allowed(statements, action, target, context):
+        may = allowed(statements, action, target, context) and _within_boundary(role, action, target, context)
+        if not may:
             self._raise_access_denied()
 
 
@@ -57,13 +64,23 @@ def _statements(policy: Any) -> list[dict[str, Any]]:
 
 
 def role_may(role: Any, action: str, resource: str, context: Context) -> bool:
-    """Whether a moto role's own policies allow it."""
+    """Whether a moto role's own policies allow it, and its permissions boundary."""
     policies = [*role.policies.values(), *role.managed_policies.values()]
-    return allowed((one for policy in policies for one in _statements(policy)), action, resource, context)
+    statements = (statement for policy in policies for statement in _statements(policy))
+    return allowed(statements, action, resource, context) and _within_boundary(role, action, resource, context)
+
+
+def _within_boundary(role: Any, action: str, resource: str, context: Context) -> bool:
+    """Whether a moto role's permissions boundary, if it has one, allows it."""
+    arn = role.permissions_boundary_arn if role is not None else None
+    if not arn:
+        return True
+    boundary = iam_backends[role.account_id]["aws"].managed_policies.get(arn)
+    return boundary is not None and allowed(_statements(boundary), action, resource, context)
 
 
 def allowed(statements: Iterable[dict[str, Any]], action: str, resource: str, context: Context) -> bool:
-    """IAM's rule: some Allow, and no Deny."""
+    """Whether the statements allow it, by IAM's rule: some Allow, and no Deny."""
     permitted = False
     for statement in statements:
         denies = statement["Effect"] == "Deny"
@@ -97,16 +114,22 @@ def _like(pattern: str, word: str) -> bool:
 
 
 def many(value: Any) -> list[Any]:
-    """What IAM lets be written as one or as a list."""
+    """A value as a list: IAM lets one value be written without the list."""
     return list(value) if isinstance(value, list) else [value]
 
 
 def _conditions_hold(statement: dict[str, Any], context: Context, denies: bool) -> bool:
+    context = {"aws:currenttime": [f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"], **context}
     return all(
-        _holds(operator, context.get(key.lower()), [str(one) for one in many(wanted)], denies)
+        _holds(operator, context.get(key.lower()), [_filled(str(value), context) for value in many(wanted)], denies)
         for operator, keys in statement.get("Condition", {}).items()
         for key, wanted in keys.items()
     )
+
+
+def _filled(value: str, context: Context) -> str:
+    """The value with IAM's variables, ${aws:PrincipalAccount} and the like, as far as the call tells them."""
+    return re.sub(r"\$\{([\w:-]+)\}", lambda name: context.get(name[1].lower(), [name[0]])[0], value)
 
 
 def _holds(operator: str, have: list[str] | None, wanted: list[str], denies: bool) -> bool:
@@ -115,13 +138,15 @@ def _holds(operator: str, have: list[str] | None, wanted: list[str], denies: boo
         return True
     name = name.removesuffix("IfExists")
     if name in ("StringEquals", "ArnEquals"):
-        return have is not None and any(one in wanted for one in have)
+        return have is not None and any(value in wanted for value in have)
     if name in ("StringLike", "ArnLike"):
-        return have is not None and any(_like(pattern, one) for one in have for pattern in wanted)
+        return have is not None and any(_like(pattern, value) for value in have for pattern in wanted)
     if name == "StringNotEquals":
-        return have is None or not any(one in wanted for one in have)
+        return have is None or not any(value in wanted for value in have)
     if name == "StringNotLike":
-        return have is None or not any(_like(pattern, one) for one in have for pattern in wanted)
+        return have is None or not any(_like(pattern, value) for value in have for pattern in wanted)
+    if name == "DateLessThan":  # all times are written alike, in UTC
+        return have is not None and any(value < until for value in have for until in wanted)
     if name == "Null":
         return (have is None) == (wanted[0].lower() == "true")
     return denies
@@ -132,11 +157,25 @@ def _asked(request: Any, resource: str) -> list[tuple[str, str, Context]]:
     action = SAME_AS.get(request._action, request._action)
     if request._service == "s3":
         return _asked_s3(request, action, resource)
+    if action in ("iam:CreateRole", "iam:PutRolePolicy"):
+        return [(action, *_role(request, action))]
     ids = [value[0] for name, value in request._data.items() if re.match(r"(InstanceId|ResourceId)\.?\d*$", name)]
-    instances = [one for one in ids if one.startswith("i-")]
+    instances = [instance_id for instance_id in ids if instance_id.startswith("i-")]
     if request._service == "ec2" and instances and not action.startswith("ec2:Describe"):
-        return [(action, *instance(request.account_id, request._region, one)) for one in instances]
+        return [(action, *instance(request.account_id, request._region, instance_id)) for instance_id in instances]
     return [(action, UNKNOWN, {})]
+
+
+def _role(request: Any, action: str) -> tuple[str, Context]:
+    """The role that a call makes, or gives rights to, as a resource; its permissions boundary is the context."""
+    backend = iam_backends[request.account_id]["aws"]
+    asked = {name: value[0] for name, value in request._data.items() if value}
+    path, boundary = asked.get("Path", "/"), asked.get("PermissionsBoundary")
+    if action == "iam:PutRolePolicy":
+        found = next((role for role in backend.get_roles() if role.name == asked.get("RoleName")), None)
+        path, boundary = (found.path, found.permissions_boundary_arn) if found is not None else ("/", None)
+    context: Context = {"iam:permissionsboundary": [boundary]} if boundary else {}
+    return f"arn:aws:iam::{request.account_id}:role{path}{asked.get('RoleName', '')}", context
 
 
 def instance(account: str, region: str, instance_id: str) -> tuple[str, Context]:
@@ -151,12 +190,25 @@ def instance(account: str, region: str, instance_id: str) -> tuple[str, Context]
 
 def _asked_s3(request: Any, action: str, resource: str) -> list[tuple[str, str, Context]]:
     query = parse_qs(urlparse(request._path).query, keep_blank_values=True)
+    account: Context = {
+        "aws:resourceaccount": [_owner(resource) or request.account_id],  # a bucket that is not there is nobody's: 404
+        "aws:principalaccount": [request.account_id],
+    }
     if action == "s3:DeleteObject" and "delete" in query:  # many keys in one call
         keys = re.findall(r"<Key>(.*?)</Key>", request._body.decode(errors="replace"), re.DOTALL)
-        return [(action, f"{resource}/{unescape(key)}", {}) for key in keys]
-    context: Context = {"s3:prefix": query["prefix"]} if "prefix" in query else {}
+        return [(action, f"{resource}/{unescape(key)}", account) for key in keys]
+    context = {**account, **({"s3:prefix": query["prefix"]} if "prefix" in query else {})}
     asked = [(action, resource, context)]
     source = request._headers.get("X-Amz-Copy-Source")
     if source:
-        asked.append(("s3:GetObject", "arn:aws:s3:::" + unquote(source).lstrip("/").split("?")[0], {}))
+        copied = "arn:aws:s3:::" + unquote(source).lstrip("/").split("?")[0]
+        asked.append(("s3:GetObject", copied, {**account, "aws:resourceaccount": [_owner(copied)]}))
     return asked
+
+
+def _owner(resource: str) -> str:
+    """The account that a bucket, or an object's bucket, belongs to; "" where there is no such bucket."""
+    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
+    return next(
+        (str(backend["aws"].account_id) for backend in s3_backends.values() if name in backend["aws"].buckets), ""
+    )

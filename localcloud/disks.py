@@ -1,6 +1,6 @@
 """EBS volumes as real block devices: a sparse file in the cloud's folder behind a loop device of this machine.
 
-Loop devices want root. Without, or on a machine that has none, a volume is attached in name only: the log says so, and
+Loop devices need root. Without, or on a machine that has none, a volume is attached in name only: the log says so, and
 the instance finds no disk.
 """
 
@@ -50,12 +50,12 @@ class Disks:
             return device_of(file) or _loop(file)
 
     def close(self, volume: str) -> None:
-        """Let go of the loop device; the kernel does when nobody uses it any more."""
+        """Let go of the loop device; the kernel frees it when nobody uses it any more."""
         with self._lock:
             detach(self._file(volume))
 
     def remove(self, volume: str) -> None:
-        """The volume and all that was on it."""
+        """Remove the volume's file, and all that was on it."""
         self.close(volume)
         self._file(volume).unlink(missing_ok=True)
 
@@ -64,7 +64,7 @@ class Disks:
 
 
 def attached() -> dict[Path, str]:
-    """The files behind this machine's loop devices, and those."""
+    """The loop devices of this machine, by the file behind each."""
     try:
         said = LocalShell().run(["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]).out
     except HostError:

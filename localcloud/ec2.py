@@ -17,7 +17,7 @@ from moto.ec2.responses.iam_instance_profiles import IamInstanceProfiles
 from moto.ec2.utils import filter_dict_attribute_mapping
 from moto.iam.exceptions import NotFoundException
 
-from localcloud import firewall, fleet, images, interfaces, launch, quotas, spot, volumes
+from localcloud import bake, firewall, fleet, interfaces, launch, quotas, spot, volumes
 from localcloud.machines import GONE, Machines
 
 FILTERS = {
@@ -38,7 +38,7 @@ def install(machines: Machines) -> None:
     _install_profiles()
     spot.install()
     quotas.install()
-    images.install(machines)
+    bake.install(machines)
     volumes.install(machines)
     interfaces.install()
     fleet.install()
@@ -53,8 +53,8 @@ def after(action: str, machines: Machines) -> None:
 def _install_regions() -> None:
     """The regions that an account may use; moto lists those of China and of governments, too."""
     regions = RegionsAndZonesBackend.regions
-    usual = [one for one in regions if one.opt_in_status == "opt-in-not-required"]
-    regions[:] = [one for one in usual if not one.name.startswith(("cn-", "us-gov-"))]
+    usual = [region for region in regions if region.opt_in_status == "opt-in-not-required"]
+    regions[:] = [region for region in usual if not region.name.startswith(("cn-", "us-gov-"))]
 
 
 def _install_addresses() -> None:
@@ -111,7 +111,7 @@ def _install_groups() -> None:
 
     def delete(self: Any, name: Any = None, group_id: Any = None) -> Any:
         group = self.get_security_group_by_name_or_id(group_id or name)
-        if group and any(its.id == group.id for one in _everywhere() for its in firewall.groups_of(one)):
+        if group and any(its.id == group.id for instance in _everywhere() for its in firewall.groups_of(instance)):
             raise DependencyViolationError(f"resource {group.id} has a dependent object")
         return moto_delete(self, name, group_id)
 

@@ -167,16 +167,16 @@ def forget(machines: "dict[str, Machine]") -> int:
     """
     from moto.ec2.models import ec2_backends
 
-    gone = [one for one, machine in list(machines.items()) if machine.state == "terminated"]
+    gone = [instance_id for instance_id, machine in list(machines.items()) if machine.state == "terminated"]
     for backend in (backend for regions in ec2_backends.values() for backend in regions.values()):
         for key, reservation in list(backend.reservations.items()):
-            if all(one.id in gone for one in reservation.instances):
+            if all(instance.id in gone for instance in reservation.instances):
                 del backend.reservations[key]
         for key, request in list(backend.spot_instance_requests.items()):
             if request.state not in ("open", "active"):
                 del backend.spot_instance_requests[key]
-    for one in gone:
-        del machines[one]
+    for instance_id in gone:
+        del machines[instance_id]
     return len(gone)
 
 

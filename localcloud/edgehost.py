@@ -23,8 +23,8 @@ UNKNOWN = 127  # a shell's exit code for a command that is not there
 ANSWERS = (
     (r"true", ""),
     (r"cat /run/provision/progress", "ready\n"),
-    (r"sudo sh /opt/provision/extend\.sh '?(.*?)'?", "ends at {0}\n"),
-    (r"sudo sh /opt/provision/mount\.sh \S+ \S+ (\S+)", "volume {0}: at /volumes/{0}\n"),
+    (r"(?s)sudo sh -c .+ extend\.sh '?([^']*)'?", "ends at {0}\n"),
+    (r"(?s)sudo sh -c .+ mount\.sh \S+ \S+ (\S+)", "volume {0}: at /volumes/{0}\n"),
 )
 log = logging.getLogger("localcloud")
 

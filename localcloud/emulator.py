@@ -49,7 +49,7 @@ def prepare(folder: Path) -> None:
 def application() -> Any:
     """moto as a WSGI application, its data loaded. MissingExtraError where moto is not installed."""
     if find_spec("moto") is None:
-        raise MissingExtraError("the local cloud needs moto", "pip install 'provision[local]'")
+        raise MissingExtraError("the local cloud needs moto", "pip install 'provision-spot[local]'")
     from moto.core.utils import get_service_model
     from moto.ec2.models import ec2_backends
     from moto.server import DomainDispatcherApplication, create_backend_app

@@ -1,7 +1,6 @@
 """The only module of the local cloud that talks to Docker: the network, the machine image, the containers.
 
 Everything made carries the label `provision.local=<cloud>`, so that it can be found when the daemon is dead.
-Instances get named capabilities, never --privileged: the machine that we run on may be a container itself.
 """
 
 import contextlib
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import docker
 import docker.errors
@@ -21,19 +19,13 @@ import docker.errors
 from infra.errors import EngineError, ImageError
 from localcloud import preload
 from localcloud.disks import FOLDER, Disk, Disks
+from localcloud.machine_config import machine_config
 
 CLOUD, INSTANCE, STATE = "provision.local", "provision.instance", "provision.state"
 AMI = Path(__file__).with_name("ami")
 BASE = "debian:bookworm"
 HERE = "/etc/provision-local"  # inside an instance: what its hardware and its network would know
 TOOLS = "/usr/local/lib/provision-local"
-CAPABILITIES = [
-    "AUDIT_CONTROL", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER",
-    "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE",
-    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "SETFCAP",
-    "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
-    "SYS_NICE", "SYS_PTRACE", "SYS_TTY_CONFIG", "SYSLOG",
-]  # fmt: skip
 
 PLUG = """[ -b "$1" ] || mknod "$1" b "$2" "$3"
 [ -z "$4" ] || { mkdir -p /dev/disk/by-id && ln -sf "$1" "$4"; }"""
@@ -86,8 +78,7 @@ class Engine:
         tag = f"provision-local-ami:{fingerprint(AMI)}" + ("" if stage == "full" else f"-{stage}")
         if not self.api.images(tag):
             say(f"building the machine image {tag} (once, about half a minute)")
-            if not self.api.images(BASE):
-                _ensure_base(say)
+            _ensure_base(say)
             build(self.api, AMI, stage, tag, say)
         return tag
 
@@ -118,11 +109,11 @@ class Engine:
         return True
 
     def release(self, volume: str) -> None:
-        """No instance has the volume any more."""
+        """Let go of a volume that no instance has any more."""
         self.disks.close(volume)
 
     def discard(self, volume: str) -> None:
-        """The volume is deleted."""
+        """Delete the volume."""
         self.disks.remove(volume)
 
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:
@@ -148,7 +139,7 @@ class Engine:
         labels = {**self.labels, INSTANCE: instance_id}
         self.api.create_volume(name, labels=labels)
         if preloaded:
-            preload.copy(self, image, preloaded, name)
+            preload.copy(self.api, self.labels, image, preloaded, name)
         self.api.create_container(
             image,
             name=name,
@@ -190,7 +181,7 @@ class Engine:
         self.api.stop(name, timeout=seconds)
 
     def kill(self, name: str) -> None:
-        """At once, as when a hypervisor takes the machine away."""
+        """Stop the container at once, as when a hypervisor takes the machine away."""
         try:
             self.api.kill(name)
         except docker.errors.APIError as error:
@@ -198,7 +189,7 @@ class Engine:
                 raise
 
     def remove(self, name: str) -> None:
-        """The container and its disk, whatever their state."""
+        """Remove the container and its disk, whatever their state."""
         remove_container(self.api, name)
         remove_volume(self.api, name)
 
@@ -214,23 +205,6 @@ class Engine:
 
     def _named(self, what: str) -> str:
         return f"provision-local-{self.name}-{what}"
-
-
-def machine_config(
-    api: docker.APIClient, network: str, volume: str, binds: Mapping[str, Mapping[str, str]] | None = None
-) -> dict[str, Any]:
-    """What makes a container a machine: its disk, a network, and what systemd and an engine of its own need."""
-    config: dict[str, Any] = api.create_host_config(
-        network_mode=network,
-        binds={volume: {"bind": "/var/lib/docker", "mode": "rw"}, **(binds or {})},
-        tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
-        cap_add=CAPABILITIES,
-        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-        device_cgroup_rules=["a *:* rwm"],
-        cgroupns="private",
-    )
-    # `systempaths=unconfined` is the command line's word for this:
-    return {**config, "MaskedPaths": [], "ReadonlyPaths": []}
 
 
 def client(timeout: int | None = 120) -> docker.APIClient:

@@ -50,7 +50,7 @@ def capacity(kind: str, zone: str, market: str) -> str | None:
     """The error code of a launch there (`market`: spot or on-demand); None where there is room."""
     asked = (kind, zone, market)
     for patterns, code in list(_capacity.items()):
-        if all(fnmatch.fnmatchcase(one, pattern) for one, pattern in zip(asked, patterns, strict=True)):
+        if all(fnmatch.fnmatchcase(word, pattern) for word, pattern in zip(asked, patterns, strict=True)):
             return code
     return None
 
@@ -112,7 +112,7 @@ class Counted:
 
 
 class Faults:
-    """What one cloud's calls meet."""
+    """The faults that one cloud's calls meet."""
 
     def __init__(self) -> None:
         self.rules: list[Counted] = []
@@ -131,7 +131,7 @@ class Faults:
         }
 
     def around(self, call: Call, environ: Environ, start: Start, work: Work, note: Note) -> Iterable[bytes]:
-        """Do the call with what it has to meet."""
+        """Do the call, with the faults that it meets."""
         time.sleep(self.latency)
         if client := environ.get("HTTP_X_CLIENT"):
             call["client"] = client
@@ -158,7 +158,7 @@ class Faults:
         with self._change:
             self._unnamed += 1
             invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID", str(self._unnamed))
-            meeting = [one.rule for one in self.rules if one.meets(call, invocation)]
+            meeting = [counted.rule for counted in self.rules if counted.meets(call, invocation)]
         return meeting[0] if meeting else None
 
     def _set(self, payload: Any) -> list[int]:
@@ -166,7 +166,7 @@ class Faults:
             rules = _rules(payload)
             with self._change:
                 self.rules = [Counted(rule) for rule in rules]
-        return [one.met for one in self.rules]
+        return [counted.met for counted in self.rules]
 
     def _set_latency(self, payload: Any) -> float:
         self.latency = float(payload["seconds"])
@@ -186,15 +186,15 @@ class Faults:
 
     def _release(self, client: str) -> int:
         with self._change:
-            going = [one for one in self._held if fnmatch.fnmatchcase(one[0].get("client", ""), client)]
-            self._held = [one for one in self._held if one not in going]
+            going = [held for held in self._held if fnmatch.fnmatchcase(held[0].get("client", ""), client)]
+            self._held = [held for held in self._held if held not in going]
         for _, over in going:
             over.set()
         return len(going)
 
 
 def _rules(payload: Any) -> list[Rule]:
-    """ValueError for what is no list of rules with one effect each."""
+    """Read the rules that a test sets. ValueError for what is no list of rules with one effect each."""
     try:
         rules = msgspec.convert(payload, list[Rule])
     except msgspec.ValidationError as error:

@@ -51,7 +51,7 @@ class Place:
 
 
 def install() -> None:
-    """Put ours in moto's classes."""
+    """Put our methods in the place of those of moto's classes."""
     fleets, templates = Tokens(), Tokens()
     moto_template, moto_describe = LaunchTemplates.create_launch_template, LaunchTemplates.describe_launch_templates
     moto_delete = LaunchTemplateBackend.delete_launch_template
@@ -64,10 +64,10 @@ def install() -> None:
         return templates.once(self, lambda: moto_template(self))
 
     def describe_templates(self: Any) -> Any:
-        """moto shows 15 and says not that there are more; and nothing for an id that is unknown."""
+        """moto shows 15 templates without saying that there are more, and nothing for an unknown id."""
         self.params.setdefault("MaxResults", 200)
-        for one in self._get_param("LaunchTemplateIds", []):
-            self.ec2_backend.get_launch_template(one)
+        for template_id in self._get_param("LaunchTemplateIds", []):
+            self.ec2_backend.get_launch_template(template_id)
         return moto_describe(self)
 
     def delete_template(self: Any, name: str | None, tid: str | None) -> Any:
@@ -198,4 +198,4 @@ def _run(response: Any, fleet: str, place: Place, market: str, count: int) -> li
 
 def _fleet_tags(response: Any) -> list[dict[str, Any]]:
     """The fleet's own tags for what it launches."""
-    return [one for one in response._get_param("TagSpecifications", []) if one.get("ResourceType") == "instance"]
+    return [tags for tags in response._get_param("TagSpecifications", []) if tags.get("ResourceType") == "instance"]

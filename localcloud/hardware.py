@@ -58,9 +58,9 @@ def add_types() -> None:
 
 
 def retire(retired: bool) -> None:
-    """Whether the added types are unknown and offered nowhere, as today's AWS has it. What runs, runs on."""
+    """Take the added types away, as AWS has, or (`retired` False) give them back. Instances that run, run on."""
     added, regions = table()["types"], table()["regions"]
-    known = [one for one in InstanceTypeBackend.instance_types if one["InstanceType"] not in added]
+    known = [kind for kind in InstanceTypeBackend.instance_types if kind["InstanceType"] not in added]
     InstanceTypeBackend.instance_types[:] = [*known, *(InstanceType(name) for name in added if not retired)]
     for region, zones in regions.items():
         for kind, places in _places(region, zones).items():

@@ -45,7 +45,7 @@ class Home:
         return found
 
     def write(self, record: dict[str, Any]) -> None:
-        """For the owner's eyes only: there are keys in it."""
+        """Write the cloud's record, for its owner's eyes only: it holds keys."""
         fresh = self.record.with_suffix(".new")
         fresh.touch(mode=0o600)
         fresh.write_text(json.dumps(record), encoding="utf-8")

@@ -8,9 +8,10 @@ from moto.iam.models import IAMBackend
 
 
 def install() -> None:
-    """Put ours in moto's classes."""
+    """Put our methods in the place of those of moto's classes."""
     _install_signature()
     _install_profiles()
+    _install_boundary()
 
 
 def _install_signature() -> None:
@@ -37,3 +38,16 @@ def _install_profiles() -> None:
         moto_remove(self, profile_name, role_name)
 
     IAMBackend.remove_role_from_instance_profile = remove
+
+
+def _install_boundary() -> None:
+    """No role is made with a permissions boundary that is not there: NoSuchEntity, where moto looks at its form."""
+    moto_create = IAMBackend.create_role
+
+    def create(self: Any, name: str, trust: str, path: str, permissions_boundary: str | None, *more: Any) -> Any:
+        if permissions_boundary and permissions_boundary not in self.managed_policies:
+            text = f"Scope ARN: {permissions_boundary} does not exist or is not attachable."
+            raise NotFoundException(text)
+        return moto_create(self, name, trust, path, permissions_boundary, *more)
+
+    IAMBackend.create_role = create

@@ -7,7 +7,7 @@ from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfac
 
 
 def install() -> None:
-    """Put ours in moto's class; moto's own way at the end of an instance is another."""
+    """Put our methods in the place of those of moto's class; moto's own way at the end of an instance is another."""
     moto_delete = ElasticNetworkInterfaces.delete_network_interface
 
     def delete(self: Any) -> Any:

@@ -19,7 +19,7 @@ USER_DATA = 16384  # bytes
 
 
 def install(machines: Machines) -> None:
-    """Put ours in moto's classes."""
+    """Put our methods in the place of those of moto's classes."""
     moto_run = InstanceResponse.run_instances
     moto_options = InstanceResponse.modify_instance_metadata_options
     moto_disks = InstanceResponse._parse_block_device_mapping
@@ -38,7 +38,7 @@ def install(machines: Machines) -> None:
             raise no_profile(self) from error
         for instance in reservation.instances:
             _finish(self, reservation.instances[0], instance)
-            devices = [one["DeviceName"] for one in self._get_param("BlockDeviceMappings", [])]
+            devices = [mapping["DeviceName"] for mapping in self._get_param("BlockDeviceMappings", [])]
             machines.launch(instance, volumes.data_disks(instance, devices))
         return reservation
 
@@ -65,7 +65,7 @@ def _check_hops(limit: Any) -> None:
 
 
 def check_user_data(given: str | None) -> None:
-    """AWS takes 16 KiB, counted before the encoding."""
+    """EC2ClientError above 16 KiB, which AWS counts before the encoding."""
     if given and len(base64.b64decode(given)) > USER_DATA:
         raise EC2ClientError("InvalidParameterValue", f"User data is limited to {USER_DATA} bytes")
 
@@ -125,7 +125,7 @@ def _finish(response: Any, first: Any, instance: Any) -> None:
 
 def living(backend: Any) -> list[Any]:
     """The moto instances of one region that are not terminated."""
-    return [one for one in backend.all_instances() if one.state != "terminated"]
+    return [instance for instance in backend.all_instances() if instance.state != "terminated"]
 
 
 def no_profile(response: Any) -> EC2ClientError:

@@ -49,10 +49,12 @@ def found(api: docker.APIClient, cloud: str | None = None) -> list[Left]:
     """All that is labelled, containers first, networks last: the order in which it can be removed."""
     wanted: dict[str, Any] = {"label": f"{CLOUD}={cloud}" if cloud else CLOUD}
     return [
-        *_lefts("container", api.containers(all=True, filters=wanted), lambda c: c["Names"][0].lstrip("/")),
-        *_lefts("volume", api.volumes(filters=wanted)["Volumes"] or [], lambda v: v["Name"]),
-        *_lefts("image", api.images(filters=wanted), lambda i: i["Id"]),
-        *_lefts("network", api.networks(filters=wanted), lambda n: n["Name"]),
+        *_lefts(
+            "container", api.containers(all=True, filters=wanted), lambda container: container["Names"][0].lstrip("/")
+        ),
+        *_lefts("volume", api.volumes(filters=wanted)["Volumes"] or [], lambda volume: volume["Name"]),
+        *_lefts("image", api.images(filters=wanted), lambda image: image["Id"]),
+        *_lefts("network", api.networks(filters=wanted), lambda network: network["Name"]),
         *(left for left in _disks() if cloud in (None, left.cloud)),
     ]
 

@@ -72,10 +72,10 @@ class Machines:
 
     def at(self, address: str) -> Machine | None:
         """The machine that has this address."""
-        return next((one for one in list(self.by_id.values()) if one.address == address), None)
+        return next((machine for machine in list(self.by_id.values()) if machine.address == address), None)
 
     def launch(self, instance: Any, disks: dict[str, Disk]) -> None:
-        """Begin to make it true; `disks` by the ids of their volumes."""
+        """Begin to make the instance's container; `disks` are by the ids of their volumes."""
         machine = self.by_id[instance.id] = Machine(instance, disks=disks)
         set_state(instance, "pending")
         self.later(self._launch, machine)
@@ -244,9 +244,9 @@ class Machines:
     def _members(self, group: str) -> list[str]:
         """The addresses of the machines in a security group."""
         return [
-            one.address
-            for one in list(self.by_id.values())
-            if one.address and any(its.id == group for its in firewall.groups_of(one.instance))
+            machine.address
+            for machine in list(self.by_id.values())
+            if machine.address and any(its.id == group for its in firewall.groups_of(machine.instance))
         ]
 
 

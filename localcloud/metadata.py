@@ -1,4 +1,4 @@
-"""What an instance reads at 169.254.169.254: only what RunInstances received, and what EC2 would tell.
+"""What an instance reads at 169.254.169.254: only what RunInstances received, and what EC2 would add.
 
 The sidecar container has checked the token and knows the caller's address; here are the answers.
 """

@@ -50,8 +50,8 @@ def named(service: str, environ: Mapping[str, Any]) -> str:
     method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     headers = {name[5:].replace("_", "-").lower() for name in environ if name.startswith("HTTP_")}
-    fitting = [one for one in _rest(service) if one.fits(method, unquote(path), query, headers)]
-    return max(fitting, key=lambda one: one.weight).name if fitting else f"{method} {path}"
+    fitting = [operation for operation in _rest(service) if operation.fits(method, unquote(path), query, headers)]
+    return max(fitting, key=lambda operation: operation.weight).name if fitting else f"{method} {path}"
 
 
 def error(service: str, code: str, message: str) -> Answer:

@@ -9,19 +9,19 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import docker
 import docker.errors
 
 from infra.errors import EngineError, ImageError
-
-if TYPE_CHECKING:
-    from localcloud.engine import Engine
+from localcloud.machine_config import machine_config
 
 LABEL = "provision.preloaded"  # no cloud's own: the next cloud takes it as it is
 SOCKET = "/var/run/docker.sock"
 LONGEST = 600  # seconds that another cloud may take to load the same
+
+Labels = Mapping[str, str]
 
 WHOLE = "test -e /disk/.whole"
 LOAD = """set -e
@@ -36,41 +36,43 @@ touch /var/lib/docker/.whole"""
 COPY = """set -e
 cd "/volumes/$1/_data"
 cp -al overlay2 "/volumes/$2/_data/"
-for one in *; do [ "$one" = overlay2 ] || cp -a "$one" "/volumes/$2/_data/"; done"""
+for entry in *; do [ "$entry" = overlay2 ] || cp -a "$entry" "/volumes/$2/_data/"; done"""
 
 
-def prepare(engine: "Engine", machine: str, tag: str) -> str:
-    """The name of a volume with the image in it, for machines of the Docker image `machine`; loaded if need be."""
-    found = engine.api.images(tag)
+def prepare(api: docker.APIClient, labels: Labels, machine: str, tag: str) -> str:
+    """The name of a volume with the image in it, for machines of the Docker image `machine`; loaded if need be.
+
+    The containers that do it carry the cloud's `labels`. ImageError where the image is not here; EngineError where the
+    loading fails.
+    """
+    found = api.images(tag)
     if not found:
         raise ImageError(f"no image {tag} is here to preload", f"provision image ls; docker pull {tag}")
-    both = f"{engine.api.images(machine)[0]['Id']} {found[0]['Id']} {tag}"
+    both = f"{api.images(machine)[0]['Id']} {found[0]['Id']} {tag}"
     volume = f"provision-local-preloaded-{hashlib.sha256(both.encode()).hexdigest()[:12]}"
-    engine.api.create_volume(volume, labels={LABEL: tag})
+    api.create_volume(volume, labels={LABEL: tag})
     deadline = time.monotonic() + LONGEST
-    while _shell(engine, machine, _binds(engine, {volume: "/disk"}), WHOLE)[0]:
+    while _shell(api, labels, machine, _binds(api, {volume: "/disk"}), WHOLE)[0]:
         if time.monotonic() > deadline:
-            raise EngineError(f"{volume} is still being filled by another", f"docker rm -f {volume}")
-        if not _load(engine, machine, tag, volume):
+            raise EngineError(f"{volume} is still being filled by another cloud", f"docker rm -f {volume}")
+        if not _load(api, labels, machine, tag, volume):
             time.sleep(1.0)
-    _drop_others(engine.api, volume, tag)
+    _drop_others(api, volume, tag)
     return volume
 
 
-def copy(engine: "Engine", machine: str, source: str, target: str) -> None:
+def copy(api: docker.APIClient, labels: Labels, machine: str, source: str, target: str) -> None:
     """Fill the volume `target`, which is empty, as `source` is."""
-    root = engine.api.inspect_volume(source)["Mountpoint"].removesuffix(f"/{source}/_data")
-    _succeed(_shell(engine, machine, _binds(engine, {root: "/volumes"}), COPY, source, target))
+    root = api.inspect_volume(source)["Mountpoint"].removesuffix(f"/{source}/_data")
+    _succeed(_shell(api, labels, machine, _binds(api, {root: "/volumes"}), COPY, source, target))
 
 
-def _load(engine: "Engine", machine: str, tag: str, volume: str) -> bool:
-    """Load the image with the engine of a machine; False while another does: of one name there is one container."""
-    from localcloud.engine import machine_config
-
+def _load(api: docker.APIClient, labels: Labels, machine: str, tag: str, volume: str) -> bool:
+    """Load the image with a machine's engine. False while another cloud does: a container's name is there once."""
     outer = {SOCKET: {"bind": "/outer.sock", "mode": "rw"}}
-    config = machine_config(engine.api, "none", volume, outer)
+    config = machine_config(api, "none", volume, outer)
     try:
-        done = _shell(engine, machine, config, LOAD, tag, name=volume)
+        done = _shell(api, labels, machine, config, LOAD, tag, name=volume)
     except docker.errors.APIError as error:
         if error.status_code == 409:
             return False
@@ -79,24 +81,24 @@ def _load(engine: "Engine", machine: str, tag: str, volume: str) -> bool:
     return True
 
 
-def _binds(engine: "Engine", binds: Mapping[str, str]) -> Any:
+def _binds(api: docker.APIClient, binds: Mapping[str, str]) -> Any:
     """The settings of a container that has volumes or folders (by name or path) somewhere, and no network."""
     places: dict[str, Mapping[str, str]] = {what: {"bind": where, "mode": "rw"} for what, where in binds.items()}
-    return engine.api.create_host_config(binds=places, network_mode="none")
+    return api.create_host_config(binds=places, network_mode="none")
 
 
 def _shell(
-    engine: "Engine", machine: str, config: Any, script: str, *words: str, name: str | None = None
+    api: docker.APIClient, labels: Labels, machine: str, config: Any, script: str, *words: str, name: str | None = None
 ) -> tuple[int, str]:
     """The exit code of a script in a container of its own, and what it says."""
     command = ["sh", "-c", script, "preload", *words]
-    made = engine.api.create_container(machine, command, name=name, labels=engine.labels, host_config=config)["Id"]
+    made = api.create_container(machine, command, name=name, labels=dict(labels), host_config=config)["Id"]
     try:
-        engine.api.start(made)
-        code = engine.api.wait(made, timeout=LONGEST)["StatusCode"]
-        return int(code), engine.api.logs(made).decode(errors="replace").strip()
+        api.start(made)
+        code = api.wait(made, timeout=LONGEST)["StatusCode"]
+        return int(code), api.logs(made).decode(errors="replace").strip()
     finally:
-        engine.api.remove_container(made, force=True, v=True)
+        api.remove_container(made, force=True, v=True)
 
 
 def _succeed(done: tuple[int, str]) -> None:
@@ -108,7 +110,7 @@ def _succeed(done: tuple[int, str]) -> None:
 def _drop_others(api: docker.APIClient, volume: str, tag: str) -> None:
     """An image of that name that has changed is needed no more; what another cloud uses at this moment stays."""
     name = tag.rpartition(":")[0]
-    for one in api.volumes(filters={"label": LABEL})["Volumes"] or []:
-        if one["Name"] != volume and one["Labels"][LABEL].rpartition(":")[0] == name:
+    for other in api.volumes(filters={"label": LABEL})["Volumes"] or []:
+        if other["Name"] != volume and other["Labels"][LABEL].rpartition(":")[0] == name:
             with contextlib.suppress(docker.errors.APIError):
-                api.remove_volume(one["Name"])
+                api.remove_volume(other["Name"])

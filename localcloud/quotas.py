@@ -69,19 +69,19 @@ def change(payload: Mapping[str, Any]) -> dict[str, float]:
 
 
 def check(region: str, kind: str, market: str, count: int, living: Iterable[Any]) -> None:
-    """EC2ClientError, in AWS's words, if `count` more of the type would be more than the account may have.
+    """EC2ClientError, in AWS's words, where `count` more of the type would exceed the account's quota.
 
     `living` are the moto instances of the region that are not terminated; AWS counts those that are not stopped.
     """
-    quota = next((one for one in QUOTAS if one.market == market and re.match(one.families, kind)), None)
+    quota = next((limit for limit in QUOTAS if limit.market == market and re.match(limit.families, kind)), None)
     if quota is None:
         return
     counted = [
-        hardware.vcpus(one.instance_type)
-        for one in living
-        if one.state in ("pending", "running")
-        and (one.lifecycle or "on-demand") == market
-        and re.match(quota.families, one.instance_type)
+        hardware.vcpus(instance.instance_type)
+        for instance in living
+        if instance.state in ("pending", "running")
+        and (instance.lifecycle or "on-demand") == market
+        and re.match(quota.families, instance.instance_type)
     ]
     limit = value(region, quota.code)
     if sum(counted) + count * hardware.vcpus(kind) > limit:

@@ -44,7 +44,7 @@ def _now() -> datetime:
 
 
 def install() -> None:
-    """Put ours in moto's classes, and begin to look at the clock."""
+    """Put our methods in the place of those of moto's classes, and begin to look at the clock."""
     moto_create, moto_update = EventBridgeSchedulerBackend.create_schedule, EventBridgeSchedulerBackend.update_schedule
     moto_group = EventBridgeSchedulerBackend.create_schedule_group
     moto_delete = EventBridgeSchedulerBackend.delete_schedule_group
@@ -112,10 +112,10 @@ def _trusted(role: Any) -> bool:
     """Whether the role's trust policy lets the scheduler in. Conditions are not looked at."""
     statements = json.loads(role.assume_role_policy_document)["Statement"]
     principals = [
-        one
+        principal
         for statement in (statements if isinstance(statements, list) else [statements])
         if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
-        for one in access.many(statement["Principal"].get("Service", []))
+        for principal in access.many(statement["Principal"].get("Service", []))
     ]
     return SERVICE in principals
 
@@ -160,8 +160,8 @@ def _fire(schedule: Any) -> None:
     _, _, _, region, account, _ = schedule.arn.split(":", 5)
     role = _role(account, target["RoleArn"])
     ids = json.loads(target["Input"])["InstanceIds"]
-    asked = [access.instance(account, region, one) for one in ids]
-    if role is None or not all(access.role_may(role, "ec2:TerminateInstances", *one) for one in asked):
+    asked = [access.instance(account, region, instance_id) for instance_id in ids]
+    if role is None or not all(access.role_may(role, "ec2:TerminateInstances", *resource) for resource in asked):
         log.warning("%s: its role may not terminate %s", schedule.name, ", ".join(ids))
         return
     log.info("%s terminates %s", schedule.name, ", ".join(ids))

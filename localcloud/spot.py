@@ -96,12 +96,12 @@ _UNUSED = (
 
 
 def install() -> None:
-    """Put ours in moto's classes."""
+    """Put our methods in the place of those of moto's classes."""
     moto_cancel = SpotRequestBackend.cancel_spot_instance_requests
 
     def cancel(self: Any, request_ids: list[str]) -> list[Any]:
-        known = [self.spot_instance_requests.get(one) for one in request_ids]
-        if not all(isinstance(one, Request) for one in known):
+        known = [self.spot_instance_requests.get(request_id) for request_id in request_ids]
+        if not all(isinstance(request, Request) for request in known):
             return list(moto_cancel(self, request_ids))
         for request in known:
             request.cancel()

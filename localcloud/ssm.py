@@ -1,4 +1,4 @@
-"""Session Manager's StartSession, which moto has not: by its rules, with a stand-in for what carries the connection.
+"""Session Manager's StartSession, which moto lacks: by AWS's rules, with a stand-in for what carries the connection.
 
 A machine is known to Session Manager when it runs and its role may open the agent's channels. The agent itself and its
 protocol are not here: where AWS has them, `python -m localcloud.ssm` takes the words of AWS's session-manager-plugin
@@ -30,7 +30,7 @@ while data := far.recv(65536):
 
 
 def install() -> None:
-    """Put ours in moto's class."""
+    """Put our methods in the place of those of moto's class."""
     from moto.core.exceptions import JsonRESTError
     from moto.core.responses import ActionResult
     from moto.ssm.responses import SimpleSystemManagerResponse

@@ -72,7 +72,7 @@ class Volumes:
 
 
 def install(machines: "Machines") -> None:
-    """Put ours in moto's classes."""
+    """Put our methods in the place of those of moto's classes."""
     ours, tokens = Volumes(machines), Tokens()
     moto_create, moto_delete = ElasticBlockStore.create_volume, EBSBackend.delete_volume
 
@@ -111,7 +111,7 @@ def data_disks(instance: Any, asked: Iterable[str]) -> dict[str, Disk]:
 
 
 def _disk(volume: Any, kind: str, device: str, others: Mapping[str, Disk]) -> Disk:
-    """Where an instance of that type, which has `others`, will find it."""
+    """Where an instance of that type, which has the disks `others`, will find the volume."""
     if hardware.xen(kind):
         return Disk(volume.id, int(volume.size), device.replace("/dev/sd", "/dev/xvd"))
     number = 1 + max((int(disk.node.removeprefix("/dev/nvme")[:-2]) for disk in others.values()), default=0)

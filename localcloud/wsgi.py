@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from infra.errors import ProvisionError
-from localcloud import ec2, emulator, hardware, metadata, operations, quotas, scheduler
+from localcloud import ec2, emulator, hardware, metadata, operations, pricing, quotas, scheduler
 from localcloud.edge import forget
 from localcloud.engine import Network
 from localcloud.faults import Faults
@@ -106,13 +106,13 @@ class Front:
     def _status(self) -> list[dict[str, Any]]:
         return [
             {
-                "id": one.instance.id,
-                "type": one.instance.instance_type,
-                "state": one.state,
-                "container": one.container if one.state != "terminated" else "",
-                "ip": one.address or "",
+                "id": machine.instance.id,
+                "type": machine.instance.instance_type,
+                "state": machine.state,
+                "container": machine.container if machine.state != "terminated" else "",
+                "ip": machine.address or "",
             }
-            for one in list(self.machines.by_id.values())
+            for machine in list(self.machines.by_id.values())
         ]
 
     def _calls(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,6 +139,11 @@ class Front:
             start("403 -", [("Content-Type", "text/xml")])
             self._note(call, 403, "AuthFailure")
             return [ERROR.format(code="AuthFailure", text="The request is not signed.").encode()]
+        if call["action"] == "GetProducts":
+            said = pricing.products(call["params"])
+            start("200 -", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(said)))])
+            self._note(call, 200)
+            return [said]
         try:
             begun, answer = self._of_moto(call, environ)
             status, headers = int(begun[0].split()[0]), begun[1]
