@@ -6,11 +6,14 @@ A check is a function that gives findings, or raises the error that `up` would e
 import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Literal
 
+from images.choose import choose
+from images.ends import caution, ending
+from images.stacks import stacks
 from infra import buildx
 from infra.aws import dryrun, quotas
 from infra.aws.ec2 import Ec2
@@ -22,14 +25,16 @@ from infra.aws.session import Cloud
 from infra.aws.types import SpotRequest
 from infra.errors import AuthError, NotOfferedError, ProvisionError
 from infra.shell import LocalShell, have
-from provision import amis, market, planning, runs
-from provision.settings import Settings
-from provision.wish import Wish
+from provision.clouds import Session
+from provision.offers import ami_lookup, amis, market, plan
+from provision.offers.requirements import Requirements
+from provision.runs import store
 
 State = Literal["ok", "warn", "fail"]
 _SKEW_S = 60.0
 _SKEW_MOST_S = 300.0  # AWS refuses signatures that are older: https://docs.aws.amazon.com/IAM/latest/UserGuide/
 _AT_ONCE = 16
+_LIVING = "for what shall last take a row of a release that lives: provision image matrix"
 _GRANT = "allow it: provision iam-policy prints the policy"
 
 
@@ -47,43 +52,51 @@ class Finding:
 Check = Callable[[], list[Finding]]
 
 
-def examine(cloud: Cloud, settings: Settings, kind: str = "") -> list[Finding]:
-    """All findings, in a fixed order. Without credentials nothing that needs them is tried."""
-    who = _guarded("credentials", partial(_credentials, cloud))
-    if any(one.state == "fail" for one in who):
+def examine(session: Session, kind: str = "") -> list[Finding]:
+    """All findings, in a fixed order; with a `kind` of machine also whether that can be rented.
+
+    Without credentials nothing that needs them is tried. An error of a check is a finding, and is not raised.
+    """
+    who = _guarded("credentials", partial(_credentials, session.cloud))
+    if any(finding.state == "fail" for finding in who):
         return [*who, *_together(here())]
-    return [*who, *_together({**there(cloud, settings, kind), **here()})]
+    return [*who, *_together({**there(session, kind), **here()})]
 
 
 def exit_code(findings: list[Finding]) -> int:
     """0 where nothing failed; 3 where a permission is missing, else the highest of the failures' codes."""
-    codes = {one.code for one in findings if one.state == "fail"}
+    codes = {finding.code for finding in findings if finding.state == "fail"}
     return AuthError.exit_code if AuthError.exit_code in codes else max(codes, default=0)
 
 
 def here() -> dict[str, Check]:
     """What this laptop needs."""
-    return {"laptop": _programs, "Docker here": _docker}
+    return {"laptop": _programs, "Docker here": _docker, "images": releases}
 
 
-def there(cloud: Cloud, settings: Settings, kind: str) -> dict[str, Check]:
+def there(session: Session, kind: str) -> dict[str, Check]:
     """What the account and the region need."""
+    cloud, settings = session.cloud, session.settings
     checks: dict[str, Check] = {"network": partial(_network, cloud)}
     for action in dryrun.ACTIONS:
         checks[f"ec2:{action}"] = partial(_action, cloud, action)
-    checks |= {"roles": partial(_roles, cloud), "schedules": partial(_schedules, cloud)}
+    checks |= {
+        "roles": partial(_roles, cloud),
+        "boundary": partial(_boundary, cloud),
+        "schedules": partial(_schedules, cloud),
+    }
     checks |= {"bucket": partial(_bucket, cloud), "quotas": partial(_quotas, cloud)}
     for ami in {amis.choose(settings, family).name: amis.choose(settings, family) for family in amis.table()}.values():
         checks[f"machine image {ami.name}"] = partial(_image, cloud, ami)
     if kind:
-        checks[kind] = partial(_type, cloud, settings, kind)
+        checks[kind] = partial(_type, session, kind)
     return checks
 
 
 def _together(checks: dict[str, Check]) -> list[Finding]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(lambda item: _guarded(*item), checks.items()))
-    return [one for findings in found for one in findings]
+    return [finding for findings in found for finding in findings]
 
 
 def _guarded(name: str, check: Check) -> list[Finding]:
@@ -98,6 +111,17 @@ def _credentials(cloud: Cloud) -> list[Finding]:
     who = caller(cloud)
     found = [Finding("credentials", "ok", f"{who.arn} in {cloud.name} {cloud.region}")]
     return [*found, clock(who.clock, datetime.now(timezone.utc))] if who.clock else found
+
+
+def releases() -> list[Finding]:
+    """Releases past their end, or near it, that the best targets of stacks stand on."""
+    best = [choose(name) for name in stacks()]
+    found = []
+    for release in ending({target.distribution.name: target.distribution for target in best}.values()):
+        on_it = [target for target in best if target.distribution == release]
+        names = ", ".join(target.stack.name for target in on_it)
+        found.append(Finding("images", "warn", f"{caution(on_it[0].variant)} ({names})", _LIVING))
+    return found or [Finding("images", "ok", "each stack has a target on a release that lives")]
 
 
 def clock(theirs: datetime, ours: datetime) -> Finding:
@@ -138,13 +162,25 @@ def _roles(cloud: Cloud) -> list[Finding]:
     return [Finding("roles", "ok", f"can be listed: {len(Iam(cloud).roles())} of ours; making them is not tried")]
 
 
+def _boundary(cloud: Cloud) -> list[Finding]:
+    """Whether the roles that are made have a permissions boundary, and whether that is there."""
+    if not cloud.boundary:
+        risk = "no permissions boundary: who has the rights of `provision iam-policy` can become administrator"
+        return [Finding("boundary", "warn", risk, "provision iam-policy --boundary prints one")]
+    try:
+        Iam(cloud).boundary()
+    except AuthError as error:
+        return [Finding("boundary", "warn", f"{cloud.boundary}: {error.what}", _GRANT)]
+    return [Finding("boundary", "ok", f"each role that is made is bounded by {cloud.boundary}")]
+
+
 def _schedules(cloud: Cloud) -> list[Finding]:
     found = len(Scheduler(cloud).made())
     return [Finding("schedules", "ok", f"can be listed: {found} of ours; making them is not tried")]
 
 
 def _bucket(cloud: Cloud) -> list[Finding]:
-    bucket = runs.store(cloud)
+    bucket = store.store(cloud)
     words = "is there" if bucket.exists() else "is not there yet: the first training makes it"
     return [Finding("bucket", "ok", f"{bucket.bucket} {words}")]
 
@@ -171,20 +207,20 @@ def room(quota: quotas.Quota, limit: int | None, used: int, region: str) -> Find
 
 
 def _image(cloud: Cloud, ami: amis.Ami) -> list[Finding]:
-    image = amis.resolve(cloud, ami)
+    image = ami_lookup.resolve(cloud, ami)
     driver = f"; driver {image.driver} is installed at the first boot" if image.driver else ""
     return [Finding(f"machine image {ami.name}", "ok", f"{image.id} for {', '.join(ami.families) or 'all'}{driver}")]
 
 
-def _type(cloud: Cloud, settings: Settings, kind: str) -> list[Finding]:
-    requests = planning.plan(cloud, settings, Wish("doctor", kind), say=lambda _: None)
-    return [Finding(kind, "ok", _offers(one)) for one in requests]
+def _type(session: Session, kind: str) -> list[Finding]:
+    requests = plan.plan(replace(session, say=lambda _: None), Requirements("doctor", kind))
+    return [Finding(kind, "ok", _offers(request)) for request in requests]
 
 
-def _offers(one: SpotRequest) -> str:
-    prices = [(offer.zone, market.price_of(offer, one.market)) for offer in one.offers]
+def _offers(request: SpotRequest) -> str:
+    prices = [(offer.zone, market.price_of(offer, request.market)) for offer in request.offers]
     words = [zone if price is None else f"{zone} ${price:.3f}/h" for zone, price in prices]
-    return f"{one.region}, {one.market}: {', '.join(words)}"
+    return f"{request.region}, {request.market}: {', '.join(words)}"
 
 
 def _programs() -> list[Finding]:

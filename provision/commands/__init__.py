@@ -1,1 +1,1 @@
-"""The commands: words to and from the user. What is done is in the modules beside this folder."""
+"""The commands read what the user types and print the answers. The modules beside this folder do the work."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infra.errors import NotFoundError, ProvisionError
-from provision import clouds, console, settings
-from provision.commands.options import cloud_options, dry_run_option, json_option
+from provision import clouds, console
+from provision.clouds import Session
+from provision.commands.options import IMAGE, MACHINE, cloud_options, dry_run_option, json_option
+from provision.commands.session import places, where_is
 
 if TYPE_CHECKING:
     from infra.aws.machine_images import Baked, ImageRequest
@@ -16,35 +18,36 @@ if TYPE_CHECKING:
 
 @click.group()
 def ami() -> None:
-    """Bake machine images of prepared hosts: later machines of that GPU family start from them."""
+    """Bake machine images of prepared hosts; later machines of the same GPU family start from them."""
 
 
 @ami.command()
-@click.argument("name")
+@click.argument("name", type=MACHINE)
 @cloud_options
 @dry_run_option
 @json_option
 def bake(name: str, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Make a machine image of NAME, and end NAME.
 
-    The image has what is installed there (Docker, driver, NVIDIA's toolkit, images) and what you put into /home and
-    /data; no keys, no trainings and none of their data. The machine is restarted for it, also a spot machine, and is
-    of no more use: it is ended. It must not be training.
+    The image holds what is installed on NAME (Docker, the driver, NVIDIA's toolkit, Docker images) and what you put
+    into /home and /data. It holds no keys, no trainings and none of their data. NAME is restarted first, even a spot
+    machine, and ended afterwards. No training may run on it.
     """
-    from provision import baking, ending, machines
+    from provision.machines import bake as baking
+    from provision.machines import down, find, login
 
-    chosen = settings.load(**flags)
-    cloud = machines.locate(clouds.resolve(chosen), name, chosen.more_regions)
-    with machines.locked(cloud, name):
-        with machines.shell(cloud, instance := machines.find(cloud, name)) as host:
+    here = where_is(name, flags)
+    cloud = here.cloud
+    with find.locked(cloud, name):
+        with login.shell(cloud, instance := find.find(cloud, name)) as host:
             request = baking.plan(cloud, instance, host)
             if dry_run:
                 _show_request(request, as_json)
                 return
-            made = baking.bake(cloud, request, host, console.line)
+            made = baking.bake(cloud, request, host, here.say)
         if not as_json:
-            _show_made(made)
-        ended = ending.down(cloud, name, console.line)
+            _show_made(made, here)
+        ended = down.down(cloud, name, here.say, launch=instance.launch)
     if as_json:
         console.emit_json({**row(cloud, made), "ended": ended.as_json()})
         return
@@ -53,7 +56,7 @@ def bake(name: str, dry_run: bool, as_json: bool, **flags: Any) -> None:
 
 
 def _show_request(request: "ImageRequest", as_json: bool) -> None:
-    from provision import baking
+    from provision.machines import bake as baking
 
     if as_json:
         console.emit_json(dataclasses.asdict(request))
@@ -64,11 +67,11 @@ def _show_request(request: "ImageRequest", as_json: bool) -> None:
         console.say(f"  without the volume at {device}")
 
 
-def _show_made(made: "Baked") -> None:
-    from provision import baking
+def _show_made(made: "Baked", here: Session) -> None:
+    from provision.machines import bake as baking
 
-    console.say(f"{made.id} is there, for {_family(made.family)}: {_size(made.gb, baking.monthly(made))}")
-    console.say(f"  each later `provision up` of these uses it; delete it: provision ami rm {made.id}")
+    console.say(f"{made.id} is ready, for {_family(made.family)}: {_size(made.gb, baking.monthly(made))}")
+    console.say(f"  each later `up` of these uses it; delete it: {here.hint(f'ami rm {made.id}')}")
 
 
 def _family(family: str) -> str:
@@ -85,69 +88,68 @@ def _size(gb: int, monthly: float) -> str:
 @cloud_options
 @json_option
 def ls(as_json: bool, **flags: Any) -> None:
-    """List the images that were baked, newest first, in each region that `provision ls` lists."""
-    found, errors = _all(flags)
+    """List the baked machine images, newest first, of each region that `provision ls` lists."""
+    here = clouds.session(**flags)
+    found, errors = _all(here)
     if as_json and not errors:
-        console.emit_json([row(cloud, one) for cloud, one in found])
+        console.emit_json([row(cloud, baked) for cloud, baked in found])
     elif found:
         columns = ("image", "region", "family", "created", "size", "$/month", "state", "from")
-        console.table("", columns, [_cells(cloud, one) for cloud, one in found])
+        console.table("", columns, [_cells(cloud, baked) for cloud, baked in found])
     elif not errors:
-        console.say("no baked machine images: `provision ami bake NAME` makes one")
+        console.say(f"no baked machine images: `{here.hint('ami bake NAME')}` makes one")
     if errors:
         raise errors[0]
 
 
-def row(cloud: "Cloud", one: "Baked") -> dict[str, Any]:
-    """An image as `ami ls --json` shows it; the price in US dollars."""
-    from provision import baking
+def row(cloud: "Cloud", baked: "Baked") -> dict[str, Any]:
+    """A baked image as `ami ls --json` shows it; the price is in US dollars."""
+    from provision.machines import bake as baking
 
-    return {**dataclasses.asdict(one), "region": cloud.region, "dollars_a_month": round(baking.monthly(one), 2)}
+    return {**dataclasses.asdict(baked), "region": cloud.region, "dollars_a_month": round(baking.monthly(baked), 2)}
 
 
-def _cells(cloud: "Cloud", one: "Baked") -> tuple[object, ...]:
-    from provision import baking, machines
+def _cells(cloud: "Cloud", baked: "Baked") -> tuple[object, ...]:
+    from provision.machines import bake as baking
+    from provision.machines import deadline
 
-    price = f"{baking.monthly(one):.2f}"
-    made = machines.clock(one.created)
-    return one.id, cloud.region, one.family, made, f"{one.gb} GB", price, one.state, one.made_from
+    price = f"{baking.monthly(baked):.2f}"
+    made = deadline.clock(baked.created)
+    return baked.id, cloud.region, baked.family, made, f"{baked.gb} GB", price, baked.state, baked.made_from
 
 
 @ami.command()
-@click.argument("image", metavar="ID")
+@click.argument("image", metavar="ID", type=IMAGE)
 @cloud_options
 @dry_run_option
 def rm(image: str, dry_run: bool, **flags: Any) -> None:
-    """Delete the baked image ID and its snapshots, and prove them gone. Machines that run from it run on."""
-    from provision import baking
+    """Delete the baked image ID and its snapshots, and prove that they are gone. Machines made from it run on."""
+    from provision.machines import bake as baking
 
-    found, errors = _all(flags)
-    for cloud, one in found:
-        if one.id == image:
-            things = ", ".join([one.id, *one.snapshots])
+    here = clouds.session(**flags)
+    found, errors = _all(here)
+    for cloud, baked in found:
+        if baked.id == image:
+            things = ", ".join([baked.id, *baked.snapshots])
             if not dry_run:
-                baking.remove(cloud, one)
+                baking.remove(cloud, baked)
             console.say(f"{'would delete' if dry_run else 'gone:'} {things} in {cloud.region}")
             return
     if errors:
         raise errors[0]
-    known = ", ".join(one.id for _, one in found)
-    raise NotFoundError(
-        f"no baked machine image {image!r}", f"there are: {known}" if known else "there are none: provision ami ls"
-    )
+    known = ", ".join(baked.id for _, baked in found)
+    mend = f"there are: {known}" if known else f"there are none: {here.hint('ami ls')}"
+    raise NotFoundError(f"no baked machine image {image!r}", mend)
 
 
-def _all(flags: dict[str, Any]) -> "tuple[list[tuple[Cloud, Baked]], list[ProvisionError]]":
+def _all(here: Session) -> "tuple[list[tuple[Cloud, Baked]], list[ProvisionError]]":
     from functools import partial
 
     from infra.aws.machine_images import MachineImages
-    from infra.together import together
-    from provision import machines
+    from infra.concurrency import together
 
     def look(cloud: "Cloud") -> "list[tuple[Cloud, Baked]]":
-        return [(cloud, one) for one in MachineImages(cloud).all()]
+        return [(cloud, baked) for baked in MachineImages(cloud).all()]
 
-    chosen = settings.load(**flags)
-    where = machines.places(clouds.resolve(chosen), chosen.more_regions)
-    found, errors = together([partial(look, cloud) for cloud in where])
-    return [one for some in found for one in some], errors
+    found, errors = together([partial(look, cloud) for cloud in places(here)])
+    return [pair for pairs in found for pair in pairs], errors

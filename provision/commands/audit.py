@@ -1,4 +1,4 @@
-"""`audit` and `cost`."""
+"""`audit`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -6,71 +6,96 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import LeftoverError, NotFoundError
-from provision import clouds, console, settings
+from infra.errors import LeftoverError
+from provision import clouds, console
 from provision.commands.options import cloud_options, json_option
 
 if TYPE_CHECKING:
-    from infra.aws.holdings import Holding
-    from provision.audit import Finding, Report
-    from provision.cost import Bill
+    from provision.account.audit import Finding, Report
 
 
-_FEW = 4
+_FEW = 4  # regions: more of them are counted, not named
 
 
 @click.command()
-@click.option("--all-regions", is_flag=True, help="every region of the account, not only those that were used")
-@click.option("--fix", is_flag=True, help="end what has no living owner")
 @click.option(
-    "--grace", type=click.FloatRange(min=0), default=15, help="minutes: what is younger is a launch in progress"
+    "--all-regions", is_flag=True, help="look in every region of the account, not only in those that were used"
+)
+@click.option("--fix", is_flag=True, help="end everything that has no living owner")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 525_600),
+    default=15,
+    help="minutes: a younger resource counts as part of a launch in progress",
 )
 @cloud_options
 @json_option
 def audit(all_regions: bool, fix: bool, grace: float, as_json: bool, **flags: Any) -> None:
-    """List everything of ours. Exit code 18 if anything is billed, or left over, without a living owner.
+    """List everything of ours. The exit code is 18 if anything is billed, or left over, without a living owner.
 
-    Asks nothing: fit for cron and CI.
+    The command asks no question, so it can run in cron and CI.
     """
-    from provision import audit as audits
+    from dataclasses import replace
 
-    chosen = settings.load(**flags)
-    cloud = clouds.resolve(chosen)
+    from provision.account import audit as audits
+    from provision.machines.finish import finish
+
+    here = clouds.session(**flags)
     young = timedelta(minutes=grace)
-    report = audits.audit(cloud, audits.regions(cloud, chosen, all_regions), young)
+    where = audits.regions(here.cloud, here.settings, all_regions)
+    for region in where:
+        finish(replace(here.cloud, region=region), console.line)
+    report = audits.audit(here.cloud, where, young)
     ended: list[Finding] = []
     if fix:
-        ended, report = audits.fix(cloud, report, young)
+        ended, report = audits.fix(here.cloud, report, young)
     if as_json:
         console.emit_json(_audit_json(report, ended))
     else:
         _show_audit(report, ended)
-    _verdict(report)
+    _verdict(here, report, f"audit{' --all-regions' * all_regions} --fix")
 
 
-def _verdict(report: "Report") -> None:
+def _verdict(here: clouds.Session, report: "Report", end: str) -> None:
+    """LeftoverError where something is left over; `end` is the command that ends it, but for what others launched."""
     if report.bad:
-        words = ", ".join(f"{_kind(one)} {one.thing.label} in {one.region}" for one in report.bad)
-        raise LeftoverError(f"{len(report.bad)} without a living owner: {words}", "end them: provision audit --fix")
+        words = ", ".join(f"{_kind(finding)} {finding.thing.label} in {finding.region}" for finding in report.bad)
+        mends = [f"end them: {here.hint(end)}"] if any(not finding.spared for finding in report.bad) else []
+        mends += [_others(here, finding) for finding in report.bad if finding.spared and _is_machine(finding)]
+        raise LeftoverError(f"{len(report.bad)} without a living owner: {words}", "; ".join(mends))
     if report.errors:
         raise report.errors[0][1]
+
+
+def _is_machine(finding: "Finding") -> bool:
+    return finding.thing.kind == "instances"
+
+
+def _others(here: clouds.Session, finding: "Finding") -> str:
+    from dataclasses import replace
+
+    from infra.laptop import person_of
+
+    there = replace(here.cloud, region=finding.region)
+    by_hand = there.hint(f"down {finding.thing.name} --force")
+    return f"{finding.thing.label} is {person_of(finding.owner)}'s, who may end it; or: {by_hand}"
 
 
 def _audit_json(report: "Report", ended: Sequence["Finding"]) -> dict[str, Any]:
     return {
         "regions": report.regions,
-        "findings": [one.as_json() for one in report.findings],
-        "ended": [one.as_json() for one in ended if one not in report.bad],
+        "findings": [finding.as_json() for finding in report.findings],
+        "ended": [finding.as_json() for finding in ended if finding not in report.bad],
         "errors": [{"region": region, "what": error.what} for region, error in report.errors],
         "bad": len(report.bad),
     }
 
 
 def _show_audit(report: "Report", ended: Sequence["Finding"]) -> None:
-    from provision.cost import dollars
+    from provision.machines.cost import dollars
 
-    for one in ended:
-        console.say(f"ended {_kind(one)} {one.thing.label} in {one.region}: {one.why}")
+    for finding in ended:
+        console.say(f"ended {_kind(finding)} {finding.thing.label} in {finding.region}: {finding.why}")
     few = len(report.regions) <= _FEW
     where = ", ".join(report.regions) if few else f"{len(report.regions)} regions"
     for region, error in report.errors:
@@ -78,96 +103,32 @@ def _show_audit(report: "Report", ended: Sequence["Finding"]) -> None:
     if not report.findings:
         console.say(f"nothing of ours in {where}")
         return
-    columns = ("region", "kind", "which", "name", "state", "age", "ends", "$/h", "verdict")
-    console.table("", columns, [_audit_row(one) for one in report.findings])
-    hourly = dollars(sum(one.price or 0.0 for one in report.findings))
+    console.table("", *_audit_table(report))
+    hourly = dollars(sum(finding.price or 0.0 for finding in report.findings))
     console.say(f"{len(report.findings)} of ours in {where}, {hourly}/h; without a living owner: {len(report.bad)}")
 
 
-def _kind(one: "Finding") -> str:
-    return one.thing.kind.removesuffix("s")
+def _audit_table(report: "Report") -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The columns and rows; the owner has a column where not all is this laptop's own."""
+    from provision.machines import whose
+
+    columns = ("region", "kind", "which", "name", "state", "age", "ends", "$/h", "verdict")
+    rows = [_audit_row(finding) for finding in report.findings]
+    if not any(whose.others(finding.owner) for finding in report.findings):
+        return columns, rows
+    return (*columns, "owner"), [
+        (*row, whose.person(finding.owner)) for row, finding in zip(rows, report.findings, strict=True)
+    ]
 
 
-def _audit_row(one: "Finding") -> tuple[object, ...]:
-    thing = one.thing
+def _kind(finding: "Finding") -> str:
+    return finding.thing.kind.removesuffix("s")
+
+
+def _audit_row(finding: "Finding") -> tuple[object, ...]:
+    thing = finding.thing
     age = console.span((datetime.now(timezone.utc) - thing.made).total_seconds()) if thing.made else ""
     ends = f"{thing.deadline:%Y-%m-%d %H:%M} UTC" if thing.deadline and thing.kind == "instances" else ""
-    price = "?" if one.price is None else f"{one.price:.4f}" if one.price else ""
-    verdict = f"{one.verdict}: {one.why}" if one.bad else one.verdict
-    return one.region, thing.kind, thing.label, thing.name, thing.state, age, ends, price, verdict
-
-
-@click.command()
-@click.argument("name", required=False)
-@cloud_options
-@json_option
-def cost(name: str | None, as_json: bool, **flags: Any) -> None:
-    """What NAME (or every machine that AWS still knows) has cost so far: real spot prices, and disks."""
-    from dataclasses import replace
-
-    from infra.aws.holdings import Holdings
-    from provision import audit as audits
-    from provision import cost as costs
-
-    chosen = settings.load(**flags)
-    cloud = clouds.resolve(chosen)
-    bills: list[Bill] = []
-    kept: list[tuple[str, Holding]] = []
-    for region in audits.regions(cloud, chosen):
-        there = replace(cloud, region=region)
-        bills += costs.bills(there, name)
-        things, errors = Holdings(there).look(name)
-        if errors:
-            raise errors[0]
-        kept += [(region, one) for one in things if one.kept]
-    if name and not bills and not kept:
-        raise NotFoundError(f"AWS knows no machine of the name {name!r}", "it forgets one an hour after its end")
-    if as_json:
-        _emit_cost(bills, kept)
-    else:
-        _show_cost(bills, kept)
-
-
-def _emit_cost(bills: Sequence["Bill"], kept: Sequence[tuple[str, "Holding"]]) -> None:
-    from provision import ending
-
-    rows = [{"region": region, **ending.kept_row(one, region)} for region, one in kept]
-    console.emit_json({"machines": [one.as_json() for one in bills], "kept": rows})
-
-
-def _show_cost(bills: Sequence["Bill"], kept: Sequence[tuple[str, "Holding"]]) -> None:
-    from infra.aws import prices
-    from provision import ending
-
-    if not bills:
-        console.say("AWS knows no machine of ours; it forgets one an hour after its end")
-    else:
-        columns = (
-            "name",
-            "type",
-            "market",
-            "zone",
-            "hours",
-            "instance",
-            "disk",
-            "total",
-            "per hour now",
-            "budget left",
-        )
-        console.table("", columns, [_cost_row(one) for one in bills])
-    for region, one in kept:
-        console.say(ending.kept_words(one, region))
-    for bill in bills:
-        if bill.note:
-            console.say(f"{bill.name}: {bill.note}")
-    if any(bill.market != "spot" for bill in bills):
-        console.say(f"on demand: list prices of {prices.table().date}")
-
-
-def _cost_row(bill: "Bill") -> tuple[object, ...]:
-    from provision.cost import dollars
-
-    left = "" if bill.budget is None else dollars(bill.left)
-    hourly = "ended" if bill.hourly == 0 else dollars(bill.hourly)
-    amounts = (dollars(bill.instance), dollars(bill.disk), dollars(bill.total), hourly, left)
-    return bill.name, bill.type, bill.market, bill.zone, f"{bill.hours:.2f}", *amounts
+    price = "?" if finding.price is None else f"{finding.price:.4f}" if finding.price else ""
+    verdict = f"{finding.verdict}: {finding.why}" if finding.bad else finding.verdict
+    return finding.region, thing.kind, thing.label, thing.name, thing.state, age, ends, price, verdict

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infra.errors import UsageError
-from provision import clouds, console, settings
-from provision.commands.options import Command, cloud_options, dry_run_option, json_option
+from provision import console
+from provision.commands.options import BOX, MACHINE, Command, cloud_options, dry_run_option, json_option
+from provision.commands.session import Machine
+from provision.commands.session import machine as find_machine
 from provision.lazy import Lazy
 
 if TYPE_CHECKING:
-    from infra.aws.session import Cloud
-    from infra.aws.types import Instance
     from infra.shell import Shell
 
 _HERE = "provision.commands.box"
@@ -33,90 +33,102 @@ _COMMANDS = {
 
 @click.group(cls=Lazy, table=_COMMANDS)
 def box() -> None:
-    """A development container that stays: your files, your uid, GPUs, any of our images."""
+    """Keep a development container: any of our images, with your files, your uid and GPUs."""
 
 
 def _where(command: Command) -> Command:
     command = cloud_options(command)
-    return click.option("--on", "machine", help="a machine that runs (default: this laptop)")(command)
+    return click.option(
+        "--on", "machine", type=MACHINE, help="use this machine, which runs already (default: this laptop)"
+    )(command)
 
 
 @contextmanager
-def _host(machine: str | None, flags: dict[str, Any]) -> "Iterator[tuple[Shell, Cloud | None, Instance | None]]":
-    """The laptop, or a machine of that name."""
+def _host(machine: str | None, flags: dict[str, Any]) -> "Iterator[tuple[Shell, Machine | None]]":
+    """A shell on the laptop, or on the machine of that name."""
     from infra.shell import LocalShell
-    from provision import machines
 
     if machine is None:
-        yield LocalShell(), None, None
+        yield LocalShell(), None
         return
-    chosen = settings.load(**flags)
-    cloud = machines.locate(clouds.resolve(chosen), machine, chosen.more_regions)
-    instance = machines.find(cloud, machine)
-    with machines.shell(cloud, instance) as shell:
-        yield shell, cloud, instance
+    there = find_machine(machine, flags)
+    with there.shell() as shell:
+        yield shell, there
+
+
+def _hint(there: Machine | None, command: str) -> str:
+    """The command about a box, with the flags that lead to its machine."""
+    return there.session.hint(f"{command} --on {there.instance.name}") if there else f"provision {command}"
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=BOX)
 @click.option("--image", default="caffe-debian", show_default=True, help="a target (STACK:ROW), or an image's tag")
-@click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the host's)")
-@click.option("--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]", help="a folder of the host")
-@click.option("--port", "ports", multiple=True, metavar="[HERE:]PORT", help="a port of the box, on 127.0.0.1")
-@click.option("--x11", is_flag=True, help="windows on this laptop's display (default: plots go to files)")
-@click.option("--swap", type=click.IntRange(0, 64), metavar="GB", help="on a machine: GB of swap (default: 4 on small)")
+@click.option("--gpus", type=click.IntRange(min=0), help="the number of GPUs (default: all of the host's)")
+@click.option(
+    "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]", help="mount a folder of the host in the box"
+)
+@click.option("--port", "ports", multiple=True, metavar="[HERE:]PORT", help="publish a port of the box on 127.0.0.1")
+@click.option("--x11", is_flag=True, help="show windows on this laptop's display (default: plots go to files)")
+@click.option(
+    "--swap",
+    type=click.IntRange(0, 64),
+    metavar="GB",
+    help="give the machine this much swap, in GB (default: 4 where it has less than 8 GB of RAM and no swap)",
+)
 @_where
 @dry_run_option
 def up(name: str, image: str, x11: bool, swap: int | None, machine: str | None, dry_run: bool, **given: Any) -> None:
     """Make the box NAME and start it."""
     from infra.shell import quote
-    from provision import box as boxes
-    from provision import facts
+    from provision.hosts import box as boxes
+    from provision.hosts import facts
 
     asked = {key: given.pop(key) for key in ("gpus", "volumes", "ports")}
     if x11 and machine:
-        raise UsageError("--x11 shows windows on this laptop; the box is on a machine", "leave one of them out")
-    with _host(machine, given) as (shell, cloud, instance):
+        raise UsageError("--x11 shows windows on this laptop; the box is on a machine", "leave out --x11 or --on")
+    with _host(machine, given) as (shell, there):
         found = facts.look(shell)
         spec = _spec(name, _image(shell, image, dry_run), found, x11, asked)
         if dry_run:
-            console.say(quote(boxes.run_words(spec)))
+            console.say(quote(boxes.start_words(spec)))
             return
-        if instance is not None:
+        if there is not None:
             _give_swap(shell, swap)
         boxes.start(shell, spec)
-        if cloud is not None and instance is not None:
-            _note(cloud, instance, name, spec.image)
-    on = f" --on {machine}" if machine else ""
+        if there is not None:
+            _note(there, name, spec.image)
     console.say(f"the box {name} runs {spec.image}")
-    console.say(f"  go in: provision box exec {name}{on}")
+    console.say(f"  go in: {_hint(there, f'box exec {name}')}")
     if machine:
-        console.line(f"{machine} ends at its deadline and when it is idle; what is to stay: box commit, or a --volume")
+        console.line(
+            f"{machine} ends at its deadline and when it is idle; to keep files, use `box commit` or a --volume"
+        )
 
 
 def _display_now() -> Any:
-    """This laptop's display; None where there is none just now (one came in by ssh)."""
-    from provision import xdisplay
+    """This laptop's display; None where there is none at the moment, as in a session by ssh."""
+    from provision.hosts import x_display
 
     try:
-        return xdisplay.find(os.environ, Path.home())
+        return x_display.find(os.environ, Path.home())
     except UsageError:
         return None
 
 
 def _spec(name: str, image: str, found: Any, x11: bool, asked: dict[str, Any]) -> Any:
-    from provision import box as boxes
-    from provision import facts, xdisplay
+    from provision.hosts import box as boxes
+    from provision.hosts import facts, x_display
 
     have = [gpu.index for gpu in found.gpus]
     wanted = len(have) if asked["gpus"] is None else asked["gpus"]
     if wanted > len(have):
-        raise UsageError(f"there are {len(have)} GPUs, not {wanted}", f"ask for --gpus {len(have)}, or for less")
+        raise UsageError(f"there are {len(have)} GPUs, not {wanted}", f"ask for --gpus {len(have)}, or for fewer")
     request = facts.gpu_request(found, tuple(have[:wanted]))
-    display = xdisplay.find(os.environ, Path.home()) if x11 else None
+    display = x_display.find(os.environ, Path.home()) if x11 else None
     return boxes.BoxSpec(
-        name, image, f"{found.uid}:{found.gid}", boxes.gpu_words(request.indices, request.runtime),
-        tuple(_absolute(one) for one in asked["volumes"]), tuple(asked["ports"]), display,
+        name, image, f"{found.uid}:{found.gid}", request,
+        tuple(_absolute(volume) for volume in asked["volumes"]), tuple(asked["ports"]), display,
     )  # fmt: skip
 
 
@@ -127,9 +139,9 @@ def _absolute(volume: str) -> str:
 
 
 def _image(shell: "Shell", words: str, dry_run: bool) -> str:
-    """The image's tag: as it is at that engine, else a target's, built or sent there."""
+    """The image's tag. It is one that the engine has, or a target's, whose image is built or sent there."""
     from infra import buildx
-    from provision import runimage
+    from provision.hosts import image as runimage
 
     if buildx.inspect(shell, words) is not None:
         return words
@@ -139,9 +151,9 @@ def _image(shell: "Shell", words: str, dry_run: bool) -> str:
 
 
 def _give_swap(shell: "Shell", gb: int | None) -> None:
-    """What was asked for; without a word, 4 GB where the machine has less than 8 GB of memory and no swap."""
+    """Give the machine the swap that was asked for; unasked, 4 GB where it has less than 8 GB of memory and no swap."""
     from infra.errors import HostError
-    from provision import box as boxes
+    from provision.hosts import box as boxes
 
     if gb is None:
         memory = shell.run(
@@ -156,49 +168,49 @@ def _give_swap(shell: "Shell", gb: int | None) -> None:
         console.line(f"  no swap: {error.what}")
 
 
-def _note(cloud: "Cloud", instance: "Instance", name: str, image: str) -> None:
-    """The machine's tag that tells `ls` of the box; an empty one says that it is gone."""
+def _note(there: Machine, name: str, image: str) -> None:
+    """Set the machine's tag that tells `ls` of the box; an empty tag says that the box is gone."""
     from infra.aws.ec2 import Ec2
-    from provision.box import TAG
+    from provision.hosts.box import TAG
 
-    Ec2(cloud).tag(instance.id, {f"{TAG}{name}": image})
+    Ec2(there.session.cloud).tag(there.instance.id, {f"{TAG}{name}": image})
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("name")
+@click.argument("name", type=BOX)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-@click.option("--root", is_flag=True, help="as root: to install packages")
+@click.option("--root", is_flag=True, help="run as root, for example to install packages")
 @_where
 def exec(name: str, words: tuple[str, ...], root: bool, machine: str | None, **flags: Any) -> None:
-    """Go into the box NAME, or run a command there: provision box exec NAME -- python3 train.py."""
+    """Open a shell in the box NAME, or run a command there: provision box exec NAME -- python3 train.py."""
     from infra.shell import exec_words
-    from provision import box as boxes
+    from provision.hosts import box as boxes
 
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    with _host(machine, flags) as (shell, cloud, instance):
+    with _host(machine, flags) as (shell, there):
         if boxes.get(shell, name).status != "running":
-            raise UsageError(f"the box {name} is stopped", f"start it: provision box start {name}")
+            raise UsageError(f"the box {name} is stopped", f"start it: {_hint(there, f'box start {name}')}")
         line = boxes.exec_words(name, words, root=root, terminal=terminal)
         if not terminal:
-            raise click.exceptions.Exit(shell.run(line, check=False, on_line=click.echo).code)
-    if cloud is not None and instance is not None:
-        from infra.ssh import ssh_words
-        from provision import machines
+            raise click.exceptions.Exit(shell.run(line, check=False, on_line=console.say).code)
+    if there is not None:
+        from infra.address import ssh_words
+        from provision.machines import login
 
-        reach = ssh_words(machines.address(cloud, instance), line)
+        reach = ssh_words(login.address(there.session.cloud, there.instance), line)
         exec_words([reach[0], "-t", *reach[1:]])
     exec_words(line)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=BOX)
 @_where
 @dry_run_option
 def stop(name: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
-    """Stop the box NAME; what is in it stays."""
-    from provision import box as boxes
+    """Stop the box NAME; its files stay."""
+    from provision.hosts import box as boxes
 
-    with _host(machine, flags) as (shell, _, _instance):
+    with _host(machine, flags) as (shell, _):
         status = boxes.get(shell, name).status
         if not dry_run:
             boxes.sleep(shell, name)
@@ -206,14 +218,14 @@ def stop(name: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=BOX)
 @_where
 @dry_run_option
 def start(name: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
-    """Start the box NAME where it was stopped."""
-    from provision import box as boxes
+    """Start the box NAME again after it was stopped."""
+    from provision.hosts import box as boxes
 
-    with _host(machine, flags) as (shell, _, _instance):
+    with _host(machine, flags) as (shell, _):
         status = boxes.get(shell, name).status
         if not dry_run:
             boxes.wake(shell, name, None if machine else _display_now())
@@ -221,40 +233,39 @@ def start(name: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=BOX)
 @click.argument("tag")
 @_where
 @dry_run_option
 def commit(name: str, tag: str, machine: str | None, dry_run: bool, **flags: Any) -> None:
-    """Keep the box's file system as the image TAG; its home and volumes are not part of it."""
-    from provision import box as boxes
+    """Save the box's file system as the image TAG, without its home and volumes."""
+    from provision.hosts import box as boxes
 
-    with _host(machine, flags) as (shell, _, _instance):
+    with _host(machine, flags) as (shell, there):
         boxes.get(shell, name)
         digest = "" if dry_run else boxes.commit(shell, name, tag)
-    on = f" --on {machine}" if machine else ""
     console.say(f"would make {tag}" if dry_run else f"{tag} is {digest[:19]}")
-    console.say(f"  next: provision box up NAME --image {tag}{on}")
+    console.say(f"  next: {_hint(there, f'box up NAME --image {tag}')}")
 
 
 @click.command()
-@click.argument("name")
-@click.option("--keep-home", is_flag=True, help="a new box of the name finds its home again")
+@click.argument("name", type=BOX)
+@click.option("--keep-home", is_flag=True, help="keep the home folder for a later box of the same name")
 @_where
 @dry_run_option
 def rm(name: str, keep_home: bool, machine: str | None, dry_run: bool, **flags: Any) -> None:
     """Remove the box NAME, and its home."""
-    from provision import box as boxes
+    from provision.hosts import box as boxes
 
     what = name if keep_home else f"{name} and its home"
-    with _host(machine, flags) as (shell, cloud, instance):
+    with _host(machine, flags) as (shell, there):
         boxes.get(shell, name)
         if dry_run:
             console.say(f"would remove {what}")
             return
         boxes.remove(shell, name, keep_home)
-        if cloud is not None and instance is not None:
-            _note(cloud, instance, name, "")
+        if there is not None:
+            _note(there, name, "")
     console.say(f"removed {what}")
 
 
@@ -263,14 +274,14 @@ def rm(name: str, keep_home: bool, machine: str | None, dry_run: bool, **flags: 
 @json_option
 def ls(machine: str | None, as_json: bool, **flags: Any) -> None:
     """List the boxes."""
-    from provision import box as boxes
+    from provision.hosts import box as boxes
 
-    with _host(machine, flags) as (shell, _, _instance):
+    with _host(machine, flags) as (shell, there):
         found = boxes.boxes(shell)
     if as_json:
-        console.emit_json([vars(one) for one in found])
+        console.emit_json([vars(entry) for entry in found])
     elif found:
         columns = ("name", "image", "status", "created", "ports")
-        console.table("", columns, [[vars(one)[column] for column in columns] for one in found])
+        console.table("", columns, [[vars(entry)[column] for column in columns] for entry in found])
     else:
-        console.say(f"no boxes on {machine or 'this laptop'}: provision box up NAME --image STACK")
+        console.say(f"no boxes on {machine or 'this laptop'}: {_hint(there, 'box up NAME --image STACK')}")

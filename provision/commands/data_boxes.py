@@ -4,21 +4,33 @@ from pathlib import Path
 
 import click
 
+from infra.border import read_text
+from infra.disk import is_file
 from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
+from provision.commands.options import NEW, PATH, dry_run_option, json_option
 
 
 @click.command()
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--train", required=True, type=click.Path(path_type=Path), help="list: an image and its XML on a line")
-@click.option("--test", required=True, type=click.Path(path_type=Path), help="the same, for scoring")
-@click.option("--root", default=".", type=click.Path(path_type=Path), help="the folder that the lists' paths begin in")
-@click.option("--classes", help="cat,dog or a file with one on a line, in their order (default: VOC's twenty)")
+@click.argument("target", metavar="OUT", type=NEW)
+@click.option(
+    "--train", required=True, type=PATH, help="the list of training images: an image and its XML file on each line"
+)
+@click.option("--test", required=True, type=PATH, help="the list of test images to score with, in the same form")
+@click.option("--root", default=".", type=PATH, help="the folder that the lists' paths are relative to")
+@click.option(
+    "--classes", help="class names in their order: cat,dog, or a file with one name on each line (default: VOC's 20)"
+)
 @click.option("--leave-out-others", "others", is_flag=True, help="leave objects of other classes out")
-@click.option("--strict", is_flag=True, help="end at the first image that cannot be used")
-@click.option("--jobs", type=click.IntRange(1), default=4, show_default=True, help="images read at a time")
+@click.option("--strict", is_flag=True, help="stop at the first image that cannot be used")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="the number of images that are read at the same time",
+)
 @json_option
 @dry_run_option
 @on_option
@@ -26,7 +38,7 @@ def boxes(
     target: Path, train: Path, test: Path, root: Path, classes: str | None, others: bool, strict: bool, jobs: int,
     as_json: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Make OUT of images with boxes (VOC's XML): LMDB databases for SSD, and their label map."""
+    """Make OUT, LMDB databases for SSD and their label map, from images with boxes (VOC's XML)."""
     from provision.data.annotated import prepare, read_list
 
     names = _names(classes)
@@ -49,19 +61,22 @@ def boxes(
 
 
 def _names(given: str | None) -> list[str]:
-    from provision import voc
+    from provision.data import voc
 
     if given is None:
         return list(voc.CLASSES[1:])
-    text = Path(given).read_text(encoding="utf-8").replace("\n", ",") if Path(given).is_file() else given
-    names = [one.strip() for one in text.split(",") if one.strip()]
+    text = read_text(Path(given)).replace("\n", ",") if is_file(Path(given)) else given
+    names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or len(set(names)) < len(names) or "background" in names:
-        raise UsageError(f"--classes {given}: no list of different names", "background is label 0 by itself")
+        raise UsageError(
+            f"--classes {given} is no list of different names",
+            "name each class once, without the background, which is label 0",
+        )
     return names
 
 
 def _remarks(target: Path, made: dict[str, object]) -> list[str]:
-    """What the user should know about what was left out."""
+    """What the user should know about the objects and images that were left out."""
     said = []
     for kind in ("train", "test"):
         for cause, count in made["dropped"][kind].items():  # type: ignore[index]

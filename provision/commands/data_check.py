@@ -7,43 +7,55 @@ import click
 
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import json_option
-
-_PATH = click.Path(path_type=Path)
+from provision.commands.options import PATH, json_option
 
 
 @click.command()
-@click.argument("targets", metavar="DB|DIR|LIST|PROTOTXT...", nargs=-1, required=True, type=_PATH)
-@click.option("--test", type=_PATH, metavar="DB|LIST", help="hold against this as the test: no picture in both")
-@click.option("--classes", default=0, type=click.IntRange(min=0), metavar="N", help="num_output (a net tells it)")
-@click.option("--ignore", default=255, show_default=True, type=int, help="value in label pictures that is no class")
-@click.option("--limit", default=0, type=click.IntRange(min=0), metavar="SIDE", help="no picture may be larger")
-@click.option("--data", type=_PATH, metavar="DIR", help="the folder that a net calls /data")
-@click.option("--root", type=_PATH, metavar="DIR", help="what the paths of a list start from")
+@click.argument("targets", metavar="DB|DIR|LIST|PROTOTXT...", nargs=-1, required=True, type=PATH)
+@click.option("--test", type=PATH, metavar="DB|LIST", help="compare with this test set: no picture may be in both")
+@click.option(
+    "--classes",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="the number of classes, num_output (a net tells it by itself)",
+)
+@click.option(
+    "--ignore", default=255, show_default=True, type=int, help="the value in label pictures that stands for no class"
+)
+@click.option(
+    "--limit",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="SIDE",
+    help="the longest side that a picture may have, in pixels",
+)
+@click.option("--data", type=PATH, metavar="DIR", help="the folder that a net calls /data")
+@click.option("--root", type=PATH, metavar="DIR", help="the folder that a list's paths are relative to")
 @json_option
 @on_option
 def check(targets: tuple[Path, ...], ignore: int, as_json: bool, **options: Any) -> int:
-    """Find what stops or spoils a training: labels that are no class, sizes, missing files, train and test overlap.
+    """Find what stops or spoils a training: wrong labels or sizes, missing files, pictures in both train and test.
 
-    Exit code 2 where there are errors.
+    The exit code is 2 where there are errors.
     """
-    import msgspec
-
-    from provision.data.check_targets import Asked, units
-    from provision.data.checks import check as run
+    from provision.lint.data import check as run
+    from provision.lint.targets import Asked, units
 
     found = units(list(targets), Asked(ignore=frozenset({ignore}), **options))
     findings = run(found)
     if as_json:
-        console.emit_json({"checked": [_told(one) for one in found], "findings": msgspec.to_builtins(findings)})
+        console.emit_json(
+            {"checked": [_told(unit) for unit in found], "findings": [finding.as_json() for finding in findings]}
+        )
     else:
-        for one in found:
-            console.say(_line(_told(one)))
+        for unit in found:
+            console.say(_line(_told(unit)))
         for finding in findings:
             console.say(f"{finding.level}: {finding.where}: {finding.what}")
             console.say(f"  → {finding.mend}")
         if not findings:
-            console.say("nothing wrong")
+            console.say("nothing is wrong")
     return 2 if any(finding.level == "error" for finding in findings) else 0
 
 

@@ -7,27 +7,27 @@ import click
 
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
+from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_option
 
 if TYPE_CHECKING:
-    from provision.data.coco_kinds import Finding
+    from provision.data.coco_kinds import CocoFault
     from provision.data.visual_genome import Report, Wanted
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command("visual-genome")
-@click.argument("out", metavar="OUT.json", type=_FILE)
-@click.option("--objects", type=_FILE, required=True, help="objects.json, also .zip or .gz")
-@click.option("--images", type=_FILE, required=True, help="image_data.json, also .zip or .gz")
+@click.argument("out", metavar="OUT.json", type=NEW)
+@click.option("--objects", type=PATH, required=True, help="Visual Genome's objects.json, plain or as .zip or .gz")
+@click.option("--images", type=PATH, required=True, help="Visual Genome's image_data.json, plain or as .zip or .gz")
 @click.option("--classes", default="clothing", show_default=True, metavar="FILE|clothing",
-              help="YAML: each class and the names that it goes by")  # fmt: skip
-@click.option("--val-fraction", default=0.0, show_default=True, help="share of the pictures for OUT-val.json")
-@click.option("--seed", default=1, show_default=True, help="decides which pictures those are")
-@click.option("--min-size", default=2.0, show_default=True, help="drop boxes with a shorter side, in pixels")
+              help="a YAML file of each class and its names in Visual Genome")  # fmt: skip
+@click.option(
+    "--val-fraction", default=0.0, show_default=True, help="the share of the pictures that goes to OUT-val.json"
+)
+@click.option("--seed", type=SEED, default=1, show_default=True, help="the seed that decides which pictures go there")
+@click.option("--min-size", default=2.0, show_default=True, help="drop boxes with a side shorter than this, in pixels")
 @click.option("--keep-empty", is_flag=True, help="keep pictures without an object of these classes")
-@click.option("--flat", is_flag=True, help="file names without the folder (VG_100K, VG_100K_2)")
-@click.option("--stream", is_flag=True, help="read piece by piece: slower, in 0.15 GB")
+@click.option("--flat", is_flag=True, help="write file names without their folder (VG_100K, VG_100K_2)")
+@click.option("--stream", is_flag=True, help="read the files piece by piece: slower, but needs only 0.15 GB of memory")
 @json_option
 @dry_run_option
 @on_option
@@ -36,11 +36,11 @@ def visual_genome(
 ) -> None:
     """Write Visual Genome's objects as COCO annotations for a list of classes.
 
-    There are no masks in it: train Faster R-CNN with it, not Mask R-CNN.
+    The annotations hold no masks: train Faster R-CNN with them, not Mask R-CNN.
     """
     from provision.data import classes as lists
-    from provision.data.bar import Bar, count
     from provision.data.visual_genome import Wanted, convert, val_path
+    from provision.files.bar import Bar, count
 
     wanted = Wanted(lists.load(classes), **given)
     made = [out, *([val_path(out)] if wanted.val_fraction else [])]
@@ -60,7 +60,7 @@ def _show_report(report: "Report", wanted: "Wanted", made: list[Path], as_json: 
     if as_json:
         console.emit_json({**as_dict(report), "files": [str(path) for path in made]})
         return
-    rows = [(name, f"{one['annotations']:,}", f"{one['images']:,}") for name, one in report.classes.items()]
+    rows = [(name, f"{counts['annotations']:,}", f"{counts['images']:,}") for name, counts in report.classes.items()]
     console.table("", ("class", "annotations", "pictures"), rows)
     lost = [(cause, f"{number:,}") for cause, number in report.dropped.most_common()]
     console.table("", ("left out: objects of these classes", "count"), lost or [("none", "0")])
@@ -75,11 +75,11 @@ def _show_report(report: "Report", wanted: "Wanted", made: list[Path], as_json: 
 
 
 @click.command("coco-check")
-@click.argument("file", type=_FILE)
-@click.option("--images", type=_FILE, help="the pictures' folder: are they there, and as large as the file says?")
-@click.option("--all", "every", is_flag=True, help="look at every picture (default: 1000, spread evenly)")
-@click.option("--num-classes", type=int, help="MODEL.NUM_CLASSES of the training, to be compared")
-@click.option("--fix", type=_FILE, metavar="OUT.json", help="write a copy with what can be mended")
+@click.argument("file", type=PATH)
+@click.option("--images", type=PATH, help="check in this folder that the pictures exist and are as large as FILE says")
+@click.option("--all", "every", is_flag=True, help="check every picture (default: 1000 of them, spread evenly)")
+@click.option("--num-classes", type=int, help="compare with the training's MODEL.NUM_CLASSES")
+@click.option("--fix", type=NEW, metavar="OUT.json", help="write a copy in which all that can be mended is mended")
 @json_option
 @dry_run_option
 @on_option
@@ -87,29 +87,32 @@ def coco_check(
     file: Path, images: Path | None, every: bool, num_classes: int | None, fix: Path | None, as_json: bool,
     dry_run: bool,
 ) -> int:  # fmt: skip
-    """Say whether Detectron can train with FILE: what is missing, what it would drop without a word.
+    """Say whether Detectron can train with FILE: what is missing, and what Detectron would drop without a word.
 
-    Ends with 2 where something stops or spoils a training.
+    The exit code is 2 where something stops or spoils a training.
     """
     from provision.data.coco_check import check
 
     findings, counts = check(file, images, None if every else 1000, num_classes)
     if as_json:
-        console.emit_json({"file": str(file), **counts, "findings": [vars(one) for one in findings]})
+        console.emit_json({"file": str(file), **counts, "findings": [vars(finding) for finding in findings]})
     else:
         _show_findings(file, findings, counts)
     if fix is not None:
         _fix(file, fix, images, dry_run)
-    return 2 if any(one.level == "error" for one in findings) else 0
+    return 2 if any(finding.level == "error" for finding in findings) else 0
 
 
-def _show_findings(file: Path, findings: "list[Finding]", counts: dict[str, int]) -> None:
+def _show_findings(file: Path, findings: "list[CocoFault]", counts: dict[str, int]) -> None:
     console.say(
         f"{file}: {counts['images']:,} pictures, {counts['annotations']:,} annotations, "
         f"{counts['categories']} categories: NUM_CLASSES {counts['categories'] + 1}"
     )
     if findings:
-        rows = [(one.level, f"{one.count:,}", one.what, one.mend, ", ".join(one.examples)) for one in findings]
+        rows = [
+            (finding.level, f"{finding.count:,}", finding.what, finding.mend, ", ".join(finding.examples))
+            for finding in findings
+        ]
         console.table("", ("", "count", "what", "mend", "such as"), rows)
     else:
         console.say("  all that Detectron needs is there")

@@ -7,25 +7,33 @@ import click
 
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
-
-_PATH = click.Path(path_type=Path)
+from provision.commands.options import NEW, PATH, dry_run_option, json_option
 
 
 @click.command()
-@click.argument("kit", metavar="DEVKIT", type=_PATH)
-@click.argument("out", metavar="DIR", type=_PATH)
-@click.option("--classes", default="", metavar="NAME,...", help="these become 1, 2, … (default: VOC's 20)")
-@click.option("--years", default="2012", show_default=True, metavar="YEAR,...", help="2007 too, where the kit has it")
-@click.option("--size", default=500, show_default=True, help="pixels: images are filled up to size x size")
-@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@click.argument("kit", metavar="DEVKIT", type=PATH)
+@click.argument("out", metavar="DIR", type=NEW)
+@click.option(
+    "--classes", default="", metavar="NAME,...", help="the classes that become labels 1, 2, … (default: VOC's 20)"
+)
+@click.option(
+    "--years",
+    default="2012",
+    show_default=True,
+    metavar="YEAR,...",
+    help="VOC's years to use; 2007 as well, where the kit has it",
+)
+@click.option("--size", default=500, show_default=True, help="pad images to this side, in pixels")
+@click.option(
+    "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
+)
 @dry_run_option
 @json_option
 @on_option
 def crfrnn(kit: Path, out: Path, classes: str, years: str, size: int, jobs: int, dry_run: bool, as_json: bool) -> None:
-    """Make DIR of VOC's segmentations for the recipe crfrnn: train/ and test/, images and labels.
+    """Make DIR from VOC's segmentations for the recipe crfrnn: images and labels in train/ and test/.
 
-    DEVKIT is the unpacked kit (VOCdevkit). What is trained is VOC's set train, what is tested its set val.
+    DEVKIT is the unpacked kit (VOCdevkit). train/ holds VOC's set train, and test/ its set val.
     """
     from provision.data import crfrnn as made
     from provision.data import devkit

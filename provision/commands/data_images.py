@@ -6,21 +6,21 @@ import click
 
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
-
-_PATH = click.Path(path_type=Path)
+from provision.commands.options import NEW, PATH, dry_run_option, json_option
 
 
 @click.command()
-@click.argument("database", metavar="DB", type=_PATH)
-@click.argument("out", metavar="OUT.binaryproto", type=_PATH)
-@click.option("--npy", is_flag=True, help="and as a numpy array beside it")
-@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@click.argument("database", metavar="DB", type=PATH)
+@click.argument("out", metavar="OUT.binaryproto", type=NEW)
+@click.option("--npy", is_flag=True, help="write the mean as a numpy array, too, beside OUT")
+@click.option(
+    "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
+)
 @dry_run_option
 @json_option
 @on_option
 def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json: bool) -> None:
-    """Write the mean picture of a database, as Caffe's compute_image_mean does, and print each channel's mean."""
+    """Write a database's mean picture, as Caffe's compute_image_mean does, and print each channel's mean."""
     import msgspec
 
     from provision.data.mean import mean as average
@@ -40,14 +40,16 @@ def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json
 
 
 @click.command()
-@click.argument("source", metavar="LIST|DIR", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--root", type=_PATH, help="what the list's paths start from (default: the list's folder)")
-@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@click.argument("source", metavar="LIST|DIR", type=PATH)
+@click.argument("out", type=NEW)
+@click.option("--root", type=PATH, help="the folder that the list's paths are relative to (default: the list's folder)")
+@click.option(
+    "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
+)
 @dry_run_option
 @on_option
 def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) -> None:
-    """Write `NAME HEIGHT WIDTH` of each picture of a list, as SSD's evaluation wants it."""
+    """Write a line `NAME HEIGHT WIDTH` for each picture of a list, as SSD's evaluation needs it."""
     from provision.data import lists
     from provision.data.sizes import size_lines
 

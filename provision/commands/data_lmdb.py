@@ -8,44 +8,67 @@ import click
 from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
-
-_PATH = click.Path(path_type=Path)
+from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_option
 
 
 @click.command()
-@click.argument("source", metavar="LIST|DIR", type=_PATH)
-@click.argument("out", type=_PATH)
+@click.argument("source", metavar="LIST|DIR", type=PATH)
+@click.argument("out", type=NEW)
 @click.option(
     "--kind",
     type=click.Choice(["auto", "classes", "pairs", "images", "labels"]),
     default="auto",
     show_default=True,
-    help="what lines hold: PATH NUMBER, IMAGE LABELPICTURE, IMAGE, LABELPICTURE",
+    help="what each line of the list holds: PATH NUMBER (classes), IMAGE LABELPICTURE (pairs), IMAGE (images)"
+    " or LABELPICTURE (labels)",
 )
-@click.option("--root", type=_PATH, help="what the list's paths start from (default: the list's folder)")
-@click.option("--labels", type=_PATH, help="a folder with a label picture for each image, by its name: makes pairs")
+@click.option("--root", type=PATH, help="the folder that the list's paths are relative to (default: the list's folder)")
+@click.option("--labels", type=PATH, help="make pairs: this folder has a label picture of the same name for each image")
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", show_default=True)
-@click.option("--resize", type=click.IntRange(min=1), nargs=2, metavar="HEIGHT WIDTH", help="labels: to the nearest")
-@click.option("--gray", is_flag=True, help="one channel")
-@click.option("--encoded", is_flag=True, help="picture files in the records, in place of raw pixels")
-@click.option("--encode-type", default="", metavar="jpg|png", help="encoded, all as this (default: each as it is)")
-@click.option("--pad", default=0, type=click.IntRange(min=0), metavar="SIZE", help="fill up to a square of this side")
-@click.option("--pad-value", default="0", metavar="B,G,R", help="with this, images; labels with 255")
-@click.option("--shuffle", is_flag=True, help="in an order that --seed decides")
-@click.option("--seed", default=1, show_default=True)
-@click.option("--limit", default=0, type=click.IntRange(min=0), metavar="N", help="the first N only")
-@click.option("--check-size", is_flag=True, help="a picture of another size than the first is bad")
-@click.option("--strict", is_flag=True, help="stop at the first bad picture; else they are listed in OUT/bad.txt")
+@click.option(
+    "--resize",
+    type=click.IntRange(min=1),
+    nargs=2,
+    metavar="HEIGHT WIDTH",
+    help="resize every picture to this size, label pictures by nearest neighbour",
+)
+@click.option("--gray", is_flag=True, help="convert the pictures to one gray channel")
+@click.option("--encoded", is_flag=True, help="store picture files in the records, in place of raw pixels")
+@click.option(
+    "--encode-type",
+    default="",
+    metavar="jpg|png",
+    help="store picture files of this format (default with --encoded: as they are)",
+)
+@click.option(
+    "--pad",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="SIZE",
+    help="pad every picture to a square of this side, in pixels",
+)
+@click.option(
+    "--pad-value", default="0", metavar="B,G,R", help="the colour that pads images; label pictures are padded with 255"
+)
+@click.option("--shuffle", is_flag=True, help="put the pictures in an order that --seed decides")
+@click.option("--seed", type=SEED, default=1, show_default=True)
+@click.option("--limit", default=0, type=click.IntRange(min=0), metavar="N", help="convert only the first N pictures")
+@click.option("--check-size", is_flag=True, help="treat a picture whose size differs from the first one's as bad")
+@click.option(
+    "--strict", is_flag=True, help="stop at the first bad picture (default: list bad pictures in OUT/bad.txt)"
+)
 @click.option("--resume", is_flag=True, help="go on with a conversion that was killed")
-@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@click.option(
+    "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
+)
 @dry_run_option
 @json_option
 @on_option
 def lmdb(source: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Make databases for Caffe of the pictures in LIST or DIR: OUT, or for pairs OUT/images_lmdb and OUT/labels_lmdb.
+    """Make a database for Caffe, OUT, from the pictures in LIST or DIR. Pairs become two databases, OUT/images_lmdb and
+    OUT/labels_lmdb.
 
-    Records are, byte for byte, those of Caffe's convert_imageset with the same options.
+    The records are, byte for byte, those of Caffe's convert_imageset with the same options.
     """
     import msgspec
 
@@ -64,7 +87,7 @@ def lmdb(source: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) 
         try:
             made = convert(order)
         except KeyboardInterrupt:
-            console.line("what was made so far is kept: --resume goes on from there")
+            console.line("the records that were made so far are kept: --resume goes on from there")
             raise
     if as_json:
         console.emit_json(msgspec.to_builtins(made))
@@ -103,7 +126,7 @@ def _order(source: Path, out: Path, options: dict[str, Any]) -> Any:
 
 
 def _fill(text: str) -> tuple[int, ...]:
-    """Blue, green, red; one number stands for all."""
+    """The numbers for blue, green and red; a single number stands for all three. UsageError where it is none."""
     words = text.split(",")
     if len(words) not in (1, 3) or not all(word.strip().isdigit() and int(word) < 256 for word in words):
         raise UsageError(f"--pad-value {text} is no colour", "blue, green and red, 0 to 255: 104,117,123")
@@ -111,13 +134,20 @@ def _fill(text: str) -> tuple[int, ...]:
 
 
 @click.command(name="lmdb-show")
-@click.argument("folder", metavar="DB", type=_PATH)
-@click.option("--n", "count", default=5, show_default=True, type=click.IntRange(min=0), help="records to show")
-@click.option("--save", type=_PATH, metavar="DIR", help="and their pictures as PNG; labels in VOC's colours")
+@click.argument("folder", metavar="DB", type=PATH)
+@click.option(
+    "--n", "count", default=5, show_default=True, type=click.IntRange(min=0), help="the number of records to show"
+)
+@click.option(
+    "--save",
+    type=PATH,
+    metavar="DIR",
+    help="save their pictures to this folder as PNG, label pictures in VOC's colours",
+)
 @json_option
 @on_option
 def lmdb_show(folder: Path, count: int, save: Path | None, as_json: bool) -> None:
-    """What is in a database: records, sizes, classes. LMDB or LevelDB."""
+    """Show what an LMDB or LevelDB database holds: records, sizes, classes."""
     from provision.data import show
 
     told = show.look(folder, count)
@@ -127,6 +157,6 @@ def lmdb_show(folder: Path, count: int, save: Path | None, as_json: bool) -> Non
         return
     console.say(show.summary(told))
     columns = ("key", "channels", "height", "width", "stored", "bytes", "label")
-    console.table("", columns, [[one[column] for column in columns] for one in told["first"]])
+    console.table("", columns, [[record[column] for column in columns] for record in told["first"]])
     for path in saved:
         console.say(f"saved: {path}")

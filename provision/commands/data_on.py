@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from infra.errors import UsageError
-from provision import console
-from provision.commands.options import Command, cloud_options
+from provision import clouds, console
+from provision.commands.options import HOST, Command, cloud_options
 
 _OURS = ("on", "cloud", "region", "dry_run")
 
 
 def on_option(command: Command) -> Command:
-    """--on, --cloud, --region: with --on the command runs in the image `tools` on that machine."""
+    """Add --on, --cloud and --region: with --on the command runs in the image `tools` on that machine."""
 
     @functools.wraps(command)
     def call(on: str | None, cloud: str | None, region: str | None, **given: Any) -> Any:
@@ -34,21 +34,21 @@ def on_option(command: Command) -> Command:
         return _there(on, cloud, region, words)
 
     help_text = "run it on that machine (or ssh://user@host): paths are there, below /data"
-    return click.option("--on", metavar="NAME", help=help_text)(cloud_options(call))
+    return click.option("--on", type=HOST, metavar="NAME", help=help_text)(cloud_options(call))
 
 
 def _there(on: str, cloud: str | None, region: str | None, words: list[str]) -> int:
     from infra.ssh import SshShell
-    from provision import toolsimage
-    from provision.commands.image_options import Place
+    from provision.commands.session import Place
+    from provision.hosts import tools
 
     with Place(on, cloud, region).shell() as shell:
-        assert isinstance(shell, SshShell)  # of a Place with `on` it is
-        return toolsimage.run(shell, words)
+        assert isinstance(shell, SshShell)  # a Place with `on` gives no other shell
+        return tools.run(shell, words)
 
 
 def check_paths(context: click.Context) -> None:
-    """UsageError for a path that is not below the machine's /data."""
+    """Raise a UsageError for a path that is not below the machine's /data."""
     for param in context.command.params:
         value = context.params.get(str(param.name))
         if value is None or value == param.get_default(context) or not isinstance(param.type, click.Path):
@@ -56,21 +56,24 @@ def check_paths(context: click.Context) -> None:
         for path in value if isinstance(value, tuple) else (value,):
             pure = PurePosixPath(path)
             if pure.parts[:2] != ("/", "data") or ".." in pure.parts:
+                put = clouds.hint(
+                    "put NAME FILE /data/…", **{key: context.params.get(key) for key in ("cloud", "region")}
+                )
                 raise UsageError(
                     f"with --on a path is the machine's, below /data, and {path} is not",
-                    "write it whole, as /data/sets/NAME; `provision put NAME FILE /data/…` brings yours there",
+                    f"write it whole, as /data/sets/NAME; `{put}` brings yours there",
                 )
 
 
 def words_of(context: click.Context) -> list[str]:
-    """The command's words again, without --on: its options where they are not the default, then its arguments."""
+    """The command's words again, without --on: options that differ from their defaults, then arguments."""
     options: list[str] = []
     arguments: list[str] = []
     for param in context.command.params:
         value = context.params.get(str(param.name))
         if param.name in _OURS or value is None or value == param.get_default(context):
             continue
-        values = [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        values = [str(part) for part in (value if isinstance(value, tuple) else (value,))]
         if isinstance(param, click.Option):
             options += _option(param, value, values)
         else:
@@ -82,5 +85,5 @@ def _option(param: click.Option, value: Any, values: list[str]) -> list[str]:
     if param.is_flag:
         return [param.opts[0] if value else param.secondary_opts[0]]
     if param.multiple:
-        return [word for one in values for word in (param.opts[0], one)]
+        return [word for text in values for word in (param.opts[0], text)]
     return [param.opts[0], *values]

@@ -7,25 +7,38 @@ import click
 
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import dry_run_option, json_option
-
-_PATH = click.Path(path_type=Path)
+from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_option
 
 
 @click.command(name="voc-lists")
-@click.argument("kit", metavar="DEVKIT", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--sets", default="trainval,test", show_default=True, help="also train, val")
-@click.option("--years", default="2007,2012", show_default=True, help="test is 2007's alone: 2012's is not public")
-@click.option("--segmentation", is_flag=True, help="images with label pictures, not with annotations")
-@click.option("--classes", default="", metavar="NAME,...", help="only images that show one of these")
-@click.option("--seed", default=1, show_default=True, help="decides the order; test and val keep theirs")
-@click.option("--strict", is_flag=True, help="refuse a kit that lacks files; else they are listed in OUT/missing.txt")
+@click.argument("kit", metavar="DEVKIT", type=PATH)
+@click.argument("out", type=PATH)
+@click.option(
+    "--sets", default="trainval,test", show_default=True, help="the lists to make: trainval, test, train or val"
+)
+@click.option(
+    "--years",
+    default="2007,2012",
+    show_default=True,
+    help="VOC's years to use; test is of 2007 alone, for 2012's is not public",
+)
+@click.option("--segmentation", is_flag=True, help="list images with label pictures in place of annotations")
+@click.option("--classes", default="", metavar="NAME,...", help="list only images that show one of these classes")
+@click.option(
+    "--seed",
+    type=SEED,
+    default=1,
+    show_default=True,
+    help="the seed that decides the order; test and val keep VOC's order",
+)
+@click.option(
+    "--strict", is_flag=True, help="refuse a kit that lacks files (default: list missing files in OUT/missing.txt)"
+)
 @dry_run_option
 @json_option
 @on_option
 def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Make VOC2007+2012's lists: OUT/trainval.txt, OUT/test.txt (image and annotation) and OUT/test_name_size.txt."""
+    """Write VOC2007+2012's lists to OUT: trainval.txt and test.txt (images and annotations), test_name_size.txt."""
     from provision.data import devkit
 
     for name in ("sets", "years", "classes"):
@@ -40,31 +53,39 @@ def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any
         console.say(f"{'would list' if dry_run else out / f'{name}.txt'}: {count} images of {name}")
     if listed.missing:
         where = "" if dry_run else f": {out / 'missing.txt'}"
-        console.say(f"{len(listed.missing)} files of the kit's lists are not there, and left out{where}")
+        console.say(f"{len(listed.missing)} files of the kit's lists are missing, and left out{where}")
     if options["segmentation"] and not dry_run:
         console.say(f"next: provision data lmdb {files[0]} DIR --root {kit}")
 
 
 @click.command(name="voc-labels")
-@click.argument("source", metavar="IN", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--classes", default="", metavar="NAME,...", help="these become 1, 2, …; else VOC's 20 as they are")
+@click.argument("source", metavar="IN", type=PATH)
+@click.argument("out", type=NEW)
+@click.option(
+    "--classes",
+    default="",
+    metavar="NAME,...",
+    help="the classes that become labels 1, 2, … (default: VOC's 20 as they are)",
+)
 @click.option("--others", type=click.Choice(["background", "ignore"]), default="background", show_default=True)
 @click.option("--unknown", type=click.Choice(["error", "ignore", "background"]), default="error", show_default=True)
-@click.option("--by-number", is_flag=True, help="a palette's numbers are the classes, whatever its colours")
-@click.option("--jobs", default=0, type=click.IntRange(min=0), help="threads (default: one for each core)")
+@click.option(
+    "--by-number", is_flag=True, help="take a picture's palette numbers as its classes, whatever their colours"
+)
+@click.option(
+    "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
+)
 @dry_run_option
 @json_option
 @on_option
 def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Make gray PNGs of class indices from VOC's coloured label pictures: a file, or a folder as a folder.
+    """Make gray PNGs of class indices from VOC's coloured label pictures: of a file, or of a folder.
 
-    The void border becomes 255, the label to ignore.
+    The void border becomes 255, the label that a training ignores.
     """
     import msgspec
 
-    from provision import voc
-    from provision.data import labels
+    from provision.data import labels, voc
 
     names = tuple(word for word in options.pop("classes").split(",") if word)
     rule = labels.Rule(classes=names, **options)

@@ -8,18 +8,18 @@ import click
 
 from infra.errors import ProvisionError, UsageError
 from provision import console
-from provision.commands.options import dry_run_option
+from provision.commands.options import PATH, dry_run_option
 
 _MARKER = ".provision-demo"
 _MADE = ("results", "training.png")  # what the story leaves in its folder
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"), help="where its results go")
+@click.option("--out", type=PATH, default=Path("build/demo"), help="the folder for the demo's results")
 @dry_run_option
 def demo(out: Path, dry_run: bool) -> None:
-    """Rent, build, train, be interrupted, resume, fetch, end: in the embedded local cloud, with real parts."""
-    from provision import story
+    """Show the main job in the embedded local cloud: rent, build, train, be interrupted, resume, fetch and end."""
+    from provision.commands import demo_story
 
     _check(out)
     if dry_run:
@@ -27,7 +27,7 @@ def demo(out: Path, dry_run: bool) -> None:
             console.say(f"$ provision {shlex.join(words)}")
         return
     _clear(out)
-    told = story.tell(out)
+    told = demo_story.tell(out)
     console.say("")
     rows = [(what, f"{seconds:.1f}") for what, seconds in told.steps]
     total = sum(seconds for _, seconds in told.steps)
@@ -40,7 +40,7 @@ def demo(out: Path, dry_run: bool) -> None:
 
 def typed(out: Path) -> list[list[str]]:
     """The commands that the story types; RUN and INSTANCE stand for what it learns on the way."""
-    from provision.story import CLOUD, NAME, NOTICE_S, SETS
+    from provision.commands.demo_story import CLOUD, NAME, NOTICE_S, SETS
 
     lines = (
         f"local start --name {NAME}",
@@ -58,7 +58,7 @@ def typed(out: Path) -> list[list[str]]:
 
 
 def _check(out: Path) -> None:
-    """UsageError for a folder that holds something and is none of the demo's."""
+    """Raise a UsageError for a folder that holds something else than an earlier demo's files."""
     mend = "give a new or an empty folder: --out DIR"
     try:
         strange = out.exists() and any(out.iterdir()) and not (out / _MARKER).is_file()
@@ -69,7 +69,7 @@ def _check(out: Path) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Ready for the story's files: those of an earlier one are removed, and nothing else."""
+    """Make the folder ready: remove the files of an earlier story, and nothing else."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARKER).touch()

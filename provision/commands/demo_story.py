@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.aws import s3_bucket
 from infra.errors import ProvisionError
 from infra.shell import LocalShell, Result
-from provision import clouds, console, ending, runs, settings
+from provision import clouds, console
+from provision.machines import down
+from provision.runs import store
 
 NAME = "demo"
 CLOUD = "local:demo"
@@ -66,7 +69,7 @@ class Story:
 
 
 def tell(out: Path) -> Story:
-    """The whole story; its files go to `out`. ProvisionError where a command fails."""
+    """Tell the whole story; its files go to `out`. ProvisionError where a command fails."""
     story = Story(out)
     cloud_flag = ("--cloud", CLOUD)
     try:
@@ -106,36 +109,47 @@ def train(story: Story) -> None:
             if not story.struck_at and at >= STRIKE_AT * total:
                 story.struck_at = at
                 threading.Thread(target=strike, args=(story,)).start()
-        if text.strip().startswith("asking for spot"):
-            story.check("the first machine and its volumes are gone before the second starts", not _docker(story.first))
 
     words = ("train", "digits", "--on", NAME, *SETS, "--cloud", CLOUD)
     story.type("training, through the interruption", *words, on_line=watch)
+    check_taken(story)
+
+
+def check_taken(story: Story) -> None:
+    """Check that the first machine was left to AWS, by its bill."""
+    from provision.machines import cost
+
+    bills = {bill.id: bill for bill in cost.bills(clouds.session(cloud=CLOUD).cloud, NAME)}
+    free = story.first in bills and bills[story.first].instance == 0
+    story.check(
+        "AWS itself took the first machine, in its first hour and so for nothing, and its volumes are gone",
+        free and not _docker(story.first),
+    )
 
 
 def strike(story: Story) -> None:
-    """The spot interruption: two minutes on AWS, shorter here."""
+    """Interrupt the spot machine. AWS gives two minutes' notice; here it is shorter."""
     words = ("local", "interrupt", story.first, "--notice", str(NOTICE_S), "--name", NAME)
     console.say(f"\n$ provision {shlex.join(words)}    (in another terminal, at iteration {story.struck_at})")
     LocalShell().run([sys.executable, "-m", "provision", *words])
 
 
 def check_training(story: Story) -> None:
-    """What the log and the run's folder say about the interruption."""
-    from provision import progress
+    """Check what the log and the run's folder say about the interruption."""
+    from provision.runs import summary
 
-    cloud = clouds.resolve(settings.load(cloud=CLOUD))
-    run = runs.find(cloud, story.run)
+    cloud = clouds.session(cloud=CLOUD).cloud
+    run = store.find(cloud, story.run)
     attempts = run.attempts()
-    seen = progress.summary(run)
-    story.check("the training ran on two machines", len({one.instance for one in attempts}) == 2)
+    seen = summary.of(run)
+    story.check("the training ran on two machines", len({attempt.instance for attempt in attempts}) == 2)
     resumed = attempts[-1].resumed_from
     story.check(
         f"it resumed from the snapshot of iteration {resumed}, and lost nothing from before the notice",
         resumed >= story.struck_at > 0,
     )
-    story.check(f"its first iteration then was {seen['first_after_resume']}", seen["first_after_resume"] == resumed)
-    before, after = seen["accuracy_before"], seen["accuracy"]
+    story.check(f"its first iteration then was {seen.first_after_resume}", seen.first_after_resume == resumed)
+    before, after = seen.accuracy_before, seen.accuracy
     console.say(f"  accuracy before the interruption {before}, at the end {after}")
     story.check("accuracy on the held-out digits is at least 0.95", (after or 0) >= 0.95)
     nets = list((story.out / "results").rglob("*.caffemodel"))
@@ -143,26 +157,26 @@ def check_training(story: Story) -> None:
 
 
 def check_gone(story: Story) -> None:
-    """Nothing is left, by the cloud's own API."""
-    cloud = clouds.resolve(settings.load(cloud=CLOUD))
-    for kind, ids in ending.everything(cloud, None).items():
+    """Check by the cloud's own API that nothing is left."""
+    cloud = clouds.session(cloud=CLOUD).cloud
+    for kind, ids in down.everything(cloud, None).items():
         story.check(f"{kind} left: {len(ids)}", not ids)
 
 
 def check_kept(story: Story) -> None:
-    """What stays: the run."""
-    run = runs.find(clouds.resolve(settings.load(cloud=CLOUD)), story.run)
+    """Check that the run stays."""
+    run = store.find(clouds.session(cloud=CLOUD).cloud, story.run)
     objects = run.store.objects(run.prefix)
-    days = run.store.expire_days()
+    days = s3_bucket.expire_days(run.store)
     story.check(
-        f"kept in S3: {run.id}, {len(objects)} objects, {console.size(sum(one.size for one in objects))}, "
+        f"kept in S3: {run.id}, {len(objects)} objects, {console.size(sum(s3_object.size for s3_object in objects))}, "
         f"deleted by itself after {days} days",
         bool(objects) and days is not None,
     )
 
 
 def check_docker(story: Story) -> None:
-    """Nothing is left, by the Docker engine."""
+    """Check by the Docker engine that nothing is left."""
     story.check("no container, volume or network of the local cloud is left in Docker", not _docker())
 
 

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import console
-from provision.commands.image_options import Place, Wanted, place_options, wanted_options, wish_options
-from provision.commands.options import dry_run_option, json_option
+from provision.commands.image_options import lock_options, place_options, wanted_options, wish_options
+from provision.commands.image_wanted import Locking, Wanted, with_driver
+from provision.commands.options import PATH, WORDS, dry_run_option, json_option
+from provision.commands.session import Place
+
+NAMES = ("ca", "pip", "apt")  # of infra.buildsecrets, which `--help` need not import
 
 if TYPE_CHECKING:
     from images.context.apply_patches import Report
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--stack", required=True, help="the stack whose patches are meant, such as caffe")
 @wish_options
 @click.option("--col-buffer", "column_buffer", type=click.Choice(["ours", "static", "none"]), default="ours")
@@ -28,17 +32,17 @@ if TYPE_CHECKING:
 def patch(
     folder: Path, stack: str, column_buffer: "ColumnBuffer", as_json: bool, dry_run: bool, **wish: str | None
 ) -> None:
-    """Apply a stack's patches to DIR, a checkout of your own of any fork; each patch as a whole or not at all.
+    """Apply a stack's patches to DIR, your own checkout of any fork. Each patch is applied as a whole or not at all.
 
-    Those for all versions, today's libraries with and without CUDA; or those for the target of a wish (--row, --gpu,
-    --cuda, …), as `image choose` finds it.
+    Without options, the patches are those for today's libraries, with and without CUDA. With a wish (--row, --gpu,
+    --cuda, …) they are those for its target, which `image choose` finds.
     """
     from images import choose as chooser
     from images.context.apply_patches import FAILED
     from images.patches import apply_to, left_out, select
     from infra.errors import ImageError, UsageError
 
-    target = chooser.choose(stack, **wish)
+    target = chooser.choose(stack, **with_driver(wish))
     versions = target.versions if any(wish.values()) else None
     if not target.stack.patched:
         raise UsageError(f"there are no patches for {stack}", "take a stack that is compiled here, such as caffe")
@@ -48,7 +52,7 @@ def patch(
     title += ": nothing is written" if dry_run else ""
     _show_patches(report, left_out(stack, versions) if versions else {}, title, as_json)
     if failed := report.of(FAILED):
-        names = ", ".join(one.patch for one in failed)
+        names = ", ".join(result.patch for result in failed)
         raise ImageError(
             f"{len(failed)} of {len(report.results)} patches do not fit {folder}: {names}",
             "the others do: change the places named above by hand, or do without",
@@ -64,16 +68,16 @@ def _show_patches(report: "Report", left: "Mapping[str, str]", title: str, as_js
 
     results = [*report.results, *(Result(name, "left out", [], [why]) for name, why in left.items())]
     if as_json:
-        console.emit_json([vars(one) for one in results])
+        console.emit_json([vars(result) for result in results])
         return
-    rows = [(one.patch, one.status, "\n".join([*one.files, *one.notes])) for one in results]
+    rows = [(result.patch, result.status, "\n".join([*result.files, *result.notes])) for result in results]
     console.table(title, ["patch", "", "where, and why not"], rows)
 
 
 @click.command()
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="every target")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="write docker-bake.json and contexts there")
+@click.option("--all", "everything", is_flag=True, help="bake every target")
+@click.option("--out", type=PATH, required=True, help="write docker-bake.json and the build contexts to this folder")
 @wanted_options
 @dry_run_option
 def bake(targets: tuple[str, ...], everything: bool, out: Path, wanted: Wanted, dry_run: bool) -> None:
@@ -84,64 +88,115 @@ def bake(targets: tuple[str, ...], everything: bool, out: Path, wanted: Wanted, 
 
     if bool(targets) == everything:
         raise click.UsageError("name TARGETs, or all of them with --all")
-    chosen = list(chooser.targets()) if everything else [chooser.parse(one) for one in targets]
+    chosen = list(chooser.targets()) if everything else [chooser.parse(text) for text in targets]
     if dry_run:
         console.say(f"would write {out / baking.NAME} and {len(chosen)} contexts beside it")
         return
     sources = _sources(chosen, wanted, LocalShell())
     secrets = _kept_secrets(out, LocalShell())
-    path = baking.write([wanted.context(one) for one in chosen], out, wanted.stage, secrets, sources)
+    path = baking.write([wanted.context(target) for target in chosen], out, wanted.stage, secrets, sources)
     console.say(f"{path}: {len(chosen)} targets; a group for each stack")
-    console.say(f"next: cd {out} && docker buildx bake --builder default")
+    hidden = [name for name, where in secrets.items() if where.startswith("env=")]
+    for name in hidden:
+        console.say(f"{name}'s configuration holds a password, and is written nowhere: hand it in as below")
+    given = "".join(f'{_variable(name)}="$(provision image secret {name})" ' for name in hidden)
+    console.say(f"next: cd {out} && {given}docker buildx bake --builder default")
 
 
 def _sources(chosen: "Sequence[Target]", wanted: Wanted, shell: Any) -> "dict[str, Source]":
-    """By stack. Nothing is asked of stacks that are no trees, where no source is named."""
-    return {stack: wanted.source(target, shell) for stack, target in {one.stack.name: one for one in chosen}.items()}
+    """The sources by stack. A stack without a source tree is not asked for one, unless a source is named."""
+    return {
+        stack: wanted.source(target, shell)
+        for stack, target in {target.stack.name: target for target in chosen}.items()
+    }
 
 
-def _kept_secrets(out: Path, shell: Any) -> list[str]:
-    """What this network needs, in a folder beside the contexts that only its user may read; names of the files."""
-    from infra.buildsecrets import NAMES, write
+def _kept_secrets(out: Path, shell: Any) -> dict[str, str]:
+    """The secrets that builds need in this network, by id: a file in a folder that only its user may read or, where
+    the secret holds a password, an environment variable, for OUT is made to be kept and shown."""
+    from infra.buildsecrets import holds_password, write
     from infra.disk import writing
 
     folder = out / "secrets"
+    found = {}
     with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         write(shell, str(folder))
+        for path in (folder / name for name in NAMES if (folder / name).exists()):
+            found[path.name] = f"src=secrets/{path.name}"
+            if holds_password(path.read_text(encoding="utf-8")):
+                path.unlink()
+                found[path.name] = f"env={_variable(path.name)}"
         if not any(folder.iterdir()):
             folder.rmdir()
-    return [name for name in NAMES if (folder / name).exists()]
+    return found
+
+
+def _variable(name: str) -> str:
+    return f"PROVISION_BUILD_{name.upper()}"
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+def secret(name: str) -> None:
+    """Print a secret of this network, passwords included, for a `docker buildx bake` that asks for it.
+
+    NAME is ca (the bundle of certificates), pip (its configuration) or apt (where packages of ended releases are).
+    """
+    import tempfile
+
+    from infra.buildsecrets import write
+    from infra.shell import LocalShell
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(LocalShell(), folder)
+        path = Path(folder) / name
+        console.say(path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else "")
 
 
 @click.command()
 @click.argument("target")
 @click.option("--col-buffer", "variants", type=click.Choice(["ours", "static", "none", "all"]), default="all",
-              help="which column buffer")  # fmt: skip
+              help="the column buffer to prove")  # fmt: skip
 @click.option("--source", type=click.Choice(["git", "debian"]), default="git")
-@click.option("--source-mirror", "mirror", metavar="PATH-or-URL", help="take the source from a copy")
-@click.option("--passes", type=click.IntRange(1), default=40, help="forward and backward passes in each thread")
+@click.option("--source-mirror", "mirror", type=WORDS, metavar="PATH-or-URL", help="take the source from here")
+@click.option(
+    "--passes", type=click.IntRange(1), default=40, help="the number of forward and backward passes in each thread"
+)
+@lock_options
 @place_options
 @json_option
 @dry_run_option
 def prove(
-    target: str, variants: str, source: str, mirror: str | None, passes: int, place: Place, as_json: bool, dry_run: bool
+    target: str,
+    variants: str,
+    source: str,
+    mirror: str | None,
+    passes: int,
+    locking: Locking,
+    place: Place,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
-    """Count Caffe's wrong passes with several threads, and measure its memory, for each kind of column buffer."""
+    """Count the wrong results of Caffe in several threads, and measure its memory, for each kind of column buffer."""
     from images import choose as chooser
     from images import prove as proving
     from infra.errors import ImageError
 
     found = chooser.parse(target)
-    chosen = [one for one in proving.VARIANTS if variants in (one, "all")]
+    chosen = [variant for variant in proving.VARIANTS if variants in (variant, "all")]
+    contexts = {variant: Wanted("devel", column_buffer=variant, locking=locking).context(found) for variant in chosen}
     if dry_run:
         console.say(f"would build {found.name} to its devel stage with {', '.join(chosen)}, and run the proof in each")
         return
     with place.shell() as shell:
         tree = Wanted("devel", source == "debian", mirror).source(found, shell)
-        built = {one: proving.image_of(found, one, tree, shell, console.line) for one in chosen}
-        proofs = [proving.prove(image, one, shell, passes=passes, on_line=console.line) for one, image in built.items()]
+        built = {variant: proving.image_of(contexts[variant], tree, shell, console.line) for variant in chosen}
+        proofs = [
+            proving.prove(image, variant, shell, passes=passes, on_line=console.line)
+            for variant, image in built.items()
+        ]
     _show_proofs(proofs, as_json)
     if wrong := [proof for proof in proofs if proof.variant == "ours" and not proof.right]:
         raise ImageError(f"the column buffer of {wrong[0].tag} is wrong", "report this, with the table above")
@@ -166,7 +221,7 @@ def _show_proofs(proofs: "Sequence[Proof]", as_json: bool) -> None:
 
 
 def _once(proof: "Proof", ratio: "Mapping[ColumnBuffer, float]") -> tuple[object, ...]:
-    """What stands in a variant's first row only."""
-    sizes = [console.size(one) if one is not None else "died" for one in (proof.columns_bytes, proof.peak_bytes)]
+    """The cells that only a variant's first row shows."""
+    sizes = [console.size(size) if size is not None else "died" for size in (proof.columns_bytes, proof.peak_bytes)]
     took = f"{proof.seconds:.1f} s" if proof.seconds is not None else ""
     return (proof.handover.wrong, *sizes, ratio.get(proof.variant, ""), took)

@@ -6,35 +6,35 @@ import click
 
 from infra.errors import CloudError, NotFoundError
 from provision import clouds, console
-from provision.commands.options import Command, dry_run_option
+from provision.commands.options import INSTANCE, LOCAL, Command, dry_run_option
 
 
 @click.group()
 def local() -> None:
-    """The embedded local cloud: an AWS emulator whose instances are system containers."""
+    """Run the embedded local cloud: an AWS emulator whose instances are system containers."""
 
 
 def _name(command: Command) -> Command:
-    return click.option("--name", default="default", help="which local cloud")(command)
+    return click.option("--name", type=LOCAL, default="default", help="the local cloud's name")(command)
 
 
 def _running(name: str) -> list[str] | None:
-    """Ids of its instances; None where it does not run. Looks only."""
+    """The ids of its instances; None where it does not run. It is not started for that."""
     found = clouds.local("status", "--name", name, "--json", check=False)
     if found.code == CloudError.exit_code:
         return None
     if not found.ok:
-        clouds.local("status", "--name", name)  # a name that cannot be: say so
+        clouds.local("status", "--name", name)  # refuses a name that cannot be
     return [str(row["id"]) for row in json.loads(found.out)["instances"]]
 
 
 @local.command()
 @_name
-@click.option("--retired", is_flag=True, help="without p2 and p3, as AWS is today")
-@click.option("--bare", is_flag=True, help="Canonical's machine images have no Docker")
+@click.option("--retired", is_flag=True, help="offer no p2 and p3, like AWS today")
+@click.option("--bare", is_flag=True, help="leave Docker out of Canonical's machine images")
 @dry_run_option
 def start(name: str, retired: bool, bare: bool, dry_run: bool) -> None:
-    """Start it, if it does not run."""
+    """Start the local cloud, if it does not run."""
     if dry_run:
         runs = _running(name) is not None
         console.say(f"the local cloud {name} runs already" if runs else f"would start the local cloud {name}")
@@ -48,11 +48,11 @@ def start(name: str, retired: bool, bare: bool, dry_run: bool) -> None:
 @_name
 @dry_run_option
 def stop(name: str, dry_run: bool) -> None:
-    """End it with all its instances."""
+    """End the local cloud with all its instances."""
     if dry_run:
         ids = _running(name)
         if ids is None:
-            console.say(f"the local cloud {name} does not run; would remove what it left in Docker, if anything")
+            console.say(f"the local cloud {name} does not run; would remove anything that it left in Docker")
         else:
             console.say(f"would end the local cloud {name} and its instances: {', '.join(ids) or 'none'}")
         return
@@ -63,12 +63,12 @@ def stop(name: str, dry_run: bool) -> None:
 @_name
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def status(name: str, as_json: bool) -> None:
-    """What it runs."""
+    """Show what the local cloud runs."""
     console.say(clouds.local("status", "--name", name, *(["--json"] if as_json else [])).out.rstrip())
 
 
 @local.command()
-@click.option("--name", default=None, help="which local cloud (default: all whose daemon is dead)")
+@click.option("--name", type=LOCAL, default=None, help="the local cloud's name (default: all whose daemon is dead)")
 @dry_run_option
 def sweep(name: str | None, dry_run: bool) -> None:
     """Remove what a crashed local cloud left: containers, volumes, networks."""
@@ -80,8 +80,8 @@ def sweep(name: str | None, dry_run: bool) -> None:
 
 
 @local.command()
-@click.argument("instance_id")
-@click.option("--notice", default=120.0, help="seconds between the announcement and the end")
+@click.argument("instance_id", type=INSTANCE)
+@click.option("--notice", default=120.0, help="the seconds between the announcement and the end")
 @_name
 @dry_run_option
 def interrupt(instance_id: str, notice: float, name: str, dry_run: bool) -> None:

@@ -7,11 +7,11 @@ import click
 
 from infra.errors import UsageError
 from provision import console
-from provision.commands.options import Command, json_option
+from provision.commands.options import NEW, PATH, WORDS, Command, json_option
 
 if TYPE_CHECKING:
+    from provision.lint.net import NetReport
     from provision.net.graph import Phase
-    from provision.net.lint import Report
     from provision.net.schema import Schema
     from provision.net.shape_kit import Shape
     from provision.net.shapes import Inferred
@@ -23,25 +23,29 @@ def net() -> None:
 
 
 def _schema_options(command: Command) -> Command:
-    """--stack, --source, --source-mirror."""
-    stack = click.option("--stack", default="caffe", show_default=True, help="the fork of Caffe that shall read it")
-    source = click.option("--source", type=click.Choice(["git", "debian"]), help="fetch that fork's caffe.proto")
-    mirror = click.option("--source-mirror", "mirror", metavar="PATH", help="take it from a copy of the source")
+    """Add --stack, --source and --source-mirror."""
+    stack = click.option("--stack", default="caffe", show_default=True, help="the fork of Caffe that reads the file")
+    source = click.option(
+        "--source", type=click.Choice(["git", "debian"]), help="fetch that fork's caffe.proto from this source"
+    )
+    mirror = click.option(
+        "--source-mirror", "mirror", type=WORDS, metavar="PATH", help="take caffe.proto from this copy of the source"
+    )
     return stack(source(mirror(command)))
 
 
 _shape_option = click.option(
-    "--shape", "shapes", multiple=True, metavar="BLOB:N,C,H,W", help="a shape that the file does not tell"
+    "--shape", "shapes", multiple=True, metavar="BLOB:N,C,H,W", help="the shape of a blob that the file does not tell"
 )
 _data_option = click.option(
-    "--data", type=click.Path(path_type=Path), help="the folder that is /data in the training: look into its databases"
+    "--data", type=PATH, help="look into the databases of this folder, which is /data in the training"
 )
-_file = click.argument("file", type=click.Path(path_type=Path))
+_file = click.argument("file", type=PATH)
 
 
 @net.command()
 @_file
-@click.option("--out", type=click.Path(path_type=Path), help="draw it: a .svg, .png or .pdf file")
+@click.option("--out", type=NEW, help="draw the net into this .svg, .png or .pdf file")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
 @_shape_option
 @_data_option
@@ -49,10 +53,11 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 def show(
     file: Path, out: Path | None, phase: "Phase", shapes: tuple[str, ...], data: Path | None, as_json: bool
 ) -> None:
-    """The layers of FILE with shapes, parameters and multiply-adds; as a picture, too."""
+    """Show the layers of FILE with their shapes, parameters and multiply-adds, as a table or a picture."""
+    from provision.lint.case import Case
+    from provision.lint.net import is_solver
+    from provision.lint.records import records
     from provision.net import text
-    from provision.net.lint import Case, is_solver
-    from provision.net.lint_data import records
     from provision.net.shapes import infer
 
     message = text.read(file)
@@ -120,7 +125,7 @@ def _plain(inferred: "Inferred", name: str, phase: str) -> dict[str, Any]:
 
 
 def _short(count: int) -> str:
-    """A count for people: 61.0 M."""
+    """A count as people write it: 61.0 M."""
     for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.3g} {unit}"
@@ -138,12 +143,12 @@ def lint(
     ctx: click.Context, file: Path, stack: str, source: str | None, mirror: str | None, shapes: tuple[str, ...],
     data: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """What is wrong with FILE, a net or a solver. Exit code 2 where there are errors."""
-    from provision.net import lint as checks
+    """Find what is wrong with FILE, a net or a solver. The exit code is 2 where there are errors."""
+    from provision.lint import net as checks
 
     report = checks.lint(file, _schema(stack, source, mirror), data, _shapes(shapes))
     if as_json:
-        found = [vars(one) for one in report.findings]
+        found = [finding.as_json() for finding in report.findings]
         console.emit_json({"findings": found, "errors": report.errors, "left_out": report.left_out})
     else:
         _show_report(report, file)
@@ -158,13 +163,13 @@ def _schema(stack: str, source: Any, mirror: str | None) -> "Schema | None":
     return schema_source.find(stack)
 
 
-def _show_report(report: "Report", file: Path) -> None:
-    for one in report.findings:
-        console.say(f"{one.file}:{one.line}: {one.level}: {one.what}")
-        if one.why:
-            console.say(f"    {one.why}")
-        if one.mend:
-            console.say(f"  → {one.mend}")
+def _show_report(report: "NetReport", file: Path) -> None:
+    for finding in report.findings:
+        console.say(f"{finding.where}:{finding.line}: {finding.level}: {finding.what}")
+        if finding.why:
+            console.say(f"    {finding.why}")
+        if finding.mend:
+            console.say(f"  → {finding.mend}")
     warnings = len(report.findings) - report.errors
     console.say(f"{file}: {_many(report.errors, 'error')}, {_many(warnings, 'warning')}")
     for check in report.left_out:

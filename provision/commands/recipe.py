@@ -7,13 +7,14 @@ import click
 
 from infra.errors import UsageError
 from provision import console
-from provision.commands.options import dry_run_option, json_option
+from provision.commands.options import PATH, RECIPE, WORDS, dry_run_option, json_option
 
 if TYPE_CHECKING:
-    from provision.recipe import Found, Recipe, Rendered
+    from provision.recipes.loading import Found
+    from provision.recipes.spec import Recipe, Rendered
 
 _project_option = click.option(
-    "--project", type=click.Path(path_type=Path), default=Path(), help="the folder that holds recipes/ (default: here)"
+    "--project", type=PATH, default=Path(), help="the folder that holds recipes/ (default: here)"
 )
 
 
@@ -26,10 +27,10 @@ def recipe() -> None:
 @_project_option
 @json_option
 def ls(project: Path, as_json: bool) -> None:
-    """Our recipes and the project's."""
-    from provision import recipe as recipes
+    """List our recipes and the project's."""
+    from provision.recipes import loading
 
-    rows = [_row(one) for one in recipes.found(project)]
+    rows = [_row(entry) for entry in loading.found(project)]
     if as_json:
         console.emit_json(rows)
         return
@@ -40,13 +41,13 @@ def ls(project: Path, as_json: bool) -> None:
     )
 
 
-def _row(one: "Found") -> dict[str, Any]:
-    """A project's recipe that is wrong has its row, too."""
-    from provision.recipe import load
+def _row(entry: "Found") -> dict[str, Any]:
+    """The recipe's row. A recipe of the project that is wrong has a row, too."""
+    from provision.recipes.loading import load
 
-    row = {"recipe": one.name, "ours": one.ours, "hides_ours": one.hides, "folder": str(one.folder)}
+    row = {"recipe": entry.name, "ours": entry.ours, "hides_ours": entry.hides, "folder": str(entry.folder)}
     try:
-        found = load(str(one.folder.resolve()))
+        found = load(str(entry.folder.resolve()))
     except UsageError as error:
         return {**row, "stack": "", "about": "", "data": "", "wrong": error.what}
     return {**row, "stack": found.stack, "about": found.about, "data": found.data, "wrong": ""}
@@ -57,18 +58,20 @@ def _whose(row: dict[str, Any]) -> str:
 
 
 @recipe.command()
-@click.argument("name")
-@click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
-@click.option("--gpus", type=click.IntRange(min=0), default=0, help="as for a training on so many GPUs (0: the CPU)")
+@click.argument("name", type=RECIPE)
+@click.option("--set", "sets", multiple=True, help="set an option of the recipe: --set iterations=5000")
+@click.option(
+    "--gpus", type=click.IntRange(min=0), default=0, help="show the recipe as for this number of GPUs (0: the CPU)"
+)
 @click.option("--files", is_flag=True, help="print the files as they are filled in")
 @_project_option
 @json_option
 def show(name: str, sets: tuple[str, ...], gpus: int, files: bool, project: Path, as_json: bool) -> None:
-    """What a recipe trains, with which options, data and weights."""
-    from provision import recipe as recipes
+    """Show what a recipe trains, with which options, data and weights."""
+    from provision.recipes import loading, rendering
 
-    found = recipes.load(name, project)
-    made = recipes.render(found, recipes.split_sets(sets), gpus)
+    found = loading.load(name, project)
+    made = rendering.render(found, rendering.split_sets(sets), gpus)
     if as_json:
         console.emit_json(_plain(found, made, files))
         return
@@ -80,7 +83,7 @@ def show(name: str, sets: tuple[str, ...], gpus: int, files: bool, project: Path
 
 
 def _plain(found: "Recipe", made: "Rendered", files: bool) -> dict[str, Any]:
-    from provision.recipe import to_dict
+    from provision.recipes.spec import to_dict
 
     raw, filled = to_dict(found), to_dict(made)
     raw.pop("templates")
@@ -114,17 +117,19 @@ def _changed(value: object, default: object) -> str:
 
 
 def _show_tables(found: "Recipe") -> None:
-    """What has more than one column: weights, tasks, failures."""
+    """Print what needs more than one column: weights, tasks, failures."""
     if found.weights:
-        from provision.weights import terms
+        from provision.runs.weights import terms
 
-        rows = [(one.file, _when(one.when), terms(one), one.url) for one in found.weights]
+        rows = [(weights.file, _when(weights.when), terms(weights), weights.url) for weights in found.weights]
         console.table("\nweights", ("file", "where", "licence", "from"), rows)
     if found.tasks:
-        tasks = [(f"provision {name}", one.about, " ".join(one.command)) for name, one in found.tasks.items()]
+        tasks = [(f"provision {name}", task.about, " ".join(task.command)) for name, task in found.tasks.items()]
         console.table("\ntasks", ("command", "what", "runs"), tasks)
     if found.failures:
-        console.table("\nknown failures", ("what", "mend"), [(one.what, one.mend) for one in found.failures])
+        console.table(
+            "\nknown failures", ("what", "mend"), [(failure.what, failure.mend) for failure in found.failures]
+        )
 
 
 def _when(when: "dict[str, Any]") -> str:
@@ -132,13 +137,15 @@ def _when(when: "dict[str, Any]") -> str:
 
 
 @recipe.command()
-@click.argument("name")
-@click.option("--from", "origin", help="copy this recipe (default: a small net on digits, with comments)")
+@click.argument("name", type=WORDS)
+@click.option(
+    "--from", "origin", type=RECIPE, help="copy this recipe (default: one for a small net on digits, with comments)"
+)
 @_project_option
 @dry_run_option
 def new(name: str, origin: str | None, project: Path, dry_run: bool) -> None:
-    """Make recipes/NAME in your project: a recipe that trains, to change."""
-    from provision.recipe import making
+    """Make recipes/NAME in your project: a recipe that trains, for you to change."""
+    from provision.recipes import making
 
     files = making.planned(name, origin, project)
     if dry_run:
@@ -150,19 +157,19 @@ def new(name: str, origin: str | None, project: Path, dry_run: bool) -> None:
 
 
 @recipe.command()
-@click.argument("name")
+@click.argument("name", type=RECIPE)
 @_project_option
 @json_option
 def check(name: str, project: Path, as_json: bool) -> int:
-    """Look for everything that is wrong with a recipe: as it stands, and filled in for 0, 1 and 4 GPUs."""
-    from provision.recipe import checking
+    """Find everything that is wrong with a recipe, as it stands and filled in for 0, 1 and 4 GPUs."""
+    from provision.recipes import checking
 
     found = checking.problems(name, project)
     if as_json:
-        console.emit_json([vars(one) for one in found])
+        console.emit_json([vars(problem) for problem in found])
     else:
-        for one in found:
-            console.say(one.what + (f" → {one.mend}" if one.mend else ""))
+        for problem in found:
+            console.say(problem.what + (f" → {problem.mend}" if problem.mend else ""))
     if not found and not as_json:
         console.say(f"{name}: nothing is wrong")
     return UsageError.exit_code if found else 0

@@ -4,35 +4,45 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from infra.aws import prices
 from infra.aws.types import Offer, SpotRequest
 from provision import console
+from provision.offers import budget
 
 
 def show_request(requests: Sequence[SpotRequest], as_json: bool) -> None:
-    """One table for each region, in the order to try; or all as a list of JSON."""
+    """Print a table for each region in the order in which they are tried, or all requests as a JSON list."""
     if as_json:
-        console.emit_json([_plain(one) for one in requests])
+        console.emit_json([_plain(request) for request in requests])
         return
-    for number, one in enumerate(requests):
-        title = f"would ask {one.cloud} {one.region} for" if number == 0 else f"without capacity there: {one.region}"
-        console.table(title, ("what", "value"), _rows(one))
+    for number, request in enumerate(requests):
+        title = (
+            f"would ask {request.cloud} {request.region} for"
+            if number == 0
+            else f"without capacity there: {request.region}"
+        )
+        console.table(title, ("what", "value"), _rows(request))
 
 
 def _plain(request: SpotRequest) -> dict[str, Any]:
-    return {**dataclasses.asdict(request), "dearest": request.dearest, "resource": request.resource}
+    return {**dataclasses.asdict(request), "now": request.now, "dearest": request.dearest, "resource": request.launch}
 
 
-def _rows(one: SpotRequest) -> list[tuple[str, str]]:
+def _rows(request: SpotRequest) -> list[tuple[str, str]]:
     return [
-        ("name", one.name),
-        *((f"offer {number}", _offer(offer, one)) for number, offer in enumerate(one.offers, 1)),
-        ("market", _market(one)),
-        ("price", "unknown" if one.dearest is None else f"at most ${one.dearest:.3f}/h at today's prices"),
-        ("machine image", one.image + _driver(one)),
-        ("disk", f"{one.disk_gb} GB gp3, encrypted, deleted with the machine"),
-        *(("volume", _volume(volume.name, volume.gb, volume.keep)) for volume in one.volumes),
-        ("ends", _end(one)),
-        ("SSH", "through Session Manager, no inbound port" if one.via == "ssm" else f"from {one.address} alone"),
+        ("name", request.name),
+        *((f"offer {number}", _offer(offer, request)) for number, offer in enumerate(request.offers, 1)),
+        ("market", _market(request)),
+        ("price", budget.price_of(request, request.now)),
+        ("machine image", request.image + _driver(request)),
+        ("disk", f"{request.disk_gb} GB gp3, encrypted, deleted with the machine"),
+        ("address", f"a public IPv4 address, ${prices.ADDRESS_HOURLY:g}/h"),
+        *(("volume", _volume(volume.name, volume.gb, volume.keep)) for volume in request.volumes),
+        ("ends", _end(request)),
+        (
+            "SSH",
+            "through Session Manager, no inbound port" if request.via == "ssm" else f"from {request.address} alone",
+        ),
     ]
 
 
@@ -48,13 +58,13 @@ def _gib(mib: int) -> str:
     return f"{mib / 1024:.0f} GiB"
 
 
-def _market(one: SpotRequest) -> str:
-    limit = f", at most ${one.max_price:g}/h" if one.max_price is not None else ""
-    return one.market + limit + (", on demand where there is no capacity" if one.fallback else "")
+def _market(request: SpotRequest) -> str:
+    limit = f", at most ${request.max_price:g}/h" if request.max_price is not None else ""
+    return request.market + limit + (", on demand where there is no capacity" if request.fallback else "")
 
 
-def _driver(one: SpotRequest) -> str:
-    branch = one.tags.get("provision:driver")
+def _driver(request: SpotRequest) -> str:
+    branch = request.tags.get("provision:driver")
     return f", NVIDIA's driver {branch} installed at its first boot" if branch else ""
 
 
@@ -62,10 +72,12 @@ def _volume(name: str, gb: int, keep: bool) -> str:
     return f"/volumes/{name}: {gb} GB gp3, {'kept by `down`' if keep else 'deleted with the machine'}"
 
 
-def _end(one: SpotRequest) -> str:
-    words = [f"by itself after {one.max_hours:g} hours"]
-    if one.idle_minutes:
-        words.append(f"after {one.idle_minutes:g} idle minutes")
-    if one.budget is not None:
-        words.append(f"when ${one.budget:g} are spent")
+def _end(request: SpotRequest) -> str:
+    words = [f"by itself after {request.max_hours:g} hours"]
+    if request.idle_minutes:
+        words.append(f"after {request.idle_minutes:g} idle minutes")
+    if request.budget is not None:
+        hours = budget.hours_of(request.budget, budget.cost_per_hour(request))
+        longer = "" if request.market != "spot" or request.max_price else "; --max-price makes that longer"
+        words.append(f"after {hours:.1f} hours, as ${request.budget:g} may be spent then{longer}")
     return ", or ".join(words)

@@ -1,4 +1,4 @@
-"""What `infer`, `score` and `time` say when they are done."""
+"""What `infer`, `score` and `time` print when they are done."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from infra.errors import RunError
 from provision import console
 
 if TYPE_CHECKING:
-    from provision.task_score import Score
-    from provision.task_time import Timing
-    from provision.tasks import Job
+    from provision.tasks.job import Job
+    from provision.tasks.score import Score
+    from provision.tasks.timing import Timing
 
 
 def files(target: Path, as_json: bool) -> None:
-    """The results: other files than our own note of what was asked."""
-    from provision.task_files import NOTE
+    """The result files, without our own note of the request."""
+    from provision.tasks.workspace import NOTE
 
     paths = sorted(path for path in target.rglob("*") if path.is_file() and path.name != NOTE)
     found = {str(path): path.stat().st_size for path in paths}
@@ -29,35 +29,35 @@ def files(target: Path, as_json: bool) -> None:
 
 
 def scores(job: "Job", target: Path, plot: Path | None, as_json: bool) -> None:
-    from provision import task_score
+    from provision.tasks import score
 
-    found = [task_score.read(step.out, step.snapshot.iteration if step.snapshot else 0) for step in job.steps]
+    found = [score.read(step.out, step.snapshot.iteration if step.snapshot else 0) for step in job.steps]
     drawn = _draw(found, plot, target, job.subject.name)
     if as_json:
-        rows = [{"iteration": one.iteration, "metrics": one.metrics} for one in found]
+        rows = [{"iteration": scored.iteration, "metrics": scored.metrics} for scored in found]
         console.emit_json({"run": job.subject.name, "scores": rows, "plot": drawn})
         return
-    console.table("", *task_score.table(found))
-    for columns, lines in task_score.group_tables(found).values():
+    console.table("", *score.table(found))
+    for columns, lines in score.group_tables(found).values():
         console.say("")
         console.table("", columns, lines)
-    if (best := task_score.best(found)) is not None:
-        metric, one = best
-        console.say(f"best {metric}: {task_score.shown(one.numbers[metric])} at iteration {one.iteration}")
+    if (best := score.best(found)) is not None:
+        metric, scored = best
+        console.say(f"best {metric}: {score.shown(scored.numbers[metric])} at iteration {scored.iteration}")
     if drawn:
         console.say(f"drawn: {drawn}")
 
 
 def _draw(scores: "Sequence[Score]", plot: Path | None, target: Path, title: str) -> str:
-    """Where it is drawn. Nothing is drawn of one snapshot, or without matplotlib, unless it was asked for."""
+    """Draw the scores; the picture's path. Unasked, nothing is drawn of a single snapshot or without matplotlib."""
     from infra.errors import MissingExtraError
-    from provision import scoreplot
+    from provision.tasks import score_plot
 
     if plot is None and len(scores) < 2:
         return ""
     place = plot or target / "score.png"
     try:
-        scoreplot.draw(scores, place, title)
+        score_plot.draw(scores, place, title)
     except (MissingExtraError, RunError):
         if plot is not None:
             raise
@@ -72,8 +72,8 @@ def times(timing: "Timing", order: str, name: str, as_json: bool) -> None:
         return
     columns = ("layer", "forward ms", "backward ms", "total ms", "%")
     cells = [
-        (one["layer"], *(f"{one[key]:.3f}" for key in ("forward_ms", "backward_ms", "total_ms")), f"{one['share']:.1f}")
-        for one in rows
+        (row["layer"], *(f"{row[key]:.3f}" for key in ("forward_ms", "backward_ms", "total_ms")), f"{row['share']:.1f}")
+        for row in rows
     ]
     console.table("", columns, cells)
     console.say(

@@ -1,267 +1,197 @@
-"""`train` and `resume`: the commands that see a training through."""
+"""`train`: start a training, and see it through."""
 
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import CapacityError, LeftoverError, ProvisionError, RunError, UsageError
+from infra.errors import BusyError, UsageError
 from provision import clouds, console, settings
-from provision.commands.machines import at_home, cloud_flag, undo
-from provision.commands.options import cloud_options, dry_run_option, json_option, machine_options
-from provision.commands.train_plan import own_name, show_plan, show_terms
+from provision.commands import options, train_plan
+from provision.commands.options import (
+    MACHINE,
+    RECIPE,
+    WORDS,
+    dry_run_option,
+    json_option,
+    regions_options,
+    rental_options,
+)
+from provision.commands.paid import Paid, finish, see_through, stops_paying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from infra.aws.session import Cloud
     from infra.aws.types import Instance
-    from provision.ordering import Order
-    from provision.progress import Follower
-    from provision.runs import Run
+    from provision.clouds import Session
+    from provision.commands.train_plan import Rental
+    from provision.training.request import TrainPlan, TrainRequest
 
-_GIVE_UP_AFTER = 5
-_ASK_AGAIN_S = 3600.0
+_BUSY_S = 10.0  # seconds between two looks for free GPUs
 
 
 @click.command()
-@click.argument("recipe")
-@click.option("--on", "name", help="a machine that runs (provision ls)")
-@click.option("--instance", "kind", help="rent a machine of this type for it, and end it afterwards")
-@click.option("--set", "sets", multiple=True, help="an option of the recipe: --set iterations=5000")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="of its environment; no secret")
+@click.argument("recipe", type=RECIPE)
+@click.option("--on", "name", type=MACHINE, help="train on this machine, which runs already (see provision ls)")
+@click.option("--set", "sets", multiple=True, help="set an option of the recipe: --set iterations=5000")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="set an environment variable of the training; give no secret: the run's manifest keeps it",
+)
 @click.option("--image", help="a target (STACK:ROW) or an image's tag (default: the recipe's stack)")
-@click.option("--gpus", type=click.IntRange(min=0), help="how many GPUs (default: all of the machine's)")
-@click.option("--data", help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
-@click.option("--project", type=click.Path(), help="a folder with your code: /project in the container")
-@click.option("--port", "ports", type=int, multiple=True, help="a port of the container for `provision forward`")
-@click.option("--accept-licence", "licences", multiple=True, metavar="FILE", help="keep to the terms of these weights")
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    help="the number of GPUs (default: all of the machine's; with --gpu-memory: 1)",
+)
+@click.option("--data", type=WORDS, help="a folder of this laptop, or an s3:// prefix (default: the recipe's own)")
+@click.option("--project", type=WORDS, help="a folder with your code: /project in the container")
+@click.option("--port", "ports", type=int, multiple=True, help="open a port of the container for `provision forward`")
+@click.option(
+    "--accept-licence",
+    "licences",
+    multiple=True,
+    metavar="FILE",
+    help="agree to the licence of this file of trained weights",
+)
 @click.option("--diagnose", is_flag=True, help="stop a training that has diverged, and say why")
-@click.option("--detach", is_flag=True, help="start it, and do not follow it")
+@click.option("--detach", is_flag=True, help="start the training, and do not follow it")
 @click.option("--wait", is_flag=True, help="wait until enough GPUs are free")
-@machine_options
-@cloud_options
+@rental_options
+@regions_options
 @dry_run_option
 @json_option
-def train(recipe: str, name: str | None, kind: str | None, detach: bool, wait: bool, **given: Any) -> None:
+def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any) -> None:
     """Start RECIPE in a container, follow it, and see it through spot interruptions.
 
-    With --dry-run and neither --on nor --instance: what would train, asked of nobody.
+    With --instance or --gpu-memory a machine is rented for it, which ends with the training; Ctrl-C saves the work and
+    ends it. --dry-run with neither these nor --on shows what would train, without a question to AWS or Docker.
     """
     dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
-    _check_where(name, kind, detach, dry_run)
-    market = "spot" if given.pop("spot") else "on-demand"
-    order, chosen = _order(recipe, given, bool(kind))
+    _check_where(name, given, detach, dry_run)
+    rental = _rental(given)
+    request, chosen = _request(recipe, given, rental is not None)
     if dry_run:
-        show_plan(chosen, order, name, kind, market, as_json)
+        _show(chosen, request, name, rental, as_json)
         return
-    show_terms(order, kind)
-    from provision import training
-
-    cloud = clouds.resolve(chosen)
-    cloud, instance = _machine(cloud, chosen, name, kind, market, recipe)
-    chosen = at_home(chosen, cloud)
-    with _stops_paying(cloud, instance.name, bool(kind)) as seen:
-        run = seen.run = training.create(cloud, chosen, order, instance)
-        _begin(cloud, run, instance, wait)
+    session, plan, instance = _machine(chosen, request, name, rental)
+    paid = Paid(session, instance, own=rental is not None)
+    with stops_paying(paid):
+        _start(paid, plan, wait)
         if detach:
-            console.say(f"{run.id} trains on {instance.name}")
-            console.say(f"  follow it: provision logs {run.id} -f{cloud_flag(chosen)}")
+            assert paid.run is not None
+            console.say(f"{paid.run.id} trains on {instance.name}")
+            console.say(f"  follow it: {session.hint(f'logs {paid.run.id} -f')}")
             return
-        state = _see_through(cloud, chosen, run)
-    ended = undo(cloud, instance.name) if kind else True
-    if not kind:
-        console.line(_billed(instance.name))
-    _conclude(run, state, chosen, as_json)
-    if not ended:
-        raise LeftoverError(f"{instance.name} is not ended", f"provision down {instance.name}")
+        word = see_through(paid)
+    finish(paid, word, as_json=as_json)
 
 
-@dataclass
-class _Seen:
-    """The run, once there is one."""
-
-    run: "Run | None" = None
-
-
-@contextmanager
-def _stops_paying(cloud: "Cloud", name: str, own: bool) -> "Iterator[_Seen]":
-    """Ctrl-C saves and stops the training; an error or Ctrl-C ends a machine that was rented for it."""
-    seen = _Seen()
-    try:
-        yield seen
-    except BaseException as error:
-        try:
-            if seen.run is not None and isinstance(error, KeyboardInterrupt):
-                _save(cloud, seen.run)
-        finally:
-            if own:
-                undo(cloud, name)
-            else:
-                console.line(_billed(name))
-        raise
-
-
-def _save(cloud: "Cloud", run: "Run") -> None:
-    from provision import training
-
-    console.line("stopping the training; its work is saved first")
-    try:
-        console.line(f"{run.id} is {training.stop(cloud, run, console.line)}: provision resume {run.id}")
-    except ProvisionError as error:
-        console.line(str(error))
-
-
-def _check_where(name: str | None, kind: str | None, detach: bool, dry_run: bool) -> None:
-    if bool(name) == bool(kind) and not (dry_run and not name):
-        raise UsageError("say where to train", "--on NAME for a machine that runs, or --instance TYPE to rent one")
-    if kind and detach:
+def _check_where(name: str | None, given: dict[str, Any], detach: bool, dry_run: bool) -> None:
+    rents = bool(given["kind"] or given["gpu_memory"])
+    if bool(name) == rents and not (dry_run and not name):
         raise UsageError(
-            "--instance ends the machine after the training, so it cannot be detached", "use `up`, and train --on"
+            "say where to train",
+            "--on NAME for a machine that runs; or, to rent one, --instance TYPE, or --gpus NUMBER and --gpu-memory GB",
         )
+    if rents and detach:
+        raise UsageError(
+            "a machine that is rented for the training ends with it, so it cannot be detached",
+            "rent a machine with `up`, and train on it with --on NAME --detach",
+        )
+    options.refuse_unused(name, given)
 
 
-def _order(recipe: str, given: dict[str, Any], own: bool) -> "tuple[Order, settings.Settings]":
-    """What is about the training, and what is left: settings."""
-    from provision.ordering import Order
-    from provision.recipe import split_sets
+def _rental(given: dict[str, Any]) -> "Rental | None":
+    """What is rented for the training; None where nothing is."""
+    from provision.commands.train_plan import Rental
+
+    kind, memory, equivalent = (given.pop(key) for key in ("kind", "gpu_memory", "or_equivalent"))
+    market = "on-demand" if given.pop("spot") is False else "spot"
+    rental = Rental(kind or "", memory or 0.0, equivalent, market, given.pop("volumes"))
+    return rental if kind or memory else None
+
+
+def _request(recipe: str, given: dict[str, Any], own: bool) -> "tuple[TrainRequest, settings.Settings]":
+    """The request for the training, and the settings of the remaining flags."""
+    from provision.recipes.rendering import split_sets
+    from provision.training.request import TrainRequest
 
     mine = {key: given.pop(key) for key in ("data", "image", "project", "gpus", "ports", "diagnose")}
     sets, licences = split_sets(given.pop("sets")), given.pop("licences")
     variables = split_sets(given.pop("variables"), "--env")
-    chosen = settings.load(**given)
+    chosen = settings.load(**options.regions_of(given))
     accepted = (*licences, *chosen.accept_licences)
-    return Order(recipe, sets, **mine, own_machine=own, accepted=accepted, environment=variables), chosen
+    return TrainRequest(recipe, sets, **mine, own_machine=own, accepted=accepted, environment=variables), chosen
+
+
+def _show(
+    chosen: settings.Settings, request: "TrainRequest", name: str | None, rental: "Rental | None", as_json: bool
+) -> None:
+    """Show what would train, and where. A licence that is not accepted yet is shown, not refused."""
+    from provision.training.request import resolve
+
+    if name:
+        _, plan, instance = _planned_on(chosen, request, name)
+        train_plan.show(plan, instance, dry_run=True, as_json=as_json)
+    elif rental:
+        plan = train_plan.for_rental(chosen, request, rental)
+        if not as_json:
+            train_plan.show(plan, None, dry_run=True)
+        session = clouds.Session(clouds.resolve(chosen), chosen)
+        train_plan.show_requests(session, train_plan.wish_of(plan, rental), as_json)
+    else:
+        train_plan.show(resolve(request), None, dry_run=True, as_json=as_json)
+
+
+def _planned_on(chosen: settings.Settings, request: "TrainRequest", name: str) -> "tuple[Session, TrainPlan, Instance]":
+    """The plan for the machine of that name, with the session of its region and the machine."""
+    from provision.machines import find
+    from provision.training import start
+    from provision.training.request import resolve
+
+    resolve(request)  # a request that is wrong on any machine is refused before AWS is asked
+    session = clouds.Session(clouds.resolve(chosen), chosen)
+    session = session.at(find.locate(session.cloud, name, chosen.more_regions))
+    instance = find.find(session.cloud, name)
+    return session, start.plan_on(session, request, instance), instance
 
 
 def _machine(
-    cloud: "Cloud", chosen: settings.Settings, name: str | None, kind: str | None, market: str, recipe: str
-) -> "tuple[Cloud, Instance]":
-    """The machine to train on, and its region: the one of that name, or a fresh one of that type."""
-    from provision import machines, renting
-    from provision.wish import Wish
+    chosen: settings.Settings, request: "TrainRequest", name: str | None, rental: "Rental | None"
+) -> "tuple[Session, TrainPlan, Instance]":
+    """The machine to train on, which has that name or is rented, and the plan, which is shown before anything is
+    rented."""
+    from provision.machines import rent
+    from provision.training.request import refuse_unaccepted
 
-    if name:
-        cloud = machines.locate(cloud, name, chosen.more_regions)
-        return cloud, machines.find(cloud, name)
-    return renting.rent(cloud, chosen, Wish(own_name(recipe), str(kind), market), console.line)
+    if rental is None:
+        session, plan, instance = _planned_on(chosen, request, str(name))
+        refuse_unaccepted(plan)
+        train_plan.show(plan, instance, dry_run=False)
+        return session, plan, instance
+    plan = train_plan.for_rental(chosen, request, rental)
+    refuse_unaccepted(plan)
+    train_plan.show(plan, None, dry_run=False)
+    session = clouds.Session(clouds.resolve(chosen), chosen)
+    cloud, instance = rent.rent(session, train_plan.wish_of(plan, rental))
+    return session.at(cloud), plan, instance
 
 
-def _begin(cloud: "Cloud", run: "Run", instance: "Instance", wait: bool) -> None:
+def _start(paid: Paid, plan: "TrainPlan", wait: bool) -> None:
+    """Make the run and begin its first attempt; with `wait`, as soon as enough GPUs are free. BusyError without."""
     import time
 
-    from provision import training
+    from provision.training import start
 
+    run = paid.run = start.create(paid.session, plan, paid.instance)
     console.say(f"run {run.id}")
     while True:
         try:
-            training.begin(cloud, run, instance, console.line)
+            start.begin(paid.session, run, paid.instance)
             return
-        except RunError as error:
-            if not (wait and "are free" in error.what):
+        except BusyError as error:
+            if not wait:
                 raise
             console.line(f"{error.what}; waiting")
-            time.sleep(10)
-
-
-def _see_through(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> str:
-    """Follow to the end; where AWS takes the machine away, rent another and go on from the newest snapshot."""
-    from provision import training
-
-    follower = _follower(cloud, run)
-    for again in range(_GIVE_UP_AFTER + 1):
-        state = follower.follow(cloud, run)
-        if state not in ("interrupted", "lost"):
-            return state
-        snapshots = run.snapshots()
-        at = snapshots[-1].iteration if snapshots else 0
-        console.line(f"{state} at iteration {follower.iteration}; the newest snapshot is of iteration {at}")
-        if not training.taken_away(cloud, run):
-            raise RunError(f"{run.id} ended with its machine", f"go on with it: provision resume {run.id}")
-        if again < _GIVE_UP_AFTER:
-            instance = _another(cloud, chosen, run)
-            training.begin(cloud, run, instance, console.line)
-    raise RunError(f"{run.id} was interrupted {_GIVE_UP_AFTER + 1} times", f"try later: provision resume {run.id}")
-
-
-def _follower(cloud: "Cloud", run: "Run") -> "Follower":
-    """Who was asked to diagnose stops what has diverged; the guard saves what there is, as at any stop."""
-    from provision import training
-    from provision.progress import Follower
-
-    if not run.manifest.settings.get("diagnose"):
-        return Follower()
-    return Follower(stop=lambda: training.stop(cloud, run, console.line))
-
-
-def _another(cloud: "Cloud", chosen: settings.Settings, run: "Run") -> "Instance":
-    """Another machine; where none is free, ask again for up to an hour."""
-    import time
-
-    from provision import training
-
-    until = time.monotonic() + _ASK_AGAIN_S
-    while True:
-        try:
-            return training.machine_again(cloud, chosen, run, console.line)
-        except CapacityError as error:
-            if time.monotonic() > until:
-                raise
-            console.line(f"{error.what}; asking again in a minute")
-        time.sleep(60)
-
-
-def _billed(name: str) -> str:
-    return f"{name} still runs and is billed; end it: provision down {name}"
-
-
-def _conclude(run: "Run", state: str, chosen: settings.Settings, as_json: bool) -> None:
-    """How it ended, and what to do next. RunError where it failed."""
-    from provision import progress
-
-    summary = progress.summary(run)
-    if as_json:
-        console.emit_json(summary)
-    else:
-        console.say(f"{run.id} {state}: {progress.words(summary)}")
-    if state == "failed" or summary["diverged"]:
-        raise progress.failure(run)
-    if not as_json:
-        console.say(f"  next: provision fetch {run.id}{cloud_flag(chosen)}")
-
-
-@click.command()
-@click.argument("run_id", metavar="RUN")
-@click.option("--on", "name", help="a machine that runs (default: another of the run's type)")
-@click.option("--detach", is_flag=True, help="start it, and do not follow it")
-@cloud_options
-@dry_run_option
-def resume(run_id: str, name: str | None, detach: bool, dry_run: bool, **flags: Any) -> None:
-    """Go on with an interrupted or stopped training from its newest snapshot, from any laptop."""
-    from provision import follow, machines, runs, training
-
-    chosen = settings.load(**flags)
-    cloud = clouds.resolve(chosen)
-    run = runs.find(cloud, run_id)
-    state = follow.outcome(cloud, run)
-    began = state == "running" or (state == "starting" and run.attempts() and not training.never_began(cloud, run))
-    if began:
-        raise RunError(f"{run_id} is {state} already", f"follow it: provision logs {run_id} -f")
-    at = [one.iteration for one in run.snapshots()]
-    console.say(f"{run_id} is {state}; its newest snapshot is of iteration {at[-1] if at else 0}")
-    if dry_run:
-        return
-    training.ensure_image(run)
-    if name:
-        instance = machines.find(cloud, name)
-    else:
-        instance = training.machine_again(cloud, chosen, run, console.line)
-    with _stops_paying(cloud, instance.name, False) as seen:
-        training.begin(cloud, run, instance, console.line)
-        seen.run = run
-        if not detach:
-            state = _see_through(cloud, chosen, run)
-    console.line(_billed(instance.name))
-    if not detach:
-        _conclude(run, state, chosen, False)
+            time.sleep(_BUSY_S)

@@ -1,71 +1,92 @@
-"""What `train` shows before anything is rented: the plan of `--dry-run`, and the terms of trained weights."""
+"""The plan of a training, decided once; `--dry-run` shows it, and so does `train` before it rents anything."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision import clouds, console, settings
+from infra.errors import UsageError
+from provision import clouds, console
 
 if TYPE_CHECKING:
-    from provision.ordering import Order, Preview
+    from infra.aws.types import DataVolume, Instance
+    from provision.clouds import Session
+    from provision.offers.requirements import Requirements
+    from provision.settings import Settings
+    from provision.training.request import TrainPlan, TrainRequest
 
 
-def show_plan(
-    chosen: settings.Settings, order: "Order", name: str | None, kind: str | None, market: str, as_json: bool
-) -> None:
-    """What would train, and where; a licence that is not accepted yet is shown, not refused."""
-    from provision import ordering
+@dataclass(frozen=True)
+class Rental:
+    """What is rented for a training: a type (with `equivalent` its stand-ins, too), or as many GPUs as it uses, of so
+    much memory each (GB)."""
 
-    found = ordering.preview(order, kind)
-    if kind:
-        _show_rented(chosen, order, found, kind, market, as_json)
-    elif name:
-        _show_there(chosen, order, name, as_json)
-    else:
-        _show(ordering.plain(found.recipe, found.rendered, found.image), as_json)
+    type: str = ""
+    gpu_memory_gb: float = 0.0
+    equivalent: bool = False
+    market: str = "spot"
+    volumes: "tuple[DataVolume, ...]" = ()
 
 
-def _show_rented(
-    chosen: settings.Settings, order: "Order", found: "Preview", kind: str, market: str, as_json: bool
-) -> None:
-    from provision import ordering, planning
+def for_rental(chosen: "Settings", wanted: "TrainRequest", rental: Rental) -> "TrainPlan":
+    """The plan for a machine that is rented for the training. UsageError for GPUs by memory for a training on none."""
+    from provision.training import request
+
+    request.load(wanted)  # a wrong recipe is refused before AWS is asked
+    kind = rental.type
+    if not kind:
+        if wanted.gpus == 0:
+            raise UsageError("--gpus 0 uses no GPU, and --gpu-memory asks for one", "leave out one of them")
+        return request.resolve(wanted, request.Host(gpus=wanted.gpus or 1))
+    gpus = None if wanted.gpus is not None or request.is_known(kind) else _gpus(chosen, kind)
+    return request.resolve(wanted, request.host_of_type(chosen, kind, gpus))
+
+
+def _gpus(chosen: "Settings", kind: str) -> int:
+    """The number of GPUs that the type has by AWS."""
+    from infra.aws.ec2 import Ec2
+
+    return Ec2(clouds.resolve(chosen)).instance_type(kind).gpus
+
+
+def wish_of(plan: "TrainPlan", rental: Rental) -> "Requirements":
+    """The requirements of the machine that is rented for the plan."""
+    from provision.offers.requirements import Requirements
+
+    return Requirements(
+        own_name(plan.request.recipe), rental.type, rental.market, gpus=0 if rental.type else plan.gpus,
+        gpu_memory_gb=rental.gpu_memory_gb, or_equivalent=rental.equivalent, volumes=rental.volumes,
+        image=plan.target, own_run=True,
+    )  # fmt: skip
+
+
+def show_requests(session: "Session", wish: "Requirements", as_json: bool) -> None:
+    """Show what AWS would be asked for."""
     from provision.commands.request_table import show_request
+    from provision.offers import plan
 
-    requests = planning.plan(clouds.resolve(chosen), chosen, planning.Wish(own_name(order.recipe), kind, market))
-    if not as_json:
-        _show(ordering.plain(found.recipe, found.rendered, found.image), as_json)
-    show_request(requests, as_json)
+    show_request(plan.plan(session, wish), as_json)
 
 
-def _show_there(chosen: settings.Settings, order: "Order", name: str, as_json: bool) -> None:
-    from provision import machines, ordering, training
+def show(plan: "TrainPlan", instance: "Instance | None", *, dry_run: bool, as_json: bool = False) -> None:
+    """Print the plan: on standard output with `dry_run`, else, before a training, on standard error."""
+    from provision.runs import weights
+    from provision.training import request
 
-    cloud = machines.locate(clouds.resolve(chosen), name, chosen.more_regions)
-    manifest = training.compose(cloud, chosen, order, machines.find(cloud, name), build=False)
-    plain = ordering.plain(manifest.recipe, manifest.rendered, manifest.image)
-    where = {"on": manifest.name, "type": manifest.type, "data": vars(manifest.data), "gpus": manifest.gpus}
-    _show({**plain, **where}, as_json)
-
-
-def _show(found: dict[str, Any], as_json: bool) -> None:
-    from provision import ordering
-
-    if as_json:
+    found: dict[str, Any] = request.plain(plan)
+    if instance is not None:
+        found |= {"on": instance.name, "type": instance.type, "data": vars(plan.data)}
+    if dry_run and as_json:
         console.emit_json(found)
         return
-    on = [("on", f"{found['on']} ({found['type']})")] if "on" in found else []
-    console.table("would train", ("what", "value"), [*ordering.table(found), *on])
-
-
-def show_terms(order: "Order", kind: str | None) -> None:
-    """Before anything is rented: whose weights it starts from, and under which terms."""
-    from provision import ordering, weights
-
-    for one in ordering.check(order, kind).rendered.weights:
-        console.line(f"weights {one.file}: {weights.terms(one)}")
+    on = [("on", f"{instance.name} ({instance.type})")] if instance is not None else []
+    title = "would train" if dry_run else "trains"
+    console.table(title, ("what", "value"), [*request.table(found), *on], meanwhile=not dry_run)
+    for file in () if dry_run else plan.rendered.weights:  # the terms stand on a line of their own, whatever the width
+        console.line(f"weights {file.file}: {weights.terms(file)}")
 
 
 def own_name(recipe: str) -> str:
-    """A machine's name for a training that brings its own."""
+    """A name for the machine that is rented for a training of this recipe."""
     import secrets
 
     return f"train-{Path(recipe).name}-{secrets.token_hex(2)}"[:40]

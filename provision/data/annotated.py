@@ -9,6 +9,7 @@ The message's fields are few, so it is written by hand, as in `lmdb_writer`.
 """
 
 import json
+import os
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,9 +20,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from infra.border import read_text
 from infra.errors import UsageError
 from provision import console
-from provision.data.lmdb_writer import atomic_folder, extra, varint
+from provision.data.extras import extra
+from provision.data.lmdb_writer import varint
+from provision.files.folders import atomic_folder
 
 _VARINT, _BYTES, _FIXED32 = 0, 2, 5
 _AT_ONCE = 64
@@ -101,17 +105,16 @@ def _float(tag: int, value: float) -> bytes:
 
 def read_list(path: Path) -> list[tuple[str, str]]:
     """Pairs of image and annotation, as `provision data voc-lists` writes them. UsageError for another line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     pairs = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         image, _, annotation = line.strip().rpartition(" ")
         if not image:
-            raise UsageError(f"{path}:{number}: {line.strip()!r} is no pair", "write `IMAGE ANNOTATION.xml` on a line")
+            raise UsageError(
+                f"{path}:{number}: {line.strip()!r} is not an image and an annotation",
+                "write `IMAGE ANNOTATION.xml` on a line",
+            )
         pairs.append((image, annotation))
     if not pairs:
         raise UsageError(f"{path} is empty", "write `IMAGE ANNOTATION.xml` on each line")
@@ -128,26 +131,26 @@ def boxes_of(text: str, names: Sequence[str], width: int, height: int, others: b
         objects = ElementTree.fromstring(text).findall("object")
     except ElementTree.ParseError as error:
         raise ValueError(f"is no XML: {error}") from error
-    for one in objects:
-        name = (one.findtext("name") or "").strip()
+    for element in objects:
+        name = (element.findtext("name") or "").strip()
         if name not in names:
             if not others:
                 raise ValueError(f"has an object {name!r}, which is none of the classes")
             dropped.append("of another class")
             continue
-        left, top, right, bottom = _corners(one)
+        left, top, right, bottom = _corners(element)
         cut = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
         if cut[2] <= cut[0] or cut[3] <= cut[1]:
             dropped.append("without area")
             continue
-        found.append(Box(names.index(name) + 1, cut, (one.findtext("difficult") or "").strip() == "1"))
+        found.append(Box(names.index(name) + 1, cut, (element.findtext("difficult") or "").strip() == "1"))
     return found, dropped
 
 
-def _corners(one: ElementTree.Element) -> list[float]:
-    """Rounded, for the tool that this stands in for knows whole numbers alone."""
+def _corners(element: ElementTree.Element) -> list[float]:
+    """The corners of an object's box, rounded: convert_annoset knows whole numbers alone. ValueError without them."""
     try:
-        return [round(float(one.findtext(f"bndbox/{key}") or "")) for key in ("xmin", "ymin", "xmax", "ymax")]
+        return [round(float(element.findtext(f"bndbox/{key}") or "")) for key in ("xmin", "ymin", "xmax", "ymax")]
     except ValueError as error:
         raise ValueError("has an object without the four corners of its box") from error
 
@@ -187,7 +190,9 @@ def prepare(
     target: Path, train: Path, test: Path, root: Path, names: Sequence[str], *, others: bool = False,
     strict: bool = False, jobs: int = 4,
 ) -> dict[str, Any]:  # fmt: skip
-    """The folder with train_lmdb, test_lmdb, labelmap.prototxt and data.json; whole or not at all. What data.json says.
+    """Make the folder with train_lmdb, test_lmdb, labelmap.prototxt and data.json, whole or not at all.
+
+    The result is what data.json says.
 
     Images that cannot be used are listed in bad.txt and left out; UsageError for them where `strict`, and where none
     is left.
@@ -195,7 +200,7 @@ def prepare(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already", "name a new folder, or remove this one")
     pairs = {"train": read_list(train), "test": read_list(test)}
-    shared = len({one for one, _ in pairs["train"]} & {one for one, _ in pairs["test"]})
+    shared = len({image for image, _ in pairs["train"]} & {image for image, _ in pairs["test"]})
     with atomic_folder(target) as part:
         reports = {
             kind: _database(part / f"{kind}_lmdb", kind, pairs[kind], root, names, others, strict, jobs)
@@ -206,10 +211,11 @@ def prepare(
             (part / "bad.txt").write_text("\n".join(bad) + "\n", encoding="utf-8")
         (part / "labelmap.prototxt").write_text(labelmap(names), encoding="utf-8")
         facts = {
-            "data": "boxes", "classes": list(names), **{kind: one.images for kind, one in reports.items()},
-            "boxes": {kind: {name: one.boxes[name] for name in names} for kind, one in reports.items()},
-            "dropped": {kind: dict(one.dropped) for kind, one in reports.items()},
-            "without_boxes": {kind: one.without for kind, one in reports.items()}, "bad": len(bad), "in_both": shared,
+            "data": "boxes", "classes": list(names), **{kind: report.images for kind, report in reports.items()},
+            "boxes": {kind: {name: report.boxes[name] for name in names} for kind, report in reports.items()},
+            "dropped": {kind: dict(report.dropped) for kind, report in reports.items()},
+            "without_boxes": {kind: report.without for kind, report in reports.items()},
+            "bad": len(bad), "in_both": shared,
         }  # fmt: skip
         (part / "data.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
@@ -218,7 +224,7 @@ def prepare(
 def labelmap(names: Sequence[str]) -> str:
     """Labels and names as the fork reads them; 0 is the background."""
     lines = ['item { name: "none_of_the_above" label: 0 display_name: "background" }']
-    lines += [f'item {{ name: "{one}" label: {label} display_name: "{one}" }}' for label, one in enumerate(names, 1)]
+    lines += [f'item {{ name: "{name}" label: {label} display_name: "{name}" }}' for label, name in enumerate(names, 1)]
     return "\n".join(lines) + "\n"
 
 
@@ -228,7 +234,7 @@ def _database(
 ) -> Report:  # fmt: skip
     report = Report()
     folder.mkdir()  # lmdb would make it with the files' mode, and nobody could enter
-    with extra("lmdb").open(str(folder), map_size=_ROOM, mode=0o644) as env:
+    with extra("lmdb").open(os.fsencode(folder), map_size=_ROOM, mode=0o644) as env:
         for records in _commits(_records(kind, pairs, root, names, others, strict, jobs, report)):
             with env.begin(write=True) as txn:
                 for key, value in records:
@@ -248,23 +254,23 @@ def _records(
     kind: str, pairs: Sequence[tuple[str, str]], root: Path, names: Sequence[str], others: bool, strict: bool,
     jobs: int, report: Report,
 ) -> Iterator[tuple[bytes, bytes]]:  # fmt: skip
-    for number, one in enumerate(_ahead(kind, pairs, root, names, others, jobs)):
-        if isinstance(one, str):
+    for number, picture in enumerate(_ahead(kind, pairs, root, names, others, jobs)):
+        if isinstance(picture, str):
             if strict:
-                raise UsageError(one, "mend it, or leave --strict out: then it is left out and listed")
-            report.bad.append(one)
+                raise UsageError(picture, "mend the file; or leave out --strict, and bad.txt lists it")
+            report.bad.append(picture)
             continue
         report.images += 1
-        report.without += not one.boxes
-        report.boxes.update(names[box.label - 1] for box in one.boxes)
-        report.dropped.update(one.dropped)
-        yield b"%08d_%s" % (number, one.path.encode()), one.encode()
+        report.without += not picture.boxes
+        report.boxes.update(names[box.label - 1] for box in picture.boxes)
+        report.dropped.update(picture.dropped)
+        yield b"%08d_%s" % (number, picture.path.encode()), picture.encode()
 
 
 def _ahead(
     kind: str, pairs: Sequence[tuple[str, str]], root: Path, names: Sequence[str], others: bool, jobs: int
 ) -> Iterable[Annotated | str]:
-    """Read several at a time, in order, some dozens ahead."""
+    """Read images on several threads, in order, some dozens ahead."""
     done = 0
     with ThreadPoolExecutor(jobs) as pool:
         for at in range(0, len(pairs), _AT_ONCE):

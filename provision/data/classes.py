@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.border import load_yaml
+from infra.disk import is_file
 from infra.errors import UsageError
 
 OURS = {"clothing": Path(__file__).with_name("clothing.yaml")}
@@ -12,9 +13,12 @@ Classes = Mapping[str, tuple[str, ...]]
 
 
 def load(name: str) -> Classes:
-    """A list of ours by its name, or a YAML file of yours: each class and a list of the names that it goes by."""
+    """A list of ours by its name, or a YAML file of yours: each class and a list of the names that it goes by.
+
+    UsageError for an unknown name, and for a file without a class.
+    """
     path = OURS.get(name, Path(name))
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(
             f"there is no list of classes {name!r}", f"give a YAML file, or one of ours: {', '.join(OURS)}"
         )

@@ -4,6 +4,7 @@ Format: https://cocodataset.org/#format-data (object detection). A file of COCO 
 their polygons: here each stays the bytes that it is in the file until somebody looks at it.
 """
 
+import codecs
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,7 @@ from infra.errors import UsageError
 Box = tuple[float, float, float, float]
 
 _AT_ONCE = 1000
+_PIECE = 1 << 20
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -63,19 +65,33 @@ def read(path: Path) -> Raw:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a file of COCO annotations") from error
+    _check_text(path, data)
     try:
         found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         images, annotations, classes = (_list(path, found, key) for key in _LISTS)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         said = f"{path} is no file of COCO annotations: {error}"
-        raise UsageError(said, "JSON knows no NaN and no comments") from error
+        raise UsageError(said, "JSON has neither NaN nor comments: take them out") from error
     return Raw(images, annotations, classes, found)
 
 
+def _check_text(path: Path, data: bytes) -> None:
+    """UsageError for bytes that are no UTF-8: msgspec would find them only where it makes a text of them."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    whole = memoryview(data)
+    try:
+        for at in range(0, len(data), _PIECE):
+            decode(whole[at : at + _PIECE], at + _PIECE >= len(data))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8", "write the file again in UTF-8: JSON knows no other") from error
+
+
 def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.Raw]:
-    """Takes the list out of what was found."""
+    """Take the list out of what was read. UsageError where there is none."""
     if key not in found:
-        raise UsageError(f"{path} has no {key!r}", f"a file of COCO annotations has {', '.join(_LISTS)}")
+        raise UsageError(
+            f"{path} has no {key!r}", f"write the lists that a file of COCO annotations has: {', '.join(_LISTS)}"
+        )
     return msgspec.json.decode(found.pop(key), type=list[msgspec.Raw])
 
 

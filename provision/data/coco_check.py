@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
+from infra.errors import UsageError
 from provision.data import coco
 from provision.data import coco_kinds as kinds
-from provision.data.coco_kinds import Finding, Findings, Kind
+from provision.data.coco_kinds import CocoFault, CocoFaults, Kind
 
 Entry = dict[str, Any]
 
@@ -38,14 +39,14 @@ class Picture:
 
 def check(
     path: Path, folder: Path | None, sample: int | None, num_classes: int | None
-) -> tuple[list[Finding], dict[str, int]]:
+) -> tuple[list[CocoFault], dict[str, int]]:
     """What is wrong with the file, errors first; and how many pictures, annotations and categories it has.
 
     `folder` holds the pictures; `sample` of them are looked at, spread evenly (None: all). UsageError where it is no
     such file at all.
     """
     raw = coco.read(path)
-    found = Findings()
+    found = CocoFaults()
     categories = entries(raw.categories)
     names = _categories(categories, found)
     pictures = _images(entries(raw.images), found)
@@ -68,9 +69,14 @@ def check(
 
 
 def entries(pieces: Sequence[msgspec.Raw]) -> Iterator[Any]:
-    """Each piece decoded, one at a time."""
+    """Each piece decoded, one at a time. UsageError for a number that no computer holds, or values too deep."""
     decode = msgspec.json.Decoder().decode
-    return (decode(piece) for piece in pieces)
+    for piece in pieces:
+        try:
+            yield decode(piece)
+        except (msgspec.DecodeError, RecursionError) as error:
+            start = bytes(piece)[:80].decode(errors="replace")
+            raise UsageError(f"an entry cannot be read: {error}", f"mend the entry that begins with {start}") from error
 
 
 def is_id(value: object) -> bool:
@@ -82,10 +88,10 @@ def is_number(value: object) -> bool:
 
 
 def is_box(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(is_number(one) for one in value)
+    return isinstance(value, list) and len(value) == 4 and all(is_number(number) for number in value)
 
 
-def _whole(kind: str, entry: Any, keys: Iterable[str], place: str, found: Findings) -> bool:
+def _whole(kind: str, entry: Any, keys: Iterable[str], place: str, found: CocoFaults) -> bool:
     """Whether the entry is a mapping with all keys; what is not so is noted."""
     if not isinstance(entry, dict):
         found.add(kinds.NOT_A_MAPPING, place)
@@ -96,7 +102,7 @@ def _whole(kind: str, entry: Any, keys: Iterable[str], place: str, found: Findin
     return not missing
 
 
-def _new_id(lists: str, entry: Entry, place: str, seen: set[Any], found: Findings) -> bool:
+def _new_id(lists: str, entry: Entry, place: str, seen: set[Any], found: CocoFaults) -> bool:
     number = entry["id"]
     if not is_id(number):
         found.add(Kind("error", f"{lists}: {kinds.NO_ID}", "write 1, 2, 3, …"), place)
@@ -110,7 +116,7 @@ def _new_id(lists: str, entry: Entry, place: str, seen: set[Any], found: Finding
 # each list
 
 
-def _categories(some: Iterable[Any], found: Findings) -> dict[int, str]:
+def _categories(some: Iterable[Any], found: CocoFaults) -> dict[int, str]:
     names: dict[int, str] = {}
     seen: set[Any] = set()
     for place, entry in enumerate(some):
@@ -127,8 +133,8 @@ def _categories(some: Iterable[Any], found: Findings) -> dict[int, str]:
     return names
 
 
-def _images(some: Iterable[Any], found: Findings) -> dict[int, Picture | None]:
-    """Pictures by their ids; None for one whose size is not known."""
+def _images(some: Iterable[Any], found: CocoFaults) -> dict[int, Picture | None]:
+    """Pictures by their ids; None for a picture whose size is not known."""
     pictures: dict[int, Picture | None] = {}
     seen: set[Any] = set()
     files: set[str] = set()
@@ -147,7 +153,7 @@ def _images(some: Iterable[Any], found: Findings) -> dict[int, Picture | None]:
     return pictures
 
 
-def _size(entry: Entry, found: Findings) -> Picture | None:
+def _size(entry: Entry, found: CocoFaults) -> Picture | None:
     width, height = entry["width"], entry["height"]
     if is_number(width) and is_number(height) and width > 0 and height > 0:
         return Picture(width, height)
@@ -166,7 +172,7 @@ class _Used:
 
 
 def _annotations(
-    some: Iterable[Any], pictures: Mapping[int, Picture | None], names: Mapping[int, str], found: Findings
+    some: Iterable[Any], pictures: Mapping[int, Picture | None], names: Mapping[int, str], found: CocoFaults
 ) -> _Used:
     used = _Used()
     seen: set[Any] = set()
@@ -190,7 +196,7 @@ def _annotations(
     return used
 
 
-def _kept(entry: Entry, picture: Picture | None, where: str, found: Findings) -> bool:
+def _kept(entry: Entry, picture: Picture | None, where: str, found: CocoFaults) -> bool:
     """Whether Detectron trains with the object; why not is noted."""
     box, area = entry.get("bbox"), entry.get("area")
     if "iscrowd" in entry and entry["iscrowd"] not in (0, 1):
@@ -220,8 +226,9 @@ def dropped(box: Sequence[float], picture: Picture | None) -> Kind | None:
         return kinds.TINY if w <= 1 or h <= 1 else None
     if x >= picture.width or y >= picture.height or x + w <= 0 or y + h <= 0:
         return kinds.OUTSIDE
-    across = min(x + w - 1, picture.width - 1) - max(x, 0)
-    down = min(y + h - 1, picture.height - 1) - max(y, 0)
+    # x + w - 1 is another number than x + (w - 1) for some fractions; Detectron computes the second
+    across = min(x + max(0, w - 1), picture.width - 1) - max(x, 0)
+    down = min(y + max(0, h - 1), picture.height - 1) - max(y, 0)
     if across <= 0 or down <= 0:
         return kinds.TINY
     return kinds.SPILLS if x < 0 or y < 0 or x + w > picture.width or y + h > picture.height else None
@@ -230,7 +237,7 @@ def dropped(box: Sequence[float], picture: Picture | None) -> Kind | None:
 def _mask(entry: Entry) -> Kind | None:
     mask = entry["segmentation"]
     if isinstance(mask, list):
-        return None if any(isinstance(one, list) and len(one) >= 6 for one in mask) else kinds.NO_MASK
+        return None if any(isinstance(polygon, list) and len(polygon) >= 6 for polygon in mask) else kinds.NO_MASK
     return kinds.PACKED if entry.get("iscrowd") == 0 else None
 
 
@@ -249,8 +256,8 @@ def is_rectangle(entry: Entry) -> bool:
 # what is not in the file
 
 
-def _files(some: Iterable[Any], folder: Path, sample: int | None, found: Findings) -> None:
-    named = [one for one in some if isinstance(one, dict) and isinstance(one.get("file_name"), str)]
+def _files(some: Iterable[Any], folder: Path, sample: int | None, found: CocoFaults) -> None:
+    named = [entry for entry in some if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)]
     step = max(1, -(-len(named) // sample)) if sample else 1
     size_of = image_sizer()
     for entry in named[::step]:
@@ -268,7 +275,7 @@ def _files(some: Iterable[Any], folder: Path, sample: int | None, found: Finding
 
 def image_sizer() -> Callable[[Path], tuple[int, int] | None]:
     """A function from a file to its (width, height), by its first bytes; None where it is no picture."""
-    from provision.data.lmdb_writer import extra
+    from provision.data.extras import extra
 
     pil = extra("PIL.Image")
 
@@ -282,7 +289,7 @@ def image_sizer() -> Callable[[Path], tuple[int, int] | None]:
     return size_of
 
 
-def _num_classes(given: int, have: int, found: Findings) -> None:
+def _num_classes(given: int, have: int, found: CocoFaults) -> None:
     if given == have + 1:
         return
     effect = "fails with 'could not broadcast input array'" if given <= have else "trains outputs that mean nothing"

@@ -27,14 +27,14 @@ from provision.data.coco_check import (
 
 
 def fix(path: Path, target: Path, folder: Path | None, write: bool = True) -> dict[str, int]:
-    """Write the mended copy; what was done, in words, and how many times. UsageError where both are one file."""
+    """Write the mended copy. The result: what was done, in words, and how often. UsageError where both are one file."""
     if target.exists() and target.samefile(path):
         raise UsageError(f"{target} is the file itself", "give another name: the original stays")
     raw = coco.read(path)
     done: Counter[str] = Counter()
     images = list(_images(entries(raw.images), folder, done))
-    pictures = {one["id"]: Picture(one["width"], one["height"]) for one in images}
-    names = {one["id"] for one in entries(raw.categories) if isinstance(one, dict) and is_id(one.get("id"))}
+    pictures = {image["id"]: Picture(image["width"], image["height"]) for image in images}
+    names = {entry["id"] for entry in entries(raw.categories) if isinstance(entry, dict) and is_id(entry.get("id"))}
     annotations = _annotations(raw.annotations, pictures, names, done)
     if write:
         lists = {"images": images, "annotations": annotations, "categories": raw.categories}
@@ -70,8 +70,10 @@ def _bad_image(entry: Any, folder: Path | None, seen: set[int]) -> str:
 def _annotations(
     some: list[msgspec.Raw], pictures: dict[int, Picture], names: set[int], done: Counter[str]
 ) -> Iterator[Entry]:
-    """Those that can be trained with. New ids come behind all that are there."""
-    fresh = max((one["id"] for one in entries(some) if isinstance(one, dict) and is_id(one.get("id"))), default=0)
+    """The annotations that can be trained with. New ids are higher than all ids that are there."""
+    fresh = max(
+        (entry["id"] for entry in entries(some) if isinstance(entry, dict) and is_id(entry.get("id"))), default=0
+    )
     seen: set[int] = set()
     for entry in entries(some):
         if why := _bad(entry, pictures, names):
@@ -90,9 +92,9 @@ def _bad(entry: Any, pictures: dict[int, Picture], names: set[int]) -> str:
     if not isinstance(entry, dict) or not is_box(entry.get("bbox")):
         return "no box"
     if not is_id(entry.get("image_id")) or entry["image_id"] not in pictures:
-        return "of no picture"
+        return "their picture is not in the file"
     if not is_id(entry.get("category_id")) or entry["category_id"] not in names:
-        return "of no category"
+        return "their category is not in the file"
     kind = dropped(entry["bbox"], pictures[entry["image_id"]])
     return "" if kind in (None, coco_kinds.SPILLS) else kind.what.partition(":")[0]
 
@@ -109,7 +111,11 @@ def _mend(entry: Entry, picture: Picture, done: Counter[str]) -> None:
         entry["iscrowd"] = 0
         done["iscrowd set to 0"] += 1
     mask = entry.get("segmentation")
-    polygons = [one for one in mask if isinstance(one, list) and len(one) >= 6] if isinstance(mask, list) else mask
+    polygons = (
+        [polygon for polygon in mask if isinstance(polygon, list) and len(polygon) >= 6]
+        if isinstance(mask, list)
+        else mask
+    )
     if not polygons:
         entry["segmentation"] = coco.rectangle(box)
         done["polygons taken from the box (for Faster R-CNN)"] += 1

@@ -16,7 +16,7 @@ _LEVELS = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
-class Finding:
+class CocoFault:
     """One thing that is wrong: how many times, and some places."""
 
     level: Level
@@ -36,7 +36,7 @@ class Kind:
 
 
 @dataclass
-class Findings:
+class CocoFaults:
     """What was found, by its kind."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
@@ -47,17 +47,19 @@ class Findings:
         if self.counts[kind] <= _EXAMPLES:
             self.places.setdefault(kind, []).append(str(place))
 
-    def listed(self) -> list[Finding]:
-        """Errors first."""
-        kinds = sorted(self.counts, key=lambda one: _LEVELS.index(one.level))
-        return [Finding(one.level, one.what, self.counts[one], one.mend, self.places[one]) for one in kinds]
+    def listed(self) -> list[CocoFault]:
+        """The faults that were found, errors first."""
+        kinds = sorted(self.counts, key=lambda kind: _LEVELS.index(kind.level))
+        return [CocoFault(kind.level, kind.what, self.counts[kind], kind.mend, self.places[kind]) for kind in kinds]
 
 
 NOT_A_MAPPING = Kind("error", "an entry that is no mapping", "write the file anew")
 TWICE = {
-    "images": Kind("error", "a picture's id twice: the first is forgotten, with its boxes on the second", _FIX),
-    "annotations": Kind("error", "an annotation's id twice: the first is forgotten", _FIX),
-    "categories": Kind("error", "a category's id twice", "give each a number of its own"),
+    "images": Kind(
+        "error", "two pictures with one id: the first is forgotten, and its boxes count for the second", _FIX
+    ),
+    "annotations": Kind("error", "two annotations with one id: the first is forgotten", _FIX),
+    "categories": Kind("error", "two categories with one id", "give each a number of its own"),
 }
 NO_ID = "an id that is no whole number"
 FILE_TWICE = Kind("warning", "two pictures of one file", "are they the same? keep one")

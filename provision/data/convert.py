@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import msgspec
 from infra.disk import writing
 from infra.errors import UsageError
 from provision import console
-from provision.data.databases import BACKENDS
+from provision.data.backends import BACKENDS
 from provision.data.datum import Datum
 from provision.data.keeper import Keeper, Record
 from provision.data.lists import Entry, load, numbered, shuffled
@@ -79,18 +80,33 @@ class Made(msgspec.Struct, frozen=True):
     found: bool = False
 
 
+def _plain(asked: object) -> bytes:
+    """A form of a value for the digest; names of files may be no UTF-8, which msgspec does not write."""
+    try:
+        return msgspec.json.encode(asked)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(asked)).encode()
+
+
+def _writes(suffix: str) -> bool:
+    """Whether OpenCV has a writer for such files; odd characters in its suffix would crash it."""
+    return re.fullmatch(r"[a-z0-9]{1,8}", suffix) is not None and bool(vision().haveImageWriter(f"a.{suffix}"))
+
+
 def plan(order: Order) -> Plan:
     """Read the list. UsageError where it or the order is wrong."""
     if order.backend not in BACKENDS:
-        raise UsageError(f"unknown backend {order.backend!r}", f"known: {', '.join(BACKENDS)}")
-    if order.shape.encode not in ("", "auto") and not vision().haveImageWriter(f"a.{order.shape.encode}"):
-        raise UsageError(f"OpenCV cannot write pictures of type {order.shape.encode!r}", "--encode-type jpg or png")
+        raise UsageError(f"unknown backend {order.backend!r}", f"give one of these: {', '.join(BACKENDS)}")
+    if order.shape.encode not in ("", "auto") and not _writes(order.shape.encode):
+        raise UsageError(
+            f"OpenCV cannot write pictures of type {order.shape.encode!r}", "give --encode-type jpg or png"
+        )
     found = load(order.source, kind=order.kind, root=order.root, labels=order.labels)
     entries = numbered(shuffled(found.entries, order.seed)) if order.shuffle else found.entries
     entries = entries[: order.limit] if order.limit else entries
     pair = [f"images_{order.backend}", f"labels_{order.backend}"]
     asked = (_FORMAT, found.kind, entries, order.backend, order.shape, order.same_size)
-    digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    digest = hashlib.sha256(_plain(asked)).hexdigest()
     return Plan(found.kind, entries, found.root, pair if found.kind == "pairs" else ["."], digest, found.names)
 
 
@@ -128,10 +144,10 @@ def _already(out: Path, digest: str) -> Made | None:
     try:
         facts = json.loads((out / "data.json").read_text(encoding="utf-8"))
         made = msgspec.convert({**facts, "found": True}, Made) if facts["data"] == "pictures" else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         made = None
     if made is None:
-        raise UsageError(f"{out} is there, and not made by this command", "name a new folder")
+        raise UsageError(f"{out} is there, and was not made by this command", "name a new folder")
     if facts["digest"] != digest:
         raise UsageError(f"{out} was made from another list or with other options", "name a new folder, or remove it")
     return made
@@ -158,7 +174,7 @@ def _begun(part: Path, digest: str) -> bool:
     """Whether a killed conversion of the same list and options can be gone on with."""
     try:
         told = json.loads((part / "resume.json").read_text(encoding="utf-8"))["digest"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     if told != digest:
         raise UsageError(
@@ -198,7 +214,7 @@ def _fill(part: Path, order: Order, planned: Plan) -> Made:
 
 
 def _record(entry: Entry, order: Order, planned: Plan) -> Record:
-    """One entry's values, on a thread."""
+    """Make one entry's record, on a thread."""
     try:
         path = planned.root / entry.path
         if planned.kind == "labels":
@@ -223,7 +239,7 @@ def _pair(entry: Entry, image: Datum, size: tuple[int, int], path: Path, shape: 
 
 
 def _same_size(records: Iterable[Record], first: tuple[int, int]) -> Iterator[Record]:
-    """Other sizes than the first good picture's are bad."""
+    """Mark records as bad whose size is not that of the first good picture."""
     for record in records:
         if record.bad or record.size == first:
             yield record
@@ -233,7 +249,8 @@ def _same_size(records: Iterable[Record], first: tuple[int, int]) -> Iterator[Re
 
 def _refused(record: Record) -> UsageError:
     return UsageError(
-        f"{record.entry.path} {record.bad}", "mend it, then --resume; or leave out --strict, and it is noted in bad.txt"
+        f"{record.entry.path} {record.bad}",
+        "mend the picture, then give --resume; or leave out --strict, and bad.txt lists it",
     )
 
 
@@ -241,5 +258,5 @@ def _nothing(bad: list[str], planned: Plan) -> UsageError:
     _, path, why = bad[0].split("\t")
     return UsageError(
         f"none of {len(planned.entries)} pictures can be used; the first, {path}, {why}",
-        f"paths start from {planned.root}: --root FOLDER",
+        f"paths start from {planned.root}; name another folder with --root FOLDER",
     )

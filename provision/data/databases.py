@@ -5,12 +5,8 @@ is the key to go on after. A `Reader` knows which of the two a folder holds by i
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from infra.errors import UsageError
-
-BACKENDS = ("lmdb", "leveldb")
 Records = Sequence[tuple[bytes, bytes]]
 
 
@@ -18,10 +14,10 @@ class Writer(Protocol):
     """A database that grows."""
 
     def put(self, records: Records) -> None:
-        """Keep these, all or none; their keys rise, and are above all there are. DiskError where the disk is full."""
+        """Keep these records, all or none; keys rise above all that are there. DiskError where the disk is full."""
 
     def last(self) -> bytes | None:
-        """The highest key; None where there is nothing."""
+        """The highest key; None where there is no record."""
 
     def trim(self, after: bytes | None) -> None:
         """Forget all records with keys above this one; all of them, where it is None."""
@@ -30,7 +26,7 @@ class Writer(Protocol):
 
 
 class Reader(Protocol):
-    """A database that is there."""
+    """A database that is there, to be read."""
 
     backend: str
 
@@ -42,41 +38,3 @@ class Reader(Protocol):
     def keys(self) -> Iterator[bytes]: ...
 
     def close(self) -> None: ...
-
-
-def writer(folder: Path, backend: str) -> Writer:
-    """The database in `folder`, made where there is none. MissingExtraError without the backend's library."""
-    if backend == "leveldb":
-        from provision.data.leveldb import LevelWriter
-
-        return LevelWriter(folder)
-    from provision.data.lmdb_store import LmdbWriter
-
-    return LmdbWriter(folder)
-
-
-def reader(folder: Path) -> Reader:
-    """The database in `folder`. UsageError where there is none, or one that cannot be read."""
-    found = backend_of(folder)
-    if found == "lmdb":
-        from provision.data.lmdb_store import LmdbReader
-
-        return LmdbReader(folder)
-    if found == "leveldb":
-        from provision.data.leveldb import LevelReader
-
-        return LevelReader(folder)
-    if not folder.exists():
-        raise UsageError(f"{folder} is not there", "make it: provision data lmdb LIST DIR")
-    pairs = (
-        [str(one) for one in sorted(folder.iterdir()) if one.is_dir() and backend_of(one)] if folder.is_dir() else []
-    )
-    mend = f"it holds some: {', '.join(pairs)}" if pairs else "make one: provision data lmdb LIST DIR"
-    raise UsageError(f"{folder} holds no LMDB or LevelDB database", mend)
-
-
-def backend_of(folder: Path) -> str | None:
-    """Which database a folder holds: lmdb, leveldb or None."""
-    if (folder / "data.mdb").is_file():
-        return "lmdb"
-    return "leveldb" if (folder / "CURRENT").is_file() else None

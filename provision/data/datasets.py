@@ -1,12 +1,11 @@
 """Public data sets into a folder: fetched with resume, checked, unpacked. The table is sets.yaml.
 
-A file whose sum nobody publishes is pinned when it is first fetched: its sha256 is shown and noted in the user's
-downloads.json, and another one under that address is refused from then on. What a folder has, with sums, is in its
-.provision-get.json: a second run brings what is missing and no more.
+A file whose sum nobody publishes is pinned when it is first fetched, by https alone: its sha256 is shown and noted in
+the user's downloads.json, and another one under that address is refused from then on. What a folder has, with sums, is
+in its .provision-get.json: a second run brings what is missing and no more.
 """
 
 import json
-from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,13 +19,14 @@ from infra.border import did_you_mean, load_yaml
 from infra.disk import writing
 from infra.errors import HostError, UsageError
 from provision import console, settings
-from provision.data.bar import Bar
-from provision.data.unpack import check_room, unpack
-
-Say = Callable[[str], None]
+from provision.console import Say
+from provision.data.unpack import unpack
+from provision.files.bar import Bar
+from provision.files.folders import check_room
 
 _TABLE = Path(__file__).with_name("sets.yaml")
 _HAVE = ".provision-get.json"
+_LONGEST = 200  # bytes of a file's name, with room for the endings of its parts
 _SUMS = {"sha256": 64, "md5": 32}
 
 
@@ -43,7 +43,9 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def name(self) -> str:
-        return unquote(PurePosixPath(urlsplit(self.url).path).name) or "download"
+        name = PurePosixPath(unquote(PurePosixPath(urlsplit(self.url).path).name)).name  # %2F would lead out
+        odd = name in ("", "..", _HAVE) or not name.isprintable() or len(name.encode("utf-8", "replace")) > _LONGEST
+        return "download" if odd else name
 
     @property
     def sums(self) -> dict[str, str]:
@@ -60,7 +62,7 @@ class Set(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     files: tuple[File, ...]
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SetTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sets by name, and what the names of sources mean."""
 
     sources: dict[str, str]
@@ -77,18 +79,28 @@ class Have(msgspec.Struct, frozen=True):
 
 
 @cache
-def table() -> Table:
-    return load_yaml(_TABLE, Table)
+def table() -> SetTable:
+    return load_yaml(_TABLE, SetTable)
+
+
+def _is_url(what: str) -> bool:
+    try:
+        return urlsplit(what).scheme in ("http", "https")
+    except ValueError as error:
+        raise UsageError(f"{what!r} is no address: {error}", "write https://HOST/FILE") from error
 
 
 def find(what: str, sha256: str = "", md5: str = "", unpacked: bool = False) -> tuple[str, Set]:
-    """The set of that name; or of a URL a set of that file alone, with the sums and the wish that the user gave."""
+    """The set of that name; for a URL, a set of that one file, with the user's sums.
+
+    UsageError for an unknown name, and for a sum that is none.
+    """
     for kind, text in (("sha256", sha256), ("md5", md5)):
         if text and (len(text) != _SUMS[kind] or not set(text.lower()) <= set("0123456789abcdef")):
-            raise UsageError(f"{text!r} is no {kind}", f"it has {_SUMS[kind]} digits of 0-9 and a-f")
-    if urlsplit(what).scheme in ("http", "https"):
-        one = File(url=what, sha256=sha256, md5=md5, unpack=unpacked)
-        return PurePosixPath(one.name).stem, Set(about=what, files=(one,))
+            raise UsageError(f"{text!r} is no {kind}", f"give {_SUMS[kind]} digits of 0-9 and a-f")
+    if _is_url(what):
+        file = File(url=what, sha256=sha256, md5=md5, unpack=unpacked)
+        return PurePosixPath(file.name).stem, Set(about=what, files=(file,))
     if what not in table().sets:
         raise UsageError(f"there is no data set {what!r}", did_you_mean(what, table().sets))
     return what, table().sets[what]
@@ -97,64 +109,78 @@ def find(what: str, sha256: str = "", md5: str = "", unpacked: bool = False) -> 
 def missing(chosen: Set, target: Path) -> list[File]:
     """The files that the folder does not have."""
     have = _read(target)
-    return [one for one in chosen.files if not _is_there(have.get(one.url), one, target)]
+    return [file for file in chosen.files if not _is_there(have.get(file.url), file, target)]
 
 
 def get(chosen: Set, target: Path, keep: bool = False, say: Say = console.line) -> dict[str, Have]:
     """Bring what is missing to `target`; all that it has then, by URL. With `keep` archives stay.
 
-    The room on the disk is looked at first. HostError where a file cannot be had or is not the one that was published
-    or pinned; DiskError, UsageError: see `unpack`.
+    The room on the disk is looked at first. HostError where a file cannot be had or is not the file that was published
+    or pinned; UsageError where nothing could tell whether it is; DiskError, UsageError: see `unpack`.
     """
     todo = missing(chosen, target)
-    check_room(target, sum(_room(one, target) for one in todo))
-    for one in todo:
-        found = _checked(one, _fetched(one, target), say)
-        if one.unpack:
-            found = _unpacked(one, target, found, keep)
-        _note(target, one.url, found)
+    _refuse_unproven(todo)
+    check_room(target, sum(_room(file, target) for file in todo))
+    for file in todo:
+        found = _checked(file, _fetched(file, target), say)
+        if file.unpack:
+            found = _unpacked(file, target, found, keep)
+        _note(target, file.url, found)
     have = _read(target)
-    return {one.url: have[one.url] for one in chosen.files}
+    return {file.url: have[file.url] for file in chosen.files}
 
 
-def _room(one: File, target: Path) -> int:
+def _refuse_unproven(files: list[File]) -> None:
+    """UsageError for a file by http:// that has no sum, published or pinned: anyone on the way may change it."""
+    pins = _json(pins_path(), dict[str, Have])
+    for file in files:
+        if not file.sums and file.url not in pins and not download.private(file.url):
+            raise UsageError(
+                f"{file.url} comes by http://, where anyone on the way can change it, and nobody publishes its sum",
+                "take an address with https://, or give the sum that its owner tells: --sha256 SUM",
+            )
+
+
+def _room(file: File, target: Path) -> int:
     """Bytes that a file will need: what is not here of it yet, and as much again for what comes out of it."""
-    size = one.size or download.look(one.url).size
-    part = target / f"{one.name}.part"
+    size = file.size or download.size(file.url)
+    part = target / f"{file.name}.part"
     here = part.stat().st_size if part.exists() else 0
-    return max(0, size - here) + (size if one.unpack else 0)
+    return max(0, size - here) + (size if file.unpack else 0)
 
 
-def _fetched(one: File, target: Path) -> Path:
-    path = target / one.name
+def _fetched(file: File, target: Path) -> Path:
+    path = target / file.name
     if path.is_file():  # whole, but killed before it was checked, or kept
         return path
-    with Bar(one.name, one.size) as bar:
-        return download.fetch(one.url, path, lambda done, total: bar.at(done, total or one.size))
+    with Bar(file.name, file.size) as bar:
+        return download.fetch(
+            file.url, path, lambda done, total: bar.at(done, total or file.size), unproven=not file.sums
+        )
 
 
-def _checked(one: File, path: Path, say: Say) -> Have:
+def _checked(file: File, path: Path, say: Say) -> Have:
     """The file's sums against those that are published, or else against the pin. A wrong file is removed."""
-    with Bar(f"checking {one.name}", path.stat().st_size) as bar:
-        sums = download.digests(path, {"sha256", *one.sums}, bar.at)
-    for kind, text in one.sums.items():
+    with Bar(f"checking {file.name}", path.stat().st_size) as bar:
+        sums = download.digests(path, {"sha256", *file.sums}, bar.at)
+    for kind, text in file.sums.items():
         if sums[kind] != text:
             path.unlink()
             raise HostError(
-                f"{one.name} is not what was published: its {kind} is {sums[kind]}, not {text}",
-                "it was removed: try again later, or look whether it has changed at its source",
+                f"{file.name} is not what was published: its {kind} is {sums[kind]}, not {text}",
+                "the file was removed: try again later, or check at its source whether it has changed",
             )
     found = Have(sums["sha256"], path.stat().st_size, datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    if one.sums:
-        say(f"  {one.name}: {' and '.join(one.sums)} as published")
+    if file.sums:
+        say(f"  {file.name}: {' and '.join(file.sums)} as published")
     else:
-        _pinned(one, path, found, say)
+        _pinned(file, path, found, say)
     return found
 
 
-def _unpacked(one: File, target: Path, found: Have, keep: bool) -> Have:
-    path = target / one.name
-    with Bar(f"unpacking {one.name}") as bar:
+def _unpacked(file: File, target: Path, found: Have, keep: bool) -> Have:
+    path = target / file.name
+    with Bar(f"unpacking {file.name}") as bar:
         names = unpack(path, target, bar.at)
     if not keep:
         path.unlink()
@@ -169,30 +195,30 @@ def pins_path() -> Path:
     return settings.home() / "downloads.json"
 
 
-def _pinned(one: File, path: Path, found: Have, say: Say) -> None:
-    """Note the sum at the first time; hold the file against it later."""
+def _pinned(file: File, path: Path, found: Have, say: Say) -> None:
+    """Pin the sum at the first fetch; compare the file with the pin later. HostError where they differ."""
     pins = _json(pins_path(), dict[str, Have])
-    before = pins.get(one.url)
+    before = pins.get(file.url)
     if before is None:
-        _write_json(pins_path(), {**pins, one.url: found})
-        say(f"  {one.name}: nobody publishes its sum; pinned at first use: sha256 {found.sha256}")
+        _write_json(pins_path(), {**pins, file.url: found})
+        say(f"  {file.name}: nobody publishes its sum; pinned at first use: sha256 {found.sha256}")
     elif before.sha256 != found.sha256:
         path.unlink()
         raise HostError(
-            f"{one.name} is not the file that came on {before.fetched[:10]}: its sha256 is {found.sha256}, not "
+            f"{file.name} is not the file that came on {before.fetched[:10]}: its sha256 is {found.sha256}, not "
             f"{before.sha256}",
-            f"it was removed; if the new one is right, take the old one out of {pins_path()}",
+            f"the file was removed; if the new one is right, take its old sum out of {pins_path()}",
         )
     else:
-        say(f"  {one.name}: sha256 as pinned on {before.fetched[:10]}")
+        say(f"  {file.name}: sha256 as pinned on {before.fetched[:10]}")
 
 
-def _is_there(found: Have | None, one: File, target: Path) -> bool:
-    if found is None or any(kind == "sha256" and found.sha256 != text for kind, text in one.sums.items()):
+def _is_there(found: Have | None, file: File, target: Path) -> bool:
+    if found is None or any(kind == "sha256" and found.sha256 != text for kind, text in file.sums.items()):
         return False
-    if one.unpack:
+    if file.unpack:
         return found.unpacked is not None and all((target / name).exists() for name in found.unpacked)
-    path = target / one.name
+    path = target / file.name
     return path.is_file() and path.stat().st_size == found.size
 
 
@@ -211,8 +237,8 @@ def _json(path: Path, kind: Any) -> Any:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "it is a note of what was fetched: remove it") from error
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "remove it: it only notes what was fetched") from error
 
 
 def _write_json(path: Path, value: dict[str, Have]) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from infra.border import did_you_mean
+from infra.border import did_you_mean, read_text
+from infra.disk import is_file
 from infra.errors import UsageError
-from provision import voc
+from provision.data import voc
 from provision.data.lists import shuffled, write_lines
 from provision.data.sizes import size_lines
 
@@ -39,7 +40,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def read(wanted: Wanted) -> Listed:
-    """UsageError where the kit is none, or lacks files and `strict` is set."""
+    """The lists, out of the kit. UsageError where it is not a kit, or where it lacks files and `strict` is set."""
     for name in wanted.classes:
         if name not in voc.CLASSES[1:]:
             raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
@@ -81,20 +82,17 @@ def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]
     folder, suffix = _TASKS[task]
     root = wanted.kit / f"VOC{year}"
     source = root / "ImageSets" / task / f"{name}.txt"
-    try:
-        names = source.read_text(encoding="utf-8").split()
-    except OSError:
+    if not source.is_file():
         part = "VOCtest_06-Nov-2007.tar" if name == "test" else f"VOC{year}'s trainval tar"
-        raise UsageError(
-            f"{source} is not there", f"unpack {part} in the same place; or choose --sets, --years"
-        ) from None
+        raise UsageError(f"{source} is not there", f"unpack {part} in the same place; or choose --sets, --years")
+    names = read_text(source).split()
     if wanted.classes:
         shown = _showing(root, wanted.classes)
-        names = [one for one in names if one in shown]
+        names = [stem for stem in names if stem in shown]
     found = []
-    for one in names:
-        pair = (f"VOC{year}/JPEGImages/{one}.jpg", f"VOC{year}/{folder}/{one}{suffix}")
-        lost = [path for path in pair if not (wanted.kit / path).is_file()]
+    for stem in names:
+        pair = (f"VOC{year}/JPEGImages/{stem}.jpg", f"VOC{year}/{folder}/{stem}{suffix}")
+        lost = [path for path in pair if not is_file(wanted.kit / path)]
         missing += lost
         if not lost:
             found.append(" ".join(pair))
@@ -109,7 +107,7 @@ def _showing(root: Path, classes: Iterable[str]) -> set[str]:
         if not files:
             raise UsageError(f"{root} has no list of the class {name}", "unpack the kit's ImageSets/Main")
         for path in files:
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in read_text(path).splitlines():
                 words = line.split()
                 if len(words) == 2 and words[1] == "1":
                     shown.add(words[0])

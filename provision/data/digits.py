@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import UsageError
-from provision.data.lmdb_writer import Datum, atomic_folder, extra, write
+from provision.data.extras import extra
+from provision.data.lmdb_writer import Datum, write
+from provision.files.folders import atomic_folder
 
 TEST_FRACTION = 0.2
 SEED = 1
@@ -24,7 +26,9 @@ def prepare(target: Path, *, test_fraction: float = TEST_FRACTION, seed: int = S
     where `target` holds something else; MissingExtraError without the extra `data`.
     """
     if not 0 < test_fraction < 1:
-        raise UsageError(f"test fraction {test_fraction:g} is not between 0 and 1", "0.2 holds out every fifth image")
+        raise UsageError(
+            f"test fraction {test_fraction:g} is not between 0 and 1", "give 0.2 to hold out every fifth image"
+        )
     asked = {"data": "digits", "format": _FORMAT, "seed": seed, "test_fraction": test_fraction}
     if already(target, asked):
         return target
@@ -52,7 +56,7 @@ def already(target: Path, asked: dict[str, Any]) -> bool:
     try:
         found = json.loads((target / "data.json").read_text(encoding="utf-8"))
         made = {key: found.get(key) for key in asked}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise UsageError(f"{target} is there and is not prepared data", "name a new folder") from None
     if made != asked:
         changed = ", ".join(f"{key} {made[key]}, not {asked[key]}" for key in asked if made[key] != asked[key])

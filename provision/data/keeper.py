@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from infra.disk import writing
 from infra.errors import UsageError
-from provision.data.databases import Writer, writer
+from provision.data.backends import writer
+from provision.data.databases import Writer
 from provision.data.lists import Entry
 
 _BATCH, _BATCH_BYTES = 1000, 1 << 25
@@ -90,7 +91,7 @@ class Keeper:
 
 
 def number_of(key: bytes) -> int:
-    """The number in a record's key."""
+    """The number in a record's key. UsageError where the key does not begin with one."""
     digits = key.partition(b"_")[0]
     if not digits.isdigit():
         raise UsageError(f"the key {key!r} does not begin with a number", "this database was not made by provision")

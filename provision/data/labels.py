@@ -16,10 +16,11 @@ import msgspec
 
 from infra.border import did_you_mean
 from infra.errors import UsageError
-from provision import voc
-from provision.data.lmdb_writer import atomic_folder, extra
+from provision.data import voc
+from provision.data.extras import extra
 from provision.data.parallel import ordered, tracked
 from provision.data.pictures import BadPictureError, content, vision
+from provision.files.folders import atomic_folder
 
 _UNKNOWN = 254  # in tables: a colour or number of no class
 _SHOWN = 5  # colours and files that an error names
@@ -53,7 +54,9 @@ def convert(source: Path, out: Path, rule: Rule, jobs: int = 0) -> Converted:
         return _all([(source, out)], tables, 1)
     pairs = sorted(path.relative_to(source) for path in source.rglob("*.png")) if source.is_dir() else []
     if not pairs:
-        raise UsageError(f"{source} holds no label pictures (*.png)", "VOC's are in SegmentationClass")
+        raise UsageError(
+            f"{source} holds no label pictures (*.png)", "name the folder that holds them; VOC's is SegmentationClass"
+        )
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is there already", "name a new folder, or remove it")
     with atomic_folder(out) as part:
@@ -81,7 +84,7 @@ def _all(pairs: Sequence[tuple[Path, Path]], tables: "Tables", jobs: int) -> Con
 
 
 def _one(pair: tuple[Path, Path], tables: "Tables") -> Any:
-    """Convert one; its histogram, [256], or what is wrong with it."""
+    """Convert one picture. The result: its histogram, [256], or what is wrong with it."""
     source, target = pair
     try:
         values = tables.classes(source)
@@ -162,9 +165,9 @@ def _checked(values: Any, pixels: Any, name: Any) -> Any:
     if not unknown.any():
         return values
     found, counts = extra("numpy").unique(pixels[unknown], return_counts=True)
-    words = [f"{name(int(one))} in {count} pixels" for one, count in zip(found, counts, strict=True)][:_SHOWN]
+    words = [f"{name(int(value))} in {count} pixels" for value, count in zip(found, counts, strict=True)][:_SHOWN]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise BadPictureError(f"has what is no class: {', '.join(words)}{more}")
+    raise BadPictureError(f"has pixels of no class: {', '.join(words)}{more}")
 
 
 def _colour(code: int) -> str:

@@ -2,28 +2,39 @@
 
 Whoever opens a LevelDB, be it to read, takes a lock and writes into its folder: one process at a time, and never from
 a read-only mount. LMDB has neither limit.
+
+The library is plyvel. Its last wheels (1.5.1) are for Python 3.12; those of its fork plyvel-next (2.1, 2026-07) are for
+3.12 to 3.14, with the same classes under another name. Newer Pythons have none.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infra.errors import DiskError, UsageError
+from infra.errors import DiskError, MissingExtraError, UsageError
 from provision.data.databases import Records
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 
 _BLOCK, _BUFFER = 1 << 16, 1 << 26  # bytes
+_PYTHON, _LAST = sys.version_info[:2], (3, 14)  # the one that runs; the newest with wheels of plyvel-next
+_MODULE = "plyvel" if _PYTHON < (3, 13) else "plyvel_next"
 
 
 class LevelWriter:
     """Each batch is one write, on disk when `put` returns."""
 
     def __init__(self, folder: Path) -> None:
-        self._plyvel = extra("plyvel")
+        self._plyvel = library()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._db: Any = self._plyvel.DB(
-            str(folder), create_if_missing=True, block_size=_BLOCK, write_buffer_size=_BUFFER, max_open_files=100
+            os.fsencode(folder),
+            create_if_missing=True,
+            block_size=_BLOCK,
+            write_buffer_size=_BUFFER,
+            max_open_files=100,
         )
 
     def put(self, records: Records) -> None:
@@ -33,7 +44,8 @@ class LevelWriter:
                     batch.put(key, value)
         except self._plyvel.IOError as error:
             raise DiskError(
-                f"no room to write {self._folder}: {_said(error)}", "free some disk, then --resume"
+                f"no room to write {self._folder}: {_said(error)}",
+                "free some disk space, then convert again with --resume",
             ) from error
 
     def last(self) -> bytes | None:
@@ -56,13 +68,13 @@ class LevelReader:
     backend = "leveldb"
 
     def __init__(self, folder: Path) -> None:
-        plyvel = extra("plyvel")
+        plyvel = library()
         try:
-            self._db: Any = plyvel.DB(str(folder), create_if_missing=False, max_open_files=100)
+            self._db: Any = plyvel.DB(os.fsencode(folder), create_if_missing=False, max_open_files=100)
         except plyvel.Error as error:
             raise UsageError(
                 f"{folder} cannot be opened as LevelDB: {_said(error)}",
-                "only one program can have it open, and its folder must be writable; else make it again",
+                "end the program that has it open, and make its folder writable; else make the database again",
             ) from error
 
     def __len__(self) -> int:
@@ -80,6 +92,19 @@ class LevelReader:
         self._db.close()
 
 
+def library() -> Any:
+    """plyvel, or MissingExtraError, which names the package and how one gets it."""
+    try:
+        return extra(_MODULE)
+    except MissingExtraError as error:
+        package = _MODULE.replace("_", "-")
+        mend = f"pip install {package}, or all that data needs: pip install 'provision-spot[data]'; or take LMDB"
+        if _PYTHON > _LAST:
+            newest, this = (".".join(map(str, version)) for version in (_LAST, _PYTHON))
+            mend = f"there is none for Python {this}: take Python 3.10 to {newest}, or LMDB"
+        raise MissingExtraError(f"LevelDB needs the package {package}", mend) from error
+
+
 def _said(error: Exception) -> str:
-    """plyvel's words come as bytes."""
+    """The error's text: plyvel gives it as bytes."""
     return " ".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in error.args)

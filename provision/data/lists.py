@@ -86,10 +86,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
 
 def _list(source: Path, kind: str, root: Path | None) -> Pictures:
     text = source.read_bytes().decode("utf-8", "surrogateescape")
+    if "\0" in text:
+        raise UsageError(f"{source} is no list of pictures: it holds NUL bytes", "give a text with a picture a line")
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"))]
     lines = [(number, line) for number, line in lines if line]
     if not lines:
-        raise UsageError(f"{source} is empty", "one picture a line: PATH LABEL")
+        raise UsageError(f"{source} is empty", "write one picture a line: PATH LABEL")
     kind = _kind(lines[0][1]) if kind == "auto" else kind
     entries = [_entry(source, kind, number, line) for number, line in lines]
     return Pictures(entries, kind, root or source.parent)
@@ -99,9 +101,11 @@ def _kind(line: str) -> str:
     last = line.rpartition(" ")[2]
     if re.fullmatch(r"[+-]?\d+", last) and " " in line:
         return "classes"
-    two = line.split()
+    words = line.split()
     return (
-        "pairs" if len(two) == 2 and all(Path(one).suffix.lower() in (*SUFFIXES, ".xml") for one in two) else "images"
+        "pairs"
+        if len(words) == 2 and all(Path(path).suffix.lower() in (*SUFFIXES, ".xml") for path in words)
+        else "images"
     )
 
 
@@ -112,12 +116,14 @@ def _entry(source: Path, kind: str, number: int, line: str) -> Entry:
         path, _, label = line.rpartition(" ")
         if path and re.fullmatch(r"[+-]?\d{1,9}", label):
             return Entry(number, path, int(label))
-        raise UsageError(f"{source}:{number + 1}: no class at the end of {line!r}", "PATH NUMBER, or --kind images")
+        raise UsageError(
+            f"{source}:{number + 1}: no class at the end of {line!r}", "write PATH NUMBER, or give --kind images"
+        )
     words = line.split("\t") if "\t" in line else line.split()
     if len(words) != 2:
         raise UsageError(
             f"{source}:{number + 1}: {line!r} is not an image and a label picture",
-            "two paths, with a tab between them where they hold blanks",
+            "write two paths, with a tab between them where they hold blanks",
         )
     return Entry(number, words[0], label_path=words[1])
 
@@ -125,12 +131,15 @@ def _entry(source: Path, kind: str, number: int, line: str) -> Entry:
 def _folder(source: Path, kind: str) -> Pictures:
     paths = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UsageError(f"{source} holds no pictures", f"known by their names: {' '.join(SUFFIXES)}")
+        raise UsageError(f"{source} holds no pictures", f"pictures are known by these suffixes: {' '.join(SUFFIXES)}")
     if kind == "pairs":
-        raise UsageError(f"{source} is a folder of pictures, not of pairs", "--labels FOLDER gives theirs")
+        raise UsageError(
+            f"{source} is a folder of pictures, not of pairs",
+            "name the folder of their label pictures: --labels FOLDER",
+        )
     deep = all("/" in path for path in paths)
     if kind == "classes" and not deep:
-        raise UsageError(f"{source} has pictures outside of folders", "one folder for each class, or a list")
+        raise UsageError(f"{source} has pictures outside of folders", "make one folder for each class, or give a list")
     if kind in ("images", "labels") or not deep:
         entries = [Entry(number, path) for number, path in enumerate(paths)]
         return Pictures(entries, "images" if kind == "auto" else kind, source)

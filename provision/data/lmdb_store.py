@@ -1,12 +1,13 @@
 """LMDB databases that grow as they are written (`provision.data.databases`)."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from infra.errors import DiskError, UsageError
 from provision.data.databases import Records
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 
 _ROOM = 1 << 28  # bytes of address space to begin with; doubled when full. The file is as large as its content
 
@@ -18,7 +19,7 @@ class LmdbWriter:
         self._lmdb = extra("lmdb")
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._env: Any = self._lmdb.open(str(folder), map_size=_ROOM, mode=0o644)
+        self._env: Any = self._lmdb.open(os.fsencode(folder), map_size=_ROOM, mode=0o644)
 
     def put(self, records: Records) -> None:
         while True:
@@ -33,7 +34,10 @@ class LmdbWriter:
                 # a commit that the disk has no room for ends as "Input/output error": LMDB's write was cut short
                 if not isinstance(error, self._lmdb.DiskError) and "Input/output error" not in str(error):
                     raise
-                raise DiskError(f"no room to write {self._folder}: {error}", "free some disk, then --resume") from error
+                raise DiskError(
+                    f"no room to write {self._folder}: {error}",
+                    "free some disk space, then convert again with --resume",
+                ) from error
 
     def last(self) -> bytes | None:
         with self._env.begin() as txn, txn.cursor() as cursor:
@@ -60,7 +64,7 @@ class LmdbReader:
     def __init__(self, folder: Path) -> None:
         lmdb = extra("lmdb")
         try:
-            self._env: Any = lmdb.open(str(folder), readonly=True, lock=False)
+            self._env: Any = lmdb.open(os.fsencode(folder), readonly=True, lock=False)
         except lmdb.Error as error:
             raise UsageError(
                 f"{folder} cannot be read as LMDB: {error}", "make it again: provision data lmdb"

@@ -4,16 +4,13 @@ A record's key is its number in eight digits (LMDB sorts by key, so the order is
 is in memory; pictures in files become databases by `provision.data.convert`.
 """
 
-import importlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from infra.errors import MissingExtraError
 from provision.data.datum import Datum, varint
+from provision.data.extras import extra
+from provision.files.folders import atomic_folder
 
 __all__ = ["Datum", "atomic_folder", "encoded", "extra", "varint", "write"]
 
@@ -28,7 +25,7 @@ def write(folder: Path, records: Sequence[Datum]) -> None:
     with atomic_folder(folder) as part:
         # a page for each record, and some, is more than any tree of them needs; the file grows only as it is used
         room = sum(len(record.data) for record in records) * 2 + (len(records) + 256) * 4096
-        with lmdb.open(str(part), map_size=room, mode=0o644) as env, env.begin(write=True) as txn:
+        with lmdb.open(os.fsencode(part), map_size=room, mode=0o644) as env, env.begin(write=True) as txn:
             for key, value in encoded(records):
                 txn.put(key, value, append=True)
         (part / "lock.mdb").unlink()
@@ -38,31 +35,3 @@ def encoded(records: Iterable[Datum]) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of each record, in order."""
     for number, record in enumerate(records):
         yield b"%08d" % number, record.encode()
-
-
-@contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `target` at the end, or vanishes if anything fails.
-
-    `target` must not hold files.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        yield part
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def extra(module: str) -> Any:
-    """A module of the extra `data`, or MissingExtraError."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"preparing data needs {module.partition('.')[0]}", "pip install 'provision[data]'"
-        ) from error

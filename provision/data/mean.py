@@ -11,9 +11,9 @@ import msgspec
 
 from infra.disk import writing
 from infra.errors import UsageError
-from provision.data.databases import reader
+from provision.data.backends import reader
 from provision.data.datum import Datum, decode, encode_blob
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 from provision.data.parallel import ordered, tracked
 from provision.data.pictures import BadPictureError, vision
 
@@ -36,7 +36,7 @@ def mean(database: Path, out: Path, *, npy: bool = False, jobs: int = 0) -> Mean
     if npy:
         with writing(out):
             numpy.save(out.with_suffix(".npy"), average)
-    means = tuple(float(one) for one in average.reshape(average.shape[0], -1).mean(axis=1, dtype=numpy.float64))
+    means = tuple(float(mean) for mean in average.reshape(average.shape[0], -1).mean(axis=1, dtype=numpy.float64))
     return Mean(count, average.shape, means)
 
 
@@ -74,7 +74,10 @@ def _sum(database: Path, jobs: int) -> tuple[Any, int]:
 
 
 def planes(datum: Datum) -> Any:
-    """A record's picture as Caffe decodes it: [channels, height, width], bytes or floats. BadPictureError."""
+    """A record's picture as Caffe decodes it: [channels, height, width], bytes or floats.
+
+    BadPictureError where it cannot be decoded.
+    """
     numpy = extra("numpy")
     if datum.encoded:
         pixels = vision().imdecode(numpy.frombuffer(datum.data, numpy.uint8), -1) if datum.data else None
@@ -84,9 +87,9 @@ def planes(datum: Datum) -> Any:
     shape = (datum.channels, datum.height, datum.width)
     flat = numpy.frombuffer(datum.floats, "<f4") if datum.floats else numpy.frombuffer(datum.data, numpy.uint8)
     if flat.size != shape[0] * shape[1] * shape[2]:
-        raise BadPictureError(f"holds {flat.size} values where {shape[0]} x {shape[1]} x {shape[2]} are told")
+        raise BadPictureError(f"holds {flat.size} values where {shape[0]} x {shape[1]} x {shape[2]} are announced")
     return flat.reshape(shape)
 
 
 def _words(pixels: Any) -> str:
-    return " x ".join(str(one) for one in pixels.shape)
+    return " x ".join(str(side) for side in pixels.shape)

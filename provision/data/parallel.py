@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from provision.data.bar import Bar, count
+from provision.files.bar import Bar, count
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from provision import voc
+from provision.data import voc
 from provision.data.datum import Datum
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _BUFFER = 31 << 20  # bytes; glibc's highest such size is 32 MB
@@ -52,7 +52,7 @@ def vision() -> Any:
 
 
 def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int, int]]:
-    """An image's record, and its height and width as it is in the record. BadPictureError."""
+    """An image's record, and the height and width in it. BadPictureError where the file makes none."""
     data = content(path)
     kind = _type(path, shape.encode)
     if kind and not shape.resize and not shape.pad and _is(path, kind):
@@ -78,7 +78,7 @@ def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
 
 
 def content(path: Path) -> bytes:
-    """The file, if it is there and whole."""
+    """The file's bytes. BadPictureError where it is not there, or not whole."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import UsageError
-from provision import console, voc
-from provision.data.databases import Reader, reader
+from provision import console
+from provision.data import voc
+from provision.data.backends import reader
+from provision.data.databases import Reader
 from provision.data.datum import Datum, decode
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 from provision.data.mean import planes
 from provision.data.pictures import BadPictureError, vision
 
@@ -83,7 +85,8 @@ def _datum(folder: Path, key: bytes, value: bytes) -> Datum:
     except ValueError as error:
         name = key.decode(errors="replace")
         raise UsageError(
-            f"{folder}: the record {name} is {error}", "Caffe's Data layer cannot read it either"
+            f"{folder}: the record {name} is {error}",
+            "make the database again: Caffe's Data layer cannot read this record either",
         ) from None
 
 

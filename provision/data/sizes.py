@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from infra.errors import UsageError
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 from provision.data.parallel import ordered, tracked
 from provision.data.pictures import BadPictureError
 
@@ -16,7 +16,7 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width in pixels. BadPictureError."""
+    """Height and width in pixels. BadPictureError where the file is no picture."""
     image = extra("PIL.Image")
     try:
         with image.open(path) as opened:
@@ -34,7 +34,7 @@ def size_lines(root: Path, paths: Sequence[str], jobs: int = 0) -> Iterator[str]
     sizes = ordered(lambda path: _size(root / path), paths, jobs)
     for path, size in zip(paths, tracked(sizes, len(paths), "sizes"), strict=True):
         if isinstance(size, str):
-            raise UsageError(f"{root / path} {size}", "mend it, or take it from the list")
+            raise UsageError(f"{root / path} {size}", "mend the picture, or take it out of the list")
         yield f"{Path(path).stem} {size[0]} {size[1]}"
 
 

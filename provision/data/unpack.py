@@ -15,12 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from infra.disk import writing
-from infra.errors import DiskError, UsageError
-from provision import console
+from infra.errors import UsageError
+from provision.files.folders import check_room, inside
 
 Progress = Callable[[int, int], None]
 _CHUNK = 1 << 20
-_RESERVE = 50_000_000
 
 
 def unpack(archive: Path, target: Path, progress: Progress = lambda done, total: None) -> list[str]:
@@ -43,19 +42,6 @@ def unpack(archive: Path, target: Path, progress: Progress = lambda done, total:
     return names
 
 
-def check_room(target: Path, need: int) -> None:
-    """DiskError where `need` bytes do not fit beside a small reserve."""
-    place = target.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if need + min(_RESERVE, need) > free:
-        raise DiskError(
-            f"no room in {target}: {console.size(need)} are needed and {console.size(free)} are free",
-            "free some space, or name a folder on another disk",
-        )
-
-
 def _all(archive: Path, part: Path, progress: Progress) -> None:
     if zipfile.is_zipfile(archive):
         _zip(archive, part, progress)
@@ -68,32 +54,32 @@ def _all(archive: Path, part: Path, progress: Progress) -> None:
 def _zip(archive: Path, part: Path, progress: Progress) -> None:
     with zipfile.ZipFile(archive) as whole:
         members = whole.infolist()
-        total, done = sum(one.file_size for one in members), 0
+        total, done = sum(member.file_size for member in members), 0
         check_room(part, total)
-        for one in members:
-            if stat.S_ISLNK(one.external_attr >> 16):
-                raise _refused(archive, one.filename, "a link")
-            path = inside(archive, part, one.filename)
-            if one.is_dir():
+        for member in members:
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise _refused(archive, member.filename, "a link")
+            path = _place(archive, part, member.filename)
+            if member.is_dir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
-            with whole.open(one) as data:
+            with whole.open(member) as data:
                 _write(path, data)
-            done += one.file_size
+            done += member.file_size
             progress(done, total)
 
 
 def _tar(archive: Path, part: Path, progress: Progress) -> None:
     total = archive.stat().st_size
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as whole:
-        for one in whole:
-            path = inside(archive, part, one.name)
-            if one.isdir():
+        for member in whole:
+            path = _place(archive, part, member.name)
+            if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
-            data = whole.extractfile(one) if one.isreg() else None
+            data = whole.extractfile(member) if member.isreg() else None
             if data is None:
-                raise _refused(archive, one.name, "neither file nor folder")
+                raise _refused(archive, member.name, "neither file nor folder")
             with data:
                 _write(path, data)
             progress(raw.tell(), total)
@@ -105,16 +91,20 @@ def _write(path: Path, data: IO[bytes]) -> None:
         shutil.copyfileobj(data, out, _CHUNK)
 
 
-def inside(archive: Path, folder: Path, name: str) -> Path:
-    """The member's path below `folder`; UsageError where it would be elsewhere."""
-    pure = PurePosixPath(name.replace("\\", "/"))
-    if pure.is_absolute() or ".." in pure.parts or "\0" in name:
+def _place(archive: Path, folder: Path, name: str) -> Path:
+    """The member's path below `folder`, which "./" is itself; UsageError where it would be elsewhere."""
+    plain = name.replace("\\", "/")
+    if not PurePosixPath(plain).parts:
+        return folder
+    if (path := inside(folder, plain)) is None:
         raise _refused(archive, name, "outside of the folder")
-    return folder / pure
+    return path
 
 
 def _refused(archive: Path, name: str, why: str) -> UsageError:
-    return UsageError(f"{archive.name} holds {name!r}, which is {why}; nothing was unpacked", "do not trust it")
+    return UsageError(
+        f"{archive.name} holds {name!r}, which is {why}; nothing was unpacked", "do not trust this archive"
+    )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import IO, cast
 import msgspec
 
 from infra.errors import UsageError
-from provision.data.lmdb_writer import extra
+from provision.data.extras import extra
 
 Progress = Callable[[int, int], None]
 
@@ -52,7 +52,10 @@ class VgObjects(msgspec.Struct, frozen=True, gc=False):
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """The JSON in a file, which may be a .gz or a .zip with one JSON file in it; and its size in bytes (of .gz: 0)."""
+    """The JSON in a file, which may be a .gz or a .zip with one JSON file in it; and its size in bytes (of .gz: 0).
+
+    UsageError where it cannot be read, or where a .zip holds more than one.
+    """
     try:
         with contextlib.ExitStack() as stack:
             if path.suffix == ".zip":
@@ -66,7 +69,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
                 yield stack.enter_context(path.open("rb")), path.stat().st_size
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         said = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path} cannot be read: {said}", "provision data get visual-genome brings it") from error
+        raise UsageError(f"{path} cannot be read: {said}", "fetch it: provision data get visual-genome") from error
 
 
 def _only_json(path: Path, archive: zipfile.ZipFile) -> str:
@@ -77,17 +80,20 @@ def _only_json(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def read_images(path: Path) -> dict[int, VgImage]:
-    """image_data.json: pictures by their id."""
+    """The pictures of image_data.json by their id. UsageError where it is another file."""
     with opened(path) as (data, _):
         try:
             found = msgspec.json.decode(data.read(), type=list[VgImage])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise _not(path, "image_data.json", error) from error
-    return {id_of(path, one): one for one in found}
+    return {id_of(path, picture): picture for picture in found}
 
 
 def read_objects(path: Path, stream: bool, progress: Progress) -> Iterator[VgObjects]:
-    """objects.json, picture by picture. `progress` gets pictures done and in all, or bytes with `stream`."""
+    """The objects of objects.json, picture by picture. UsageError where it is another file.
+
+    `progress` gets the pictures done and in all, or bytes with `stream`.
+    """
     with opened(path) as (data, size):
         yield from _streamed(path, data, size, progress) if stream else _whole(path, data, progress)
 
@@ -95,13 +101,13 @@ def read_objects(path: Path, stream: bool, progress: Progress) -> Iterator[VgObj
 def _whole(path: Path, data: IO[bytes], progress: Progress) -> Iterator[VgObjects]:
     try:
         pieces = msgspec.json.decode(data.read(), type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _not(path, "objects.json", error) from error
     decode = msgspec.json.Decoder(VgObjects).decode
     for number, piece in enumerate(pieces):
         try:
             found = decode(piece)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise _not(path, "objects.json", error, number) from error
         yield found
         if number % 1000 == 0:
@@ -131,8 +137,8 @@ def _not(path: Path, what: str, error: Exception, number: int | None = None) -> 
     return UsageError(f"{path} is not Visual Genome's {what}: {at}{said}", "name the files the right way round")
 
 
-def id_of(path: Path, one: VgImage | VgObjects) -> int:
-    number = one.id if one.image_id is None else one.image_id
+def id_of(path: Path, picture: VgImage | VgObjects) -> int:
+    number = picture.id if picture.image_id is None else picture.image_id
     if number is None:
         raise UsageError(f"{path} has a picture without image_id", "take the file as Visual Genome publishes it")
     return number

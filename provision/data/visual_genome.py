@@ -86,7 +86,8 @@ def convert(
     """
     if not 0 <= wanted.val_fraction < 1:
         raise UsageError(
-            f"val fraction {wanted.val_fraction:g} is not between 0 and 1", "0.05 holds out every twentieth"
+            f"val fraction {wanted.val_fraction:g} is not between 0 and 1",
+            "give 0.05 to hold out every twentieth picture",
         )
     report = Report()
     known = read_images(images)
@@ -122,12 +123,12 @@ def _keep(
     for picture in pictures:
         number = id_of(path, picture)
         report.objects += len(picture.objects)
-        classed = ((_category(one.names, known_names, seen), one) for one in picture.objects)
+        classed = ((_category(thing.names, known_names, seen), thing) for thing in picture.objects)
         chosen = [pair for pair in classed if pair[0]]
         if chosen:
             found += _annotations(number, known.get(number), chosen, places, wanted.min_size, report)
         report.elsewhere += len(picture.objects) - len(chosen)
-    found.sort(key=lambda one: (one.image, one.place))
+    found.sort(key=lambda box: (box.image, box.place))
     return found
 
 
@@ -150,8 +151,8 @@ def _annotations(
         report.dropped["its picture is not in image_data"] += len(chosen)
         return
     sound = []
-    for category, one in chosen:
-        whole = (one.x, one.y, one.w, one.h)
+    for category, thing in chosen:
+        whole = (thing.x, thing.y, thing.w, thing.h)
         box = clip(whole, image.width, image.height)
         if box[2] <= 0 or box[3] <= 0:
             report.dropped["its box is empty, or outside of the picture"] += 1
@@ -159,33 +160,33 @@ def _annotations(
             report.dropped[f"its box is narrower than {least:g} pixels"] += 1
         else:
             report.clipped += box != whole
-            sound.append((category, one, box))
-    twins = _merged([(category, one) for category, one, _ in sound])
-    for category, one, box in sound:
-        if (category, _object_id(one)) in twins:
+            sound.append((category, thing, box))
+    twins = _merged([(category, thing) for category, thing, _ in sound])
+    for category, thing, box in sound:
+        if (category, _object_id(thing)) in twins:
             report.dropped["the same thing once more (merged_object_ids)"] += 1
         else:
             places[number] += 1
             yield _Kept(number, places[number], category, box)
 
 
-def _object_id(one: VgObject) -> int:
-    number = one.id if one.object_id is None else one.object_id
+def _object_id(thing: VgObject) -> int:
+    number = thing.id if thing.object_id is None else thing.object_id
     return -1 if number is None else number
 
 
 def _merged(chosen: list[tuple[int, VgObject]]) -> set[tuple[int, int]]:
     """(class, id) of the objects that another one of the same class and picture stands for."""
-    merging = [(category, one) for category, one in chosen if one.merged_object_ids]
+    merging = [(category, thing) for category, thing in chosen if thing.merged_object_ids]
     if not merging:
         return set()
-    names = {(category, _object_id(one)): one.merged_object_ids for category, one in merging}
+    names = {(category, _object_id(thing)): thing.merged_object_ids for category, thing in merging}
     return {
         (category, other)
-        for category, one in merging
-        for other in one.merged_object_ids
-        if other != _object_id(one)
-        and not (_object_id(one) in names.get((category, other), ()) and other < _object_id(one))
+        for category, thing in merging
+        for other in thing.merged_object_ids
+        if other != _object_id(thing)
+        and not (_object_id(thing) in names.get((category, other), ()) and other < _object_id(thing))
     }
 
 
@@ -202,15 +203,15 @@ def clip(box: coco.Box, width: int, height: int) -> coco.Box:
 def _write(
     path: Path, numbers: list[int], known: Mapping[int, VgImage], kept: list[_Kept], wanted: Wanted
 ) -> dict[str, int]:
-    """One file; how many pictures and annotations it has."""
+    """Write one file. The result: how many pictures and annotations it has."""
     mine = set(numbers)
-    some = [one for one in kept if one.image in mine]
-    full = {one.image for one in some}
+    some = [box for box in kept if box.image in mine]
+    full = {box.image for box in some}
     pictures = [number for number in numbers if wanted.keep_empty or number in full]
     head = {"info": {"description": "Visual Genome, chosen classes", "url": "https://visualgenome.org"}, "licenses": []}
     coco.write(path, head, {
         "images": (_image(number, known[number], wanted.flat) for number in pictures),
-        "annotations": (_annotation(place, one) for place, one in enumerate(some, 1)),
+        "annotations": (_annotation(place, box) for place, box in enumerate(some, 1)),
         "categories": coco.categories(wanted.classes, "visual genome"),
     })  # fmt: skip
     return {"images": len(pictures), "annotations": len(some)}
@@ -222,20 +223,23 @@ def _image(number: int, image: VgImage, flat: bool) -> coco.Image:
 
 def file_name(url: str, flat: bool = False) -> str:
     """…/VG_100K_2/2370463.jpg → VG_100K_2/2370463.jpg, or 2370463.jpg."""
-    parts = PurePosixPath(urlsplit(url).path).parts
+    try:
+        parts = PurePosixPath(urlsplit(url).path).parts
+    except ValueError as error:
+        raise UsageError(f"image_data.json: {url!r} is no address: {error}", "mend the picture's `url`") from error
     return "/".join(parts[-1:] if flat else parts[-2:])
 
 
-def _annotation(number: int, one: _Kept) -> coco.Annotation:
-    area = one.box[2] * one.box[3]
-    return coco.Annotation(number, one.image, one.category, one.box, area, 0, coco.rectangle(one.box))
+def _annotation(number: int, box: _Kept) -> coco.Annotation:
+    area = box.box[2] * box.box[3]
+    return coco.Annotation(number, box.image, box.category, box.box, area, 0, coco.rectangle(box.box))
 
 
 def _count(report: Report, kept: list[_Kept], wanted: Wanted, written: list[dict[str, int]]) -> None:
-    boxes = Counter(one.category for one in kept)
+    boxes = Counter(box.category for box in kept)
     pictures: dict[int, set[int]] = {}
-    for one in kept:
-        pictures.setdefault(one.category, set()).add(one.image)
+    for box in kept:
+        pictures.setdefault(box.category, set()).add(box.image)
     report.train, report.val = written[0], written[1] if len(written) > 1 else {}
     report.classes = {
         name: {"annotations": boxes[number], "images": len(pictures.get(number, ()))}

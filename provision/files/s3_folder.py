@@ -8,39 +8,22 @@ The folder's .provisionignore holds for both ways: what it leaves out is neither
 """
 
 import os
-import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from infra.aws import s3_transfer
-from infra.aws.iam import Iam
-from infra.aws.s3 import S3, Stored
-from infra.aws.session import Cloud
-from infra.aws.types import Instance
+from infra.aws.s3 import S3, Place, Stored
 from infra.disk import writing
 from infra.errors import UsageError
-from infra.ssh import SshShell
-from provision import hostcopy, sources, sync
-from provision.data.bar import Bar
-from provision.data.unpack import check_room
-from provision.runs import Run
+from provision.files import index
+from provision.files.bar import Bar
+from provision.files.folders import check_room, inside
 
 Action = Literal["upload", "download", "delete"]
 AT_ONCE = 10
-
-
-@dataclass(frozen=True)
-class Place:
-    """A bucket and a prefix in it, which ends in a slash where it is not empty."""
-
-    bucket: str
-    prefix: str
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}"
 
 
 @dataclass(frozen=True)
@@ -54,30 +37,22 @@ class Change:
     modified: float = 0.0
 
 
-def parse(url: str) -> Place:
-    """Out of s3://BUCKET/PREFIX. UsageError where it is none."""
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not url.startswith("s3://") or not bucket:
-        raise UsageError(f"{url!r} is no place in S3", "write s3://BUCKET/PREFIX")
-    prefix = prefix.strip("/")
-    return Place(bucket, f"{prefix}/" if prefix else "")
-
-
 def plan(store: S3, place: Place, folder: Path, up: bool, delete: bool = False, checksum: bool = False) -> list[Change]:
     """What would be done, by path. UsageError where a key would lie outside of the folder."""
-    here = sync.local_index(folder) if up or folder.is_dir() else {}
-    patterns = sync.patterns_of(folder)
+    here = index.local_index(folder) if up or folder.is_dir() else {}
+    patterns = index.patterns_of(folder)
     there = {
-        name: one
-        for one in store.objects(place.prefix)
-        if (name := one.key.removeprefix(place.prefix)) and not name.endswith("/")
-        if not sync.ignored(name, patterns)
+        name: stored
+        for stored in store.objects(place.prefix)
+        if (name := stored.key.removeprefix(place.prefix)) and not name.endswith("/")
+        if not index.ignored(name, patterns)
     }
-    source: Mapping[str, sync.Entry | Stored] = here if up else there
-    target: Mapping[str, sync.Entry | Stored] = there if up else here
+    source: Mapping[str, index.Entry | Stored] = here if up else there
+    target: Mapping[str, index.Entry | Stored] = there if up else here
     changes = []
     for name in sorted(source):
-        _check_inside(name, place)
+        if inside(folder, name) is None:
+            raise UsageError(f"{place} has a key that leads out of the folder: {name!r}", "nothing was copied")
         if why := _why(folder / name, here.get(name), there.get(name), up, checksum):
             modified = 0.0 if up else there[name].modified
             changes.append(Change("upload" if up else "download", name, source[name].size, why, modified))
@@ -86,8 +61,8 @@ def plan(store: S3, place: Place, folder: Path, up: bool, delete: bool = False, 
     return changes
 
 
-def _why(path: Path, here: sync.Entry | None, there: Stored | None, up: bool, checksum: bool) -> str:
-    """Why a file has to be copied; empty: it has not."""
+def _why(path: Path, here: index.Entry | None, there: Stored | None, up: bool, checksum: bool) -> str:
+    """Why a file has to be copied; empty where it has not to be."""
     if here is None or there is None:
         return "new"
     if here.size != there.size:
@@ -101,17 +76,12 @@ def _why(path: Path, here: sync.Entry | None, there: Stored | None, up: bool, ch
     return "" if fits else "content"
 
 
-def _check_inside(name: str, place: Place) -> None:
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\0" in name:
-        raise UsageError(f"{place} has a key that leads out of the folder: {name!r}", "nothing was copied")
-
-
 def apply(store: S3, place: Place, folder: Path, changes: Sequence[Change], up: bool) -> None:
-    """Do them: deletions first, for a folder may have taken a file's name. DiskError before the first byte."""
-    copies = [one for one in changes if one.action != "delete"]
-    gone = [one.path for one in changes if one.action == "delete"]
-    total, done = sum(one.size for one in copies), [0]
+    """Make the changes, deletions first, for a folder may have taken a file's name. DiskError, before the first byte,
+    where the disk has no room."""
+    copies = [change for change in changes if change.action != "delete"]
+    gone = [change.path for change in changes if change.action == "delete"]
+    total, done = sum(change.size for change in copies), [0]
     if up:
         store.delete([place.prefix + name for name in gone])
     else:
@@ -126,10 +96,10 @@ def apply(store: S3, place: Place, folder: Path, changes: Sequence[Change], up: 
                 done[0] += more
                 bar.at(done[0])
 
-        copy(store, [(folder / one.path, place.prefix + one.path) for one in copies], count, AT_ONCE)
+        copy(store, [(folder / change.path, place.prefix + change.path) for change in copies], count, AT_ONCE)
     if not up:
-        for one in copies:
-            os.utime(folder / one.path, (one.modified, one.modified))
+        for change in copies:
+            os.utime(folder / change.path, (change.modified, change.modified))
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
@@ -141,39 +111,3 @@ def _remove(folder: Path, names: Sequence[str]) -> None:
             if above == folder or any(above.iterdir()):
                 break
             above.rmdir()
-
-
-# onto a machine
-
-
-def host_folder(url: str) -> str:
-    """Where the data of an s3:// prefix lies on a machine: there `train --data s3://…` finds it."""
-    return sources.data_source("", url).folder
-
-
-def to_host(cloud: Cloud, instance: Instance, shell: SshShell, place: Place, folder: str) -> None:
-    """Let the machine fetch it by itself. Its role may read the prefix for as long as that takes, and no longer.
-
-    The guard's puller goes by name and size: an object that changed and is as large as before is not seen.
-    """
-    store = S3(cloud, place.bucket, "")
-    near = S3(replace(cloud, region=store.region()), place.bucket, "")
-    iam, policy = Iam(cloud), f"data-{secrets.token_hex(4)}"
-    iam.allow(instance.resource, policy, reading(place))
-    try:
-        hostcopy.pull(shell, Run(near, "data"), place.prefix, folder, place.bucket)
-    finally:
-        iam.forbid(instance.resource, policy)
-
-
-def reading(place: Place) -> dict[str, object]:
-    """The policy that lets a role read the prefix."""
-    bucket = f"arn:aws:s3:::{place.bucket}"
-    listing = {"StringLike": {"s3:prefix": f"{place.prefix}*"}}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{place.prefix}*"},
-            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": listing},
-        ],
-    }

@@ -9,12 +9,13 @@ files on volumes are one's own; `exec --root` installs packages, and `commit` ke
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from infra.containers import ContainerSpec, GpuRequest, cli_words
 from infra.errors import NotFoundError, UsageError
 from infra.shell import Result, Shell
-from provision.xdisplay import SOCKETS, Display
+from provision.hosts.x_display import SOCKETS, Display
 
 LABEL = "provision.box"
 _SHOWS = "provision.box.display"
@@ -25,14 +26,13 @@ _USER = "box"  # what the user is called in there; the uid is the user's own
 
 @dataclass(frozen=True)
 class BoxSpec:
-    """A box to start. `user` is uid:gid, `gpus` docker's words for them, `volumes` are SOURCE:TARGET[:ro], a name
-    without `/` being a volume of Docker's; `ports` are published on 127.0.0.1 alone. `display` is where windows
-    go, if anywhere."""
+    """A box to start. `user` is uid:gid, `volumes` are SOURCE:TARGET[:ro], a name without `/` being a volume of
+    Docker's; `ports` are published on 127.0.0.1 alone. `display` is where windows go, if anywhere."""
 
     name: str
     image: str
     user: str
-    gpus: tuple[str, ...] = ()
+    gpus: GpuRequest = field(default_factory=GpuRequest)
     volumes: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     display: Display | None = None
@@ -57,26 +57,28 @@ def container(name: str) -> str:
     return f"provision-box-{name}"
 
 
-def run_words(spec: BoxSpec) -> list[str]:
-    """What starts it. Its home is a volume of its own: it outlives `rm --keep-home` and a new image."""
-    words = ["docker", "run", "--detach", "--init", "--name", container(spec.name), "--hostname", spec.name]
-    words += ["--label", f"{LABEL}={spec.name}", "--label", f"provision.image={spec.image}"]
-    words += ["--user", spec.user, "--workdir", "/home/box", "--env", "HOME=/home/box", "--env", f"USER={_USER}"]
-    words += ["--volume", f"{home(spec.name)}:/home/box", "--shm-size", f"{spec.shm_mib}m", *spec.gpus]
+def start_words(spec: BoxSpec) -> list[str]:
+    """The words that start the box. Its home is a Docker volume, which outlives `rm --keep-home` and a new image."""
+    flags = ["--detach", "--hostname", spec.name, "--entrypoint", "sleep", "--volume", f"{home(spec.name)}:/home/box"]
     for volume in spec.volumes:
-        words += ["--volume", _volume(volume)]
+        flags += ["--volume", _volume(volume)]
     for port in spec.ports:
-        words += ["--publish", _port(port)]
+        flags += ["--publish", _port(port)]
     if spec.display:
-        words += ["--env", f"DISPLAY={spec.display.name}", "--volume", f"{SOCKETS}:{SOCKETS}:ro"]
-        words += ["--label", f"{_SHOWS}={spec.display.name}"]
-    else:
-        words += ["--env", "MPLBACKEND=Agg"]
-    return [*words, "--entrypoint", "sleep", spec.image, "infinity"]
+        flags += ["--volume", f"{SOCKETS}:{SOCKETS}:ro"]
+    shows = {_SHOWS: spec.display.name} if spec.display else {}
+    window = {"DISPLAY": spec.display.name} if spec.display else {"MPLBACKEND": "Agg"}
+    started = ContainerSpec(
+        container(spec.name), spec.image, ("infinity",), spec.user, workdir="/home/box", gpus=spec.gpus,
+        labels={LABEL: spec.name, "provision.image": spec.image, **shows},
+        environment={"HOME": "/home/box", "USER": _USER, **window}, shm_mib=spec.shm_mib,
+        rights=None,  # people install and try things in there, with sudo
+    )  # fmt: skip
+    return cli_words(started, *flags)
 
 
 def home(name: str) -> str:
-    """The volume that is its home."""
+    """The name of the Docker volume that is the box's home."""
     return f"{container(name)}-home"
 
 
@@ -87,7 +89,7 @@ def _volume(text: str) -> str:
     good = bool(source) and PurePosixPath(target).is_absolute() and mode in ("", "ro", "rw")
     if not good or not (source.startswith("/") or _NAME.fullmatch(source)):
         raise UsageError(
-            f"--volume {text}: no volume", "write /folder:/target or NAME:/target, and :ro where it is read"
+            f"--volume {text} is no volume", "write /folder:/target or NAME:/target, and :ro where it is read"
         )
     return text
 
@@ -101,7 +103,7 @@ def _port(text: str) -> str:
 
 
 # the cookie goes into the home, which is in no image; nothing but this box's user reads it
-_LET_SEE = 'umask 077; cat > /home/box/.Xauthority; chown "$(stat -c %u:%g /home/box)" /home/box/.Xauthority'
+_LET_SEE = 'umask 077; head -c "$1" > /home/box/.Xauthority; chown "$(stat -c %u:%g /home/box)" /home/box/.Xauthority'
 # what makes the user known by name in there (`whoami`, ssh and pip ask), and the home the user's own
 _WELCOME = """
 grep -q "^[^:]*:[^:]*:$1:" /etc/passwd || echo "box:x:$1:$2::/home/box:/bin/bash" >> /etc/passwd
@@ -117,7 +119,7 @@ def start(shell: Shell, spec: BoxSpec) -> None:
             f"there is a box {spec.name} already", f"go into it: provision box exec {spec.name}; or name another"
         )
     try:
-        shell.run(run_words(spec))
+        shell.run(start_words(spec))
         uid, _, gid = spec.user.partition(":")
         words = ["docker", "exec", "--user", "0:0", container(spec.name), "sh", "-c", _WELCOME, "sh", uid, gid or uid]
         shell.run(words)
@@ -129,8 +131,10 @@ def start(shell: Shell, spec: BoxSpec) -> None:
 
 
 def _let_see(shell: Shell, name: str, display: Display) -> None:
-    """Give a box that runs the cookies of a display: no `xhost +`, which would let everybody in."""
-    words = ["docker", "exec", "--interactive", "--user", "0:0", container(name), "sh", "-c", _LET_SEE]
+    """Give a box that runs the cookies of a display: no `xhost +`, which would let everybody in. It is told how many
+    bytes they are: the end of a stream can be lost on its way in (`infra.buildx.run_words`)."""
+    head = ["docker", "exec", "--interactive", "--user", "0:0", container(name), "sh", "-c", _LET_SEE]
+    words = [*head, "sh", str(len(display.cookies))]
     shell.run(words, stdin=display.cookies)
 
 
@@ -138,7 +142,7 @@ def boxes(shell: Shell) -> list[Box]:
     """The boxes of that engine, by name."""
     words = ["docker", "ps", "--all", "--filter", f"label={LABEL}", "--format", "{{json .}}"]
     rows = [json.loads(line) for line in shell.run(words).out.splitlines() if line.strip()]
-    return sorted((_box(row) for row in rows), key=lambda one: one.name)
+    return sorted((_box(row) for row in rows), key=lambda box: box.name)
 
 
 def _box(row: Mapping[str, str]) -> Box:
@@ -149,23 +153,23 @@ def _box(row: Mapping[str, str]) -> Box:
 
 
 def find(shell: Shell, name: str) -> Box | None:
-    """The box of that name, if it is there."""
+    """The box of that name; None where there is none."""
     wanted = container(name).removeprefix("provision-box-")
-    return next((one for one in boxes(shell) if one.name == wanted), None)
+    return next((box for box in boxes(shell) if box.name == wanted), None)
 
 
 def get(shell: Shell, name: str) -> Box:
-    """The box of that name; NotFoundError."""
+    """The box of that name. NotFoundError where there is none."""
     box = find(shell, name)
     if box is None:
-        known = [one.name for one in boxes(shell)]
+        known = [box.name for box in boxes(shell)]
         mend = f"there are: {', '.join(known)}" if known else "make one: provision box up NAME"
         raise NotFoundError(f"there is no box {name!r} on {shell.where}", mend)
     return box
 
 
 def exec_words(name: str, words: Sequence[str], *, root: bool = False, terminal: bool = False) -> list[str]:
-    """What runs words in a box, or a shell."""
+    """The words that run a command, or a shell, in a box."""
     flags = (["--interactive", "--tty"] if terminal else []) + (["--user", "0:0"] if root else [])
     return ["docker", "exec", *flags, container(name), *(words or ("bash",))]
 
@@ -186,7 +190,7 @@ def wake(shell: Shell, name: str, display: Display | None = None) -> None:
 
 
 def sleep(shell: Shell, name: str) -> None:
-    """Stop it; what is in it stays."""
+    """Stop the box; its files stay."""
     get(shell, name)
     shell.run(["docker", "stop", "--time", "10", container(name)])
 
@@ -197,7 +201,9 @@ def commit(shell: Shell, name: str, tag: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127})?", tag):
         raise UsageError(f"{tag!r} is no image's tag", "write name:tag, such as my-caffe:2026-11")
     if tag.startswith("provision/"):
-        raise UsageError(f"{tag}: names that begin with provision/ say what an image was built of", "take another name")
+        raise UsageError(
+            f"{tag}: names that begin with provision/ are kept for images that provision builds", "take another name"
+        )
     return shell.run(["docker", "commit", container(name), tag]).out.strip()
 
 
@@ -207,16 +213,6 @@ def remove(shell: Shell, name: str, keep_home: bool = False) -> None:
     shell.run(["docker", "rm", "--force", "--volumes", container(name)])
     if not keep_home:
         shell.run(["docker", "volume", "rm", "--force", home(name)])
-
-
-def gpu_words(indices: Sequence[int], runtime: bool) -> tuple[str, ...]:
-    """docker's words for GPUs: of its own, or by the older runtime."""
-    if not indices:
-        return ()
-    listed = ",".join(str(index) for index in indices)
-    if runtime:
-        return ("--runtime", "nvidia", "--env", f"NVIDIA_VISIBLE_DEVICES={listed}")
-    return ("--gpus", f'"device={listed}"')
 
 
 def swap(shell: Shell, gb: int) -> str:

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from infra.engine import GpuRequest
+from images import gpus
+from infra.containers import GpuRequest
 from infra.errors import EngineError
 from infra.shell import Shell
 
@@ -16,8 +17,6 @@ for tool in nvidia-container-runtime-hook nvidia-container-toolkit; do
 done
 nvidia-smi --query-gpu=index,name,memory.total,driver_version --format=csv,noheader,nounits 2>/dev/null |
     sed -n 's/^[0-9]*, /gpu &/p'
-df -Pk /data 2>/dev/null | awk 'NR == 2 { print "free", $4 }'
-findmnt -no SOURCE /data 2>/dev/null | sed 's/^/store /'
 """
 
 
@@ -33,7 +32,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Facts:
-    """A host as it is. `free_kib` is the room for data, `store` the instance's own disk if one is mounted."""
+    """A host as it is."""
 
     uid: int
     gid: int
@@ -41,8 +40,6 @@ class Facts:
     runtimes: tuple[str, ...] = ()
     hook: bool = False
     gpus: tuple[Gpu, ...] = ()
-    free_kib: int = 0
-    store: str = ""
 
 
 def look(shell: Shell) -> Facts:
@@ -51,7 +48,7 @@ def look(shell: Shell) -> Facts:
 
 
 def parse(text: str) -> Facts:
-    """The facts from what `_LOOK` printed; a line that is absent is a thing that is not there."""
+    """The facts from what `_LOOK` printed; a thing without a line is not there."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
@@ -64,8 +61,6 @@ def parse(text: str) -> Facts:
         runtimes=tuple(found.get("runtimes", [""])[0].split()),
         hook="hook" in found,
         gpus=tuple(_gpu(row) for row in found.get("gpu", [])),
-        free_kib=int(found.get("free", ["0"])[0] or 0),
-        store=found.get("store", [""])[0],
     )
 
 
@@ -88,3 +83,11 @@ def gpu_request(facts: Facts, indices: tuple[int, ...]) -> GpuRequest:
         "nor a runtime of the name nvidia",
         "take a machine image with NVIDIA's container toolkit (settings: ami), or train with --gpus 0",
     )
+
+
+def found_there(facts: Facts, kind: str) -> tuple[str, str]:
+    """A host's GPU, by its own word or else by its type, and its driver; "" for what is not known."""
+    printed, driver = (facts.gpus[0].name, facts.gpus[0].driver) if facts.gpus else ("", "")
+    if gpu := gpus.known(printed):
+        return gpu.name, driver
+    return gpus.aws_types()[kind].gpu if kind in gpus.aws_types() else "", driver

@@ -12,12 +12,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.errors import UsageError
+from infra.errors import DiskError, RunError, UsageError
 from infra.shell import LocalShell, Shell
 from provision import console
 
 if TYPE_CHECKING:
+    from images.render import Context
     from images.target import Target
+    from infra.ssh import SshShell
 
 _TAG = re.compile(r"provision/([\w.-]+):([\w.-]+?)-([0-9a-f]{12})(-\w+)*")
 
@@ -43,9 +45,16 @@ def target_of(words: str) -> "Target":
 
 
 def planned(words: str) -> RunImage:
-    """What would be used; nothing is looked for."""
+    """What would be used; nothing is looked for at an engine. A lock of the project's is taken."""
     target = target_of(words)
-    return RunImage(target, words if words.startswith("provision/") else target.tag, "")
+    return RunImage(target, words if words.startswith("provision/") else _context(target).tag, "")
+
+
+def _context(target: "Target") -> "Context":
+    from images.lock import find
+    from images.render import render
+
+    return render(target, lock=find(target))
 
 
 def obtain(words: str, host: Host | None = None) -> RunImage:
@@ -62,9 +71,7 @@ def obtain(words: str, host: Host | None = None) -> RunImage:
 
 def at(shell: Shell, words: str) -> RunImage:
     """The image at that engine: as it is there, sent from the laptop where that has it, else built there."""
-    from infra.engine import open_local, open_remote
     from infra.ssh import SshShell
-    from provision import imagecache
 
     wanted = planned(words)
     if (found := _at(shell, wanted)) is not None:
@@ -72,18 +79,40 @@ def at(shell: Shell, words: str) -> RunImage:
     here = None if isinstance(shell, LocalShell) else _at(LocalShell(), wanted)
     if here is None or not isinstance(shell, SshShell):
         return build(words, shell, on_host=not isinstance(shell, LocalShell))
-    with console.step(f"image {here.tag} to {shell.where}"), open_remote(shell) as engine:
-        engine.load(imagecache.chunks(open_local(), here.tag, here.digest))
+    deliver(shell, here.tag, here.digest, f"provision image build {wanted.target.name}")
     return here
+
+
+def deliver(shell: "SshShell", tag: str, digest: str, build: str) -> bool:
+    """Send this laptop's image to the host's engine; False where that has this very image.
+
+    RunError where it is not here any more (`build` is the command that makes it), DiskError where the host has no room.
+    """
+    from infra import buildx
+    from infra.docker_engine import open_local
+    from provision.hosts import image_cache
+
+    if buildx.inspect(shell, digest) is not None:
+        return False
+    here = open_local()
+    if not here.has_image(digest):
+        raise RunError(f"this laptop has no image {tag} ({digest[:19]})", f"build it: {build}")
+    with console.step(f"image {tag} to {shell.where}"):
+        sent = shell.feed(buildx.load_words(), image_cache.chunks(here, tag, digest), check=False)
+    if sent.ok:
+        return True
+    error = buildx.failure(sent, f"the image {tag} cannot be sent to {shell.where}")
+    if isinstance(error, DiskError):
+        raise DiskError(error.what, f"take a larger --disk; or on {shell.where}: docker system prune")
+    raise error
 
 
 def build(words: str, shell: Shell, *, on_host: bool = False) -> RunImage:
     """Build the image at that engine. UsageError where it is named by a tag: its source is not known here."""
     from images.check import build_checked
-    from images.render import render
 
     wanted = planned(words)
-    context = render(wanted.target)
+    context = _context(wanted.target)
     if wanted.tag != context.tag:
         raise UsageError(
             f"there is no image {words} that was built as its tag says",

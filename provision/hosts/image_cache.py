@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from infra.engine import Engine
+from infra.docker_engine import Docker
 from provision.settings import cache_home
 
 _KEEP = 2
@@ -19,7 +19,7 @@ _CHUNK = 1 << 18
 _DEAD_S = 86400.0  # no image takes a day: its process was killed
 
 
-def chunks(engine: Engine, tag: str, digest: str) -> Iterator[bytes]:
+def chunks(engine: Docker, tag: str, digest: str) -> Iterator[bytes]:
     """The image of that id, packed; from the cache where it is there, else into it on the way."""
     path = cache_home() / "images" / f"{digest.removeprefix('sha256:')}.tar.gz"
     try:
@@ -34,7 +34,7 @@ def chunks(engine: Engine, tag: str, digest: str) -> Iterator[bytes]:
             yield chunk
 
 
-def _filled(engine: Engine, tag: str, path: Path) -> Iterator[bytes]:
+def _filled(engine: Docker, tag: str, path: Path) -> Iterator[bytes]:
     """A reader that stops early, or a full disk here, leaves no half file."""
     copy = _Copy(path)
     try:
@@ -92,7 +92,7 @@ def _prune(folder: Path) -> None:
 
 
 def _changed(path: Path) -> float:
-    """When it was changed, in seconds since 1970; 0 where it is gone."""
+    """The time of the file's last change, in seconds since 1970; 0 where the file is gone."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Commands of ours on a machine, in the image `tools`: this very program, where the data is.
+"""Run commands of ours on a machine, where the data is, in the image `tools`, which holds this very program.
 
 The container sees the machine's /data alone, as the login user. What it prints comes home as it is: results go to our
 standard output, all else to standard error. The label that trainings have keeps the machine from being idle meanwhile.
@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from infra import buildx
-from infra.engine import open_local
+from infra.containers import Bind, ContainerSpec, cli_words
+from infra.docker_engine import open_local
 from infra.errors import EngineError
 from infra.ssh import SshShell
-from provision import console, facts, imagecache, runimage
+from provision import console
+from provision.hosts import facts, image
 
 STACK = "tools"
 DATA = PurePosixPath("/data")
@@ -44,19 +45,19 @@ def run(shell: SshShell, words: Sequence[str]) -> int:
         shell.run(["docker", "stop", "--time", "30", name], check=False)
         raise
     if result.code in _DOCKERS_OWN:
-        raise EngineError(f"docker on {shell.where} did not start the command", "what it said is above")
+        raise EngineError(f"docker on {shell.where} did not start the command", "docker's own message is above")
     return result.code
 
 
 def container_words(tag: str, name: str, user: tuple[int, int], words: Sequence[str]) -> list[str]:
-    """docker's words. Settings and what was learnt of downloads stay on the machine's data disk."""
+    """The words for docker. Settings and the pins of downloads stay on the machine's data disk."""
     uid, gid = user
-    return [
-        "docker", "run", "--rm", "--init", "--name", name, "--label", f"provision.run={name}",
-        "--user", f"{uid}:{gid}", "--volume", f"{DATA}:{DATA}", "--workdir", SETS,
-        "--env", "HOME=/tmp", "--env", f"XDG_CONFIG_HOME={DATA}/.config", "--env", f"XDG_CACHE_HOME={DATA}/.cache",
-        "--security-opt", "no-new-privileges", tag, "provision", *words,
-    ]  # fmt: skip
+    spec = ContainerSpec(
+        name, tag, ("provision", *words), f"{uid}:{gid}", (Bind(str(DATA), str(DATA)),), SETS,
+        labels={"provision.run": name},
+        environment={"XDG_CONFIG_HOME": f"{DATA}/.config", "XDG_CACHE_HOME": f"{DATA}/.cache"},
+    )  # fmt: skip
+    return cli_words(spec, "--rm")
 
 
 class _Apart:
@@ -78,18 +79,17 @@ def bring(shell: SshShell) -> str:
     """The image's tag, once the machine's engine has it: found there, sent from this laptop, or built there."""
     from images.build import existing
     from images.choose import choose
+    from images.lock import find
     from images.render import render
 
-    context = render(choose(STACK))
-    if (found := existing(context, shell)) is not None:
+    target = choose(STACK)
+    context = render(target, lock=find(target))
+    if (found := existing(context, shell, any_base=True)) is not None:
         return found.tag
     try:
-        here = open_local()
+        open_local()  # raises where this laptop has no docker
     except EngineError:  # a laptop without docker
-        return runimage.build(STACK, shell, on_host=True).tag
-    made = runimage.obtain(STACK)
-    with console.step(f"image {made.tag} to {shell.where}"):
-        sent = shell.feed(buildx.load_words(), imagecache.chunks(here, made.tag, made.digest), check=False)
-    if not sent.ok:
-        raise buildx.failure(sent, f"the image {made.tag} cannot be sent to {shell.where}")
+        return image.build(STACK, shell, on_host=True).tag
+    made = image.obtain(STACK)
+    image.deliver(shell, made.tag, made.digest, f"provision image build {STACK}")
     return made.tag

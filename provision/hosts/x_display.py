@@ -36,14 +36,15 @@ def find(environment: Mapping[str, str], home_folder: Path) -> Display:
     try:
         known = file.read_bytes() if file.exists() else b""
     except OSError as error:
-        raise UsageError(f"--x11: {file} cannot be read: {error.strerror}", "give it to the user who asks") from error
+        raise UsageError(f"--x11: {file} cannot be read: {error.strerror}", "let this user read the file") from error
     return Display(name, for_any_host(known, name[1:].partition(".")[0].encode()))
 
 
 def for_any_host(file: bytes, number: bytes) -> bytes:
     """The cookies of a display number in an Xauthority file, as such a file that is good on any host."""
     return b"".join(
-        _ANY_HOST.to_bytes(2, "big") + b"".join(struct.pack(">H", len(one)) + one for one in (b"", number, *secret))
+        _ANY_HOST.to_bytes(2, "big")
+        + b"".join(struct.pack(">H", len(field)) + field for field in (b"", number, *secret))
         for of, secret in _entries(file)
         if of in (number, b"")
     )

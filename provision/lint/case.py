@@ -1,37 +1,16 @@
-"""What is wrong with a net or a solver before it costs anything: a table of rules, each a plain function.
+"""What a rule of `lint` gets to look at: a net with its solver, and what its databases hold."""
 
-A rule looks at a `Case` and yields findings. An error is what Caffe stops for or what spoils the training without a
-word; a warning is what is seldom meant. What could not be checked, and how it could be, is told as well.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
-from infra.errors import UsageError
-from provision.net import graph, text
+from provision.lint.finding import Finding, Level
+from provision.net import graph
 from provision.net.graph import PHASES, Layer, Phase
 from provision.net.schema import Schema
 from provision.net.shape_kit import Shape
 from provision.net.shapes import Inferred, infer
 from provision.net.text import Message
-
-Level = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: where, what, why it matters, and the mend."""
-
-    level: Level
-    rule: str
-    file: str
-    line: int
-    what: str
-    why: str = ""
-    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,22 +75,10 @@ class Case:
         )
 
     def finding(self, level: Level, rule: str, line: int, what: str, why: str = "", mend: str = "") -> Finding:
-        return Finding(level, rule, self.file, line, what, why, mend)
+        return Finding(level, self.file, what, mend, rule, line, why)
 
 
 Rule = Callable[[Case], Iterable[Finding]]
-
-
-@dataclass(frozen=True)
-class Report:
-    """All findings in the order of file and line, and the checks that were left out, each with how to have it."""
-
-    findings: tuple[Finding, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def errors(self) -> int:
-        return sum(one.level == "error" for one in self.findings)
 
 
 def batch_of(layer: Layer) -> int:
@@ -123,57 +90,3 @@ def batch_of(layer: Layer) -> int:
 def source_of(layer: Layer) -> str:
     """The database that a layer reads; empty where it reads none."""
     return layer.param("data").text("source") if layer.type in ("Data", "AnnotatedData") else ""
-
-
-def lint(
-    file: Path, schema: Schema | None = None, data: Path | None = None, given: Mapping[str, Shape] | None = None
-) -> Report:
-    """Check a net, or a solver and the nets that it names. `data` is the folder that is /data in the training."""
-    from provision.net import lint_data, lint_layers, lint_net, lint_solver
-
-    message = text.read(file)
-    if not is_solver(message):
-        cases = [Case(str(file), message, None, "", schema, given or {}, lint_data.records(message, data))]
-        before: list[Finding] = []
-    else:
-        nets, before = lint_solver.nets_of(file, message)
-        cases = [
-            Case(str(path), net, message, str(file), schema, given or {}, lint_data.records(net, data), stages)
-            for path, net, stages in nets
-        ]
-        before += lint_solver.findings(str(file), message, schema, [case.net for case in cases])
-    found = [
-        one for case in cases for rule in (*lint_net.RULES, *lint_layers.RULES, *lint_data.RULES) for one in rule(case)
-    ]
-    found = sorted(dict.fromkeys([*before, *found]), key=lambda one: (one.file, one.line, one.rule))
-    return Report(tuple(found), tuple(_left_out(cases, schema, data)))
-
-
-def is_solver(message: Message) -> bool:
-    """Whether it is a solver's text, not a net's."""
-    keys = {one.name for one in message.fields}
-    if keys & {"layer", "layers", "input"}:
-        return False
-    if keys & {"net", "train_net", "base_lr", "max_iter", "net_param"}:
-        return True
-    raise UsageError("neither a net nor a solver: it has no layers, and no base_lr", "name a .prototxt of either")
-
-
-def _left_out(cases: Iterable[Case], schema: Schema | None, data: Path | None) -> Iterator[str]:
-    if schema is None:
-        yield "unknown fields and types of layers (no fork's schema is here): --stack STACK --source git|debian"
-    databases = any(source_of(layer) for case in cases for layer in graph.every(case.net))
-    if databases and data is None:
-        yield "labels against num_output, and what hangs on the databases' shapes: --data DIR"
-    elif databases and not any(case.records for case in cases):
-        yield f"labels against num_output: none of the databases that the net names is in {data}"
-    unknown = [
-        row.layer.name
-        for case in cases
-        for phase in PHASES
-        for row in case.inferred[phase].rows
-        if row.layer.source and None in row.tops[:1]
-    ]
-    if unknown:
-        names = ", ".join(dict.fromkeys(unknown))
-        yield f"shapes behind {names}: --shape BLOB:N,C,H,W" + ("" if data else " or --data DIR")

@@ -10,19 +10,11 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from provision.data.scan import Scan, Seen, Size
+from provision.lint.finding import Finding
+from provision.lint.scan import Scan, Seen, Size
 
 _SHOWN = 3
 _SORTED_FROM = 20  # records; a shorter database may be sorted by chance
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """`level` is error or warning."""
-
-    level: str
-    where: str
-    what: str
-    mend: str
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -47,7 +39,7 @@ def check(units: list[Unit]) -> list[Finding]:
     found = [finding for unit in units for rule in RULES for finding in rule(unit)]
     trained = [unit.images for unit in units if unit.phase == "train"]
     tested = [unit.images for unit in units if unit.phase == "test"]
-    found += [finding for one in trained for other in tested for finding in overlap(one, other)]
+    found += [finding for training in trained for other in tested for finding in overlap(training, other)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
@@ -59,32 +51,35 @@ def empty(unit: Unit) -> Iterator[Finding]:
 
 def bad(unit: Unit) -> Iterator[Finding]:
     for scan in filter(None, (unit.images, unit.labels)):
-        wrong = [one for one in scan.records if one.bad]
+        wrong = [record for record in scan.records if record.bad]
         if wrong:
-            what = f"{_many(wrong, 'picture')} cannot be used: {_named(wrong, lambda one: f'{one.key} {one.bad}')}"
-            yield Finding("error", scan.where, what, "mend these files or take them out of the list, and make it again")
+            named = _named(wrong, lambda record: f"{record.key} {record.bad}")
+            what = f"{_many(wrong, 'picture')} cannot be used: {named}"
+            yield Finding(
+                "error", scan.where, what, "mend these files or take them out of the list, and make the database again"
+            )
 
 
 def sizes(unit: Unit) -> Iterator[Finding]:
-    """One size, or a crop, or batches of one; and none above the limit or below the crop."""
+    """Pictures need one size, a crop, or batches of one picture; none may be above the limit or below the crop."""
     found = unit.images.sizes()
     if len(found) > 1 and not unit.crop and unit.batch != 1:
         words = ", ".join(f"{_size(size)} ({count})" for size, count in found.most_common(_SHOWN))
-        what = f"pictures of {len(found)} sizes: {words}: in one batch, they stop Caffe"
+        what = f"pictures have {len(found)} sizes: {words}; Caffe stops where they meet in one batch"
         mend = "make it again with --resize HEIGHT WIDTH or --pad SIZE; or batch_size: 1, or a crop_size"
         yield Finding("error" if unit.batch else "warning", unit.images.where, what, mend)
     for words, side, wrong in (
-        ("larger than", unit.limit, [one for one in found if unit.limit and max(one[-2:]) > unit.limit]),
-        ("smaller than the crop of", unit.crop, [one for one in found if min(one[-2:]) < unit.crop]),
+        ("larger than", unit.limit, [size for size in found if unit.limit and max(size[-2:]) > unit.limit]),
+        ("smaller than the crop of", unit.crop, [size for size in found if min(size[-2:]) < unit.crop]),
     ):
         if wrong:
-            count = sum(found[one] for one in wrong)
-            what = f"{count} pictures are {words} {side}: {', '.join(_size(one) for one in wrong[:_SHOWN])}"
+            count = sum(found[size] for size in wrong)
+            what = f"{count} pictures are {words} {side}: {', '.join(_size(size) for size in wrong[:_SHOWN])}"
             yield Finding("error", unit.images.where, what, "make it again with --resize HEIGHT WIDTH")
 
 
 def labels(unit: Unit) -> Iterator[Finding]:
-    """Each label is a class of the net or the one to ignore."""
+    """Each label must be a class of the net, or the label to ignore."""
     scan = unit.labels or unit.images
     if not unit.classes:
         return
@@ -92,7 +87,7 @@ def labels(unit: Unit) -> Iterator[Finding]:
     wrong = sorted(value for value in values if not 0 <= value < unit.classes and value not in unit.ignore)
     if not wrong:
         return
-    which = next(one.key for one in scan.good if wrong[-1] in one.values)
+    which = next(record.key for record in scan.good if wrong[-1] in record.values)
     what = (
         f"labels {', '.join(map(str, wrong[:8]))}{' …' if len(wrong) > 8 else ''} are no class of {unit.classes} "
         f"(0 to {unit.classes - 1}), {wrong[-1]} in {which}: error 77 or 700 on a GPU, nonsense on a CPU"
@@ -109,7 +104,7 @@ def _label_mend(unit: Unit, wrong: list[int]) -> str:
 
 
 def absent(unit: Unit) -> Iterator[Finding]:
-    """Classes that occur nowhere; and a single one for all."""
+    """Classes that occur nowhere; and one class for all records."""
     scan = unit.labels or unit.images
     values = [value for value in scan.values() if not (unit.labels and value in unit.ignore)]
     if len(values) == 1 and (unit.classes or unit.labels) and len(scan.records) > 1:
@@ -120,21 +115,26 @@ def absent(unit: Unit) -> Iterator[Finding]:
     missing = [value for value in range(unit.classes) if value not in values]
     if missing and scan.good:
         what = f"{len(missing)} of {unit.classes} classes do not occur: {', '.join(map(str, missing[:20]))}"
-        yield Finding("warning", scan.where, what, "they cannot be learnt, nor scored; see the list, or the split")
+        yield Finding(
+            "warning",
+            scan.where,
+            what,
+            "these classes cannot be learnt or scored; look at the list, or at how it was split",
+        )
 
 
 def in_order(unit: Unit) -> Iterator[Finding]:
     """Caffe reads in the order of the file: batches of one class let a training stand still."""
     if unit.labels or unit.phase == "test" or len(unit.images.good) < _SORTED_FROM:
         return
-    values = [next(iter(one.values)) for one in unit.images.good]
+    values = [next(iter(record.values)) for record in unit.images.good]
     if values == sorted(values) and values[0] != values[-1]:
         what = "records are sorted by class, and Caffe reads them in this order: each batch has one class only"
         yield Finding("warning", unit.images.where, what, "make it again with --shuffle")
 
 
 def in_step(unit: Unit) -> Iterator[Finding]:
-    """Images and label pictures: as many, of the same names in the same order, of the same sizes."""
+    """Images and label pictures must be as many, with the same keys in the same order, and of the same sizes."""
     if unit.labels is None:
         return
     images, others = unit.images.records, unit.labels.records
@@ -144,33 +144,37 @@ def in_step(unit: Unit) -> Iterator[Finding]:
         yield Finding("error", unit.images.where, what, mend)
         return
     pairs = list(zip(images, others, strict=True))
-    moved = [one for one, other in pairs if one.key != other.key]
+    moved = [image for image, other in pairs if image.key != other.key]
     if moved:
-        what = f"{_many(moved, 'record')} with other keys than the label picture in the same place: {moved[0].key}"
+        what = f"{_many(moved, 'image')} and the label pictures in the same places have different keys: {moved[0].key}"
         yield Finding("error", unit.images.where, what, mend)
-    apart = [(one, other) for one, other in pairs if one.size[-2:] != other.size[-2:] and not (one.bad or other.bad)]
+    apart = [
+        (image, other) for image, other in pairs if image.size[-2:] != other.size[-2:] and not (image.bad or other.bad)
+    ]
     if apart:
-        one, other = apart[0]
-        what = f"{len(apart)} label pictures differ in size: {one.key} is {_size(one.size)}, its {_size(other.size)}"
+        image, other = apart[0]
+        what = (
+            f"{len(apart)} label pictures differ in size: {image.key} is {_size(image.size)}, its {_size(other.size)}"
+        )
         yield Finding("error", unit.images.where, what, mend)
 
 
 def overlap(train: Scan, test: Scan) -> Iterator[Finding]:
     """Pictures of the test that are trained with, by name and by content."""
-    names = {one.name for one in train.records}
-    digests = {one.digest for one in train.good}
-    by_name = [one for one in test.records if one.name.strip("0123456789") and one.name in names]
-    by_content = [one for one in test.good if one.digest in digests]
+    names = {record.name for record in train.records}
+    digests = {record.digest for record in train.good}
+    by_name = [record for record in test.records if record.name.strip("0123456789") and record.name in names]
+    by_content = [record for record in test.good if record.digest in digests]
     where = f"{test.where} and {train.where}"
-    mend = "take them from one of the two lists, and make that one again: the score would be too good"
+    mend = "take them from one of the two lists, and make that list again: the score would be too good"
     if by_content:
-        what = (
-            f"{_many(by_content, 'picture')} of the test, too, in training: {_named(by_content, lambda one: one.name)}"
-        )
+        named = _named(by_content, lambda record: record.name)
+        what = f"training and test share {_many(by_content, 'picture')}: {named}"
         yield Finding("error", where, what, mend)
     elif by_name:
-        what = f"{_many(by_name, 'name')} of the test, too, in training: {_named(by_name, lambda one: one.name)}"
-        yield Finding("warning", where, what, "see that they are other pictures")
+        named = _named(by_name, lambda record: record.name)
+        what = f"training and test share {_many(by_name, 'name')}: {named}"
+        yield Finding("warning", where, what, "check that the names stand for different pictures")
 
 
 RULES: tuple[Callable[[Unit], Iterator[Finding]], ...] = (empty, bad, sizes, labels, absent, in_order, in_step)
@@ -182,7 +186,7 @@ def _many(records: list[Seen], word: str) -> str:
 
 def _named(records: list[Seen], name: Callable[[Seen], str]) -> str:
     more = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
-    return ", ".join(name(one) for one in records[:_SHOWN]) + more
+    return ", ".join(name(record) for record in records[:_SHOWN]) + more
 
 
 def _size(size: Size) -> str:

@@ -5,86 +5,16 @@ its memory without a check (softmax_loss_layer.cu).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from infra.errors import UsageError
-from provision.data.lmdb_writer import extra
-from provision.net import graph
+from provision.lint.case import Case, Records, Rule, batch_of, source_of
+from provision.lint.finding import Finding
+from provision.lint.records import JUDGES
 from provision.net.graph import PHASES, Layer
-from provision.net.lint import Case, Finding, Records, Rule, batch_of, source_of
 from provision.net.shapes import words
-from provision.net.text import Message
 
 if TYPE_CHECKING:
-    from provision.data.datum import Datum
-
-_LOOKED = 20_000
-_JUDGES = ("SoftmaxWithLoss", "Accuracy", "InfogainLoss", "MultinomialLogisticLoss", "HingeLoss")
-
-
-def records(net: Message, data: Path | None) -> dict[str, Records]:
-    """What the databases hold that the net names, by the name; those that are not there are left out."""
-    if data is None:
-        return {}
-    if not data.is_dir():
-        raise UsageError(f"--data {data} is not a folder", "name the folder that is /data in the training")
-    layers = graph.every(net)
-    pictures = {name for layer in layers if layer.type in _JUDGES for name in layer.bottoms[1:2]}
-    found = {}
-    for layer in layers:
-        source = source_of(layer)
-        if source and source not in found and (place := _place(source, data)) is not None:
-            found[source] = _look(place, pixels=bool(pictures & set(layer.tops[:1])))
-    return found
-
-
-def _place(source: str, data: Path) -> Path | None:
-    """/data/NAME is NAME in the data's folder; other paths as they are, or by their last part."""
-    inner = source.removeprefix("/data/") if source.startswith("/data/") else source
-    places = [data / inner.lstrip("/"), Path(source), data / Path(source).name]
-    return next((place for place in places if place.is_dir()), None)
-
-
-def _look(place: Path, pixels: bool) -> Records:
-    from provision.data.databases import reader
-    from provision.data.datum import decode
-
-    base = reader(place)
-    labels: set[int] = set()
-    shape: tuple[int, ...] = ()
-    looked = 0
-    try:
-        for looked, (_, value) in enumerate(base.items(), 1):
-            datum = decode(value)
-            shape = shape or _shape(datum)
-            labels |= _pixels(datum) if pixels else {datum.label}
-            if looked >= _LOOKED:
-                break
-        return Records(shape or (0, 0, 0), len(base), frozenset(labels), looked)
-    except ValueError as error:
-        raise UsageError(f"{place} holds a record that is no picture: {error}", "make it again") from error
-    finally:
-        base.close()
-
-
-def _shape(datum: "Datum") -> tuple[int, ...]:
-    if not datum.encoded:
-        return datum.channels, datum.height, datum.width
-    picture = _picture(datum)
-    return (1 if picture.ndim == 2 else picture.shape[2], *picture.shape[:2])
-
-
-def _pixels(datum: "Datum") -> set[int]:
-    """The labels in a label picture. Bytes are counted as a set, which needs no library."""
-    return set(datum.data) if not datum.encoded else set(_picture(datum).tobytes())
-
-
-def _picture(datum: "Datum") -> Any:
-    picture = extra("cv2").imdecode(extra("numpy").frombuffer(datum.data, "uint8"), -1)
-    if picture is None:
-        raise ValueError("a picture that cannot be decoded")
-    return picture
+    pass
 
 
 def labels(case: Case) -> Iterator[Finding]:
@@ -94,7 +24,7 @@ def labels(case: Case) -> Iterator[Finding]:
         makers = {name: layer for layer in case.layers(phase) for name in layer.tops if layer.source}
         for row in inferred.rows:
             layer = row.layer
-            maker = makers.get(layer.bottoms[1]) if len(layer.bottoms) > 1 and layer.type in _JUDGES else None
+            maker = makers.get(layer.bottoms[1]) if len(layer.bottoms) > 1 and layer.type in JUDGES else None
             held = case.records.get(source_of(maker)) if maker else None
             score = inferred.blobs.get(layer.bottoms[0]) if held else None
             if held and score and len(score) > 1:
@@ -107,7 +37,7 @@ def _axis(layer: Layer) -> int:
 
 def _outside(case: Case, layer: Layer, held: Records, classes: int) -> Iterator[Finding]:
     ignored = layer.param("accuracy" if layer.type == "Accuracy" else "loss").ints("ignore_label")
-    wrong = sorted(one for one in held.labels if not 0 <= one < classes and one not in ignored)
+    wrong = sorted(label for label in held.labels if not 0 <= label < classes and label not in ignored)
     if not wrong:
         missing = classes - len(held.labels - set(ignored))
         if missing > 0 and held.looked == held.count:
@@ -139,22 +69,26 @@ def rounds(case: Case) -> Iterator[Finding]:
         seen = given[0] * batch
         wanted = -(-held.count // batch)
         what = f"a test sees {seen:,} pictures ({given[0]} x {batch}), {layer.name} has {held.count:,}"
-        why = "some are seen twice" if seen > held.count else "the rest is never tested, or in the next test"
+        why = (
+            "some pictures are seen twice"
+            if seen > held.count
+            else "the rest is never tested, or only in the next test"
+        )
         if seen > held.count and given[0] == wanted:
             continue  # the last batch begins again at the first picture: no number of rounds is better
         yield case.finding("warning", "test", layer.line, what, why, f"set test_iter to {wanted}")
 
 
 def sizes(case: Case) -> Iterator[Finding]:
-    """Databases of TRAIN and TEST whose pictures differ, without a crop that makes them alike."""
+    """Databases of TRAIN and TEST whose pictures differ in size, without a crop that makes them alike."""
     shapes = {phase: case.inferred[phase] for phase in PHASES}
     for ours in case.layers("TRAIN"):
         for theirs in case.layers("TEST"):
             if ours == theirs or not source_of(ours) or not source_of(theirs) or ours.tops[:1] != theirs.tops[:1]:
                 continue
-            one, other = (shapes[phase].blobs.get(ours.tops[0]) for phase in PHASES)
-            if one and other and one[1:] != other[1:]:
-                what = f"{ours.tops[0]} is {words(one[1:])} in TRAIN and {words(other[1:])} in TEST"
+            train, test = (shapes[phase].blobs.get(ours.tops[0]) for phase in PHASES)
+            if train and test and train[1:] != test[1:]:
+                what = f"{ours.tops[0]} is {words(train[1:])} in TRAIN and {words(test[1:])} in TEST"
                 why = "weights of an InnerProduct fit one of them only"
                 yield case.finding("warning", "shape", theirs.line, what, why, "make both of one size, or crop both")
 

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator, Mapping
 
+from provision.lint.case import Case, Rule
+from provision.lint.finding import Finding
 from provision.net import graph
 from provision.net.graph import PHASES, Layer
-from provision.net.lint import Case, Finding, Rule
 from provision.net.shape_kit import Shape
 from provision.net.shapes import Row, count, words
 
@@ -53,7 +54,7 @@ def in_place(case: Case) -> Iterator[Finding]:
                 yield case.finding("warning", "in-place", layer.line, f"{layer.name}: a {layer.type} in place",
                                    why, f"give it a top of its own: top: \"{layer.name}\"")  # fmt: skip
             for name in over & set(readers):
-                others = ", ".join(one.name for one in readers[name])
+                others = ", ".join(reader.name for reader in readers[name])
                 what = f"{layer.name} writes over {name}, which {others} reads"
                 why = f"the gradient of {others} is computed from the changed numbers"
                 yield case.finding("warning", "in-place", layer.line, what, why, "give it a top of its own")
@@ -107,7 +108,7 @@ def batch_norms(case: Case) -> Iterator[Finding]:
             what = f"{row.layer.name} is not followed by a Scale"
             why = "Caffe's BatchNorm has no scale and shift of its own: the net can say less than it is meant to"
             yield case.finding("warning", "norm", row.layer.line, what, why, "add a Scale with bias_term: true")
-        before = next((one for one in rows if row.layer.bottoms[:1] == one.layer.tops[:1]), None)
+        before = next((other for other in rows if row.layer.bottoms[:1] == other.layer.tops[:1]), None)
         if before and before.layer.type == "Convolution" and before.layer.param("convolution").flag("bias_term", True):
             what = f"{before.layer.name} has a bias, which {row.layer.name} takes out again"
             yield case.finding("warning", "norm", before.layer.line, what, "", "write bias_term: false")

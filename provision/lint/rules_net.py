@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 
 from infra.border import nearest
+from provision.lint.case import Case, Rule, source_of
+from provision.lint.finding import Finding
 from provision.net import graph
 from provision.net.graph import PHASES, Layer
-from provision.net.lint import Case, Finding, Rule, source_of
 from provision.net.schema import like
 from provision.net.shape_rules import RULES as SHAPES
 from provision.net.shapes import Row, count, words
@@ -28,7 +30,9 @@ _LOSS = re.compile(r"Loss$|^SoftmaxWithLoss$")
 
 def styles(case: Case) -> Iterator[Finding]:
     """`layer` and `layers` in one file: Caffe upgrades the old ones and drops the new (util/upgrade_proto.cpp)."""
-    old, new = (next((one for one in graph.every(case.net) if one.old == is_old), None) for is_old in (True, False))
+    old, new = (
+        next((layer for layer in graph.every(case.net) if layer.old == is_old), None) for is_old in (True, False)
+    )
     if old and new:
         why = (
             f"Caffe reads one style in a file: those of the other are lost (the other style begins at line {new.line})"
@@ -46,11 +50,11 @@ def placeholders(case: Case) -> Iterator[Finding]:
 
 
 def _texts(message: Message) -> Iterator[tuple[int, str, str]]:
-    for one in message.fields:
-        if isinstance(one.value, Message):
-            yield from _texts(one.value)
-        elif isinstance(one.value, str) and not isinstance(one.value, Word):
-            yield one.line, one.name, one.value
+    for field in message.fields:
+        if isinstance(field.value, Message):
+            yield from _texts(field.value)
+        elif isinstance(field.value, str) and not isinstance(field.value, Word):
+            yield field.line, field.name, field.value
 
 
 def fields(case: Case) -> Iterator[Finding]:
@@ -104,7 +108,7 @@ def wiring(case: Case) -> Iterator[Finding]:
 
 def _no_bottom(case: Case, layer: Layer, name: str, phase: str, made: dict[str, Layer]) -> Finding:
     close = nearest(name, made, 1)
-    elsewhere = [one for one in graph.every(case.net) if name in one.tops]
+    elsewhere = [layer for layer in graph.every(case.net) if name in layer.tops]
     where = ""
     if not elsewhere:
         mend = f"did you mean {close[0]}?" if close else "name a top of a layer above"
@@ -159,11 +163,11 @@ def loud_tests(case: Case) -> Iterator[Finding]:
         mend = f'end it in TEST by a Silence layer, or keep only loss and accuracy: bottom: "{name}"'
         if lines is None:
             why = "Caffe prints one line for each number of an output"
-            what = f"{name} comes out of the test, and how large it is is not known"
+            what = f"{name} is an output of the test, and its size is not known"
             yield case.finding("warning", "output", row.layer.line, what, why, mend)
             continue
-        what = f"{name} comes out of the test: {lines:,} numbers ({words(shape)})"
-        why = f"Caffe prints {lines:,} lines at each test, the first at iteration 0: it looks as if it stood still"
+        what = f"{name} is an output of the test: {lines:,} numbers ({words(shape)})"
+        why = f"Caffe prints {lines:,} lines at each test, first at iteration 0: the training seems to stand still"
         level = "error" if lines > _MANY else "warning"
         yield case.finding(level, "output", row.layer.line, what, why, mend)  # type: ignore[arg-type]
 
@@ -185,8 +189,8 @@ def phases(case: Case) -> Iterator[Finding]:
             why = "the test would see what was trained on, and say nothing of new pictures"
             mend = "write include { phase: TRAIN } in it, and add one for TEST"
             yield case.finding("warning", "phase", layer.line, what, why, mend)
-    for ours, theirs in ((one, other) for one in sources["TRAIN"] for other in sources["TEST"] if one != other):
-        if source_of(ours) and source_of(ours) == source_of(theirs):
+    for ours, theirs in product(sources["TRAIN"], sources["TEST"]):
+        if ours != theirs and source_of(ours) and source_of(ours) == source_of(theirs):
             what = f"{theirs.name} tests on {source_of(theirs)}, which is trained on"
             yield case.finding("warning", "phase", theirs.line, what, "the test says nothing of new pictures", "")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from infra.border import did_you_mean
+from provision.lint.finding import Finding
 from provision.net import graph, text
-from provision.net.lint import Finding
 from provision.net.schema import Schema
 from provision.net.text import Message
 
@@ -24,19 +24,21 @@ def nets_of(file: Path, solver: Message) -> tuple[list[Named], list[Finding]]:
     """The nets that a solver names, as far as they are there, with their stages; and what is wrong with that."""
     found: list[Named] = []
     wrong: list[Finding] = []
-    names = [(one.line, str(one.value)) for one in solver.fields if one.name in ("net", "train_net", "test_net")]
+    names = [
+        (field.line, str(field.value)) for field in solver.fields if field.name in ("net", "train_net", "test_net")
+    ]
     stages = frozenset(solver.sub("train_state").texts("stage") + solver.sub("test_state").texts("stage"))
     for line, name in dict.fromkeys(names):
         if (path := _place(file, name)) is not None:
             found.append((path, text.read(path), stages))
         else:
-            mend = "write it from the folder in which Caffe starts, or from the solver's"
+            mend = "write the path from the folder in which Caffe starts, or from the solver's folder"
             wrong.append(
-                Finding("error", "net", str(file), line, f"the net {name} is not there", "File not found", mend)
+                Finding("error", str(file), f"the net {name} is not there", mend, "net", line, "File not found")
             )
     found += [(file, net, stages) for net in solver.messages("net_param") + solver.messages("train_net_param")]
     if not names and not found:
-        wrong.append(Finding("error", "net", str(file), 1, "the solver names no net", "Caffe stops", 'write net: "…"'))
+        wrong.append(Finding("error", str(file), "the solver names no net", 'write net: "…"', "net", 1, "Caffe stops"))
     return found, wrong
 
 
@@ -55,7 +57,7 @@ def findings(file: str, solver: Message, schema: Schema | None, nets: Sequence[M
         for fault in schema.faults(solver, "SolverParameter"):
             mend = f"did you mean {' or '.join(fault.near)}?" if fault.near else ""
             found.append((fault.line, "error", "field", fault.what, f"{schema.stack} refuses the whole file", mend))
-    return [Finding(level, rule, file, line, what, why, mend) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
+    return [Finding(level, file, what, mend, rule, line, why) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
 
 
 Found = Iterator[tuple[int, str, str, str, str, str]]
@@ -91,8 +93,8 @@ def _numbers(solver: Message) -> Found:
         )
     elif late:
         what = f"stepvalue {late[0]} is not before max_iter {solver.whole('max_iter')}"
-        why = "that step never comes: was the training made shorter, and the schedule not?"
-        yield solver.line_of("stepvalue"), "warning", "policy", what, why, "scale both alike"
+        why = "that step never comes: was max_iter made smaller, and the schedule not?"
+        yield solver.line_of("stepvalue"), "warning", "policy", what, why, "scale stepvalue and max_iter alike"
 
 
 def _policy(solver: Message) -> Found:
@@ -130,7 +132,7 @@ def _testing(solver: Message, nets: Sequence[Message]) -> Found:
         yield solver.line_of("test_iter"), "error", "test", what, "Caffe stops", "write one for each, in order"
     has_accuracy = any(layer.type == "Accuracy" for net in nets for layer in graph.every(net))
     if nets and not rounds and has_accuracy:
-        what, why = "the net has an accuracy, and the solver never tests", "you would not see how good it is"
+        what, why = "the net has an accuracy, and the solver never tests", "nobody would see how good the net is"
         yield 1, "warning", "test", what, why, "write test_iter and test_interval"
 
 
@@ -154,8 +156,8 @@ def _saving(solver: Message, file: str) -> Found:
             "warning",
             "snapshot",
             what,
-            "none is made before the end",
-            "take a smaller one",
+            "no snapshot is made before the end",
+            "write a smaller snapshot",
         )
     folder, bases = Path(prefix).parent, _bases(Path(file))
     if prefix and not prefix.startswith(_IN_CONTAINER) and not any((base / folder).is_dir() for base in bases):
@@ -165,11 +167,11 @@ def _saving(solver: Message, file: str) -> Found:
 
 
 def _texts(solver: Message) -> Found:
-    for one in solver.fields:
-        if isinstance(one.value, str) and ("${" in one.value or "{{" in one.value):
-            what = f"{one.name}: {one.value} is left unresolved"
+    for field in solver.fields:
+        if isinstance(field.value, str) and ("${" in field.value or "{{" in field.value):
+            what = f"{field.name}: {field.value} is left unresolved"
             yield (
-                one.line,
+                field.line,
                 "error",
                 "placeholder",
                 what,

@@ -11,10 +11,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from provision.data.databases import reader
+from provision.data.backends import reader
 from provision.data.datum import Datum, decode
+from provision.data.extras import extra
 from provision.data.lists import load
-from provision.data.lmdb_writer import extra
 from provision.data.mean import planes
 from provision.data.parallel import ordered, tracked
 from provision.data.pictures import BadPictureError, classes_of, content
@@ -42,21 +42,21 @@ class Scan(NamedTuple):
 
     @property
     def good(self) -> list[Seen]:
-        return [one for one in self.records if not one.bad]
+        return [record for record in self.records if not record.bad]
 
     def sizes(self) -> Counter[Size]:
-        return Counter(one.size for one in self.good)
+        return Counter(record.size for record in self.good)
 
     def values(self) -> Counter[int]:
         """How often each class occurs: records, or pixels of label pictures."""
         total: Counter[int] = Counter()
-        for one in self.good:
-            total.update(one.values)
+        for record in self.good:
+            total.update(record.values)
         return total
 
 
 def database(folder: Path, *, pixels: bool = False) -> Scan:
-    """Of a database; `pixels` says that its pictures are labels. UsageError where there is none."""
+    """Scan a database; `pixels` says that its pictures are labels. UsageError where there is none."""
     source = reader(folder)
     try:
         seen = ordered(lambda pair: _record(pair, pixels), source.items())
@@ -66,7 +66,7 @@ def database(folder: Path, *, pixels: bool = False) -> Scan:
 
 
 def listed(path: Path, root: Path | None) -> tuple[Scan, Scan | None]:
-    """Of a list's pictures, and of its label pictures where it is one of pairs."""
+    """Scan a list's pictures, and its label pictures where it is a list of pairs."""
     found = load(path, root=root)
     images = ordered(lambda entry: _file(found.root / entry.path, entry.path, {entry.label: 1}), found.entries)
     scan = Scan(str(path), list(tracked(images, len(found.entries), path.name)))
@@ -107,7 +107,7 @@ def _label_file(path: Path, name: str) -> Seen:
 
 
 def _size(datum: Datum) -> Size:
-    """From the picture's head where it is encoded."""
+    """The size of a record's picture: from its head where it is encoded. BadPictureError where it is none."""
     if not datum.encoded:
         told = datum.channels * datum.height * datum.width
         held = len(datum.floats) // 4 if datum.floats else len(datum.data)

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from infra.errors import UsageError
-from provision.data import scan
-from provision.data.checks import Unit
-from provision.data.databases import backend_of
+from provision.data.backends import backend_of
+from provision.lint import scan
+from provision.lint.data import Unit
 from provision.net import graph
 from provision.net.graph import PHASES, Layer
 from provision.net.text import Message, read
@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def units(targets: list[Path], asked: Asked) -> list[Unit]:
-    """UsageError for what is none of these."""
+    """The units behind the targets. UsageError for a target that is none of the above."""
     found = [unit for target in targets for unit in _target(target, asked, "train" if asked.test else "")]
     if asked.test:
         found += _target(asked.test, asked, "test")
@@ -99,7 +99,10 @@ def _net(path: Path, asked: Asked) -> list[Unit]:
         message = read(path)
     found = [unit for phase in PHASES for unit in _phase_units(message, phase, path, asked)]
     if not found:
-        raise UsageError(f"{path} has no Data layer that reads a database", "check its databases themselves")
+        raise UsageError(
+            f"{path} has no Data layer that reads a database",
+            "name the databases themselves: provision data check FOLDER",
+        )
     return found
 
 
@@ -112,7 +115,7 @@ def _phase_units(net: Message, phase: graph.Phase, path: Path, asked: Asked) -> 
     for layer in sources:
         if layer.tops[0] in apart or (phase == "TEST" and layer in graph.layers(net, "TRAIN")):
             continue  # a layer without a phase is told once, as training
-        mine = [one for one in judges if one[1].bottoms[1] in (*layer.tops[1:], *apart)]
+        mine = [(place, judge) for place, judge in judges if judge.bottoms[1] in (*layer.tops[1:], *apart)]
         partner = next((answers[judge.bottoms[1]] for _, judge in mine if judge.bottoms[1] in apart), None)
         classes = next((count for at, judge in mine if (count := _classes(layers[:at], judge.bottoms[0]))), 0)
         ignore = frozenset(
@@ -135,8 +138,8 @@ def _classes(before: list[Layer], blob: str) -> int:
     """How many classes a score tells apart: num_output of the layer that it goes back to; 0 if none has."""
     for layer in reversed(before):
         if blob in layer.tops:
-            inner = [one.value for one in layer.message.fields if isinstance(one.value, Message)]
-            if found := [one.whole("num_output") for one in inner if one.ints("num_output")]:
+            inner = [param.value for param in layer.message.fields if isinstance(param.value, Message)]
+            if found := [param.whole("num_output") for param in inner if param.ints("num_output")]:
                 return found[0]
             if not layer.bottoms:
                 return 0
@@ -154,5 +157,5 @@ def _place(layer: Layer, net: Path, asked: Asked) -> Path:
             return place
     raise UsageError(
         f"{net}: the layer {layer.name} reads {source}, and {places[0]} holds no database",
-        "--data FOLDER says which folder is /data in the training",
+        "name the folder that is /data in the training: --data FOLDER",
     )

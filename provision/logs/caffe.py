@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import msgspec
 
-from provision import caffemessages, detectronlog
-from provision.caffemessages import State
-from provision.logevents import (
+from provision.logs import caffe_messages, detectron
+from provision.logs.caffe_messages import State
+from provision.logs.events import (
     DebugInfo,
     Displays,
     Ended,
@@ -71,10 +71,10 @@ _LINES = re.compile(
     rb"|((?:Iteration |Test loss: |Snapshotting solver|Restoring prev|Resuming from|Optimization |Initializing solver"
     rb"|Solving |\[[FBU]|Average |Total Time|[^ \n]+\t(?:for|back)ward: ).*))"
     # lines that are not glog's, and fatal ones
-    rb"|(F\d.*|max_iter: .*|" + detectronlog.LINES + rb"))"
+    rb"|(F\d.*|max_iter: .*|" + detectron.LINES + rb"))"
 )
 _OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)")
-_STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectronlog.STARTS)
+_STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectron.STARTS)
 _FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
 _PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
 _READ_FLOATS = msgspec.json.Decoder(list[float]).decode
@@ -105,24 +105,24 @@ class Parser:
     def __init__(self, attempt: int = 0) -> None:
         self._state = State(attempt)
         self._names = _Names()
-        self._detectron = detectronlog.Reader()
+        self._detectron = detectron.Reader()
 
     def feed(self, line: str) -> Event | None:
-        """The event of one whole line, if it has one. Of Detectron's json_stats, which has many: the loss."""
+        """The event that one whole line tells, or None. Of the many in a line of Detectron's json_stats: the loss."""
         return next(iter(self.read(line.encode(errors="replace"))), None)
 
     def read(self, text: bytes) -> list[Event]:
         """The events of whole lines."""
         found: list[Event] = []
-        for one in self.columns(text):
-            if isinstance(one, Displays):
-                found += one.metrics()
+        for event in self.columns(text):
+            if isinstance(event, Displays):
+                found += event.metrics()
             else:
-                found.append(one)
+                found.append(event)
         return found
 
     def columns(self, text: bytes) -> Iterator[Event | Displays]:
-        """The same, with displays left as columns where that can be."""
+        """The same events; displays stay columns where nothing comes between them."""
         whole = b"\n" + text.rstrip(b"\n")
         gaps, *texts = _strides(_DISPLAY.split(whole), _DISPLAY.groups + 1)
         try:
@@ -143,17 +143,17 @@ class Parser:
     def _converted(
         self, minute: Texts, second: Texts, at: Texts, loss: Texts, called: Texts, value: Texts, lr: Texts
     ) -> Displays:
-        """The numbers of displays, their seconds being those of the minute. ValueError where one is no number."""
+        """Convert the columns of displays; seconds count within the minute. ValueError where a text is not a number."""
         if len(set(called)) == 1:
             (number, name) = self._names[called[0]]
             numbers, names = [number] * len(called), [name] * len(called)
         else:
-            outputs = [self._names[one] for one in called]
-            numbers, names = [one for one, _ in outputs], [one for _, one in outputs]
+            outputs = [self._names[output] for output in called]
+            numbers, names = [number for number, _ in outputs], [name for _, name in outputs]
         return Displays(0, _floats(second), _ints(at), _floats(loss), numbers, names, _floats(value), _floats(lr))
 
     def _displays(self, made: Displays, minute: Texts, begin: int, end: int) -> Iterator[Displays]:
-        """Those from `begin` to `end`, between which the log tells nothing else."""
+        """The displays from `begin` to `end`; the log tells no other event between them."""
         if begin == end:
             return
         state = self._state
@@ -195,7 +195,7 @@ class Parser:
         return [
             Metric(attempt, first, at, kind, names[called][1], number, net, int(output))
             for output, called, text in ((index, name, value), *(_OUTPUT.findall(more) if more else ()))
-            if (number := caffemessages.number(text)) is not None
+            if (number := caffe_messages.number(text)) is not None
         ]
 
     def _line(self, row: Row) -> Sequence[Event]:
@@ -210,7 +210,7 @@ class Parser:
             self._state = self._state.again()
             self._state.clock.begin_at(seconds)
             return ()
-        event = caffemessages.read(self._state, message, seconds)
+        event = caffe_messages.read(self._state, message, seconds)
         return () if event is None else (event,)
 
     def _other(self, line: bytes) -> Sequence[Event]:
@@ -221,8 +221,8 @@ class Parser:
             return () if seconds is None else (Failed(attempt, seconds, text),)
         if planned := _PLANNED.match(line):
             return (Planned(attempt, 0.0, int(planned[1])),)
-        if detectronlog.is_start(line):
-            self._state, self._detectron = self._state.again(), detectronlog.Reader()
+        if detectron.is_start(line):
+            self._state, self._detectron = self._state.again(), detectron.Reader()
         return self._detectron.read(line.decode(errors="replace"), self._state.attempt)
 
 
@@ -239,7 +239,7 @@ def _numbers(texts: Texts, read: Callable[[bytes], list[T]]) -> list[T]:
     nan, inf, and what is no number."""
     try:
         made = read(b"[%b]" % b",".join(texts))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return []
     return made if len(made) == len(texts) else []
 
@@ -264,7 +264,7 @@ def events(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
 
 
 def columns(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event | Displays]:
-    """The same with displays left as columns: the quickest way."""
+    """The same events with displays left as columns, which is the quickest way to read a log."""
     parser = Parser(attempt)
     for lines in whole_lines(pieces):
         yield from parser.columns(lines)
@@ -281,7 +281,7 @@ def starts(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
 
 
 def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text in pieces that end where a line ends."""
+    """Cut the same text into pieces of whole lines."""
     rest = b""
     for piece in pieces:
         lines, end, last = piece.rpartition(b"\n")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.logclock import Clock
-from provision.logevents import DebugInfo, Ended, Event, LayerTime, Metric, Resumed, Snapshot
+from provision.logs.clock import Clock
+from provision.logs.events import DebugInfo, Ended, Event, LayerTime, Metric, Resumed, Snapshot
 
 _SOLVER = re.compile(r"Iteration (\d{1,15}).*, (loss|lr) = (\S+)")
 _STATE = re.compile(r"Snapshotting solver state to .*?file (\S+_iter_(\d{1,15})\.solverstate\S*)")
@@ -47,7 +47,7 @@ class State:
 
 
 def read(state: State, message: str, seconds: float) -> Event | None:
-    """The event of a message of Caffe's, if it has one."""
+    """The event that a message of Caffe tells, or None."""
     return _READERS.get(message.partition(" ")[0], _layer_time)(state, message, seconds)
 
 
@@ -58,12 +58,12 @@ def metric(attempt: int, seconds: float | None, at: int, phase: str, name: str, 
 
 
 def sound(made: Any) -> bool:
-    """Whether such a Metric is one."""
+    """Whether such a Metric has its seconds and its value."""
     return made.value is not None and made.seconds is not None
 
 
 def number(text: bytes | str) -> float | None:
-    """A number of C++'s, or None."""
+    """The number that C++ printed, or None where the text is not one."""
     try:
         return float(text)
     except ValueError:

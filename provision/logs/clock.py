@@ -24,7 +24,7 @@ class Clock(dict[bytes, "float | None"]):
             self._begun, self._over = now, float(second)
 
     def begin_at(self, seconds: float) -> None:
-        """What was `seconds` after the beginning is the beginning from now on."""
+        """Move the beginning of the training to `seconds` after the present one."""
         self._over += seconds
         self.clear()
 
@@ -47,11 +47,11 @@ class Clock(dict[bytes, "float | None"]):
             return None
 
     def column(self, minutes: Sequence[bytes], seconds: Sequence[float]) -> list[float] | None:
-        """The same for many lines, each with its seconds in its minute; None where one is no time."""
+        """Do the same for many lines: `seconds` count within each line's minute. None if any is not a time."""
         if minutes.count(minutes[0]) == len(minutes):
             base = self[minutes[0]]
-            return None if base is None else [base + one for one in seconds]
-        bases = [self[one] for one in minutes]
+            return None if base is None else [base + second for second in seconds]
+        bases = [self[minute] for minute in minutes]
         return None if None in bases else list(map(add, bases, seconds))
 
 
@@ -60,7 +60,7 @@ def _minute(text: bytes) -> float | None:
     found = re.fullmatch(rb"(\d{4})?(\d\d)(\d\d) (\d\d):(\d\d)", text)
     if not found:
         return None
-    year, month, day, hour, minute = (int(one or 2000) for one in found.groups())
+    year, month, day, hour, minute = (int(part or 2000) for part in found.groups())
     try:
         return datetime.date(year, month, day).toordinal() * 86400.0 + hour * 3600 + minute * 60
     except ValueError:

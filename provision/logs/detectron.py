@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from provision.logevents import Ended, Event, Failed, Metric, Phase, Planned, Resumed, Snapshot
+from provision.logs.events import Ended, Event, Failed, Metric, Phase, Planned, Resumed, Snapshot
 
 # what Parser looks for; the start of the program is said once
 LINES = (
@@ -109,9 +109,9 @@ def _number(value: Any) -> float | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """`1 day, 2:03:04`."""
+    """The seconds in a text such as `1 day, 2:03:04`."""
     found = _ETA.fullmatch(value) if isinstance(value, str) else None
     if not found:
         return None
-    days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return float(days * 86400 + hours * 3600 + minutes * 60 + seconds)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision.caffelog import DebugInfo, Ended, Event, Metric
+from provision.logs.caffe import DebugInfo, Ended, Event, Metric
 
 SATURATED = 87.3365  # -ln of the smallest float: what softmax loss gives where the right class has probability 0
 _TIMES, _DISPLAYS = 20.0, 10
@@ -50,7 +50,7 @@ class Divergence:
         self.seen: Trouble | None = None
 
     def feed(self, event: Event) -> None:
-        """Only the displayed loss counts."""
+        """Take one event in; only the displayed loss counts."""
         if self.seen is None and isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
             self.seen = self._judged(event)
 
@@ -97,7 +97,7 @@ class Watch:
     attempt: int = 0
 
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
-        """Whole lines, how many were before them, and what they tell."""
+        """Take whole lines in, how many lines came before them, and the events that they tell."""
         for event in events:
             self._take(event, text, lines_before)
         if not self.shown:
@@ -160,7 +160,7 @@ class Watch:
     # what it means
 
     def troubles(self, state: str, failed: bool) -> Iterator[Trouble]:
-        """What is wrong; with `failed` the program ended itself, and with a `state` that is over it does not stand."""
+        """The troubles seen. `failed`: the program ended itself. A run whose `state` is over does not hang."""
         if self.divergence.seen is not None:
             yield self._where(self.divergence.seen)
         elif self.bad is not None:
@@ -168,10 +168,10 @@ class Watch:
         if max(self.outputs.values(), default=0) > _MANY_OUTPUTS:
             yield self._many()
         if not failed and not self.ended and not self.shown and state in ("", "running", "starting", "stopped"):
-            yield from (replace(one, mends=one.mends + _UNSURE * (not state)) for one in self._standing())
+            yield from (replace(trouble, mends=trouble.mends + _UNSURE * (not state)) for trouble in self._standing())
 
     def _where(self, trouble: Trouble) -> Trouble:
-        """With the layer where it began, if the log has debug_info."""
+        """The trouble with the layer where it began, if the log has debug_info."""
         at = self.diverged_at
         trouble = replace(trouble, line=at.line, text=at.text)
         if self.bad is None:
@@ -184,7 +184,7 @@ class Watch:
         return replace(trouble, what=what, why=why, mends=mends, line=self.bad_at.line, text=self.bad_at.text)
 
     def _kind(self, bad: DebugInfo) -> tuple[str, tuple[str, ...]]:
-        """Which of the three: the data, the updates, or the layer itself."""
+        """Which of three is to blame: the data, the updates, or the layer itself."""
         if bad.step == "forward" and (bad.layer == self.input or "data" in bad.layer.lower()):
             return f"layer {bad.layer} gives it: the data are bad, not the training", (
                 "look at the records: provision data check, provision data lmdb-show",
@@ -205,14 +205,17 @@ class Watch:
 
     def _grown(self) -> str:
         """The weights that grew most between two displays, or were changed by more than they are."""
-        grown = sorted(self.weights.items(), key=lambda one: (one[1][0] == 0, -_ratio(one[1][1], one[1][0])))
+        grown = sorted(
+            self.weights.items(), key=lambda weight: (weight[1][0] == 0, -_ratio(weight[1][1], weight[1][0]))
+        )
         for key, (old, new) in grown:  # biases, which begin at 0, last
             if _ratio(new, old) > _GROWN and not new < 1:
                 layer = key.partition("/")[0]
                 return f"the weights of layer {layer} grew from {old:g} to {new:g} between two displays"
-        for one in sorted(self.updates.values(), key=lambda one: -_ratio(one.diff, one.data)):
-            if _ratio(one.diff, one.data) > 1 and one.diff is not None and not one.diff < 1:
-                return f"the update before was too large (layer {one.layer}: weights {one.data:g}, change {one.diff:g})"
+        for update in sorted(self.updates.values(), key=lambda update: -_ratio(update.diff, update.data)):
+            if _ratio(update.diff, update.data) > 1 and update.diff is not None and not update.diff < 1:
+                sizes = f"weights {update.data:g}, change {update.diff:g}"
+                return f"the update before was too large (layer {update.layer}: {sizes})"
         return ""
 
     def _many(self) -> Trouble:
@@ -231,7 +234,7 @@ class Watch:
         )
 
     def _standing(self) -> Iterator[Trouble]:
-        """Before the first display: the first test, the way between GPUs, or the data."""
+        """What holds a training up before its first display: the first test, the link between GPUs, or the data."""
         text, line = self.last.text, self.last.line
         if "Waiting for data" in text:
             yield Trouble(
@@ -251,12 +254,12 @@ class Watch:
                 "stuck-gpus", f"nothing comes after the start on {self.gpus} GPUs: they wait for each other",
                 "one GPU does not reach the other (peer to peer); known of V100 with drivers before 396.26",
                 ("train --env NCCL_P2P_DISABLE=1", "a newer driver, or iommu=soft for the host's kernel",
-                 "--gpus 1 tells whether it is that"), line, text, "symptom",
+                 "train with --gpus 1 to see whether this is the cause"), line, text, "symptom",
             )  # fmt: skip
 
 
 def _ratio(new: float | None, old: float | None) -> float:
-    """Of two magnitudes; infinite where one is not finite, large where the old one is 0."""
+    """The ratio of two magnitudes; infinite where one is not finite, large where the old one is 0."""
     if new is None or old is None:
         return 0.0
     return new / max(old, 1e-6) if math.isfinite(new) and math.isfinite(old) else math.inf

@@ -63,7 +63,7 @@ class Ended(Event, frozen=True, gc=False):
 
 
 class Failed(Event, frozen=True, gc=False):
-    """A fatal line."""
+    """The program printed a fatal line."""
 
     text: str
 
@@ -105,7 +105,7 @@ class Displays(msgspec.Struct, frozen=True, gc=False):
     rates: Sequence[float]
 
     def cut(self, attempt: int, seconds: Sequence[float], begin: int, end: int) -> "Displays":
-        """Those from `begin` to `end`, with their attempt and times."""
+        """The displays from `begin` to `end`, with their attempt and times."""
         return Displays(
             attempt, seconds, self.iterations[begin:end], self.losses[begin:end], self.outputs[begin:end],
             self.names[begin:end], self.values[begin:end], self.rates[begin:end],

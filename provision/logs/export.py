@@ -12,8 +12,9 @@ from typing import IO, Any
 import msgspec
 
 from infra.errors import MissingExtraError, UsageError
-from provision.caffelog import Metric
-from provision.logfiles import Log, Row, plain, rows
+from infra.harmless import cell
+from provision.logs.caffe import Metric
+from provision.logs.read import Log, Row, plain, rows
 
 _FIXED = ("NumIters", "Seconds", "LearningRate")
 
@@ -29,11 +30,11 @@ class _Table:
     def add(self, row: Row) -> None:
         self._names.update(dict.fromkeys(row.values))
         rate = "" if row.lr is None else repr(row.lr)
-        cells = (row.values.get(name, "") for name in self._names)
+        cells = (cell(row.values.get(name, "")) for name in self._names)
         self._writer.writerow([row.iteration, f"{row.seconds:.6f}", rate, *cells])
 
     def write(self, target: IO[str]) -> None:
-        csv.writer(target, lineterminator="\n").writerow([*_FIXED, *self._names])
+        csv.writer(target, lineterminator="\n").writerow(map(cell, [*_FIXED, *self._names]))
         self._body.seek(0)
         shutil.copyfileobj(self._body, target)
         self._body.close()
@@ -52,14 +53,14 @@ def _tables(log: Log) -> tuple[dict[str, _Table], int]:
         if name not in tables:
             tables[name] = _Table()
         tables[name].add(row)
-    return dict(sorted(tables.items(), key=lambda one: not one[0].startswith("train"))), lost
+    return dict(sorted(tables.items(), key=lambda table: not table[0].startswith("train"))), lost
 
 
 def write_csv(log: Log, target: Path | None) -> tuple[list[Path], int]:
     """Displays and tests as tables with the header of Caffe's parse_log: NumIters, Seconds (of training),
-    LearningRate, the net's outputs. The files are TARGET.train.csv, TARGET.test.csv …, or all goes to the standard
-    output with an empty line between. Rows that a later attempt told again are left out; the second result is their
-    number."""
+    LearningRate, the net's outputs; one that a spreadsheet would take for a formula has an apostrophe in front. The
+    files are TARGET.train.csv, TARGET.test.csv …, or all goes to the standard output with an empty line between. Rows
+    that a later attempt told again are left out; the second result is their number."""
     tables, lost = _tables(log)
     if target is None:
         for number, table in enumerate(tables.values()):
@@ -87,8 +88,8 @@ def write_json(logs: Iterable[Log]) -> None:
     """Every number of the logs, one object a line within one array; nan and inf are texts."""
     out = sys.stdout
     begin = "[\n"
-    for one in _objects(logs):
-        out.write(begin + json.dumps(one, sort_keys=True))
+    for row in _objects(logs):
+        out.write(begin + json.dumps(row, sort_keys=True))
         begin = ",\n"
     out.write("\n]\n" if begin == ",\n" else "[]\n")
     out.flush()
@@ -109,7 +110,7 @@ def write_tensorboard(logs: Iterable[Log], target: Path) -> dict[str, int]:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise MissingExtraError(
-            "TensorBoard's files need tensorboardX", "pip install 'provision[tensorboard]'"
+            "TensorBoard's files need tensorboardX", "pip install 'provision-spot[tensorboard]'"
         ) from error
     counts: dict[str, int] = {}
     for log in logs:

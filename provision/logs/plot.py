@@ -14,7 +14,8 @@ from typing import Any
 
 from infra.border import did_you_mean
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.logfiles import Log, Row, lost_from, rows
+from infra.harmless import plain
+from provision.logs.read import Log, Row, rows
 
 Point = tuple[float, float]
 Points = list[Point]
@@ -52,7 +53,7 @@ class Curve:
 
     @property
     def points(self) -> Points:
-        """In order."""
+        """The kept points, in order."""
         return [point for pair in self._pairs for point in sorted(set(pair))]
 
     def add(self, at: float, value: float) -> None:
@@ -62,7 +63,7 @@ class Curve:
         else:
             if len(self._pairs) == _MANY:
                 self._pairs = [
-                    _ends(*one, *other) for one, other in zip(self._pairs[::2], self._pairs[1::2], strict=True)
+                    _ends(*pair, *other) for pair, other in zip(self._pairs[::2], self._pairs[1::2], strict=True)
                 ]
                 self.per *= 2
             self._pairs.append((point, point))
@@ -132,14 +133,14 @@ def plot(logs: Sequence[Log], target: Path, chart: int | None = None) -> None:
             f"the log has no {wanted or 'numbers'} to draw", "wait for the first ones, or take another chart"
         )
     figure = _figure()
-    resumed = {log.name: sorted(set(lost_from(log).values())) for log in logs} if over == "iteration" else {}
+    resumed = {log.name: sorted(set(log.lost_from.values())) for log in logs} if over == "iteration" else {}
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, part) in zip(axes, panels.items(), strict=True):
         _panel(axis, name, part, several=len(logs) > 1)
         _mark(axis, resumed, named=axis is axes[0])
     axes[-1].set_xlabel("iteration" if over == "iteration" else "seconds of training")
     title = heading or (logs[0].name if len(logs) == 1 else "")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+    figure.suptitle(_words(title), x=0.01, ha="left", fontsize=13)
     try:
         figure.savefig(target, dpi=100)
     except (OSError, ValueError) as error:
@@ -148,15 +149,15 @@ def plot(logs: Sequence[Log], target: Path, chart: int | None = None) -> None:
 
 def _panels(found: Sequence[Curve]) -> dict[str, list[Curve]]:
     panels = {
-        "loss": [one for one in found if "loss" in one.label],
-        "accuracy": [one for one in found if _is_score(one.label) and "loss" not in one.label],
+        "loss": [curve for curve in found if "loss" in curve.label],
+        "accuracy": [curve for curve in found if _is_score(curve.label) and "loss" not in curve.label],
     }
-    return {name: part for name, part in panels.items() if part}
+    return {name: curves for name, curves in panels.items() if curves}
 
 
 def _chart(found: Sequence[Curve], heading: str, wanted: str) -> dict[str, list[Curve]]:
     scores = wanted == "accuracy"
-    part = [one for one in found if (_is_score(one.label) if scores else one.label.startswith(wanted))]
+    part = [curve for curve in found if (_is_score(curve.label) if scores else curve.label.startswith(wanted))]
     return {heading.partition(" vs.")[0].lower(): part} if part else {}
 
 
@@ -164,23 +165,23 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("plotting needs matplotlib", "pip install 'provision[plot]'") from error
+        raise MissingExtraError("plotting needs matplotlib", "pip install 'provision-spot[plot]'") from error
     return Figure(figsize=(10, 7), layout="constrained")  # without pyplot there is no display to look for
 
 
 def _panel(axis: Any, name: str, part: Sequence[Curve], several: bool) -> None:
     lines: dict[tuple[str, str], list[Curve]] = {}
-    for curve in sorted(part, key=lambda one: (one.log, one.label), reverse=not several):
+    for curve in sorted(part, key=lambda curve: (curve.log, curve.label), reverse=not several):
         lines.setdefault((curve.log, curve.label), []).append(curve)
     few = max(len(curve.points) for curve in part) <= 30
     for number, ((log, label), attempts) in enumerate(lines.items()):
         colour = (
             _OTHERS[number % len(_OTHERS)] if several else _COLOURS.get(label, _OTHERS[(number + 2) % len(_OTHERS)])
         )
-        kept = [one for one in attempts if not one.lost] or attempts
-        legend = f"{log}: {label}" if several else label
+        kept = [attempt for attempt in attempts if not attempt.lost] or attempts
+        legend = _words(f"{log}: {label}" if several else label).lstrip("_")
         legend += f", last {kept[-1].last:.4g}"
-        for curve in [*kept, *(one for one in attempts if one.lost and one not in kept)]:
+        for curve in [*kept, *(attempt for attempt in attempts if attempt.lost and attempt not in kept)]:
             axis.plot(
                 *zip(*curve.points, strict=True), color=colour, label=legend, marker="o" if few else None, markersize=5,
                 linewidth=1.6, linestyle=(0, (2, 2)) if curve.lost else "-", alpha=0.55 if curve.lost else 1.0,
@@ -195,13 +196,18 @@ def _panel(axis: Any, name: str, part: Sequence[Curve], several: bool) -> None:
         axis.legend(frameon=False, loc="best")
 
 
+def _words(text: str) -> str:
+    """A name out of a log as matplotlib draws it: a `$` would begin a formula, which may be a wrong one."""
+    return plain(text).replace("$", "\\$")
+
+
 def _mark(axis: Any, resumed: Mapping[str, Sequence[int]], named: bool) -> None:
     marks = [(log, at) for log, places in resumed.items() for at in places]
     for log, at in marks:
         axis.axvline(at, color="#555555", linestyle="--", linewidth=1)
         if named:
             axis.annotate(
-                f"{log} resumed at {at}" if len(resumed) > 1 else f"resumed at {at}", (at, 1),
+                _words(f"{log} resumed at {at}") if len(resumed) > 1 else f"resumed at {at}", (at, 1),
                 xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points", va="top",
                 rotation=90 if len(marks) > 3 else 0, fontsize=9, color="#333333",
             )  # fmt: skip

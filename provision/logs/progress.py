@@ -1,65 +1,18 @@
-"""Where a training is, by its log.
-
-`provision.caffelog` reads lines (Detectron's, too) into events; what the rest of the product needs of it is named
-here too.
-`Progress` is what a progress bar shows, folded from events.
-"""
+"""Where a training is, by its log: `Progress` is what a progress bar shows, folded from events of `logs.caffe`."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from provision.caffelog import (
-    DebugInfo,
-    Ended,
-    Event,
-    Failed,
-    LayerTime,
-    Metric,
-    Parser,
-    Phase,
-    Planned,
-    Resumed,
-    Snapshot,
-    events,
-    parse,
-)
-
-__all__ = [
-    "DebugInfo",
-    "Ended",
-    "Event",
-    "Failed",
-    "LayerTime",
-    "Metric",
-    "Parser",
-    "Phase",
-    "Planned",
-    "Progress",
-    "Resumed",
-    "Snapshot",
-    "events",
-    "first_iteration_after_resume",
-    "fold",
-    "parse",
-    "progress_of",
-]
-
-
-def first_iteration_after_resume(events: Iterable[Event]) -> int | None:
-    """The iteration of the first number that Caffe printed after it last resumed; None if it did not."""
-    first, waiting = None, False
-    for event in events:
-        if isinstance(event, Resumed):
-            first, waiting = None, True
-        elif waiting and isinstance(event, Metric):
-            first, waiting = event.iteration, False
-    return first
+from provision.logs.caffe import Ended, Event, Failed, Metric, Planned, Resumed, Snapshot
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is. Values are None until the log has told them."""
+    """Where a training is. Values are None until the log has told them.
+
+    `first_after_resume` is the iteration of the first number that the program printed after it last resumed.
+    """
 
     attempt: int = 0
     iteration: int = 0
@@ -70,6 +23,7 @@ class Progress:
     accuracy: float | None = None
     snapshot: int | None = None
     resumed_at: int | None = None
+    first_after_resume: int | None = None
     ended: Ended | None = None
     failed: str = ""
     told: float | None = None  # seconds left, as the program says
@@ -115,11 +69,13 @@ def fold(progress: Progress, event: Event, window: int = 20) -> Progress:
         case Planned():
             return replace(progress, max_iter=event.max_iter)
         case Metric():
+            if progress.resumed_at is not None and progress.first_after_resume is None:
+                progress = replace(progress, first_after_resume=event.iteration)
             return _fold_metric(progress, event, window)
         case Snapshot():
             return replace(progress, snapshot=event.iteration, iteration=event.iteration)
         case Resumed(iteration=int(at)):
-            return replace(progress, resumed_at=at, iteration=at)
+            return replace(progress, resumed_at=at, iteration=at, first_after_resume=None)
         case Ended():
             return replace(progress, ended=event)
         case Failed():
@@ -141,7 +97,7 @@ def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
 
 
 def _fold_setting(progress: Progress, event: Metric) -> Progress:
-    """Detectron tells the time that is left, and of an iteration: the end of both, if its settings were not printed."""
+    """Detectron tells the time left and the time of an iteration: they give max_iter where no settings were printed."""
     if event.name == "lr":
         return replace(progress, lr=event.value)
     if event.name == "eta":
@@ -152,7 +108,7 @@ def _fold_setting(progress: Progress, event: Metric) -> Progress:
 
 
 def _without_nan(progress: Progress) -> Progress:
-    """Caffe calls a net whose output is nan right every time (accuracy = 1): such an accuracy is none."""
+    """Drop the accuracy of a diverged net: Caffe counts an output of nan as right every time (accuracy = 1)."""
     return replace(progress, accuracy=None) if progress.diverged else progress
 
 

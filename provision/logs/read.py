@@ -2,31 +2,40 @@
 
 A resumed training steps back to its snapshot: what an earlier attempt had told from that iteration on was lost with its
 machine, and is told again. `rows` puts the attempts together: it knows from a first, quick reading where each resumed,
-marks what was lost, and lets the clock of the training run on.
+marks what was lost, and lets the clock of the training run on. What comes as a stream has that reading on its way in.
 """
 
 import gzip
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from infra.errors import UsageError
-from provision import caffelog
-from provision.caffelog import Event, Metric, Resumed
+from infra.harmless import Plain
+from provision.logs import caffe
+from provision.logs.caffe import Event, Metric, Resumed
 
 _PIECE = 1 << 16  # larger ones cost page faults, not calls
 
 
 @dataclass(frozen=True)
 class Log:
-    """A log on this machine's disk. `name` is what it is called in pictures and tables."""
+    """A log on this machine's disk. `name` is what it is called in pictures and tables; `cuts` are its `lost_from`
+    where they are known."""
 
     name: str
     path: Path
+    cuts: Mapping[int, int] | None = None
+
+    @cached_property
+    def lost_from(self) -> Mapping[int, int]:
+        """By attempt: the iteration from which on its numbers were lost. Read once."""
+        return _cuts(self.pieces()) if self.cuts is None else self.cuts
 
     def pieces(self) -> Iterator[bytes]:
         """The log's bytes, unpacked if its name ends in .gz. UsageError where it cannot be read."""
@@ -38,8 +47,8 @@ class Log:
             raise UsageError(f"{self.path} cannot be read: {error}", "name a log, or a run (provision runs)") from error
 
     def events(self) -> Iterator[Event]:
-        """All that it tells, in order."""
-        return caffelog.events(self.pieces())
+        """All events of the log, in order. UsageError where it cannot be read."""
+        return caffe.events(self.pieces())
 
 
 def is_file(word: str) -> bool:
@@ -63,22 +72,44 @@ def open_file(word: str) -> Iterator[Log]:
 
 @contextmanager
 def spooled(name: str, pieces: Iterable[bytes]) -> Iterator[Log]:
-    """What comes once, in a temporary file."""
+    """Keep a stream, which can be read only once, in a temporary file for as long as the context lasts."""
     with tempfile.NamedTemporaryFile(prefix="provision-log-") as file:
-        _copy(pieces, file)
-        yield Log(name, Path(file.name))
+        cuts = _cuts(_written(pieces, file))
+        file.flush()
+        yield Log(name, Path(file.name), cuts)
 
 
-def _copy(pieces: Iterable[bytes], file: IO[bytes]) -> None:
-    file.writelines(pieces)
-    file.flush()
+def _written(pieces: Iterable[bytes], file: IO[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        file.write(piece)
+        yield piece
 
 
-def copy_to_stdout(log: Log) -> None:
-    """The log as it is."""
-    for piece in log.pieces():
+class Printer:
+    """Writes a log to the standard output, without what a terminal would obey (`infra.harmless`); `raw`: as it is."""
+
+    def __init__(self, raw: bool = False) -> None:
+        self._plain = None if raw else Plain()
+
+    def take(self, piece: bytes) -> None:
+        """Write the next piece."""
+        self._write(piece if self._plain is None else self._plain.take(piece))
+
+    def end(self) -> None:
+        """Write what waited for the rest of a character."""
+        self._write(b"" if self._plain is None else self._plain.end())
+
+    def _write(self, piece: bytes) -> None:
         sys.stdout.buffer.write(piece)
-    sys.stdout.flush()
+        sys.stdout.flush()
+
+
+def copy_to_stdout(log: Log, raw: bool = False) -> None:
+    """Write the log to the standard output; `raw`: with its control sequences. UsageError where it cannot be read."""
+    printer = Printer(raw)
+    for piece in log.pieces():
+        printer.take(piece)
+    printer.end()
 
 
 @dataclass
@@ -102,10 +133,10 @@ class Row:
         return {name: value for name, value in self.values.items() if name not in self.vectors}
 
 
-def lost_from(log: Log) -> dict[int, int]:
-    """By attempt: the iteration from which on its numbers were lost."""
+def _cuts(pieces: Iterable[bytes]) -> dict[int, int]:
+    """See Log.lost_from."""
     cuts: dict[int, int] = {}
-    for event in caffelog.starts(log.pieces()):
+    for event in caffe.starts(pieces):
         if isinstance(event, Resumed) and event.iteration is not None:
             for attempt in range(event.attempt):
                 cuts[attempt] = min(cuts.get(attempt, event.iteration), event.iteration)
@@ -113,8 +144,8 @@ def lost_from(log: Log) -> dict[int, int]:
 
 
 def rows(log: Log) -> Iterator[Row]:
-    """Displays and tests in order, of all attempts put together."""
-    cuts = lost_from(log)
+    """Displays and tests in order, of all attempts put together. UsageError where the log cannot be read."""
+    cuts = log.lost_from
     offset, last, attempt = 0.0, 0.0, 0
     for row in _gathered(event for event in log.events() if isinstance(event, Metric)):
         if row.attempt != attempt:
@@ -135,7 +166,7 @@ def _gathered(metrics: Iterable[Metric]) -> Iterator[Row]:
             rate = metric.value
             if row is not None and _of(row, metric):
                 row.lr = rate
-            yield from (replace(one, lr=rate) for one in waiting)
+            yield from (replace(test, lr=rate) for test in waiting)
             waiting = []
             continue
         if row is None or not _of(row, metric):

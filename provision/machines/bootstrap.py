@@ -1,6 +1,7 @@
 """Waiting for a machine that runs: for SSH, then for its bootstrap, whose progress is shown.
 
-A bootstrap that failed leaves its log here, on the laptop: the machine itself is ended.
+A bootstrap that failed leaves its log here, on the laptop: the machine itself is ended. Of a machine that SSH never
+reached there is what it wrote to its console, where the bootstrap's lines are as well.
 """
 
 import time
@@ -8,33 +9,59 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.aws.types import Instance
-from infra.errors import HostError, HostKeyError
+from infra.errors import HostError, HostKeyError, ProvisionError
 from infra.keys import write_private
-from infra.ssh import SshShell, wait_for_port
+from infra.ssh import SshShell
+from infra.tunnel import wait_for_port
+from provision.console import Say
 
-Say = Callable[[str], None]
 Sleep = Callable[[float], None]
-_SSH_WAIT_S = 300.0
-_READY_WAIT_S = 1200.0
-_LOGIN_WAIT_S = 90.0
-_LOOK_S = 10.0
+_SSH_WAIT_S = 300.0  # from "running" to a port that answers, or to an agent that Session Manager reaches
+_READY_WAIT_S = 1200.0  # for all that the bootstrap installs: Docker, the driver, the toolkit
+_LOGIN_WAIT_S = 90.0  # from a port that answers to the user, whom cloud-init makes after that
+_LOOK_S = 10.0  # between two looks whether the machine still lives
 _LOG = "/var/log/cloud-init-output.log"
 
 
-def wait_ready(instance: Instance, log_in: Callable[[], SshShell], log: Path, say: Say, sleep: Sleep) -> None:
-    """Wait until the host says ready, showing its progress; HostError with its log's end if it failed.
+def wait_ready(
+    instance: Instance, log_in: Callable[[], SshShell], console: Callable[[], str], log: Path, say: Say, sleep: Sleep
+) -> None:
+    """Wait until the host says ready, showing its progress; HostError with its log's end if it failed, or with its
+    console's where nobody got in.
 
-    `log_in` makes a new shell; the whole log of a failure is written to `log`.
+    `log_in` makes a new shell, `console` asks for what the machine wrote to its console; the whole of it is written to
+    `log`. HostKeyError where another machine answers; what `sleep` raises ends the wait.
     """
+    try:
+        host = _reach(instance, log_in, say, sleep)
+    except HostKeyError:
+        raise
+    except HostError as error:
+        raise _unreached(error, console, log) from error
+    with host:
+        _follow(host, log, say, sleep)
+
+
+def _reach(instance: Instance, log_in: Callable[[], SshShell], say: Say, sleep: Sleep) -> SshShell:
     if instance.via == "ssm":
         say("running; waiting for SSH through Session Manager")
-        patience = _SSH_WAIT_S
-    else:
-        say(f"running at {instance.address}; waiting for SSH")
-        _wait_for_port(instance, sleep)
-        patience = _LOGIN_WAIT_S
-    with _first_login(log_in, sleep, patience) as host:
-        _follow(host, log, say, sleep)
+        return _first_login(log_in, sleep, _SSH_WAIT_S)
+    say(f"running at {instance.address}; waiting for SSH")
+    _wait_for_port(instance, sleep)
+    return _first_login(log_in, sleep)
+
+
+def _unreached(error: HostError, console: Callable[[], str], log: Path) -> HostError:
+    """The same error with the end of the machine's console; the whole of that is brought home."""
+    try:
+        text = console()
+    except ProvisionError:  # the first error tells more
+        return error
+    if not text:
+        return error
+    write_private(log, f"{error.what}\n\n{text}\n")
+    end = "\n".join(text.splitlines()[-15:])
+    return type(error)(f"{error.what}; its console's last lines:\n{end}", f"{error.mend}; its whole console: {log}")
 
 
 def watchful(sleep: Sleep, look: Callable[[], None]) -> Sleep:
@@ -62,8 +89,11 @@ def _wait_for_port(instance: Instance, sleep: Sleep) -> None:
 
 
 def _first_login(log_in: Callable[[], SshShell], sleep: Sleep, patience: float = _LOGIN_WAIT_S) -> SshShell:
-    """sshd may listen before the user is there, and restarts once while cloud-init works; Session Manager does not know
-    a fresh machine. Only a wrong host key is final, and what AWS does not allow."""
+    """The first shell that answers, within `patience` s.
+
+    sshd may listen before the user is there, and restarts once while cloud-init works; Session Manager does not know a
+    fresh machine. Only a wrong host key is final, and what AWS does not allow.
+    """
     until = time.monotonic() + patience
     while True:
         host = log_in()
@@ -96,7 +126,7 @@ def _follow(host: SshShell, log: Path, say: Say, sleep: Sleep) -> None:
 
 
 def _failure(host: SshShell, lines: list[str], log: Path) -> HostError:
-    """What is known of it; its whole log is brought home."""
+    """The error of a bootstrap that failed, with the end of its log; the whole log is brought home."""
     try:
         text = host.run(["sudo", "cat", _LOG], check=False).out
     except HostError as error:

@@ -7,122 +7,197 @@ stays until they have ended. A step that fails keeps no other from being tried.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.aws.cleanup import Removal
 from infra.aws.ec2 import Ec2, instance_of
-from infra.aws.holdings import KINDS, Holding, Holdings, ended_at
-from infra.aws.removal import Removal
+from infra.aws.resources import KINDS, Holding, Holdings, ended_at
 from infra.aws.session import Cloud
-from infra.errors import LeftoverError, ProvisionError
-from infra.together import together
-from provision import cost, notes
-from provision.cost import Bill
+from infra.concurrency import together
+from infra.errors import LeftoverError, NotFoundError, ProvisionError, UsageError
+from provision.console import Say
+from provision.machines import cost, journal, late, whose
+from provision.machines.cost import Bill
+from provision.machines.whose import Choice
 
-Say = Callable[[str], None]
 Look = Callable[[], tuple[list[Holding], list[ProvisionError]]]
 _AT_ONCE = ("launch templates", "key pairs", "spot requests")
 _AFTER = (
-    "volumes", "network interfaces", "security groups", "elastic IPs", "snapshots", "machine images", "schedules",
-    "roles", "instance profiles",
+    "volumes", "network interfaces", "security groups", "elastic IPs", "schedules", "roles", "instance profiles",
 )  # fmt: skip
 _SERVING = ("schedules", "roles", "instance profiles")
 _SAME = {"instance profiles": "roles"}  # they go together
-_PATIENCE_S = 420.0
+_PATIENCE_S = 420.0  # for the whole end, with AWS's own of the instances
 _ROUNDS = 2  # how many in a row may fail
-_LATE_S = 6.0  # a launch whose answer was lost shows up within seconds
-_FRESH_S = 120.0
-_NOTES = ("intent.json", "known_hosts", "user-data")
+_LATE_S = 20.0  # for a launch whose answer nobody got; what shows up later is ended by the next command (`late`)
 _PROMISE = "run the same command again; what is left of a machine ends by itself at its deadline"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What is gone, what was kept on purpose, and what it cost."""
+    """What is gone, what was kept on purpose, and what it cost.
+
+    `unseen`: launches that were cut off, and of which AWS has shown no machine.
+    """
 
     region: str
     ended: dict[str, list[str]]
     kept: tuple[Holding, ...] = ()
     cost: tuple[Bill, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def words(self) -> list[str]:
         """For people: what it cost, what is kept, and the proof."""
         lines = [_cost_words(bill) for bill in self.cost]
-        lines += [kept_words(one, self.region) for one in self.kept]
+        lines += [kept_words(thing, self.region) for thing in self.kept]
+        lines += [late.words(launch) for launch in self.unseen]
         return [*lines, "0 billable resources left" + (" besides what is kept" if self.kept else "")]
 
     def as_json(self) -> dict[str, Any]:
+        """The end for programs; `billable` is what is left, as proven."""
         return {
             "region": self.region,
             "ended": self.ended,
-            "kept": [kept_row(one, self.region) for one in self.kept],
+            "kept": [kept_row(thing, self.region) for thing in self.kept],
             "cost": [bill.as_json() for bill in self.cost],
+            "unseen": list(self.unseen),
             "billable": 0,
         }
 
 
-def down(cloud: Cloud, name: str | None, say: Say, patience: float = _PATIENCE_S, with_volumes: bool = False) -> Ended:
+def down(
+    cloud: Cloud,
+    name: str | None,
+    say: Say,
+    patience: float = _PATIENCE_S,
+    with_volumes: bool = False,
+    launch: str = "",
+    theirs: Collection[str] | None = (),
+) -> Ended:
     """End `name` (None: all of ours in this region) with all that belongs to it, and prove it gone.
 
-    `with_volumes`: also the data volumes that were to be kept.
+    `with_volumes`: also the data volumes that were to be kept. `launch`: what belongs to this launch, and nothing else
+    of that name. `theirs`: the launches of others that may be ended as well (None: all); else theirs stays.
 
-    NotFoundError where there is nothing of it; LeftoverError that lists what is left after `patience` s.
+    NotFoundError where there is nothing of it, UsageError where all of it is another's; LeftoverError that lists what
+    is left after `patience` s, with the reasons; AuthError or CloudError where AWS does not show what there is, so that
+    nothing can be proven.
     """
-    look = partial(_look, cloud, name, with_volumes)
+    look = partial(_look, cloud, name, with_volumes, Choice(launch, theirs))
     found, errors = look()
-    noted = _noted(cloud, name)
-    if name and not noted and not any(not one.kept for one in found):
+    noted, unread = _notes(cloud, name, launch, found)
+    errors += unread
+    if name and not noted and not any(not thing.kept for thing in found):
         if errors:
             raise errors[0]
-        Ec2(cloud).instance(name)  # raises the NotFoundError that names the others
-    say("ending " + (", ".join(one.id for one in found if one.kind == "instances") or "what is left"))
-    # a launch that was cut off may show up late: what was noted and not seen gets some more time
-    late = any(_fresh(place) for place in noted)
+        _refuse(cloud, name, launch)
+    say("ending " + (", ".join(thing.id for thing in found if thing.kind == "instances") or "what is left"))
     asked = datetime.now(timezone.utc)
-    gone = _until_gone(Removal(cloud, patience), look, (found, errors), settle=_LATE_S if late else 0.0)
+    unseen = journal.unanswered(noted) - _seen(found)
+    settle = _LATE_S if unseen and any(journal.fresh(place) for place in noted) else 0.0
+    if settle:
+        say(f"a launch was cut off before AWS showed its machine: looking for it for {settle:g} s")
+    gone = _until_gone(Removal(cloud, patience), look, (found, errors), settle)
+    unseen -= _seen(gone)
     for place in noted:
-        _forget(place)
-    kept = tuple(one for one in found if one.kept)
-    return Ended(cloud.region, listed(gone), kept, tuple(_bills(cloud, gone, asked)))
+        late.keep(place, unseen)
+        journal.forget(place)
+    kept = tuple(thing for thing in found if thing.kept)
+    return Ended(cloud.region, listed(gone), kept, tuple(_bills(cloud, gone, asked)), tuple(sorted(unseen)))
 
 
-def _look(cloud: Cloud, name: str | None, with_volumes: bool) -> tuple[list[Holding], list[ProvisionError]]:
+def _look(
+    cloud: Cloud, name: str | None, with_volumes: bool, choice: Choice
+) -> tuple[list[Holding], list[ProvisionError]]:
     found, errors = Holdings(cloud).look(name)
     if with_volumes:
-        found = [replace(one, kept=False) if one.kind == "volumes" else one for one in found]
-    return found, errors
+        found = [replace(thing, kept=False) if thing.kind == "volumes" else thing for thing in found]
+    return choice.of(found), errors
 
 
-def end_old(cloud: Cloud, name: str, instance_id: str, say: Say, patience: float = _PATIENCE_S) -> None:
-    """End one machine with what belongs to it; another of the same name that lives stays untouched."""
+def _notes(
+    cloud: Cloud, name: str | None, launch: str, found: Sequence[Holding]
+) -> tuple[list[Path], list[ProvisionError]]:
+    """This laptop's notes on it. Where AWS does not say whose they are they stay, and keep nothing from being ended."""
+    try:
+        for thing in found:
+            journal.adopt(cloud, thing.name, thing.id, thing.launch)
+        noted = journal.notes(cloud, name)
+        ids = {thing.id for thing in found if thing.kind == "instances"}
+        return [place for place in noted if not launch or _is_about(cloud, place, {launch, *ids})], []
+    except ProvisionError as error:
+        return [], [error]
+
+
+def _is_about(cloud: Cloud, place: Path, ending: Collection[str]) -> bool:
+    """Whether these notes are on what is ended, or on a machine that has ended already."""
+    about = journal.about(place)
+    if about in ending or not about.startswith("i-"):
+        return about in ending
+    there = Ec2(cloud).by_id(about)
+    return there is None or not there.alive
+
+
+def _seen(things: Iterable[Holding]) -> set[str]:
+    """The launches whose machine is among these things: each has one machine at most."""
+    return {thing.launch for thing in things if thing.kind == "instances"}
+
+
+def _refuse(cloud: Cloud, name: str, launch: str) -> None:
+    """NotFoundError that names the other machines, or UsageError where that name is another's."""
+    if launch:
+        raise NotFoundError(f"nothing of the launch {launch} is there", cloud.hint("ls"))
+    there = Ec2(cloud).instance(name)
+    if whose.others(there.owner):
+        forced = cloud.hint(f"down {name} --force")
+        raise UsageError(f"{whose.words(there)} is not yours", f"to end it all the same: {forced}")
+
+
+def end_old(
+    cloud: Cloud, name: str, instance_id: str, say: Say, launch: str = "", patience: float = _PATIENCE_S
+) -> None:
+    """End one machine with what belongs to its launch; whatever else has that name stays untouched, and somebody else's
+    machine stays theirs to end.
+
+    `launch` is what is known of it, for when EC2 does not know the machine any more. LeftoverError that lists what is
+    left after `patience` s; AuthError or CloudError where AWS does not show it.
+    """
+    there = Ec2(cloud).by_id(instance_id)
+    if there is not None and whose.others(there.owner):
+        say(f"{whose.words(there)} is left to its owner")
+        return
+    launch = (there.launch if there else "") or launch
 
     def look() -> tuple[list[Holding], list[ProvisionError]]:
         found, errors = Holdings(cloud).look(name)
-        others = {one.resource for one in found if one.kind == "instances" and one.id != instance_id}
-        return [one for one in found if one.resource not in others], errors
+        return Choice(launch).of(found) if launch else whose.left_of(found, instance_id, sure=not errors), errors
 
-    say(f"ending what is left of {name}")
+    say(f"ending what is left of {instance_id}")
     _until_gone(Removal(cloud, patience), look, look())
 
 
 def everything(cloud: Cloud, name: str | None, with_volumes: bool = False) -> dict[str, list[str]]:
-    """What exists of `name` (None: of all) that `down` would end, by kind."""
-    found, errors = _look(cloud, name, with_volumes)
+    """What exists of `name` (None: of all), whosever it is, that `down` would end, by kind.
+
+    AuthError or CloudError where a kind cannot be listed.
+    """
+    found, errors = _look(cloud, name, with_volumes, Choice(theirs=None))
     if errors:
         raise errors[0]
-    return listed(one for one in found if not one.kept)
+    return listed(thing for thing in found if not thing.kept)
 
 
 def listed(things: Iterable[Holding]) -> dict[str, list[str]]:
     """By kind, what a person knows each by; each once."""
     found: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for one in things:
-        if one.label not in found[one.kind]:
-            found[one.kind].append(one.label)
+    for thing in things:
+        if thing.label not in found[thing.kind]:
+            found[thing.kind].append(thing.label)
     return found
 
 
@@ -131,7 +206,7 @@ def end(removal: Removal, things: Sequence[Holding], sure: bool = True) -> list[
 
     Not `sure`: not all could be seen, and an instance that was not may use the rest. That is not waited for.
     """
-    ids = [one.id for one in things if one.kind == "instances"]
+    ids = [thing.id for thing in things if thing.kind == "instances"]
     _, errors = together([partial(removal.terminate, ids)])
 
     def ended() -> bool:
@@ -139,8 +214,8 @@ def end(removal: Removal, things: Sequence[Holding], sure: bool = True) -> list[
         return True
 
     steps: list[Callable[[], Any]] = [] if errors else [ended]
-    steps += [partial(removal.shut, one) for one in things if one.kind == "security groups"]
-    steps += [partial(removal.delete, one) for one in things if one.kind in _AT_ONCE]
+    steps += [partial(removal.shut, thing) for thing in things if thing.kind == "security groups"]
+    steps += [partial(removal.delete, thing) for thing in things if thing.kind in _AT_ONCE]
     done, more = together(steps)
     return [*errors, *more, *_rest(removal, things, gone=sure and True in done)]
 
@@ -149,8 +224,8 @@ def _rest(removal: Removal, things: Sequence[Holding], gone: bool) -> list[Provi
     """What instances use. Where they are not gone it is tried once, but what still serves or ends them is left."""
     kinds = _AFTER if gone else tuple(kind for kind in _AFTER if kind not in _SERVING)
     hasty = removal if gone else Removal(removal.cloud, patience=0.0)
-    once = {(_SAME.get(one.kind, one.kind), one.id): one for one in reversed(things) if one.kind in kinds}
-    return together([partial(hasty.delete, one) for one in once.values()])[1]
+    once = {(_SAME.get(thing.kind, thing.kind), thing.id): thing for thing in reversed(things) if thing.kind in kinds}
+    return together([partial(hasty.delete, thing) for thing in once.values()])[1]
 
 
 def _until_gone(
@@ -165,9 +240,9 @@ def _until_gone(
     clean: float | None = None
     failed, pause = 0, 0.2
     while True:
-        left, errors = [one for one in seen[0] if not one.kept], seen[1]
+        left, errors = [thing for thing in seen[0] if not thing.kept], seen[1]
         if left:
-            gone.update({(one.kind, one.id): one for one in left})
+            gone.update({(thing.kind, thing.id): thing for thing in left})
             errors = [*errors, *end(removal, left, sure=not errors or failed > 0)]
         failed = failed + 1 if errors else 0
         now = time.monotonic()
@@ -184,7 +259,7 @@ def _until_gone(
 
 def _give_up(seen: tuple[list[Holding], list[ProvisionError]], errors: Sequence[ProvisionError]) -> None:
     """LeftoverError, or the reason why nothing can be proven; neither where all went well in the end."""
-    left, unseen = [one for one in seen[0] if not one.kept], seen[1]
+    left, unseen = [thing for thing in seen[0] if not thing.kept], seen[1]
     if left:
         words = "; ".join(f"{kind}: {', '.join(ids)}" for kind, ids in listed(left).items() if ids)
         reasons = "".join(f"\n  because: {error.what}" for error in errors)
@@ -194,45 +269,26 @@ def _give_up(seen: tuple[list[Holding], list[ProvisionError]], errors: Sequence[
 
 
 def _bills(cloud: Cloud, gone: Sequence[Holding], asked: datetime) -> list[Bill]:
-    rows = [one.row for one in gone if one.kind == "instances"]
+    rows = [thing.row for thing in gone if thing.kind == "instances"]
     return cost.of(cloud, [(instance_of(row), ended_at(row) or asked) for row in rows], asked)
 
 
 def _cost_words(bill: Bill) -> str:
     price = cost.dollars(bill.total) if bill.total is not None else f"an unknown amount ({bill.note})"
-    return f"{bill.name} cost {price}: {bill.hours:.2f} h of {bill.type} {bill.market}, disk {cost.dollars(bill.disk)}"
+    words = f"{bill.name} cost {price}: {bill.hours:.2f} h of {bill.type} {bill.market}, "
+    words += f"disk {cost.dollars(bill.disk)}, address {cost.dollars(bill.address)}"
+    return words if not bill.saved else f"{words}; {cost.dollars(bill.saved)} less than on demand"
 
 
-def kept_row(one: Holding, region: str) -> dict[str, Any]:
+def kept_row(thing: Holding, region: str) -> dict[str, Any]:
     """A kept thing for programs; its price in US dollars a month."""
-    monthly = round(cost.kept_monthly(one, region), 2)
-    return {"kind": one.kind, "id": one.id, "name": one.label, "gb": one.gb, "dollars_a_month": monthly}
+    monthly = round(cost.kept_monthly(thing, region), 2)
+    return {"kind": thing.kind, "id": thing.id, "name": thing.label, "gb": thing.gb, "dollars_a_month": monthly}
 
 
-def kept_words(one: Holding, region: str) -> str:
+def kept_words(thing: Holding, region: str) -> str:
     """The same for people."""
-    monthly = cost.kept_monthly(one, region)
-    facts = [one.id] * (one.id != one.label) + [f"{one.gb} GB"] * (one.gb > 0)
+    monthly = cost.kept_monthly(thing, region)
+    facts = [thing.id] * (thing.id != thing.label) + [f"{thing.gb} GB"] * (thing.gb > 0)
     facts += [f"{cost.dollars(monthly)} a month"] * (monthly > 0)
-    return f"kept: {one.kind.removesuffix('s')} {one.label}" + (f" ({', '.join(facts)})" if facts else "")
-
-
-def _noted(cloud: Cloud, name: str | None) -> list[Path]:
-    """This laptop's notes on launches of that name (None: of all) in this region."""
-    base = notes.folder(cloud, name or "x")
-    places = [base] if name else sorted(base.parent.iterdir()) if base.parent.is_dir() else []
-    return [place for place in places if any((place / note).exists() for note in _NOTES)]
-
-
-def _fresh(place: Path) -> bool:
-    """Whether a launch was noted just now of which nothing may be seen yet."""
-    intent = place / "intent.json"
-    return intent.exists() and time.time() - intent.stat().st_mtime < _FRESH_S
-
-
-def _forget(place: Path) -> None:
-    """A log of a failed launch stays."""
-    for note in _NOTES:
-        (place / note).unlink(missing_ok=True)
-    if not any(place.iterdir()):
-        place.rmdir()
+    return f"kept: {thing.kind.removesuffix('s')} {thing.label}" + (f" ({', '.join(facts)})" if facts else "")

@@ -9,10 +9,10 @@ import sys
 from infra.aws import session_manager
 from infra.aws.session import Cloud
 from infra.errors import ProvisionError
-from provision import clouds, settings
+from provision import clouds, console, settings
 
 # the folder that it is started in is no place to look for modules: it is the user's
-_PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from provision.via_ssm import main; main()"
+_PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from provision.machines.ssm_proxy import main; main()"
 
 
 def words(cloud: Cloud, instance_id: str) -> tuple[str, ...]:
@@ -22,6 +22,7 @@ def words(cloud: Cloud, instance_id: str) -> tuple[str, ...]:
 
 
 def main() -> None:
+    """Be the connection; its errors go to standard error, with their exit codes."""
     instance_id, name, region, *profile = sys.argv[1:]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is SSH's
@@ -29,7 +30,7 @@ def main() -> None:
             cloud = clouds.resolve(chosen)
         session_manager.connect(cloud, instance_id)
     except ProvisionError as error:
-        print(error, file=sys.stderr)
+        console.line(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

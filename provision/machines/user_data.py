@@ -13,13 +13,12 @@ import gzip
 import json
 import os
 import shlex
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from infra.aws import prices
 from infra.aws.types import SpotRequest
-from infra.errors import CloudError, UsageError
-from infra.host import guard_modules, script
+from infra.errors import CloudError
+from infra.host import script
 from infra.keys import KeyPair
 
 USER = "provision"
@@ -28,35 +27,13 @@ LIMIT = 16 * 1024
 TOOLKIT_REPOSITORY = "https://nvidia.github.io/libnvidia-container"
 TOOLKIT_KEY = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 _LOOK_S = 60  # how often the host looks whether it is in use
-_SCRIPTS = ("engine.sh", "nvidia.sh", "bootstrap.sh", "extend.sh", "idle.sh", "mount.sh")
+_SCRIPTS = ("engine.sh", "nvidia.sh", "bootstrap.sh", "idle.sh")  # what the laptop calls comes along with the call
 _UNITS = ("provision-guard.service", "provision-idle.service")
-
-
-def ends_at(request: SpotRequest, now: datetime) -> datetime:
-    """When a machine that is launched now has to end: after its hours, or before, when its budget is spent.
-
-    Counted at the dearest price that is known at launch, with the disks. UsageError for a budget without any price.
-    """
-    hours = request.max_hours
-    if request.budget is not None:
-        hours = min(hours, request.budget / cost_per_hour(request))
-    return (now + timedelta(hours=hours)).replace(microsecond=0)
-
-
-def cost_per_hour(request: SpotRequest) -> float:
-    """The most that the machine and its disks may cost in an hour (US dollars), at the prices known at launch."""
-    price = request.max_price if request.dearest is None else request.dearest
-    if price is None:
-        raise UsageError(
-            "no price is known for this machine, so that a budget cannot be kept", "give --max-price, or no --budget"
-        )
-    disks = request.disk_gb + sum(volume.gb for volume in request.volumes)
-    return price + prices.disk_hourly(disks, request.region)
 
 
 def render(request: SpotRequest, deadline: datetime, login_key: str, host_key: KeyPair) -> bytes:
     """Gzipped cloud-config, at most 16 KiB. The deadline is in UTC."""
-    text = "#cloud-config\n" + json.dumps(_config(request, deadline, login_key, host_key), indent=1)
+    text = "#cloud-config\n" + json.dumps(_config(request, deadline, login_key, host_key), separators=(",", ":"))
     packed = gzip.compress(text.encode(), 9, mtime=0)
     if len(packed) > LIMIT:
         raise CloudError(f"the user data has {len(packed)} bytes; EC2 takes {LIMIT}")
@@ -86,7 +63,7 @@ def _config(request: SpotRequest, deadline: datetime, login_key: str, host_key: 
         ],
         "write_files": [
             _file("/opt/provision/settings", _settings(request)),
-            *(_file(f"/opt/provision/{name}", script(name)) for name in (*_SCRIPTS, *guard_modules())),
+            *(_file(f"/opt/provision/{name}", script(name)) for name in _SCRIPTS),
             *(_file(f"/etc/systemd/system/{name}", script(name)) for name in _UNITS),
             _file("/etc/systemd/system/provision-idle.timer", _idle_timer(request)),
         ],
@@ -107,6 +84,7 @@ def _settings(request: SpotRequest) -> str:
         "toolkit_repository": os.environ.get("PROVISION_TOOLKIT_REPOSITORY", TOOLKIT_REPOSITORY).rstrip("/"),
         "toolkit_key": os.environ.get("PROVISION_TOOLKIT_KEY", TOOLKIT_KEY),
         "idle_seconds": round(request.idle_minutes * 60),
+        "power_off_after": int(request.own_run),
     }
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in known.items())
 

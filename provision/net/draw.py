@@ -15,9 +15,12 @@ _MOST = 60_000  # pixels of a side, of which matplotlib draws 65,536
 
 
 def save(scene: Scene, target: Path) -> None:
-    """Draw into `target`; its suffix (.svg, .png, .pdf) is the format. UsageError for another."""
+    """Draw into `target`; its suffix (.svg, .png, .pdf) is the format.
+
+    UsageError for another suffix, and where `target` cannot be written.
+    """
     if target.suffix not in (".svg", ".png", ".pdf"):
-        raise UsageError(f"{target} is no format for a net", "name a .svg, .png or .pdf file")
+        raise UsageError(f"{target}: a net cannot be drawn in this format", "name a .svg, .png or .pdf file")
     try:
         if target.suffix == ".svg":
             target.write_text(svg(scene), encoding="utf-8")
@@ -70,8 +73,10 @@ def _text_y(box: Box, number: int) -> float:
 def _path(line: tuple[Point, ...]) -> str:
     """A curve that leaves and enters every point upright."""
     words = [f"M{line[0][0]:.1f} {line[0][1]:.1f}"]
-    for one, other, point in _curves(line):
-        words.append(f"C{one[0]:.1f} {one[1]:.1f} {other[0]:.1f} {other[1]:.1f} {point[0]:.1f} {point[1]:.1f}")
+    for leaving, entering, point in _curves(line):
+        words.append(
+            f"C{leaving[0]:.1f} {leaving[1]:.1f} {entering[0]:.1f} {entering[1]:.1f} {point[0]:.1f} {point[1]:.1f}"
+        )
     return " ".join(words)
 
 
@@ -91,7 +96,8 @@ def _figure(scene: Scene) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("a PNG needs matplotlib", "pip install 'provision[net]', or draw a .svg") from error
+        mend = "pip install 'provision-spot[net]', or draw a .svg"
+        raise MissingExtraError("a PNG needs matplotlib", mend) from error
     figure = Figure(figsize=(scene.width / 100, scene.height / 100))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, scene.width)

@@ -52,16 +52,16 @@ class Layer:
 
 def layers(net: Message, phase: Phase, stages: frozenset[str] = frozenset(), level: int = 0) -> list[Layer]:
     """The layers that the phase has, in order."""
-    kept = [one for one in every(net) if present(one, phase, stages, level)]
+    kept = [layer for layer in every(net) if present(layer, phase, stages, level)]
     return [*_inputs(net), *kept]
 
 
 def every(net: Message) -> list[Layer]:
     """All layers of the file, whatever their phase."""
     return [
-        _layer(one.value, one.name == "layers")
-        for one in net.fields
-        if one.name in ("layer", "layers") and isinstance(one.value, Message)
+        _layer(field.value, field.name == "layers")
+        for field in net.fields
+        if field.name in ("layer", "layers") and isinstance(field.value, Message)
     ]
 
 

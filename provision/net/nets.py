@@ -28,11 +28,11 @@ _MSRA: Mapping[str, Given] = {"type": "msra"}
 
 
 def fields(given: Mapping[str, Given]) -> tuple[Field, ...]:
-    """A mapping as fields; a list is its field several times."""
+    """The fields of a mapping; a list gives its field several times."""
     found: list[Field] = []
     for name, value in given.items():
         several = isinstance(value, Sequence) and not isinstance(value, str)
-        found += [Field(name, _value(one)) for one in (value if several else [value])]  # type: ignore[union-attr]
+        found += [Field(name, _value(item)) for item in (value if several else [value])]  # type: ignore[union-attr]
     return tuple(found)
 
 
@@ -58,11 +58,14 @@ class Net:
         self, kind: str, name: str, bottoms: Sequence[str] = (), tops: Sequence[str] = (), *,
         phase: Phase | None = None, **params: Given,
     ) -> str:  # fmt: skip
-        """Add any layer; `params` are its fields (convolution_param={…}). Its first top, or its name."""
-        for one in (phase,) if phase else ("TRAIN", "TEST"):
-            if (name, one) in self._names:
+        """Add any layer; `params` are its fields (convolution_param={…}). The result: its first top, or its name.
+
+        UsageError where its name is taken.
+        """
+        for when in (phase,) if phase else ("TRAIN", "TEST"):
+            if (name, when) in self._names:
                 raise UsageError(f"there are two layers called {name!r}", "give each layer a name of its own")
-            self._names.add((name, one))
+            self._names.add((name, when))
         rule: dict[str, Given] = {"include": {"phase": Word(phase)}} if phase else {}
         head: dict[str, Given] = {"name": name, "type": kind, "bottom": list(bottoms), "top": list(tops)}
         self.layers.append(Message(fields({**head, **rule, **params})))
@@ -70,7 +73,7 @@ class Net:
 
     def prototxt(self) -> str:
         """The net as Caffe reads it."""
-        return write(Message((Field("name", self.name), *(Field("layer", one) for one in self.layers))))
+        return write(Message((Field("name", self.name), *(Field("layer", layer) for layer in self.layers))))
 
     def data(self, source: str, batch: int, phase: Phase, *, scale: float = 1.0, means: Sequence[float] = (),
              crop: int = 0, mirror: bool = False, name: str = "data") -> tuple[str, str]:  # fmt: skip
@@ -106,7 +109,7 @@ class Net:
         return self.layer("Pooling", name, (bottom,), (name,), pooling_param={"pool": Word(how), **window})
 
     def relu(self, blob: str) -> str:
-        """In place."""
+        """A ReLU, in place."""
         return self.layer("ReLU", f"{blob}/relu", (blob,), (blob,))
 
     def norm(self, blob: str) -> str:

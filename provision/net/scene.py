@@ -170,7 +170,7 @@ def _lay_core(layouts: Any, core: Any, begin: float, routes: dict[Any, list[Poin
     shift = begin - min(view.xy[0] - view.w / 2 for view in views)
     for view in views:
         view.xy = (view.xy[0] + shift, view.xy[1])
-    heights = {vertex: max(one.view.h for one in rank) / 2 for rank in layout.layers for vertex in rank}
+    heights = {vertex: max(box.view.h for box in rank) / 2 for rank in layout.layers for vertex in rank}
     for edge, by_rank in layout.ctrls.items():  # upright past the boxes of each rank
         passed = [(by_rank[rank].view.xy, heights[by_rank[rank]]) for rank in sorted(by_rank)[1:-1]]
         routes[edge] = [(x, y + side) for (x, y), half in passed for side in (-half, half)]
@@ -187,4 +187,4 @@ def _grandalf(module: str) -> Any:
     try:
         return importlib.import_module(f"grandalf.{module}")
     except ImportError as error:
-        raise MissingExtraError("drawing a net needs grandalf", "pip install 'provision[net]'") from error
+        raise MissingExtraError("drawing a net needs grandalf", "pip install 'provision-spot[net]'") from error

@@ -55,7 +55,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class Fault:
-    """A field that the fork cannot read. `path` leads to it, `near` are its like in that message."""
+    """A field that the fork cannot read. `path` leads to it, `near` are similar names in that message."""
 
     line: int
     path: str
@@ -64,7 +64,7 @@ class Fault:
 
 
 def compile_proto(text: str) -> bytes:
-    """A caffe.proto as a serialized FileDescriptorProto. ImageError where it is none; MissingExtraError."""
+    """A caffe.proto as a serialized FileDescriptorProto. ImageError where protoc fails; MissingExtraError."""
     protoc = _extra("grpc_tools.protoc")
     descriptor_pb2 = _extra("google.protobuf.descriptor_pb2")
     with tempfile.TemporaryDirectory(prefix="provision-") as folder:
@@ -93,24 +93,24 @@ def _extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError("a fork's schema needs protobuf", "pip install 'provision[net]'") from error
+        raise MissingExtraError("a fork's schema needs protobuf", "pip install 'provision-spot[net]'") from error
 
 
 def _faults(tree: Message, kind: Any, above: str) -> Iterator[Fault]:
     seen: set[str] = set()
-    for one in tree.fields:
-        path = f"{above}.{one.name}" if above else one.name
-        field = kind.fields_by_name.get(one.name)
+    for part in tree.fields:
+        path = f"{above}.{part.name}" if above else part.name
+        field = kind.fields_by_name.get(part.name)
         if field is None:
-            near = like(one.name, kind.fields_by_name)
-            yield Fault(one.line, path, f"{kind.name} has no field {one.name!r}", near)
-        elif one.name in seen and not _repeated(field):
-            yield Fault(one.line, path, f"{one.name} stands twice, and {kind.name} takes it once")
-        elif field.message_type is not None and isinstance(one.value, Message):
-            yield from _faults(one.value, field.message_type, path)
-        elif wrong := _wrong(one, field):
-            yield Fault(one.line, path, wrong, _near_value(one, field))
-        seen.add(one.name)
+            near = like(part.name, kind.fields_by_name)
+            yield Fault(part.line, path, f"{kind.name} has no field {part.name!r}", near)
+        elif part.name in seen and not _repeated(field):
+            yield Fault(part.line, path, f"{part.name} stands twice, and {kind.name} takes it once")
+        elif field.message_type is not None and isinstance(part.value, Message):
+            yield from _faults(part.value, field.message_type, path)
+        elif wrong := _wrong(part, field):
+            yield Fault(part.line, path, wrong, _near_value(part, field))
+        seen.add(part.name)
 
 
 def _repeated(field: Any) -> bool:
@@ -119,30 +119,32 @@ def _repeated(field: Any) -> bool:
     return bool(field.label == field.LABEL_REPEATED)  # protobuf before 6.31
 
 
-def _wrong(one: Field, field: Any) -> str:
+def _wrong(part: Field, field: Any) -> str:
     """What is wrong with a field's value; empty where it fits."""
-    value = one.value
+    value = part.value
     if field.message_type is not None:
-        return f"{one.name} is a message: write {one.name} {{ … }}"
+        return f"{part.name} is a message: write {part.name} {{ … }}"
     if isinstance(value, Message):
-        return f"{one.name} is no message"
+        return f"{part.name} is no message"
     if field.enum_type is not None:
         known = isinstance(value, Word) and value in field.enum_type.values_by_name
-        return "" if known or isinstance(value, int) else f"{one.name} cannot be {value!r}"
+        return "" if known or isinstance(value, int) else f"{part.name} cannot be {value!r}"
     quoted = isinstance(value, str) and not isinstance(value, Word)
     if field.cpp_type == field.CPPTYPE_STRING:
-        return "" if quoted else f'{one.name} is a text: write "{value}"'
+        return "" if quoted else f'{part.name} is a text: write "{value}"'
     if field.cpp_type == field.CPPTYPE_BOOL:
         return (
-            "" if value in (0, 1) or (value in _BOOLS and not quoted) else f"{one.name} is true or false, not {value!r}"
+            ""
+            if value in (0, 1) or (value in _BOOLS and not quoted)
+            else f"{part.name} is true or false, not {value!r}"
         )
     if isinstance(value, str):
-        return "" if value in ("inf", "nan") and not quoted else f"{one.name} is a number, not {value!r}"
+        return "" if value in ("inf", "nan") and not quoted else f"{part.name} is a number, not {value!r}"
     real = field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE)
-    return "" if real or isinstance(value, int) else f"{one.name} is a whole number, not {value}"
+    return "" if real or isinstance(value, int) else f"{part.name} is a whole number, not {value}"
 
 
-def _near_value(one: Field, field: Any) -> tuple[str, ...]:
-    if field.enum_type is None or not isinstance(one.value, str):
+def _near_value(part: Field, field: Any) -> tuple[str, ...]:
+    if field.enum_type is None or not isinstance(part.value, str):
         return ()
-    return like(one.value, field.enum_type.values_by_name) or tuple(field.enum_type.values_by_name)[:8]
+    return like(part.value, field.enum_type.values_by_name) or tuple(field.enum_type.values_by_name)[:8]

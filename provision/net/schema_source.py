@@ -1,4 +1,4 @@
-"""Where a fork's schema is had: kept from before, out of its source, or out of an image of it that is built.
+"""Where a fork's schema comes from: kept from before, out of its source, or out of a built image of it.
 
 Nothing is downloaded unless it is asked for: what needs no network is tried in order of cost. What was found is kept in
 the cache, by stack and commit.
@@ -42,7 +42,10 @@ def find(name: str, shell: Shell | None = None) -> Schema | None:
 
 
 def fetch(name: str, kind: Kind | None, mirror: str | None, on_line: OnLine | None = None) -> Schema:
-    """The stack's schema from its source: its own git, Debian's package, or a copy of the user's."""
+    """The stack's schema from its source: its own git, Debian's package, or a copy of the user's.
+
+    UsageError for an unknown stack.
+    """
     stack = _source_stack(_stack(name)) if kind == "debian" else _stack(name)
     folder = cache_home() / "sources"
     if kind == "git" and not mirror:
@@ -137,7 +140,7 @@ def _from_image(stack: Stack, shell: Shell) -> Schema | None:
     listed = shell.run(buildx.list_words(f"provision.stack={stack.name}"), check=False)
     for line in listed.out.splitlines() if listed.ok else ():
         image = json.loads(line)
-        done = shell.run(buildx.run_words(image["ID"], ["python3", "-c", _ASK]), check=False)
+        done = buildx.run_in(shell, image["ID"], ["python3", "-c", _ASK])
         if done.ok:
             raw = json.loads(done.out.splitlines()[-1])
             origin = f"image {image['Repository']}:{image['Tag']}"

@@ -11,7 +11,7 @@ from provision.net.text import Message
 
 __all__ = ["OWN_SHAPE", "RULES", "Made", "Odd", "Shape"]
 
-# their tops' shapes do not hang on their bottoms'
+# their tops' shapes do not depend on their bottoms'
 OWN_SHAPE = frozenset(("Silence", "HDF5Output", "MultiBoxLoss", "Accuracy"))
 
 
@@ -95,7 +95,7 @@ def concat(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     for other in bottoms[1:]:
         if len(other) != len(first) or other[:axis] + other[axis + 1 :] != first[:axis] + first[axis + 1 :]:
             raise Odd(f"{sizes(first)} and {sizes(other)} differ in more than axis {axis}")
-    return Made(((*first[:axis], sum(one[axis] for one in bottoms), *first[axis + 1 :]),))
+    return Made(((*first[:axis], sum(bottom[axis] for bottom in bottoms), *first[axis + 1 :]),))
 
 
 def slices(layer: Layer, bottoms: Sequence[Shape]) -> Made:

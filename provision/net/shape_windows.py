@@ -31,7 +31,7 @@ def _convolution(layer: Layer, bottoms: Sequence[Shape], inverse: bool) -> Made:
     if not all(kernel):
         raise Odd("kernel_size is not given")
     window = _window(layer, kernel, len(spatial))
-    slid = tuple((_widened if inverse else _slid)(at, *one) for at, one in zip(spatial, window, strict=True))
+    slid = tuple((_widened if inverse else _slid)(at, *sliding) for at, sliding in zip(spatial, window, strict=True))
     tops = tuple((*shape[:axis], outputs, *slid) for shape in bottoms)
     weight = (channels, outputs // group, *kernel) if inverse else (outputs, channels // group, *kernel)
     params: tuple[Shape, ...] = (weight, (outputs,)) if param.flag("bias_term", True) else (weight,)
@@ -93,7 +93,7 @@ def im2col(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     axis = axis_of(bottom, layer.param("convolution").whole("axis", 1))
     spatial = bottom[axis + 1 :]
     kernel = per_axis(layer.param("convolution"), "kernel", len(spatial), 0)
-    slid = tuple(_slid(at, *one) for at, one in zip(spatial, _window(layer, kernel, len(spatial)), strict=True))
+    slid = tuple(_slid(at, *sliding) for at, sliding in zip(spatial, _window(layer, kernel, len(spatial)), strict=True))
     return Made(((*bottom[:axis], bottom[axis] * size(kernel), *slid),))
 
 

@@ -2,7 +2,7 @@
 
 Each layer's type has a rule in `shape_rules.RULES`, a function of the layer and the shapes that come in. What cannot be
 known without the data (the channels of a database, a Python layer's tops) is None until it is given by name; what
-hangs on it is None as well. `tests/engine/test_net_shapes.py` holds the rules against Caffe.
+depends on it is None as well. `tests/engine/test_net_shapes.py` holds the rules against Caffe.
 """
 
 import math

@@ -50,7 +50,7 @@ class Message:
 
     def all(self, name: str) -> list[Value]:
         """Every value of that field."""
-        return [one.value for one in self.fields if one.name == name]
+        return [field.value for field in self.fields if field.name == name]
 
     def one(self, name: str, default: Value | None = None) -> Value | None:
         """The field's value; the last one where it stands several times, as protobuf takes it."""
@@ -90,13 +90,13 @@ class Message:
         return found[-1] if found else default
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A bool: true, t, 1 or its opposite."""
+        """The field's value as a bool; true, True, t and 1 mean True."""
         value = self.one(name)
         return default if value is None else str(value) in ("true", "True", "t", "1")
 
     def line_of(self, name: str) -> int:
         """The line of the field's first appearance; the message's where it has none."""
-        return next((one.line for one in self.fields if one.name == name), self.line)
+        return next((field.line for field in self.fields if field.name == name), self.line)
 
 
 def read(path: Path) -> Message:
@@ -109,7 +109,12 @@ def read(path: Path) -> Message:
 
 def parse(text: str, where: str = "prototxt") -> Message:
     """The text as a tree; `where` is what errors call it. UsageError with line and column."""
-    return _Reader(list(_tokens(text, where)), where).top()
+    try:
+        return _Reader(list(_tokens(text, where)), where).top()
+    except RecursionError as error:
+        raise UsageError(
+            f"{where}: its messages are nested too deep", "count the braces: a net has a few levels of them"
+        ) from error
 
 
 def write(message: Message) -> str:
@@ -172,7 +177,7 @@ class _Reader:
                 raise self.fault(token, f"{opened.text} of line {opened.line} is not closed", f"write {closing}")
             if token.text in (";", ",") and found:
                 continue
-            if token.kind != "word":
+            if token.kind != "word" and not token.text.isidentifier():  # a field may be called inf
                 raise self.fault(token, f"a field's name is expected, not {token.text!r}", self.hint(token))
             found += self.field(token)
 
@@ -188,7 +193,7 @@ class _Reader:
         elif colon:
             values = [(self.scalar(token), token)]
         else:
-            raise self.fault(token, f"{name.text} is followed by {token.text or 'the end'!r}", "write : or { behind it")
+            raise self.fault(token, f"{name.text} is followed by {token.text or 'the end'!r}", "write : or { after it")
         return [Field(name.text, value, name.line, name.column) for value, _ in values]
 
     def message(self, opened: _Token) -> Message:
@@ -250,13 +255,13 @@ def _number(text: str) -> int | float:
 
 
 def _lines(message: Message, indent: str) -> Iterator[str]:
-    for one in message.fields:
-        if isinstance(one.value, Message):
-            yield f"{indent}{one.name} {{\n"
-            yield from _lines(one.value, indent + "  ")
+    for part in message.fields:
+        if isinstance(part.value, Message):
+            yield f"{indent}{part.name} {{\n"
+            yield from _lines(part.value, indent + "  ")
             yield f"{indent}}}\n"
         else:
-            yield f"{indent}{one.name}: {_scalar(one.value)}\n"
+            yield f"{indent}{part.name}: {_scalar(part.value)}\n"
 
 
 def _scalar(value: str | int | float) -> str:

@@ -1,10 +1,12 @@
 """What AWS said some hours ago and will say again: types, zones, subnets, machine images, quotas.
 
 One small file for each answer, in a folder for each account, region and endpoint: two clients at once cannot spoil each
-other's. Prices and instances are never kept. A refusal that rests on an old answer is asked again (`forget`).
+other's. Spot prices and instances are never kept. A refusal that rests on an old answer is asked again (`forget`).
 """
 
+import dataclasses
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -15,24 +17,56 @@ from typing import TypeVar
 
 import msgspec
 
-from infra.aws.session import Cloud
+from infra.aws import identity
+from infra.aws.session import Cloud, signer
 from provision.settings import cache_home
 
 T = TypeVar("T")
 
-KEPT_S = 6 * 3600.0
+KEPT_S = 6 * 3600.0  # a working day asks once or twice; a refusal that rests on a kept answer asks again at once
 _SWEPT_S = 7 * 24 * 3600.0
 
 
-def look(cloud: Cloud, what: str, kind: type[T], ask: Callable[[], T]) -> T:
-    """The answer to `what` ("zones of p3.8xlarge") as a `kind`: the kept one where it is young, else that of `ask`."""
+class _Owner(msgspec.Struct, frozen=True):
+    """Whose an access key is; `key` is a hash of its id."""
+
+    key: str
+    account: str
+
+
+def look(cloud: Cloud, what: str, kind: type[T], ask: Callable[[], T], kept_s: float = KEPT_S) -> T:
+    """The answer to `what` ("zones of p3.8xlarge") as a `kind`: the kept one where it is younger than `kept_s`, else
+    that of `ask`, whose errors it raises."""
     path = _folder(cloud) / _file_name(what)
-    kept = _read(path, kind)
-    if kept is not None:
-        return kept
+    young = _read(path, kind, kept_s)
+    if young is not None:
+        return young
     answer = ask()
     _write(path, answer)
     return answer
+
+
+def kept(cloud: Cloud, what: str, kind: type[T]) -> T | None:
+    """The kept answer to `what`, however old it is; None where there is none."""
+    return _read(_folder(cloud) / _file_name(what), kind, math.inf)
+
+
+def account(cloud: Cloud) -> str:
+    """The number of the account that the credentials are of. AuthError where there are no good ones.
+
+    It is kept with the access key, as a profile may be given the keys of another account.
+    """
+    key, told = signer(cloud)
+    if told:
+        return told
+    mark = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = _folder(dataclasses.replace(cloud, region="all-regions")) / "account.json"  # the answer is the same in each
+    known = _read(path, _Owner)
+    if known is not None and known.key == mark:
+        return known.account
+    owner = _Owner(mark, identity.account(cloud))
+    _write(path, owner)
+    return owner.account
 
 
 def forget(cloud: Cloud, before: float | None = None) -> bool:
@@ -62,12 +96,12 @@ def _age_of(path: Path) -> float:
         return 0.0
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
+def _read(path: Path, kind: type[T], kept_s: float = KEPT_S) -> T | None:
     try:
-        if time.time() - path.stat().st_mtime > KEPT_S:
+        if time.time() - path.stat().st_mtime > kept_s:
             return None
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):  # absent, or written by another version
+    except (OSError, msgspec.DecodeError, RecursionError):  # absent, or written by another version
         return None
 
 

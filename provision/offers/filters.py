@@ -1,7 +1,10 @@
-"""From a wish and a region's market to the offers that will do: each step leaves some, or refuses with the mend."""
+"""From a wish and a region's market to the offers that will do: each step leaves some, or refuses with the mend.
+
+Types that have other accelerators than NVIDIA's GPUs (AMD, Gaudi, Trainium, Inferentia, Qualcomm), and those with ARM
+processors, are refused by name before AWS is asked: no image is for them (`strangers` in images/gpus.yaml).
+"""
 
 import math
-import re
 from collections.abc import Sequence
 
 from images import gpus
@@ -9,50 +12,46 @@ from infra.aws.quotas import Quota, quota_of
 from infra.aws.types import Offer
 from infra.border import nearest
 from infra.errors import NotOfferedError, PriceError, QuotaError, UsageError
-from provision import standins
-from provision.market import Market, price_of
-from provision.wish import Wish
+from provision.offers import equivalents
+from provision.offers.market import Market, price_of
+from provision.offers.requirements import Requirements
 
 _DEAREST = 2.0  # a stand-in that costs more than this times the cheapest is left out: AWS also looks at capacity
 
 
-# the letters behind a family's number: g is AWS's own ARM processor, in g4ad the GPU is AMD's
-_STRANGERS = (
-    (r"a1|[a-z]+\d+[a-z]*g[a-z]*\.", "has ARM processors"),
-    (r"g4ad", "has AMD's GPUs"),
-    (r"dl\d", "has Gaudi accelerators"),
-)
+def candidates(wish: Requirements) -> tuple[list[str], list[str]]:
+    """Types that would do, and more whose prices a refusal names.
 
-
-def candidates(wish: Wish) -> tuple[list[str], list[str]]:
-    """Types that would do, and more whose prices a refusal names. NotOfferedError for what no image of ours runs on."""
-    for pattern, why in _STRANGERS:
-        if re.match(pattern, wish.type):
-            mend = "take a type with Intel or AMD processors, and NVIDIA's GPUs: g4dn.xlarge"
-            raise NotOfferedError(f"{wish.type} {why}, and no machine image here is for it", mend)
-    others = [one.name for one in standins.stand_ins(wish.type)]
+    NotOfferedError for a type that no image of ours runs on; UsageError where AWS rents nothing with so many GPUs.
+    """
+    if why := gpus.stranger(wish.type):
+        mend = "take a type with Intel or AMD processors, and NVIDIA's GPUs: g4dn.xlarge"
+        raise NotOfferedError(f"{wish.type} {why}", mend)
+    others = [kind.name for kind in equivalents.stand_ins(wish.type)]
     if not wish.type:
-        names = [one.name for one in standins.by_need(max(1, wish.gpus), wish.gpu_memory_gb)]
+        names = [kind.name for kind in equivalents.by_need(max(1, wish.gpus), wish.gpu_memory_gb)]
         if not names:
             raise UsageError(f"AWS rents no {wish.what}", f"the most: {_the_most(wish)}")
         return names, []
     return ([wish.type, *others], []) if wish.or_equivalent else ([wish.type], others)
 
 
-def _the_most(wish: Wish) -> str:
+def _the_most(wish: Requirements) -> str:
     """The most GPUs with that memory, or else the most memory."""
-    enough = standins.with_memory(wish.gpu_memory_gb)
-    best = max(enough or standins.with_memory(0), key=lambda one: (one.count if enough else 0, one.gpu_mib))
+    enough = equivalents.with_memory(wish.gpu_memory_gb)
+    best = max(enough or equivalents.with_memory(0), key=lambda kind: (kind.count if enough else 0, kind.gpu_mib))
     return f"{best.name} has {best.count} × {best.gpu} with {best.gpu_mib} MiB"
 
 
 def quotas_of(names: Sequence[str], market: str, fallback: str) -> list[Quota]:
+    """The quotas that count for these types on the market, and on demand where the request may fall back to that."""
     kinds = [market, "on-demand"] if fallback == "on-demand" else [market]
     found = [quota_of(name, kind) for name in names for kind in kinds]
     return list(dict.fromkeys(quota for quota in found if quota))
 
 
-def offered(market: Market, wish: Wish, names: list[str], more: list[str]) -> list[Offer]:
+def offered(market: Market, wish: Requirements, names: list[str], more: list[str]) -> list[Offer]:
+    """What the region offers of the types `names`; NotOfferedError that names what of `more` it has instead."""
     found = [offer for name in names for offer in market.offers(name)]
     found = [offer for offer in found if offer.type.spot or wish.market != "spot"]
     if found:
@@ -68,17 +67,17 @@ def offered(market: Market, wish: Wish, names: list[str], more: list[str]) -> li
     raise NotOfferedError(what, _instead(market, wish, more))
 
 
-def _instead(market: Market, wish: Wish, more: list[str]) -> str:
+def _instead(market: Market, wish: Requirements, more: list[str]) -> str:
     prices = market.prices(wish.market)
     types = [gpus.aws_types()[name] for name in more if name in prices]
     if types:
-        return f"take --or-equivalent, or one of its stand-ins: {standins.words(types, prices)}"
+        return f"take --or-equivalent, or one of its stand-ins: {equivalents.words(types, prices)}"
     close = [] if wish.type in gpus.aws_types() else nearest(wish.type, gpus.aws_types())
     return f"did you mean {' or '.join(close)}?" if close else "choose another --region or type"
 
 
 def where_volumes_are(offers: list[Offer], market: Market) -> list[Offer]:
-    """A volume that was kept cannot leave its zone."""
+    """Those in the zone of the kept volumes, which cannot leave it. NotOfferedError where there are none."""
     zones = sorted(set(market.kept.values()))
     if not zones:
         return offers
@@ -97,7 +96,8 @@ def elsewhere(offers: list[Offer], zone: str) -> list[Offer]:
     return [offer for offer in offers if offer.zone != zone] or offers
 
 
-def affordable(offers: list[Offer], limit: float | None, wish: Wish) -> list[Offer]:
+def affordable(offers: list[Offer], limit: float | None, wish: Requirements) -> list[Offer]:
+    """Those within the limit for spot (US dollars an hour), or of unknown price. PriceError with the least price."""
     if wish.market != "spot" or limit is None:
         return offers
     left = [offer for offer in offers if offer.spot is None or offer.spot <= limit]
@@ -111,6 +111,7 @@ def affordable(offers: list[Offer], limit: float | None, wish: Wish) -> list[Off
 
 
 def within_quota(offers: list[Offer], market: Market, kind: str) -> list[Offer]:
+    """Those that the account's quota for the market `kind` has room for. QuotaError where there are none."""
     left = [offer for offer in offers if fits(offer, market, kind)]
     if left:
         return left
@@ -126,12 +127,13 @@ def within_quota(offers: list[Offer], market: Market, kind: str) -> list[Offer]:
 
 
 def fits(offer: Offer, market: Market, kind: str) -> bool:
+    """Whether the account's quota has room for the offer on the market `kind`, as far as that is known."""
     quota = quota_of(offer.type.name, kind)
     free = market.free(quota) if quota else None
     return free is None or offer.type.vcpus <= free
 
 
-def best(offers: list[Offer], wish: Wish) -> list[Offer]:
+def best(offers: list[Offer], wish: Requirements) -> list[Offer]:
     """The type that was named, then the cheapest; and nothing that costs a multiple of the cheapest."""
 
     def order(offer: Offer) -> tuple[bool, bool, float, str]:
@@ -140,6 +142,5 @@ def best(offers: list[Offer], wish: Wish) -> list[Offer]:
 
     prices = [price for offer in offers if (price := price_of(offer, wish.market)) is not None]
     most = min(prices, default=0.0) * _DEAREST
-    return sorted(
-        (one for one in offers if one.type.name == wish.type or (price_of(one, wish.market) or 0.0) <= most), key=order
-    )
+    left = [offer for offer in offers if offer.type.name == wish.type or (price_of(offer, wish.market) or 0.0) <= most]
+    return sorted(left, key=order)

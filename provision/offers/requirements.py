@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from infra.aws.types import DataVolume
+from infra import names
+from infra.aws.types import DataVolume, Wish
 from infra.errors import UsageError
 from provision.settings import Settings
 
@@ -11,9 +12,10 @@ LONGEST_H = 720.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class Requirements:
     """What the user asked `up` for: a type (with `or_equivalent` its stand-ins, too), or none, and GPUs by number and
-    memory (10^9 bytes each). `avoid` is a zone that just took a machine from us; `image` the target that has to run."""
+    memory (10^9 bytes each). `avoid` is a zone that just took a machine from us; `image` the target that has to run.
+    `own_run`: the machine is for one training, and powers off after it."""
 
     name: str
     type: str = ""
@@ -24,6 +26,12 @@ class Wish:
     or_equivalent: bool = False
     volumes: tuple[DataVolume, ...] = ()
     image: str = ""
+    own_run: bool = False
+
+    @property
+    def kept(self) -> Wish:
+        """What the machine's tags keep of it."""
+        return Wish(self.type, self.or_equivalent, self.gpus, self.gpu_memory_gb)
 
     @property
     def what(self) -> str:
@@ -37,9 +45,9 @@ class Wish:
         return f"machine with {count} GPU{'s' if count > 1 else ''}{memory}"
 
 
-def check(settings: Settings, wish: Wish) -> None:
+def check(settings: Settings, wish: Requirements) -> None:
     """Refuse what no region could serve. UsageError."""
-    _check_name(wish.name)
+    names.MACHINE.check(wish.name)
     if bool(wish.type) == bool(wish.gpus or wish.gpu_memory_gb):
         raise UsageError("say what to rent", "--instance TYPE, or --gpus NUMBER and --gpu-memory GB")
     limits: tuple[tuple[str, float | None, float, float], ...] = (
@@ -59,11 +67,3 @@ def check(settings: Settings, wish: Wish) -> None:
     ):  # fmt: skip
         if given not in known:
             raise UsageError(f"{setting} is {given!r}", f"known: {', '.join(known)}")
-
-
-def _check_name(name: str) -> None:
-    if not name or len(name) > 40 or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
-        raise UsageError(
-            f"{name!r} cannot name an instance",
-            "use up to 40 letters, digits and hyphens, such as --name my-run",
-        )

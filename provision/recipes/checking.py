@@ -8,10 +8,10 @@ from images.stacks import stacks
 from infra.border import did_you_mean
 from infra.errors import UsageError
 from provision.net import text
-from provision.recipe import loading
-from provision.recipe.faults import faults
-from provision.recipe.rendering import render
-from provision.recipe.spec import Rendered
+from provision.recipes import loading
+from provision.recipes.faults import faults
+from provision.recipes.rendering import render
+from provision.recipes.spec import Rendered
 
 _GPUS = (0, 1, 4)
 

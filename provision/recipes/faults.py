@@ -5,14 +5,15 @@ import re
 import signal
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from infra.border import did_you_mean
 from infra.errors import UsageError
-from provision import plans
 from provision.data import PREPARERS
-from provision.recipe import rendering
-from provision.recipe.spec import NO_SNAPSHOTS, TASKS, Recipe, Weights
+from provision.files.folders import inside
+from provision.recipes import rendering
+from provision.recipes.planners import table
+from provision.recipes.spec import NO_SNAPSHOTS, TASKS, Recipe, Weights
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 Fault = tuple[bool, str, str]  # whether it is wrong, the key and what is wrong, the mend
@@ -27,7 +28,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def faults(recipe: Recipe) -> Iterator[Fault]:
-    """Everything that is looked at, in the order in which it is worth saying."""
+    """All faults of the recipe, the most important first."""
     yield not NAME.fullmatch(recipe.name), f"name {recipe.name!r} is not a name", "use a-z, 0-9 and -"
     yield not recipe.command, "command is empty", "give the words that start the training"
     yield (
@@ -38,15 +39,15 @@ def faults(recipe: Recipe) -> Iterator[Fault]:
     yield from _stop(recipe)
     yield from _options(recipe)
     for folder in recipe.folders:
-        yield not inside(folder), f"folder {folder!r} is outside the run's folder", ""
+        yield inside(Path(), folder) is None, f"folder {folder!r} is outside the run's folder", ""
     yield from _snapshots(recipe)
     yield (
-        bool(recipe.plan) and recipe.plan not in plans.PLANNERS,
+        bool(recipe.plan) and recipe.plan not in table.PLANNERS,
         f"plan {recipe.plan!r}",
-        did_you_mean(recipe.plan, plans.PLANNERS),
+        did_you_mean(recipe.plan, table.PLANNERS),
     )
-    for one in recipe.weights:
-        yield from _weights(recipe, one)
+    for weights in recipe.weights:
+        yield from _weights(recipe, weights)
     yield from _same_file(recipe.weights)
     for name in recipe.environment:
         yield from variable(f"environment.{name}", name)
@@ -66,14 +67,8 @@ def variable(key: str, name: str) -> Iterator[Fault]:
     )
 
 
-def inside(path: str) -> bool:
-    """Whether a path of a recipe stays in its folder."""
-    pure = PurePosixPath(path)
-    return bool(path) and not pure.is_absolute() and ".." not in pure.parts
-
-
 def _stop(recipe: Recipe) -> Iterator[Fault]:
-    stop, signals = recipe.stop, [one.name for one in signal.Signals]
+    stop, signals = recipe.stop, [known.name for known in signal.Signals]
     yield stop.signal not in signals, f"stop.signal {stop.signal!r}", did_you_mean(stop.signal, signals)
     yield stop.timeout <= 0, "stop.timeout must be more than 0 seconds", ""
 
@@ -114,20 +109,28 @@ def _pattern(key: str, pattern: str, groups: Sequence[str]) -> Iterator[Fault]:
         yield group not in have, f"{key} has no group {group!r}", f"write (?P<{group}>…) around it"
 
 
-def _weights(recipe: Recipe, one: Weights) -> Iterator[Fault]:
-    key = f"weights {one.file}"
-    yield "/" in one.file or not inside(one.file), f"weights: {one.file!r} is not a file's name", ""
-    yield not re.match(r"https?://[^/\s]+/\S", one.url), f"{key}: url {one.url!r}", "write http:// or https:// and all"
-    yield not one.licence.strip(), f"{key}: licence is empty", "say under which terms it may be used"
+def _weights(recipe: Recipe, weights: Weights) -> Iterator[Fault]:
+    key = f"weights {weights.file}"
+    yield (
+        "/" in weights.file or inside(Path(), weights.file) is None,
+        f"weights: {weights.file!r} is not a file's name",
+        "",
+    )
+    yield (
+        not re.match(r"https?://[^/\s]+/\S", weights.url),
+        f"{key}: url {weights.url!r}",
+        "write http:// or https:// and all",
+    )
+    yield not weights.licence.strip(), f"{key}: licence is empty", "say under which terms it may be used"
     for kind, digits in (("sha256", 64), ("sha1", 40)):
-        text = getattr(one, kind)
+        text = getattr(weights, kind)
         yield (
             bool(text) and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", text),
             f"{key}: {kind} {text!r} is not {digits} hex digits",
             "leave it out where upstream publishes none: the file is pinned when it is first fetched",
         )
-    yield one.size < 0, f"{key}: size must not be below 0", "0: not known"
-    for name, value in one.when.items():
+    yield weights.size < 0, f"{key}: size must not be below 0", "0: not known"
+    for name, value in weights.when.items():
         known = name in recipe.options
         yield not known, f"{key}: when.{name} is no option", did_you_mean(name, recipe.options)
         default = recipe.options.get(name)
@@ -139,11 +142,11 @@ def _weights(recipe: Recipe, one: Weights) -> Iterator[Fault]:
 
 
 def _same_file(weights: Sequence[Weights]) -> Iterator[Fault]:
-    for one, other in combinations(weights, 2):
-        apart = any(other.when.get(key, value) != value for key, value in one.when.items())
+    for first, second in combinations(weights, 2):
+        apart = any(second.when.get(key, value) != value for key, value in first.when.items())
         yield (
-            one.file == other.file and not apart,
-            f"weights: {one.file} is there twice for the same options",
+            first.file == second.file and not apart,
+            f"weights: {first.file} is there twice for the same options",
             "give the files two names, or two values of one option in `when`",
         )
 
@@ -168,7 +171,7 @@ def _unfilled(recipe: Recipe) -> Iterator[Fault]:
     for gpus in (0, 1) if recipe.tasks else ():
         try:
             filled = rendering.fill(recipe, {})
-            values = {**filled, **plans.make(recipe.plan, filled, gpus, None).values, **rendering.given(gpus)}
+            values = {**filled, **table.make(recipe.plan, filled, gpus, None).values, **rendering.given(gpus)}
         except (UsageError, KeyError):
             return
         try:

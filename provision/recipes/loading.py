@@ -5,10 +5,11 @@ from pathlib import Path
 
 from infra.border import did_you_mean, load_yaml
 from infra.errors import UsageError
-from provision.recipe.faults import NAME, faults, inside
-from provision.recipe.spec import Recipe, Spec
+from provision.files.folders import inside
+from provision.recipes.faults import NAME, faults
+from provision.recipes.spec import Recipe, Spec
 
-OURS = Path(__file__).parent.parent / "recipes"
+OURS = Path(__file__).parent / "builtin"
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ def found(project: Path | None = None) -> list[Found]:
     ours = {path.name: Found(path.name, path, True) for path in _folders(OURS)}
     theirs = _folders(project / "recipes") if project else []
     own = {path.name: Found(path.name, path, False, hides=path.name in ours) for path in theirs}
-    return sorted((ours | own).values(), key=lambda one: one.name)
+    return sorted((ours | own).values(), key=lambda recipe: recipe.name)
 
 
 def names(project: Path | None = None) -> list[str]:
     """Recipes that can be named: ours, and those of the project's folder."""
-    return [one.name for one in found(project)]
+    return [recipe.name for recipe in found(project)]
 
 
 def load(name: str, project: Path | None = None) -> Recipe:
@@ -45,14 +46,14 @@ def load(name: str, project: Path | None = None) -> Recipe:
 
 
 def find(name: str, project: Path | None = None) -> Path:
-    """The recipe's folder. UsageError names the nearest."""
+    """The recipe's folder. UsageError, with the nearest names, where there is none."""
     if "/" in name or name in (".", ".."):
         if (Path(name) / "recipe.yaml").is_file():
             return Path(name)
         raise UsageError(f"{name} holds no recipe.yaml", "name a recipe or the folder of one")
-    for one in found(project):
-        if one.name == name:
-            return one.folder
+    for recipe in found(project):
+        if recipe.name == name:
+            return recipe.folder
     raise UsageError(f"there is no recipe {name!r}", did_you_mean(name, names(project)))
 
 
@@ -68,9 +69,10 @@ def _folders(home: Path) -> list[Path]:
 
 
 def _text(folder: Path, file: str) -> str:
-    if not inside(file):
+    path = inside(folder, file)
+    if path is None:
         raise UsageError(f"{folder / 'recipe.yaml'}: file {file!r} is outside the recipe's folder")
     try:
-        return (folder / file).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{folder / 'recipe.yaml'}: file {file!r} cannot be read: {error}") from error

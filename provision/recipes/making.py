@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from infra.errors import UsageError
-from provision.recipe import loading
-from provision.recipe.faults import NAME
+from provision.recipes import loading
+from provision.recipes.faults import NAME
 
 _START = loading.OURS / "_new"
 
@@ -15,7 +15,7 @@ def planned(name: str, origin: str | None, project: Path) -> dict[str, str]:
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name", "use a-z, 0-9 and -, and begin with a letter")
     if (project / "recipes" / name).exists():
-        raise UsageError(f"recipes/{name} is there already", "take another name, or take that folder away")
+        raise UsageError(f"recipes/{name} is there already", "take another name, or remove that folder")
     folder = loading.find(origin, project) if origin else _START
     recipe = loading.read(folder)
     text = (folder / "recipe.yaml").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def planned(name: str, origin: str | None, project: Path) -> dict[str, str]:
 
 def make(name: str, files: dict[str, str], project: Path) -> Path:
     """Write recipes/NAME, whole or not at all; its folder."""
-    from provision.data.lmdb_writer import atomic_folder
+    from provision.files.folders import atomic_folder
 
     target = project / "recipes" / name
     with atomic_folder(target) as part:

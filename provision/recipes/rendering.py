@@ -15,9 +15,8 @@ import msgspec
 
 from infra.border import convert, did_you_mean
 from infra.errors import UsageError
-from provision import plans
-from provision.plans import Option
-from provision.recipe.spec import Recipe, Rendered, Task, Weights
+from provision.recipes.planners import table
+from provision.recipes.spec import Option, Recipe, Rendered, Task, Weights
 
 GIVEN = ("gpus", "gpu_list")  # what templates know besides the options
 _LEFT = re.compile(r"\$\{\w+\}|\{\{\s*\w+\s*\}\}|(?i:<[\w ./-]*path[\w ./-]*>)")
@@ -70,7 +69,7 @@ def render(
     `data` is the folder of the data where it is on this laptop: a planner may look into it.
     """
     filled = fill(recipe, options or {})
-    plan = plans.make(recipe.plan, filled, gpus, data)
+    plan = table.make(recipe.plan, filled, gpus, data)
     values = {**filled, **plan.values, **given(gpus)}
     files = {f"{folder}/.keep": "" for folder in recipe.folders}
     for name, text in plan.files.items():
@@ -85,7 +84,7 @@ def render(
     )
     plain = msgspec.to_builtins(list(plan.weights))
     more = convert(plain, tuple[Weights, ...], f"{recipe.name}: weights of the plan {recipe.plan}")
-    weights = (*(one for one in recipe.weights if needed(one, filled)), *more)
+    weights = (*(file for file in recipe.weights if needed(file, filled)), *more)
     tasks = filled_tasks(recipe, values, gpus)
     around = {
         name: filled_in(f"{recipe.name}: environment.{name}", value, values)
@@ -95,8 +94,8 @@ def render(
 
 
 def given(gpus: int) -> dict[str, Option]:
-    """What templates know besides options and plan."""
-    return {"gpus": gpus, "gpu_list": ",".join(str(one) for one in range(gpus))}
+    """The values that templates get besides the options and the plan."""
+    return {"gpus": gpus, "gpu_list": ",".join(str(gpu) for gpu in range(gpus))}
 
 
 def needed(weights: Weights, options: Mapping[str, Option]) -> bool:
@@ -127,12 +126,14 @@ def filled_in(where: str, text: str, values: Mapping[str, Any]) -> str:
         unknown = re.search(r"'(\w+)' is undefined", str(error))
         mend = did_you_mean(unknown[1], values) if unknown else ""
         raise UsageError(f"{where}: {error.message}", mend) from error
-    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
+    except RecursionError as error:
+        raise UsageError(f"{where}: its values are nested too deep") from error
+    except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise UsageError(f"{where}: {error}") from error
 
 
 def _whole(where: str, name: str, text: str) -> str:
-    """The text, which holds no placeholder any more."""
+    """The text. UsageError where it still holds a placeholder."""
     kind = PurePosixPath(name.removesuffix(".j2")).suffix
     asked = kind in _SETTINGS or (name.endswith(".j2") and kind not in _PROGRAMS)
     if asked and (left := _LEFT.search(text)):

@@ -1,15 +1,19 @@
 """What a recipe is, as plain values that survive JSON: what recipe.yaml says, and what it becomes filled in."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from infra.border import convert
-from provision.plans import Option
+from infra.containers import Rights
+from provision.logs.failures import Failure
 
 T = TypeVar("T")
+Option = bool | int | float | str
 
 TASKS = ("infer", "score", "time")
 
@@ -33,14 +37,6 @@ class SnapshotRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NO_SNAPSHOTS = SnapshotRule(r"(?!)(?P<iteration>)(?P<part>)", ())  # matches nothing
-
-
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A known failure: a log line that matches the pattern `match` means `what`, and `mend` helps."""
-
-    match: str
-    what: str
-    mend: str
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,11 +72,42 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     every_snapshot: bool = False
 
 
+# what a recipe may ask for: Docker's own ones, and three that do not give the host away
+CAPABILITIES = (
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "MKNOD", "NET_BIND_SERVICE",
+    "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE", "SYS_PTRACE",
+)  # fmt: skip
+
+
+class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the recipe's container may do that others may not: `capabilities` of the kernel, by their names without
+    CAP_, and how many processes and threads there may be at once (`pids`, 0: any number). Capabilities that are not in
+    CAPABILITIES are refused in a manifest as well, which a machine might have written."""
+
+    capabilities: tuple[str, ...] = ()
+    pids: int = Rights().pids
+
+    def __post_init__(self) -> None:
+        for capability in self.capabilities:
+            if capability not in CAPABILITIES:
+                raise ValueError(
+                    f"{capability!r} is none that a training may have; there are {', '.join(CAPABILITIES)}"
+                )
+        if self.pids < 0:
+            raise ValueError("pids must not be below 0; 0: any number")
+
+    @property
+    def rights(self) -> Rights:
+        return Rights(self.capabilities, self.pids)
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What recipe.yaml says. `files` are templates (NAME.j2, rendered to NAME) and plain files, copied;
     `gpu` are extra words of the command where GPUs are used, `resume` where it goes on from `{snapshot}`: none where
-    the command finds its newest snapshot itself. `environment`: variables of the training and of its tasks. `plan`
-    names one of provision.plans.PLANNERS, which computes more values for templates from the options and the GPUs."""
+    the command finds its newest snapshot itself. `environment`: variables of the training and of its tasks;
+    `container`: what these may do. `plan` names one of
+    provision.recipes.planners.table.PLANNERS, which computes more values for templates from the options and the
+    GPUs."""
 
     name: str
     about: str
@@ -93,6 +120,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     gpu: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    container: Container = Container()
     stop: Stop = Stop()
     snapshots: SnapshotRule = NO_SNAPSHOTS
     metrics: Literal["caffe", "detectron"] = "caffe"
@@ -162,6 +190,17 @@ def complete_snapshots(recipe: Spec, paths: Iterable[str]) -> list[SnapshotFiles
     ]
 
 
-def explain(recipe: Spec, lines: Iterable[str]) -> Failure | None:
-    """The first known failure that a log shows."""
-    return next((one for line in lines for one in recipe.failures if re.search(one.match, line)), None)
+@dataclass(frozen=True)
+class Plan:
+    """What was computed: `values` for the templates, `files` (by their path in the run's folder) beside those that the
+    recipe names, `shown`, in the order in which `train --dry-run` shows it (JSON values), and `weights` beside the
+    recipe's own: provision.recipes.spec.Weights, or the same in recipe.yaml's words."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    weights: Sequence[Any] = ()
+
+
+# options, the number of GPUs (0: the CPU), the data's folder where it is on this laptop; UsageError for what cannot be
+Planner = Callable[[Mapping[str, Option], int, Path | None], Plan]

@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 
 from infra import buildx
-from infra.engine import Bind, ContainerSpec, GpuRequest
+from infra.containers import ContainerSpec, cli_words
 from infra.errors import ProvisionError, RunError
 from infra.shell import OnLine, Result, Shell
-from provision.recipe import Recipe, explain
+from provision.logs.failures import explain
+from provision.recipes.spec import Recipe
 
 _GLOG = re.compile(r"[IW]\d{4}(?:\d{4})? \d\d:\d\d:\d\d\.\d+ ")  # what Caffe says all the time
 _DOCKER_FAILED = (125,)  # docker's own exit code: nothing was started
@@ -18,36 +19,12 @@ _KILLED = 137
 
 
 def words(spec: ContainerSpec) -> list[str]:
-    """The command line that runs it to its end and takes it away."""
-    said = ["docker", "run", "--rm", "--init", "--name", spec.name, "--network", "none", "--user", spec.user]
-    said += ["--security-opt", "no-new-privileges", "--shm-size", f"{spec.shm_mib}m", "--workdir", spec.workdir]
-    for key, value in spec.labels.items():
-        said += ["--label", f"{key}={value}"]
-    for key, value in {"HOME": "/tmp", **spec.environment}.items():
-        said += ["--env", f"{key}={value}"]
-    for bind in spec.binds:
-        said += ["--mount", _mount(bind)]
-    return [*said, *_gpus(spec.gpus), spec.image, *spec.command]
-
-
-def _mount(bind: Bind) -> str:
-    """One line of CSV, for a path may hold a comma."""
-    fields = ["type=bind", f"source={bind.source}", f"target={bind.target}", *(["readonly"] if bind.read_only else [])]
-    quoted = ['"' + one.replace('"', '""') + '"' if set(one) & set(',"') else one for one in fields]
-    return ",".join(quoted)
-
-
-def _gpus(request: GpuRequest) -> list[str]:
-    ids = ",".join(str(one) for one in request.indices)
-    if not ids:
-        return []
-    if request.runtime:
-        return ["--runtime", "nvidia", "--env", f"NVIDIA_VISIBLE_DEVICES={ids}"]
-    return ["--gpus", f'"device={ids}"']
+    """The command line that runs the container to its end and removes it."""
+    return cli_words(spec, "--rm", "--network", "none")
 
 
 def run(shell: Shell, spec: ContainerSpec, on_line: OnLine | None = None) -> Result:
-    """To its end, whatever that is; nothing of it stays."""
+    """Run the container to its end, and remove it however it ended."""
     try:
         return shell.run(words(spec), check=False, on_line=_without_glog(on_line) if on_line else None)
     finally:
@@ -70,15 +47,16 @@ def _without_glog(on_line: OnLine) -> OnLine:
 
 
 def failure(result: Result, recipe: Recipe | None, what: str) -> ProvisionError:
-    """Why it failed: docker's own words, a failure that the recipe knows, or the end of what was said."""
+    """The error that says why the task failed: in docker's words, by a failure that the recipe knows, or by the last
+    lines of the output."""
     if result.code in _DOCKER_FAILED:
         return buildx.failure(result, what)
     lines = f"{result.out}\n{result.err}".splitlines()
-    if recipe is not None and (known := explain(recipe, lines)):
+    if recipe is not None and (known := explain(recipe.failures, lines)):
         return RunError(f"{what}: {known.what}", known.mend)
     if result.code == _KILLED:
         return RunError(
-            f"{what}: it was killed, for want of memory as a rule", "give it more memory, or a smaller batch"
+            f"{what}: it was killed, probably because memory ran out", "give it more memory, or a smaller batch"
         )
     return RunError("\n".join([f"{what} (exit code {result.code})", *_end(lines)]))
 

@@ -2,9 +2,10 @@
 
 A recipe says how (`recipe.Task`); this module says what exactly: of which run, with which snapshots, and where the
 results go. A run is one in S3 or the folder that `provision fetch` made of one: then AWS is not asked for anything.
-`plan` is pure, and is all that --dry-run shows; provision.task_here and provision.task_there do it.
+`plan` is pure, and is all that --dry-run shows; provision.tasks.local and provision.tasks.remote do it.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,11 +16,11 @@ import msgspec
 
 from infra.aws.session import Cloud
 from infra.errors import RunError, UsageError
-from provision import recipe as recipes
-from provision import runs
-from provision.plans import Option
-from provision.recipe import Recipe, Rendered, SnapshotFiles, Task, complete_snapshots
-from provision.runs import Manifest, Run, Source
+from provision.recipes import rendering
+from provision.recipes.spec import Option, Recipe, Rendered, SnapshotFiles, Task, complete_snapshots
+from provision.runs import notes, store, trust
+from provision.runs.manifest import Manifest, Source, read_manifest
+from provision.runs.store import Run
 
 SNAPSHOT = "{snapshot}"
 
@@ -27,7 +28,8 @@ SNAPSHOT = "{snapshot}"
 @dataclass(frozen=True)
 class Subject:
     """What a task works on. `stack` are the words that its image was asked for with, `image` and `digest` that very
-    image; `run` is in S3, `folder` was fetched, and a recipe that was not trained (for `time`) has neither."""
+    image; `run` is in S3, `folder` was fetched, and a recipe that was not trained (for `time`) has neither. `given` are
+    folders of this laptop that its user gave for the run: no other is taken from its manifest."""
 
     name: str
     recipe: Recipe
@@ -39,6 +41,7 @@ class Subject:
     project: Source = field(default_factory=Source)
     run: Run | None = None
     folder: Path | None = None
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,45 +71,40 @@ class Job:
 
 
 def find(words: str, cloud: Callable[[], Cloud]) -> Subject:
-    """The run of that id, or in that folder. UsageError where the folder holds no run, NotFoundError by the id."""
+    """The run of that id or in that folder. NotFoundError for an unknown id, UsageError for a folder without a run.
+
+    RunError where its manifest is not the one that this laptop wrote, or leads out of its folders.
+    """
     if not Path(words).is_dir():
         if "/" in words:
             raise UsageError(f"there is no folder {words}", "name a run, or the folder that `fetch` made of it")
-        run = runs.find(cloud(), words)
-        return _of(run.manifest, run=run)
+        run = store.find(cloud(), words)
+        trust.check(run)
+        return replace(_of(run.manifest), run=run, given=trust.folders(run))
     folder = Path(words)
     try:
-        raw = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        raw = (folder / "manifest.json").read_bytes()
+        values = json.loads(raw)
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{folder} holds no run: its manifest.json cannot be read ({error})", f"provision fetch RUN {folder}"
         ) from error
-    return _of(manifest_of(raw, f"{folder}/manifest.json"), folder=folder)
+    manifest = read_manifest(values, f"{folder}/manifest.json")
+    trust.refuse_odd(manifest, manifest.id)
+    note = notes.of_sum(manifest.id, hashlib.sha256(raw).hexdigest())
+    return replace(_of(manifest), folder=folder, given=note.folders if note else ())
 
 
-def manifest_of(raw: Any, where: str) -> Manifest:
-    """A manifest out of its JSON. UsageError with the key path where it is none."""
-    try:
-        given = {**raw, "data": Source(**raw["data"]), "project": Source(**raw["project"])}
-        given["recipe"] = recipes.from_dict(raw["recipe"], Recipe, f"{where}: recipe")
-        given["rendered"] = recipes.from_dict(raw["rendered"], Rendered, f"{where}: rendered")
-        return Manifest(**given)
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"{where} is no run's manifest: {error}", "fetch the run again: provision fetch RUN"
-        ) from error
-
-
-def _of(manifest: Manifest, run: Run | None = None, folder: Path | None = None) -> Subject:
+def _of(manifest: Manifest) -> Subject:
     return Subject(
         manifest.id, manifest.recipe, manifest.rendered, manifest.stack, manifest.image, manifest.digest,
-        manifest.data, manifest.project, run, folder,
+        manifest.data, manifest.project,
     )  # fmt: skip
 
 
 def untrained(recipe: Recipe, sets: Mapping[str, str], gpus: int, data: Path | None) -> Subject:
-    """A recipe as it would be trained."""
-    return Subject(recipe.name, recipe, recipes.render(recipe, sets, gpus, data), recipe.stack)
+    """The subject for a recipe as it would be trained."""
+    return Subject(recipe.name, recipe, rendering.render(recipe, sets, gpus, data), recipe.stack)
 
 
 def net_alone(path: Path, stack: str, phase: str) -> Subject:
@@ -124,20 +122,23 @@ def net_alone(path: Path, stack: str, phase: str) -> Subject:
 
 
 def with_iterations(job: Job, iterations: int | None) -> Job:
-    """Another number of passes for `caffe time`, whose last -iterations counts. UsageError where that is not run."""
+    """The job with another number of passes for `caffe time`. UsageError where the task does not run `caffe time`."""
     if iterations is None:
         return job
     if any(step.command[:2] != ("caffe", "time") for step in job.steps):
         raise UsageError(f"the task {job.task} of {job.subject.name} does not run `caffe time`", "use --set in its way")
     words = ("-iterations", str(iterations))
-    return replace(job, steps=tuple(replace(one, command=one.command + words) for one in job.steps))
+    return replace(job, steps=tuple(replace(step, command=step.command + words) for step in job.steps))
 
 
 def snapshots(subject: Subject) -> list[SnapshotFiles]:
     """The run's complete snapshots, oldest first."""
     if subject.run is not None:
         found = subject.run.snapshots()
-        return [SnapshotFiles(one.iteration, one.stem, tuple(str(f["path"]) for f in one.files)) for one in found]
+        return [
+            SnapshotFiles(snapshot.iteration, snapshot.stem, tuple(str(f["path"]) for f in snapshot.files))
+            for snapshot in found
+        ]
     if subject.folder is None:
         return []
     paths = [path.relative_to(subject.folder).as_posix() for path in subject.folder.rglob("*") if path.is_file()]
@@ -145,7 +146,7 @@ def snapshots(subject: Subject) -> list[SnapshotFiles]:
 
 
 def task_of(subject: Subject, name: str) -> Task:
-    """The recipe's task of that name; UsageError that says which it has."""
+    """The recipe's task of that name. UsageError, with the tasks that the recipe has, where there is none."""
     tasks = subject.recipe.tasks
     if name not in tasks:
         mend = f"it has {', '.join(sorted(tasks))}" if tasks else f"a recipe says how under tasks.{name} in recipe.yaml"
@@ -154,7 +155,7 @@ def task_of(subject: Subject, name: str) -> Task:
 
 
 def check(subject: Subject, name: str, snapshot: int | None) -> None:
-    """Refuse what `plan` would refuse about the task and the snapshot, before data is brought for it."""
+    """Refuse, before any data is brought, what `plan` would refuse about the task and the snapshot."""
     if any(SNAPSHOT in word for word in task_of(subject, name).command):
         _chosen(subject, snapshot, False)
 
@@ -171,8 +172,8 @@ def plan(
     task = task_of(subject, name)
     rendered = subject.rendered
     if sets or gpus != rendered.gpus:
-        again = recipes.render(subject.recipe, {**rendered.options, **(sets or {})}, gpus, data)
-        own = recipes.render(subject.recipe, rendered.options, rendered.gpus, data).environment
+        again = rendering.render(subject.recipe, {**rendered.options, **(sets or {})}, gpus, data)
+        own = rendering.render(subject.recipe, rendered.options, rendered.gpus, data).environment
         asked = {name: value for name, value in rendered.environment.items() if own.get(name) != value}  # train --env
         rendered = msgspec.structs.replace(again, environment={**again.environment, **asked})
     words = rendered.tasks[name].command
@@ -181,11 +182,11 @@ def plan(
         return Job(name, subject, rendered, (Step(words, out),))
     steps = tuple(
         Step(
-            tuple(word.replace(SNAPSHOT, one.stem) for word in words),
-            out / f"{one.iteration:09d}" if several and snapshot is None else out,
-            one,
+            tuple(word.replace(SNAPSHOT, chosen.stem) for word in words),
+            out / f"{chosen.iteration:09d}" if several and snapshot is None else out,
+            chosen,
         )
-        for one in _chosen(subject, snapshot, several)
+        for chosen in _chosen(subject, snapshot, several)
     )
     return Job(name, subject, rendered, steps)
 
@@ -193,23 +194,22 @@ def plan(
 def _chosen(subject: Subject, iteration: int | None, every: bool) -> list[SnapshotFiles]:
     there = snapshots(subject)
     if not there:
-        mend = (
-            f"provision fetch {subject.name}" if subject.folder else f"wait for one: provision logs {subject.name} -f"
-        )
+        cloud = subject.run.store.cloud if subject.run is not None else None
+        mend = f"wait for one: {cloud.hint(f'logs {subject.name} -f')}" if cloud else f"provision fetch {subject.name}"
         raise RunError(f"{subject.name} has no complete snapshot yet", mend)
     if iteration is None:
         return there if every else there[-1:]
-    found = [one for one in there if one.iteration == iteration]
+    found = [snapshot for snapshot in there if snapshot.iteration == iteration]
     if not found:
-        have = ", ".join(str(one.iteration) for one in there)
+        have = ", ".join(str(snapshot.iteration) for snapshot in there)
         raise RunError(f"{subject.name} has no snapshot of iteration {iteration}", f"it has those of {have}")
     return found
 
 
 def shown(job: Job, where: str, data: str, image: str) -> dict[str, Any]:
-    """What --dry-run says."""
+    """The job as --dry-run shows it, in JSON values."""
     return {
         "task": job.task, "run": job.subject.name, "on": where, "image": image, "gpus": job.rendered.gpus,
         "data": data, "options": job.rendered.options,
-        "steps": [{**asdict(one), "out": str(one.out)} for one in job.steps],
+        "steps": [{**asdict(step), "out": str(step.out)} for step in job.steps],
     }  # fmt: skip

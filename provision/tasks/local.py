@@ -8,14 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra import buildx
-from infra.engine import Bind, ContainerSpec, GpuRequest
+from infra.containers import Bind, ContainerSpec, GpuRequest
 from infra.errors import EngineError, ProvisionError, RunError
 from infra.shell import LocalShell, OnLine, Result, Shell
-from provision import console, facts, runimage, task_container, task_files
+from provision import console
+from provision.hosts import facts
+from provision.hosts import image as runimage
 from provision.settings import cache_home
-from provision.tasks import Job, Step, Subject
+from provision.tasks import container as task_container
+from provision.tasks import workspace
+from provision.tasks.job import Job, Step, Subject
 
 
 @dataclass(frozen=True)
@@ -63,22 +68,17 @@ def _like(subject: Subject, gpus: int) -> str:
 def perform(job: Job, image: str, given: Given, shell: Shell | None = None) -> list[tuple[Step, Result | None]]:
     """Run every step, in order; a step that was done before has no Result. RunError where one fails."""
     shell = shell or LocalShell()
-    listed = task_files.listed(given.inputs)
-    asked = {one: job.asked(one, str(given.data or ""), listed, str(given.project or "")) for one in job.steps}
-    todo = [one for one in job.steps if not task_files.done_before(one.out, asked[one], given.replace)]
-    for step in todo:
-        task_files.refuse_other(step.out, given.replace)
+    asked, todo = asked_and_to_do(job, given, str(given.data or ""))
     gpus = request(shell, job.rendered.gpus)
-    home = task_files.snapshot_home(job.subject, [one.snapshot for one in todo])
+    home = workspace.snapshot_home(job.subject, [step.snapshot for step in todo])
     done: list[tuple[Step, Result | None]] = []
     for step in job.steps:
         if step not in todo:
-            console.line(f"  {step.out} is done already")
             done.append((step, None))
             continue
         with console.step(title(job, step)), scratch() as folder:
             binds = _binds(job, step, given, folder, home)
-            with task_files.results(step.out, asked[step]) as out:
+            with workspace.results(step.out, asked[step]) as out:
                 spec = container(job, step, image, (*binds, Bind(str(out.resolve()), "/out")), caller(), gpus)
                 result = task_container.run(shell, spec, heard(job))
                 if not result.ok:
@@ -87,13 +87,29 @@ def perform(job: Job, image: str, given: Given, shell: Shell | None = None) -> l
     return done
 
 
+def asked_and_to_do(job: Job, given: Given, data: str) -> tuple[dict[Step, dict[str, Any]], list[Step]]:
+    """What is asked of each step, and the steps whose results are not there yet; of the others that is said.
+
+    UsageError where something else lies in the place of results.
+    """
+    listed = workspace.listed(given.inputs)
+    asked = {step: job.asked(step, data, listed, str(given.project or "")) for step in job.steps}
+    todo = [step for step in job.steps if not workspace.done_before(step.out, asked[step], given.replace)]
+    for step in job.steps:
+        if step in todo:
+            workspace.refuse_other(step.out, given.replace)
+        else:
+            console.line(f"  {step.out} is done already")
+    return asked, todo
+
+
 def title(job: Job, step: Step) -> str:
     at = f", iteration {step.snapshot.iteration}" if step.snapshot else ""
     return f"{job.task} of {job.subject.name}{at}"
 
 
 def heard(job: Job) -> OnLine | None:
-    """What a task says is shown as it comes; of `time` the table alone."""
+    """Show a task's output as it comes; of `time` only the table is shown."""
     return None if job.task == "time" else lambda line: console.line(f"  {line}")
 
 
@@ -103,7 +119,7 @@ def caller() -> str:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder beside the cached files, so that links to them do."""
+    """A folder on the disk of the cached files, so that hard links to them work."""
     home = cache_home() / "tasks"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True) as folder:
@@ -111,7 +127,7 @@ def scratch() -> Iterator[Path]:
 
 
 def request(shell: Shell, count: int) -> GpuRequest:
-    """That many of the machine's GPUs; EngineError where there are not so many."""
+    """The request for that many of the machine's GPUs. EngineError where it has fewer."""
     if not count:
         return GpuRequest()
     have = facts.look(shell)
@@ -126,20 +142,20 @@ def _binds(job: Job, step: Step, given: Given, folder: Path, home: Path | None) 
     """/work is a folder of the task's own; the snapshot's files lie in it, and cannot be changed."""
     work = folder / "work"
     work.mkdir()
-    task_files.fill(work, job.rendered.files)
+    workspace.fill(work, job.rendered.files)
     binds = [Bind(str(work), "/work")]
     for path in step.snapshot.paths if step.snapshot and home else ():
         place = work / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch()  # or docker makes it, as root
+        place.touch()  # docker would make the file as root
         binds.append(Bind(str(Path(home or "", path).resolve()), f"/work/{path}", read_only=True))
-    inputs = task_files.inputs(folder / "in", given.inputs)
+    inputs = workspace.inputs(folder / "in", given.inputs)
     beside = {"/in": inputs, "/data": given.data, "/project": given.project}
     return binds + [Bind(str(path), at, read_only=True) for at, path in beside.items() if path is not None]
 
 
 def plain(name: str) -> str:
-    """What docker takes as a name: a user's file may be called anything."""
+    """A name that docker accepts: a user's file may be called anything."""
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", name)
 
 
@@ -156,5 +172,6 @@ def container(
         binds=tuple(binds),
         gpus=gpus,
         environment=job.rendered.environment,
+        rights=job.subject.recipe.container.rights,
         labels={"provision.run": name, "provision.gpus": ",".join(map(str, gpus.indices))},
     )

@@ -19,7 +19,7 @@ _LESS_IS_MORE = ("loss", "error")
 
 
 class Score(msgspec.Struct, frozen=True):
-    """One snapshot's."""
+    """The score of one snapshot."""
 
     iteration: int
     metrics: dict[str, float | dict[str, float | None] | None]
@@ -34,11 +34,12 @@ class Score(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path, iteration: int) -> Score:
-    """RunError where the task wrote no score.json there; UsageError with the key path where it is not one."""
+    """Read the score in that folder. RunError where the task wrote no score.json there; UsageError, with the key path,
+    where the file holds no score."""
     path = folder / FILE
     try:
         raw = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise RunError(
             f"the score task left no {FILE} that can be read: {error}",
             'it has to write {"iteration": N, "metrics": {"name": 0.5}} to /out/score.json',
@@ -59,7 +60,7 @@ def less_is_more(name: str) -> bool:
 def best(scores: Sequence[Score]) -> tuple[str, Score] | None:
     """The first metric, and the snapshot that is best by it; None where nothing was measured."""
     for name in names(scores):
-        known = [(value, one) for one in scores if (value := one.numbers.get(name)) is not None]
+        known = [(value, score) for score in scores if (value := score.numbers.get(name)) is not None]
         if known:
             return name, (min if less_is_more(name) else max)(known, key=lambda pair: pair[0])[1]
     return None
@@ -68,7 +69,9 @@ def best(scores: Sequence[Score]) -> tuple[str, Score] | None:
 def table(scores: Sequence[Score]) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows: iteration by metric."""
     columns = names(scores)
-    return ["iteration", *columns], [[one.iteration, *(shown(one.numbers.get(c)) for c in columns)] for one in scores]
+    return ["iteration", *columns], [
+        [score.iteration, *(shown(score.numbers.get(c)) for c in columns)] for score in scores
+    ]
 
 
 def group_tables(scores: Sequence[Score], last: int = 6) -> dict[str, tuple[list[str], list[list[Any]]]]:
@@ -77,8 +80,8 @@ def group_tables(scores: Sequence[Score], last: int = 6) -> dict[str, tuple[list
     made = {}
     for group in dict.fromkeys(group for score in few for group in score.groups):
         members = dict.fromkeys(name for score in few for name in score.groups.get(group, {}))
-        rows = [[name, *(shown(one.groups.get(group, {}).get(name)) for one in few)] for name in members]
-        made[group] = ([group, *(str(one.iteration) for one in few)], rows)
+        rows = [[name, *(shown(score.groups.get(group, {}).get(name)) for score in few)] for name in members]
+        made[group] = ([group, *(str(score.iteration) for score in few)], rows)
     return made
 
 

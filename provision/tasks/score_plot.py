@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.task_score import Score, best, names
+from provision.tasks.score import Score, best, names
 
 _COLOURS = ("#1f4e8c", "#c8541c", "#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d")
 _BEHIND = "#b9c4d0"
@@ -16,10 +16,11 @@ Line = list[tuple[int, float]]
 
 def lines(scores: Sequence[Score]) -> tuple[dict[str, Line], dict[str, Line]]:
     """Points of the metrics, and of the members of groups; what was not measured is left out."""
-    metrics = {name: _line([(one.iteration, one.numbers.get(name)) for one in scores]) for name in names(scores)}
-    members = dict.fromkeys((group, name) for one in scores for group, part in one.groups.items() for name in part)
+    metrics = {name: _line([(score.iteration, score.numbers.get(name)) for score in scores]) for name in names(scores)}
+    members = dict.fromkeys((group, name) for score in scores for group, part in score.groups.items() for name in part)
     classes = {
-        name: _line([(one.iteration, one.groups.get(group, {}).get(name)) for one in scores]) for group, name in members
+        name: _line([(score.iteration, score.groups.get(group, {}).get(name)) for score in scores])
+        for group, name in members
     }
     return {k: v for k, v in metrics.items() if v}, {k: v for k, v in classes.items() if v}
 
@@ -70,11 +71,11 @@ def _behind(axis: Any, classes: dict[str, Line]) -> None:
 def _mark_best(axis: Any, scores: Sequence[Score]) -> None:
     if (found := best(scores)) is None:
         return
-    name, one = found
-    value = one.numbers[name]
+    name, score = found
+    value = score.numbers[name]
     axis.annotate(
-        f"best {name} {value:.4g} at {one.iteration}", (one.iteration, value), xytext=(0, 9), zorder=4,
-        textcoords="offset points", ha="right" if one is scores[-1] else "center", fontsize=9, color="#222222",
+        f"best {name} {value:.4g} at {score.iteration}", (score.iteration, value), xytext=(0, 9), zorder=4,
+        textcoords="offset points", ha="right" if score is scores[-1] else "center", fontsize=9, color="#222222",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )  # fmt: skip
 
@@ -83,5 +84,5 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("plotting needs matplotlib", "pip install 'provision[plot]'") from error
+        raise MissingExtraError("plotting needs matplotlib", "pip install 'provision-spot[plot]'") from error
     return Figure(figsize=(10, 6), layout="constrained")  # without pyplot there is no display to look for

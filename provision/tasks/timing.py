@@ -42,13 +42,13 @@ class Timing:
 
     def rows(self, order: str) -> list[dict[str, Any]]:
         """The layers in the net's order, by name, or the slowest first; with their share of all in percent."""
-        sort = {"net": lambda _: 0, "name": lambda one: one.name, "total": lambda one: -one.total,
-                "forward": lambda one: -one.forward, "backward": lambda one: -one.backward}  # fmt: skip
-        whole = sum(one.total for one in self.layers) or 1.0
+        sort = {"net": lambda _: 0, "name": lambda layer: layer.name, "total": lambda layer: -layer.total,
+                "forward": lambda layer: -layer.forward, "backward": lambda layer: -layer.backward}  # fmt: skip
+        whole = sum(layer.total for layer in self.layers) or 1.0
         return [
-            {"layer": one.name, "forward_ms": one.forward, "backward_ms": one.backward, "total_ms": round(one.total, 6),
-             "share": round(100 * one.total / whole, 1)}
-            for one in sorted(self.layers, key=sort[order])
+            {"layer": layer.name, "forward_ms": layer.forward, "backward_ms": layer.backward,
+             "total_ms": round(layer.total, 6), "share": round(100 * layer.total / whole, 1)}
+            for layer in sorted(self.layers, key=sort[order])
         ]  # fmt: skip
 
     def totals(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Timing:
 
 
 def parse(lines: Iterable[str]) -> Timing:
-    """RunError where the benchmark did not come to its end."""
+    """Read the times. RunError where the benchmark did not come to its end."""
     ways: dict[str, dict[str, float]] = {}
     totals: dict[str, float] = {}
     iterations = 0
@@ -72,7 +72,7 @@ def parse(lines: Iterable[str]) -> Timing:
             iterations = int(found[1])
     if len(totals) < 3 or not ways:
         raise RunError("`caffe time` printed no times", "see what it said: its task must end with `caffe time`")
-    layers = tuple(Layer(name, one.get("forward", 0.0), one.get("backward", 0.0)) for name, one in ways.items())
+    layers = tuple(Layer(name, times.get("forward", 0.0), times.get("backward", 0.0)) for name, times in ways.items())
     return Timing(
         layers, totals["Average Forward pass"], totals["Average Backward pass"], totals["Average Forward-Backward"],
         iterations,

@@ -10,33 +10,26 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.aws.s3 import S3
+from infra.aws.s3 import S3, parse
+from infra.disk import writing
 from infra.errors import NotFoundError, RunError, UsageError
-from infra.together import together
-from provision import console, fetch
+from provision import console
 from provision.data import PREPARERS
-from provision.data.lmdb_writer import atomic_folder
-from provision.recipe import SnapshotFiles
-from provision.runs import Run, Source
+from provision.files import objects
+from provision.files.folders import atomic_folder, check_room, staging
+from provision.files.objects import Wanted
+from provision.recipes.spec import SnapshotFiles
+from provision.runs import copies, fetch
+from provision.runs.copies import Copied
+from provision.runs.manifest import Source
+from provision.runs.store import Run
 from provision.settings import cache_home
-from provision.tasks import Subject
+from provision.tasks.job import Subject
 
 NOTE = "task.json"
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file of S3 to have at `path`: bytes, and the sha256 where it is known."""
-
-    key: str
-    path: Path
-    size: int
-    sha256: str = ""
 
 
 # what goes in
@@ -87,36 +80,30 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def snapshot_home(subject: Subject, chosen: Iterable[SnapshotFiles | None]) -> Path | None:
     """The folder below which the files of those snapshots lie; None where none is chosen."""
-    iterations = {one.iteration for one in chosen if one is not None}
+    iterations = {snapshot.iteration for snapshot in chosen if snapshot is not None}
     if subject.run is None or not iterations:
         return subject.folder if iterations else None
     target = cache_home() / "runs" / subject.run.id
-    have_all(subject.run.store, _files(subject.run, iterations, target), "snapshots")
+    _have_all(subject.run.store, _files(subject.run, iterations, target), target, "snapshots")
     return target
 
 
 def _files(run: Run, iterations: set[int], target: Path) -> list[Wanted]:
-    return [
-        Wanted(
-            snapshot.prefix + str(file["path"]).rsplit("/", 1)[-1],
-            fetch.inside(target, str(file["path"])), int(file["size"]), str(file["sha256"]),
-        )
-        for snapshot in run.snapshots() if snapshot.iteration in iterations for file in snapshot.files
-    ]  # fmt: skip
+    chosen = [snapshot for snapshot in run.snapshots() if snapshot.iteration in iterations]
+    return [fetch.part(target, snapshot.prefix, file) for snapshot in chosen for file in snapshot.files]
 
 
 def local_data(subject: Subject, given: str | None, needed: bool) -> Path | None:
     """The data's folder on this laptop: the one that is given, else the run's; None for a run without data.
 
-       What is not `needed` is taken where it is here, and not brought.
-    RunError where it is needed and cannot be had.
+    What is not `needed` is taken where it is here, and not brought. RunError where it is needed and cannot be had.
     """
     if given is not None and not given.startswith("s3://"):
         if not Path(given).is_dir():
             raise UsageError(f"--data {given} is not a folder", "give a folder that exists")
         return Path(given).resolve()
     source = subject.data if given is None else Source("s3", given.rstrip("/") + "/")
-    here = _here(source)
+    here = _here(subject, source)
     if here is not None and here.is_dir():
         return here
     return _brought(subject, source) if source.kind and (needed or given is not None) else None
@@ -126,14 +113,15 @@ def local_project(subject: Subject, given: str | None) -> Path | None:
     """The user's code on this laptop: the folder that is given, else the run's where it is here."""
     if given is not None and not Path(given).is_dir():
         raise UsageError(f"--project {given} is not a folder", "give a folder that exists")
-    words = given or (subject.project.value if subject.project.kind == "folder" else "")
-    return Path(words).resolve() if words and Path(words).is_dir() else None
+    here = Path(given) if given else _here(subject, subject.project)
+    return here.resolve() if here is not None and here.is_dir() else None
 
 
-def _here(source: Source) -> Path | None:
-    if source.kind == "folder":
+def _here(subject: Subject, source: Source) -> Path | None:
+    """Where the source is on this laptop: a folder only where this laptop's user gave it for the run."""
+    if source.kind == "folder" and source.value in subject.given:
         return Path(source.value)
-    if source.kind == "prepared":
+    if source.kind == "prepared" and source.value in PREPARERS:
         return cache_home() / "data" / source.value
     return None
 
@@ -144,62 +132,50 @@ def _brought(subject: Subject, source: Source) -> Path:
         with console.step(f"data {source.value}"):
             return PREPARERS[source.value](cache_home() / "data" / source.value)
     if run is not None and source.kind == "s3":
-        bucket, _, prefix = source.value.removeprefix("s3://").partition("/")
+        there = parse(source.value)
         digest = hashlib.sha256(source.value.encode()).hexdigest()[:8]
-        return _below(S3(run.store.cloud, bucket, run.store.owner), prefix, cache_home() / "data" / f"s3-{digest}")
-    if run is not None and run.store.read_json(run.key("inputs", "data.json")) is not None:
-        return _below(run.store, run.key("inputs", "data") + "/", cache_home() / "runs" / run.id / "data")
+        store = S3(run.store.cloud, there.bucket, source.owner)
+        return _below(store, there.prefix, cache_home() / "data" / f"s3-{digest}")
+    index = copies.whole(run, "data") if run is not None else None
+    if run is not None and index is not None:
+        return _copy(run, index, cache_home() / "runs" / run.id / "data")
     raise RunError(
-        f"the data of {subject.name} is not on this laptop: {source.value} is not here", "give its folder: --data DIR"
+        f"the data of {subject.name} was not given on this laptop, or is gone: {source.value}",
+        "give its folder: --data DIR",
     )
 
 
-def _below(store: S3, prefix: str, target: Path) -> Path:
-    """All objects of a prefix as files in `target`."""
-    found = [one for one in store.objects(prefix) if not one.key.endswith("/")]
-    if not found:
-        raise NotFoundError(f"there is nothing under s3://{store.bucket}/{prefix}", "give the folder: --data DIR")
-    have_all(store, [Wanted(one.key, fetch.inside(target, one.key[len(prefix) :]), one.size) for one in found], "data")
+def _copy(run: Run, index: Sequence[Copied], target: Path) -> Path:
+    """Bring the run's own copy of its data, each file with its sum."""
+    below = run.key("inputs", "data") + "/"
+    files = [Wanted(below + file.path, fetch.inside(target, file.path), file.size, file.sha256) for file in index]
+    _have_all(run.store, files, target, "data")
     return target
 
 
-def have_all(store: S3, files: Sequence[Wanted], what: str) -> None:
-    """Bring those that are not there whole. RunError for one that comes damaged; its place stays empty."""
-    missing = [one for one in files if not _is_whole(one)]
+def _below(store: S3, prefix: str, target: Path) -> Path:
+    """Bring all objects of a prefix as files into `target`."""
+    found = [stored for stored in store.objects(prefix) if not stored.key.endswith("/")]
+    if not found:
+        raise NotFoundError(f"there is nothing under s3://{store.bucket}/{prefix}", "give the folder: --data DIR")
+    names = {stored.key: fetch.inside(target, stored.key.removeprefix(prefix)) for stored in found}
+    _have_all(store, [Wanted(stored.key, names[stored.key], stored.size) for stored in found], target, "data")
+    return target
+
+
+def _have_all(store: S3, files: Sequence[Wanted], target: Path, what: str) -> None:
+    """Bring those files below `target` that are not there whole. One whose sum is not known is known by its size.
+
+    RunError for one that comes damaged: its place stays as it was. DiskError, UsageError where the disk refuses.
+    """
+    missing = objects.missing(files, trust_size=True)
     if not missing:
         return
-    size = sum(one.size for one in missing)
-    fetch.check_room(missing[0].path.parent, size)
-    with console.step(f"{what} from S3: {len(missing)} files, {console.size(size)}"):
-        _, errors = together([lambda one=one: _bring(store, one) for one in missing], at_once=8)  # type: ignore[misc]
-    if errors:
-        raise errors[0]
-
-
-def _bring(store: S3, one: Wanted) -> None:
-    one.path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = one.path.with_name(f".{one.path.name}.{os.getpid()}")
-    try:
-        store.download(one.key, fresh)
-        if one.sha256 and _sum(fresh) != one.sha256:
-            raise RunError(f"{one.path.name} came damaged: its sha256 is not the snapshot's", "run the command again")
-        fresh.replace(one.path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _is_whole(one: Wanted) -> bool:
-    if not one.path.is_file() or one.path.stat().st_size != one.size:
-        return False
-    return not one.sha256 or _sum(one.path) == one.sha256
-
-
-def _sum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as data:
-        while chunk := data.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    size = sum(file.size for file in missing)
+    with writing(target), console.step(f"{what} from S3: {len(missing)} files, {console.size(size)}"):
+        check_room(target, size)
+        with staging(target) as aside:
+            objects.bring(store, missing, aside)
 
 
 # what comes out
@@ -211,14 +187,14 @@ def done_before(out: Path, asked: Mapping[str, Any], replace: bool) -> bool:
         return False
     try:
         return bool(json.loads((out / NOTE).read_text(encoding="utf-8")) == json.loads(json.dumps(asked)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
 def refuse_other(out: Path, replace: bool) -> None:
     """UsageError where `out` is there and is not to be replaced."""
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there and holds something else", "give another --out, or --replace it")
+        raise UsageError(f"{out} exists and holds something else", "give another --out, or --replace it")
 
 
 @contextmanager

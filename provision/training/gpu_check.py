@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from images import gpus as known_gpus
-from images.fits import driver_too_old, refusal
+from images.choose import on_host
 from images.target import Target
-from infra.engine import ContainerSpec
-from infra.errors import EngineError, RunError
-from provision import facts, runimage
-from provision.hostcopy import HOST_RUNS
+from infra.containers import ContainerSpec
+from infra.errors import EngineError, RunError, UsageError
+from provision.files.s3_to_host import HOST_RUNS
+from provision.hosts import facts, image
+from provision.hosts.facts import found_there
 
 if TYPE_CHECKING:
-    from provision.attempts import Stage
+    from provision.training.stage import Stage
 
 NOTE = f"{HOST_RUNS}/.gpu-proof"
 _LIMIT_S = 300.0  # the first use of 16 GPUs after a boot takes half a minute
@@ -50,8 +50,8 @@ PROOFS: dict[str, Proof] = {
 
 
 def prove(stage: "Stage", gpus: Sequence[int], sleep: Callable[[float], None] = time.sleep) -> None:
-    """RunError where the run's image does not find these GPUs of the host. Without GPUs there is nothing to prove."""
-    target = runimage.target_of(stage.run.manifest.stack)
+    """Raise a RunError where the run's image does not find these GPUs of the host. Without GPUs nothing is checked."""
+    target = image.target_of(stage.run.manifest.stack)
     if not target.variant.cuda:
         if stage.facts.gpus:
             stage.say(f"the image {target.name} has no CUDA: the training uses the CPU, and none of the GPUs")
@@ -82,7 +82,7 @@ def _line(stage: "Stage", index: int) -> str:
 
 def _count(stage: "Stage", target: Target, gpus: tuple[int, ...], sleep: Callable[[float], None]) -> tuple[str, int]:
     """What the image said, and how many GPUs it found; 0 where it failed, or was not let start."""
-    proof = next(PROOFS[name] for name in target.stack.gpu_checks if name in PROOFS)
+    proof = _proof(target)
     spec = ContainerSpec(
         name=f"provision-{stage.run.id}-proof",
         image=stage.run.manifest.image,
@@ -106,6 +106,18 @@ def _count(stage: "Stage", target: Target, gpus: tuple[int, ...], sleep: Callabl
     return said, proof.count(said) if code == 0 else 0
 
 
+def _proof(target: Target) -> Proof:
+    """What counts the GPUs in an image of that stack; RunError where nothing is known that does."""
+    proofs = [PROOFS[name] for name in target.stack.gpu_checks if name in PROOFS]
+    if not proofs:
+        raise RunError(
+            f"no check is known that finds the GPUs in the image {target.name}: the stack {target.stack.name} has none "
+            f"of the checks {', '.join(PROOFS)}",
+            "name one under gpu_checks in the stack's file, or train with --gpus 0",
+        )
+    return proofs[0]
+
+
 def _wait(stage: "Stage", name: str, sleep: Callable[[float], None]) -> int:
     """The container's exit code; RunError when it hangs."""
     until = time.monotonic() + _LIMIT_S
@@ -118,37 +130,35 @@ def _wait(stage: "Stage", name: str, sleep: Callable[[float], None]) -> int:
         pause = min(pause * 1.5, 2.0)
     raise RunError(
         f"the GPUs of {stage.instance.name} do not answer: asking for them took more than {_LIMIT_S:g} s",
-        f"take another machine: provision down {stage.instance.name}",
+        f"take another machine: {stage.cloud.hint(f'down {stage.instance.name}')}",
     )
 
 
 def _why(stage: "Stage", target: Target, said: str, found: int, wanted: int) -> tuple[str, str]:
-    """What happened, and its mend."""
+    """What went wrong, and its mend."""
     reason = _misfit(stage, target) or f"it finds {found} of its {wanted} GPUs"
     last = _last_word(said)
     mend = f"nothing was started. Images that fit there: provision image choose --stack {target.stack.name}"
     return (
         f"the image {target.name} cannot train on {stage.instance.name}: {reason}" + (f" ({last})" if last else ""),
-        f"{mend}{_flags(stage)}; or a machine that fits: provision up --image {target.name}",
+        f"{mend}{_flags(stage)}; or a machine that fits: {stage.cloud.hint(f'up --image {target.name}')}",
     )
 
 
 def _misfit(stage: "Stage", target: Target) -> str:
     """Why the image cannot work on this host, by driver and GPU; "" where the facts do not tell."""
-    row = target.variant
-    driver = stage.facts.gpus[0].driver if stage.facts.gpus else ""
-    if driver and row.driver_min and driver_too_old(row, driver):
-        return (
-            f"the driver {driver} on this host is too old for the image's CUDA {row.cuda}, which needs {row.driver_min}"
-        )
-    kind = known_gpus.aws_types().get(stage.instance.type)
-    return (refusal(row, known_gpus.gpu(kind.gpu)) or "") if kind else ""
+    gpu, driver = found_there(stage.facts, stage.instance.type)
+    try:
+        if gpu:
+            on_host(target.name, gpu, driver)
+    except UsageError as error:
+        return error.what
+    return ""
 
 
 def _flags(stage: "Stage") -> str:
-    kind = known_gpus.aws_types().get(stage.instance.type)
-    driver = stage.facts.gpus[0].driver if stage.facts.gpus else ""
-    return (f" --gpu {kind.gpu}" if kind else "") + (f" --driver {driver}" if driver else "")
+    gpu, driver = found_there(stage.facts, stage.instance.type)
+    return (f" --gpu {gpu}" if gpu else "") + (f" --driver {driver}" if driver else "")
 
 
 def _last_word(said: str) -> str:

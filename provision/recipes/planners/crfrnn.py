@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from infra.border import did_you_mean
 from infra.errors import UsageError
-from provision import crfrnn_net, voc
-from provision.crfrnn_net import Names
-from provision.plans import Option, Plan
+from provision.data import voc
+from provision.recipes.planners import crfrnn_net
+from provision.recipes.planners.crfrnn_net import Names
+from provision.recipes.spec import Option, Plan
 
 # as `provision data lmdb` makes them of a list of pairs
 DATABASES = ("train/images_lmdb", "train/labels_lmdb", "test/images_lmdb", "test/labels_lmdb")
@@ -111,7 +112,7 @@ def _check_classes(data: Path, names: tuple[str, ...]) -> None:
     """What `provision data crfrnn` noted against what is to be trained; other data says nothing of its classes."""
     try:
         made = json.loads((data / "data.json").read_text(encoding="utf-8")).get("classes")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return
     if isinstance(made, list) and tuple(made or voc.CLASSES[1:]) != names:
         said = f"--set classes={','.join(made)}" if made else "leave --set classes out: it has VOC's 20"
@@ -124,9 +125,9 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _first(folder: Path) -> tuple[int, tuple[int, int, int]]:
     """How many records a database has, and the first one's channels, height and width (zeros where it is encoded)."""
-    from provision.data import databases, datum
+    from provision.data import backends, datum
 
-    database = databases.reader(folder)
+    database = backends.reader(folder)
     try:
         count, first = len(database), next(database.items(), None)
         one = datum.decode(first[1]) if first else datum.Datum(0, 0, 0, b"")

@@ -17,12 +17,11 @@ import msgspec
 from images import gpus as gpu_table
 from infra.border import load_yaml, nearest
 from infra.errors import UsageError
-from provision.plans import Option, Plan
-from provision.recipe import Weights
-from provision.recipes.detectron.kit import schedule
+from provision.recipes.builtin.detectron.kit import schedule
+from provision.recipes.spec import Option, Plan, Weights
 
 PATH = Path(__file__).parent / "detectron_configs.yaml"
-KIT = Path(__file__).parent / "recipes" / "detectron" / "kit"
+KIT = Path(__file__).parent.parent / "builtin" / "detectron" / "kit"
 _ROOM = 0.95  # of a GPU's memory; CUDA itself takes some
 _OURS = {  # keys that have an option of their own
     "NUM_GPUS": "--gpus",
@@ -254,7 +253,7 @@ def _classes(options: Mapping[str, Option], data: Path | None) -> dict[str, Any]
     here = data / str(options["train_json"])
     try:
         count = len(msgspec.json.decode(here.read_bytes(), type=_Categories).categories) + 1
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, OSError, RecursionError) as error:
         raise UsageError(f"{here} is not in COCO's form: {error}", f"provision data coco-check {here}") from error
     if options["num_classes"] not in (0, count):
         raise UsageError(
@@ -292,7 +291,8 @@ def _shown(one: Baseline, made: dict[str, Any], options: Mapping[str, Option]) -
 
 def _too_small(need: float) -> str:
     """The GPUs of AWS's that have less memory than `need` GB."""
-    small = {one.gpu: one.gpu_mib / 1024 for one in gpu_table.aws_types().values() if one.gpu_mib / 1024 * _ROOM < need}
+    whole = [one for one in gpu_table.aws_types().values() if one.share == 1]
+    small = {one.gpu: one.gpu_mib / 1024 for one in whole if one.gpu_mib / 1024 * _ROOM < need}
     return (
         ", ".join(f"{name} ({size:.0f} GB)" for name, size in sorted(small.items(), key=lambda one: one[1])) or "none"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import UsageError
-from provision.plans import Option, Plan
+from provision.recipes.spec import Option, Plan
 
 TEST_BATCH = 8
 _SIZES = {"vgg": 300, "small": 192}
@@ -67,7 +67,7 @@ def _facts(data: Path | None) -> dict[str, Any]:
     """What `provision data boxes` says about its folder; nothing where the data is elsewhere or another's."""
     try:
         found = json.loads((data / "data.json").read_text(encoding="utf-8")) if data else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and found.get("data") == "boxes" else {}
 

@@ -3,44 +3,26 @@
 A recipe names one with `plan:`. It is called before the first side effect, so what it refuses costs nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-Option = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What was computed: `values` for the templates, `files` (by their path in the run's folder) beside those that the
-    recipe names, `shown`, in the order in which `train --dry-run` shows it (JSON values), and `weights` beside the
-    recipe's own: provision.recipe.Weights, or the same in recipe.yaml's words."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    shown: Mapping[str, Any] = field(default_factory=dict)
-    weights: Sequence[Any] = ()
-
-
-# options, the number of GPUs (0: the CPU), the data's folder where it is on this laptop; UsageError for what cannot be
-Planner = Callable[[Mapping[str, Option], int, Path | None], Plan]
+from provision.recipes.spec import Option, Plan, Planner
 
 
 def _crfrnn(options: Mapping[str, Option], gpus: int, data: Path | None) -> Plan:
-    from provision.plans_crfrnn import plan
+    from provision.recipes.planners.crfrnn import plan
 
     return plan(options, gpus, data)
 
 
 def _ssd(options: Mapping[str, Option], gpus: int, data: Path | None) -> Plan:
-    from provision.plans_ssd import plan
+    from provision.recipes.planners.ssd import plan
 
     return plan(options, gpus, data)
 
 
 def _detectron(options: Mapping[str, Option], gpus: int, data: Path | None) -> Plan:
-    from provision.plans_detectron import plan
+    from provision.recipes.planners.detectron import plan
 
     return plan(options, gpus, data)
 

@@ -1,0 +1,1 @@
+"""An account's health: what it allows, what lies in it without an owner."""

@@ -1,0 +1,105 @@
+"""`resume`: go on with a training that was interrupted or stopped, and see it through."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provision import clouds, console
+from provision.commands import options
+from provision.commands.options import MACHINE, RUN, again_options, cloud_options, dry_run_option, rental_options
+from provision.commands.paid import Paid, finish, see_through, stops_paying
+
+if TYPE_CHECKING:
+    from provision.clouds import Session
+    from provision.runs.store import Run
+    from provision.training.recover import Another, Order
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", type=RUN)
+@click.option(
+    "--on",
+    "name",
+    type=MACHINE,
+    help="train on this machine, which runs already (default: the run's own, or a new one of its type)",
+)
+@again_options
+@click.option("--detach", is_flag=True, help="start the training, and do not follow it")
+@rental_options
+@cloud_options
+@dry_run_option
+def resume(
+    run_id: str, name: str | None, at: int | None, data: str | None, project: str | None, detach: bool, dry_run: bool,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Resume an interrupted or stopped training from its newest snapshot, on any laptop.
+
+    A machine that is rented for it is what was ordered for the training's first one, but for the options given here; it
+    ends with the training, and Ctrl-C saves the work and ends it.
+    """
+    from provision.machines import find
+    from provision.runs import inputs, store
+    from provision.training import recover, start
+    from provision.training.recover import Another
+
+    options.refuse_unused(name, given)
+    order = _order(given)
+    session = clouds.session(**given)
+    run = store.find(session.cloud, run_id)
+    now = start.ready(session, run, at)
+    newest = now.snapshot.iteration if now.snapshot else 0
+    console.say(f"{run_id} is {now.word}; its newest snapshot is of iteration {newest}")
+    if dry_run:
+        return
+    inputs.give(run, data, project)
+    start.ensure_image(run)
+    if name:
+        _go_on(session, run, Another(find.find(session.cloud, name)), order, at, detach, own=False)
+        return
+    with recover.nothing_left(session, now):
+        another = recover.machine_again(session, run, now, order)
+    _go_on(session, run, another, order, at, detach, own=True)
+
+
+def _order(given: dict[str, Any]) -> "Order":
+    """What the flags say of the machine that is rented for the run, and nothing of what they leave open."""
+    from provision.training.recover import Order
+
+    asked = options.given_rental(given)
+    for key in (*options.WISH, *options.SETTINGS):
+        given.pop(key)
+    names = {"kind": "type", "gpu_memory": "gpu_memory_gb"}
+    wish = {names.get(key, key): asked[key] for key in options.WISH if key in asked}
+    if (spot := wish.pop("spot", None)) is not None:
+        wish["market"] = "spot" if spot else "on-demand"
+    return Order({key: asked[key] for key in options.SETTINGS if key in asked}, wish, own_run=True)
+
+
+def _go_on(
+    session: "Session", run: "Run", another: "Another", order: "Order", at: int | None, detach: bool, own: bool
+) -> None:
+    """Begin on that machine, and see it through; one that is rented for the run ends with it."""
+    paid = Paid(session, another.instance, own)
+    paid.moved(another)
+    with stops_paying(paid):
+        _begin(session, run, another, at)
+        paid.run = run
+        word = None if detach else see_through(paid, order)
+    if word is None:
+        console.line(paid.billed())
+    else:
+        finish(paid, word)
+
+
+def _begin(session: "Session", run: "Run", another: "Another", at: int | None) -> None:
+    """Begin the next attempt; what AWS is about to end is cleared once that trains, or at once where it does not."""
+    from provision.training import recover, start
+
+    try:
+        start.begin(session, run, another.instance, at)
+    except BaseException:
+        if another.old is not None:
+            recover.end_rest(session, another.old.name, another.old.id, another.old.launch)
+        raise
+    if another.old is not None:
+        recover.clear_old(session, another.old)

@@ -1,0 +1,1 @@
+"""A training's log as events: progress, divergence, diagnosis, figures. Knows no run and no machine."""

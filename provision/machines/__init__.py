@@ -1,0 +1,1 @@
+"""Machines from renting to their end: up, find, extend, down, bake."""

@@ -1,0 +1,281 @@
+"""This laptop's notes on machines: the intent of a launch, and the host key that each machine was given.
+
+A launch is written down before its first call. A client that was killed anywhere left the whole request with its
+token: the same command again takes it up, and gets the same machine. The notes are a folder for each machine, under its
+account and region: so they also tell in which regions there may be something of ours, and two accounts may both have a
+machine of one name.
+
+    instances/CLOUD/ACCOUNT/REGION/NAME/{intent.json,known_hosts,user-data,asked}
+
+Older versions had no ACCOUNT there. What they noted is taken over (`adopt`) when the account shows the machine
+that it is about; until then it still tells of its region, to every account.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import json
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra import names
+from infra.aws.session import Cloud
+from infra.aws.tags import moved
+from infra.aws.types import Instance, SpotRequest
+from infra.keys import login_key, new_pair, pin, write_private
+from provision.machines import note_folders
+from provision.machines import user_data as userdata
+from provision.offers import budget, cache
+from provision.settings import home, state_home
+
+_INTENT, _KNOWN, _USER_DATA, _ASKED = "intent.json", "known_hosts", "user-data", "asked"
+_NOTES = (_INTENT, _KNOWN, _USER_DATA, _ASKED)
+_TOKEN_LIFE_S = 900.0  # a launch that was cut off is taken up for so long; an older one is ended and begun anew
+# the note is written before the launch's calls, which may take a minute, and EC2 shows a machine seconds after its call
+_FRESH_S = 120.0
+# a machine has at most 30 days, and each `extend`, which takes its notes over, gives at most 30 more
+_OLD_NOTES_LAST_S = 90 * 24 * 3600.0
+# what the answers of the moment decide; a launch is the same without them
+_OF_THE_MOMENT = ("token", "address", "tags", "listed", "offers", "image", "root_device", "owner")
+
+
+def folder(cloud: Cloud, name: str) -> Path:
+    """The notes on one machine. AuthError where AWS cannot be asked whose account it is."""
+    return _of_cloud(cloud) / cache.account(cloud) / cloud.region / name
+
+
+def lock_path(cloud: Cloud, name: str) -> Path:
+    """The file by which one launch of a name at a time is made on this laptop; its folder is there."""
+    path = folder(cloud, name).with_name(f".{name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def regions(cloud: Cloud, name: str = "*") -> list[str]:
+    """Regions in which this laptop has notes on a machine (of that name) of this account."""
+    mine = _mine(cloud)
+    name = name if name == "*" else glob.escape(name)
+    places = [*mine.glob(f"*/{name}")] if mine else []
+    places += [place for place in note_folders.without_account(cloud.name, name) if _may_be_ours(place)]
+    found = {place.parent.name for place in places if place.is_dir()}
+    return sorted(found | note_folders.late_regions(mine, name) if mine else found)
+
+
+def _mine(cloud: Cloud) -> Path | None:
+    """The folder of this account's notes; None where no account has any, so that AWS need not be asked which it is."""
+    return _of_cloud(cloud) / cache.account(cloud) if note_folders.accounts(cloud.name) else None
+
+
+def _may_be_ours(old: Path) -> bool:
+    """Whether these are notes of an older version, on a machine that may still be there."""
+    try:
+        return time.time() - old.stat().st_mtime < _OLD_NOTES_LAST_S
+    except FileNotFoundError:  # another command has just taken them over
+        return False
+
+
+def _of_cloud(cloud: Cloud) -> Path:
+    return note_folders.of_cloud(cloud.name)
+
+
+def adopt(cloud: Cloud, name: str, instance_id: str, resource: str) -> None:
+    """Take over what an older version noted on this machine or launch, which this account has.
+
+    Nothing is done where there are newer notes on that name.
+    """
+    old = _of_cloud(cloud) / cloud.region / name
+    if not names.MACHINE.fits(name) or not (_alias(old / _KNOWN) == instance_id or _is_of(old, resource)):
+        return
+    new = folder(cloud, name)
+    if any((new / note).exists() for note in _NOTES):
+        return
+    new.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for note in _NOTES:
+        with contextlib.suppress(FileNotFoundError):  # it was never there, or another command has just moved it
+            (old / note).replace(new / note)
+    forget(old)
+
+
+def log_path(resource: str) -> Path:
+    """Where the log of a bootstrap that failed is kept; it outlives the notes."""
+    return state_home() / "logs" / f"{resource}.log"
+
+
+def write_intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
+    """Write down what is about to be asked for; or, after a crash, take up the request that was.
+
+    The deadline counts from here.
+    """
+    place = folder(cloud, request.name)
+    if old := _earlier(place, request):
+        return dataclasses.replace(old, address=request.address)
+    deadline = budget.ends_at(request, datetime.now(timezone.utc))
+    request = dataclasses.replace(request, tags={**request.tags, **moved(deadline)})
+    _, public = login_key(home())
+    host = new_pair(request.name)
+    pin(place / _KNOWN, request.token, host.public)
+    write_private(place / _USER_DATA, "")
+    (place / _USER_DATA).write_bytes(userdata.render(request, deadline, public, host))
+    (place / _ASKED).unlink(missing_ok=True)
+    note = {"time": time.time(), "request": msgspec.to_builtins(request)}
+    write_private(place / _INTENT, json.dumps(note))
+    return request
+
+
+def note_asked(cloud: Cloud, name: str) -> None:
+    """From now on AWS may launch the machine of the noted launch."""
+    (folder(cloud, name) / _ASKED).touch()
+
+
+def begun(cloud: Cloud, name: str) -> str:
+    """The launch of that name of which it is not known what came of it; "" where there is none."""
+    place = folder(cloud, name)
+    return about(place) if (place / _INTENT).exists() else ""
+
+
+def takes_up(cloud: Cloud, request: SpotRequest) -> bool:
+    """Whether `request` goes on with a launch that was begun here."""
+    return cloud.region == request.region and _earlier(folder(cloud, request.name), request) is not None
+
+
+def user_data(cloud: Cloud, name: str) -> bytes:
+    """What the noted launch gives its machine."""
+    return (folder(cloud, name) / _USER_DATA).read_bytes()
+
+
+def _earlier(place: Path, request: SpotRequest) -> SpotRequest | None:
+    """The noted request, where it asks for the same and is young enough for EC2 to know its token."""
+    try:
+        note = json.loads((place / _INTENT).read_text())
+        old = msgspec.convert(note["request"], SpotRequest)
+        deadline = datetime.fromisoformat(old.tags["provision:deadline"])
+    except (OSError, ValueError, KeyError, msgspec.ValidationError):  # absent, or of another version
+        return None
+    young = time.time() - note["time"] < _TOKEN_LIFE_S and deadline > datetime.now(timezone.utc) + timedelta(minutes=1)
+    return old if young and _asked(old) == _asked(request) and (place / _USER_DATA).exists() else None
+
+
+def _asked(request: SpotRequest) -> dict[str, Any]:
+    given = {key: value for key, value in vars(request).items() if key not in _OF_THE_MOMENT}
+    return {**given, "types": sorted({offer.type.name for offer in request.offers})}
+
+
+def launches(cloud: Cloud) -> dict[str, datetime]:
+    """The launches that this laptop began in this region and has not seen yet: the name of each → when it was noted."""
+    mine = _mine(cloud)
+    places = [*(mine / cloud.region).glob("*")] if mine else []
+    places += (_of_cloud(cloud) / cloud.region).glob("*")  # a launch's name has its token: it is no other account's
+    return dict(launch for place in places if (launch := _begun_at(place)))
+
+
+def _begun_at(place: Path) -> tuple[str, datetime] | None:
+    """The name of the noted launch, as `SpotRequest.launch` has it, and when it was noted.
+
+    None where there is no note that can be read: a killed client left half of it, or one that lives just removed it.
+    """
+    try:
+        note = json.loads((place / _INTENT).read_text())
+        request = note["request"]
+        launch = f"provision-{request['name']}-{request['token'][:8]}"
+        return launch, datetime.fromtimestamp(note["time"], timezone.utc)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_of(place: Path, resource: str) -> bool:
+    """Whether the launch that is noted there is the one of this name."""
+    launch = _begun_at(place)
+    return launch is not None and launch[0] == resource
+
+
+def forget_intent(cloud: Cloud, name: str) -> None:
+    """The launch is over: AWS said what came of it. The private half of the host key is forgotten here, too."""
+    for note in (_USER_DATA, _INTENT, _ASKED):
+        (folder(cloud, name) / note).unlink(missing_ok=True)
+
+
+def pin_host(cloud: Cloud, name: str, instance_id: str) -> None:
+    """From now on the host key goes by the instance's id."""
+    known = folder(cloud, name) / _KNOWN
+    pin(known, instance_id, known.read_text().split(maxsplit=1)[1])
+    forget_intent(cloud, name)
+
+
+def known_hosts(cloud: Cloud, instance: Instance) -> Path | None:
+    """The file with the machine's host key under its id; None where this laptop does not know the key.
+
+    An `up` that was killed between launch and pin left the key under its token: it is pinned to the machine here.
+    """
+    adopt(cloud, instance.name, instance.id, instance.launch)
+    place = folder(cloud, instance.name)
+    if _is_of(place, instance.launch):
+        pin_host(cloud, instance.name, instance.id)
+    return place / _KNOWN if _alias(place / _KNOWN) == instance.id else None
+
+
+def _alias(known: Path) -> str:
+    """Whose host key it is: an instance's id, or the token of a launch; "" where there is no such file."""
+    try:
+        return known.read_text().partition(" ")[0]
+    except OSError:
+        return ""
+
+
+def notes(cloud: Cloud, name: str | None) -> list[Path]:
+    """The folders with notes on a machine of that name (None: on any) in this region."""
+    mine = _mine(cloud)
+    if mine is None:
+        return []
+    region = mine / cloud.region
+    places = [region / name] if name else sorted(region.iterdir()) if region.is_dir() else []
+    return [place for place in places if any((place / note).exists() for note in _NOTES)]
+
+
+def about(place: Path) -> str:
+    """What the notes in this folder are on: a launch without an answer, or the id of an instance; "" where they do not
+    tell."""
+    alias = _alias(place / _KNOWN)
+    by_token = f"provision-{place.name}-{alias[:8]}" if alias else ""
+    return launch_of(place) or (alias if alias.startswith("i-") else by_token)
+
+
+def launch_of(place: Path) -> str:
+    """The launch that is noted in this folder and has no answer yet; "" where there is none."""
+    found = _begun_at(place)
+    return found[0] if found else ""
+
+
+def deadline_of(place: Path) -> datetime:
+    """When the machine of the launch that is noted in this folder would end; a day from now where that is not told."""
+    try:
+        note = json.loads((place / _INTENT).read_text())
+        return datetime.fromisoformat(note["request"]["tags"]["provision:deadline"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return datetime.now(timezone.utc) + timedelta(days=1)
+
+
+def unanswered(places: Iterable[Path]) -> set[str]:
+    """The launches noted in these folders that AWS was asked for, without an answer, and whose deadline is to come."""
+    begun = [place for place in places if (place / _ASKED).exists() and launch_of(place)]
+    return {launch_of(place) for place in begun if deadline_of(place) > datetime.now(timezone.utc)}
+
+
+def fresh(place: Path) -> bool:
+    """Whether AWS was asked so short a time ago for the launch noted in this folder that it may well show up yet."""
+    try:
+        return time.time() - (place / _ASKED).stat().st_mtime < _FRESH_S
+    except FileNotFoundError:
+        return False
+
+
+def forget(place: Path) -> None:
+    """Remove the notes in this folder, and the folder where nothing else is in it."""
+    for note in _NOTES:
+        (place / note).unlink(missing_ok=True)
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()

@@ -1,0 +1,1 @@
+"""From requirements to a request: which type, where, at which price. Asks AWS, changes nothing there."""

@@ -1,0 +1,117 @@
+"""What a run's log tells people: a bar while it trains, and why it failed."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from infra.aws.session import Cloud
+from infra.errors import RunError
+from provision import console
+from provision.files.bar import TrainingBar
+from provision.logs import caffe, diagnose, progress
+from provision.logs.caffe import Event, Metric, Parser
+from provision.logs.diagnose import Cause, Facts
+from provision.logs.divergence import Divergence
+from provision.logs.progress import Progress
+from provision.runs import follow, log
+from provision.runs.log import Joint, Piece
+from provision.runs.manifest import Word
+from provision.runs.store import Run
+
+
+class Follower:
+    """Follows one run over all its attempts, drawing its progress.
+
+    `stop` is called once, when the log shows that the training has diverged: it should save the work and end the
+    training. `follow` then raises the diagnosis as a RunError, so that whatever is paid for can be ended. `replaces`:
+    whoever follows puts another machine in the place of one that hangs; `silent` then tells that the attempt's does.
+    """
+
+    def __init__(self, stop: Callable[[], object] | None = None, *, replaces: bool = False) -> None:
+        self._replaces = replaces
+        self.silent = False
+        self._parser = Parser()
+        self.progress = Progress()
+        self._joint = Joint()
+        self._rest = b""
+        self._after = ""
+        self._stop = stop
+        self._told = False
+        self._divergence = Divergence()
+
+    @property
+    def iteration(self) -> int:
+        return self.progress.iteration
+
+    def follow(self, cloud: Cloud, run: Run) -> Word:
+        """Until this attempt has ended; how the run stands then. RunError where it was stopped for it diverged,
+        UnheardError where nothing is heard of it for too long."""
+        bar = TrainingBar()
+        watch = follow.Watch(cloud, run, replaces=self._replaces)
+        try:
+            for piece in follow.pieces(watch, self._after):
+                self.take(piece, bar)
+        finally:
+            bar.close()
+        self.check(run)
+        self.silent = watch.silent
+        return watch.word
+
+    def check(self, run: Run) -> None:
+        """RunError where the training was stopped for it diverged."""
+        if self._stop is not None and self._divergence.seen is not None:
+            raise failure(run)
+
+    def take(self, piece: Piece, bar: TrainingBar) -> None:
+        """The next piece of the log."""
+        self._after = piece.key
+        lines, end, self._rest = (self._rest + self._joint.join(piece)).rpartition(b"\n")
+        for event in self._parser.read(lines + end):
+            self.progress = progress.fold(self.progress, event)
+            self._divergence.feed(event)
+            if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
+                bar.show(self.progress.iteration, self.progress.max_iter or 0, self.progress.words())
+            if self._stop is not None and self._divergence.seen is not None:
+                self._say_and_stop(self._divergence.seen.what)
+
+    def _say_and_stop(self, what: str) -> None:
+        if not self._told:
+            self._told = True
+            console.line(f"{what}: stopping it")
+            assert self._stop is not None
+            self._stop()
+
+
+def events(run: Run) -> Iterator[Event]:
+    """The events of the log, as it is read; nothing of them is kept."""
+    return caffe.events(log.text(run))
+
+
+def facts(run: Run) -> Facts:
+    """What a diagnosis knows about a run besides its log."""
+    state, manifest = run.state(), run.manifest
+    gpus = f"{manifest.gpus} GPU(s) of a {manifest.type}" if manifest.gpus else f"no GPU of a {manifest.type}"
+    return Facts(
+        state.state, state.exit_code, state.out_of_memory,
+        f"the image is {manifest.image}, with {gpus}", manifest.recipe.failures,
+    )  # fmt: skip
+
+
+def diagnosis(run: Run) -> list[Cause]:
+    """What went wrong in the run; the cause comes first."""
+    return diagnose.diagnose_pieces(log.text(run), facts(run))
+
+
+def failure(run: Run) -> RunError:
+    """The error that says why the run failed: by the diagnosis, else by the log's last lines."""
+    hint = run.store.cloud.hint
+    found = diagnosis(run)
+    if found and found[0].name != "unknown":
+        cause = found[0]
+        shown = f"\n    line {cause.line}: {cause.text}" if cause.line else ""
+        mend = cause.mends[0] if cause.mends else ""
+        return RunError(f"{run.id} failed: {cause.what}{shown}", f"{mend}\n    more: {hint(f'diagnose {run.id}')}")
+    lines = (line for text in caffe.whole_lines(log.text(run)) for line in text.splitlines())
+    tail = deque(lines, maxlen=8)
+    end = "\n".join("    " + line.decode(errors="replace") for line in tail)
+    code = run.state().exit_code
+    return RunError(f"{run.id} failed with exit code {code}\n{end}", f"the whole log: {hint(f'logs {run.id}')}")

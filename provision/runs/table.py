@@ -1,0 +1,124 @@
+"""The table of all runs. A run costs one listing of its folder and one or two small objects, several runs at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+import msgspec
+
+from infra.aws import prices
+from infra.aws.s3 import Stored
+from infra.aws.session import Cloud
+from infra.concurrency import together
+from infra.errors import ProvisionError
+from provision import console
+from provision.runs import heartbeat, standing, store
+from provision.runs.manifest import Attempt, RunState
+from provision.runs.snapshots import MARK
+from provision.runs.standing import Standing
+from provision.runs.store import ATTEMPT, Run
+
+_AT_ONCE = 32  # as many as the client keeps connections
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One run in the table. `snapshot` is the newest complete one's iteration; `bytes` all that lies in its folder,
+    `usd_month` what AWS asks for that, in US dollars a month; `heard` says for how long nobody has answered for it,
+    where that is long.
+
+    The state of a run whose folder cannot be read is "unreadable".
+    """
+
+    run: str
+    state: str
+    heard: str = ""
+    attempts: int = 0
+    snapshot: int | None = None
+    machine: str = ""
+    created: str = ""
+    bytes: str = ""
+    usd_month: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run's folder tells: `now` has the newest attempt alone, and no snapshots. `wrong` says why it cannot be
+    read."""
+
+    run: Run
+    objects: Sequence[Stored]
+    now: Standing
+    wrong: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its objects."""
+        return sum(stored.size for stored in self.objects)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a machine works on it. A run without an attempt has none yet, or its client was killed before."""
+        return not self.wrong and self.now.attempt is not None and self.now.goes_on
+
+
+def rows(cloud: Cloud) -> list[Row]:
+    """All runs, oldest first within a recipe."""
+    found = look(cloud, store.all_runs(cloud))
+    for seen in found:
+        if seen.wrong:
+            console.line(seen.wrong)
+    return [row(seen) for seen in found]
+
+
+def look(cloud: Cloud, runs: Sequence[Run]) -> list[Seen]:
+    """What the folders of those runs tell; the machines of all that have not ended are asked of EC2 together."""
+    found, errors = together([lambda run=run: _see(run) for run in runs], _AT_ONCE)  # type: ignore[misc]
+    if errors:
+        raise errors[0]
+    standings = standing.of_runs(cloud, [seen.now for seen in found])
+    return [replace(seen, now=now) for seen, now in zip(found, standings, strict=True)]
+
+
+def _see(run: Run) -> Seen:
+    objects = run.store.objects(run.prefix)
+    names = [stored.key.removeprefix(run.prefix) for stored in objects]
+    attempts = sorted((name for name in names if ATTEMPT.fullmatch(name)), key=store.number_of)
+    try:
+        state = run.state() if "state.json" in names else RunState()
+        newest = [_newest(run, attempts[-1], state)] if attempts else []
+    except ProvisionError as error:
+        return Seen(run, objects, Standing(), str(error))
+    return Seen(run, objects, Standing(state, newest))
+
+
+def _newest(run: Run, name: str, state: RunState) -> Attempt:
+    """The newest attempt, as far as a table shows it: by the guard's word, which was read already, else as it is
+    written down."""
+    number = name.rpartition("/")[2].removesuffix(".json")
+    if state.machine and number.isdecimal() and state.attempt == int(number):
+        return Attempt(state.attempt, state.instance, state.machine, "", "")
+    return run.attempt(run.key(name))
+
+
+def row(seen: Seen) -> Row:
+    """The run in the table."""
+    names = [stored.key.removeprefix(seen.run.prefix) for stored in seen.objects]
+    marks = [match for name in names if (match := MARK.fullmatch(name.removeprefix("snapshots/")))]
+    now = seen.now
+    return Row(
+        run=seen.run.id,
+        state="unreadable" if seen.wrong else now.word,
+        heard="" if seen.wrong else heartbeat.words(now.silence(datetime.now(timezone.utc))),
+        attempts=sum(ATTEMPT.fullmatch(name) is not None for name in names),
+        snapshot=max((int(mark["iteration"]) for mark in marks), default=None),
+        machine=now.attempt.name if now.attempt else "",
+        created=created(seen).isoformat(timespec="seconds"),
+        bytes=console.size(seen.size),
+        usd_month=f"${prices.s3_monthly(seen.size, seen.run.store.cloud.region):.2f}",
+    )
+
+
+def created(seen: Seen) -> datetime:
+    """When the run was made: its id tells; of an id that somebody else made, its oldest object's time."""
+    oldest = min((stored.modified for stored in seen.objects), default=0.0)
+    return store.made_at(seen.run.id) or datetime.fromtimestamp(oldest, timezone.utc)

@@ -1,0 +1,1 @@
+"""From a recipe to a training that is seen to its end."""
