@@ -19,7 +19,7 @@ import cv2
 from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell
-from provision.data.databases import reader
+from provision.data.backends import reader
 from provision.settings import cache_home
 from tests.unit.data_kit import photo
 

@@ -29,7 +29,7 @@ ENV PATH=/src/build/tools:$PATH PYTHONPATH=/src/python
 """
 _EMPTY = """\
 FROM {base}
-RUN --mount=type=cache,id=bench-ccache,target=/a --mount=type=cache,id=bench-debian12-archives,target=/b \\
+RUN --mount=type=cache,id=bench-debian12-ccache,target=/a --mount=type=cache,id=bench-debian12-archives,target=/b \\
     --mount=type=cache,id=bench-debian12-lists,target=/c find /a /b /c -mindepth 1 -delete
 """
 

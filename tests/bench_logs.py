@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from provision import caffelog, logexport
-from provision.logfiles import Log
+from provision.logs import caffe, export
+from provision.logs.read import Log
 from provision.settings import cache_home
 from tests.engine.caffe_kit import source
 
@@ -99,7 +99,7 @@ def exhaust(made: object) -> None:
 def disagreements(theirs: ModuleType, path: Path) -> int:
     """Numbers of parse_log's that ours do not have."""
     train, test = theirs.parse_log(str(path))
-    files, lost = logexport.write_csv(Log("log", path), path.with_suffix(".csv"))
+    files, lost = export.write_csv(Log("log", path), path.with_suffix(".csv"))
     assert not lost
     ours = {file.name.split(".")[-2]: list(csv.DictReader(file.open(newline=""))) for file in files}
     wrong = abs(len(train) - len(ours["train"])) + abs(len(test) - len(ours["test"]))
@@ -139,14 +139,14 @@ def rows() -> Iterator[dict[str, object]]:
     count, both = blown_up(training, lines=LINES), whole_logs(mixed)
     mega, unit = 1e6, "M lines/CPU s"
     peer = count / cpu(lambda: theirs.parse_log(str(training))) / mega
-    quick = count / cpu(lambda: exhaust(caffelog.columns(Log("a", training).pieces()))) / mega
-    heads = both / cpu(lambda: exhaust(caffelog.columns(Log("a", mixed).pieces()))) / mega
+    quick = count / cpu(lambda: exhaust(caffe.columns(Log("a", training).pieces()))) / mega
+    heads = both / cpu(lambda: exhaust(caffe.columns(Log("a", mixed).pieces()))) / mega
     yield row("log parser, training lines alone", quick, unit, "limit", 1.0)
     yield row("log parser, whole logs", heads, unit, "limit", 1.0)
     yield row("log parser, training lines alone", quick, unit, "parse_log.py", peer)
     each = count / cpu(lambda: exhaust(Log("a", training).events())) / mega
     yield row("log parser, each number an event", each, unit, "parse_log.py", peer)
-    table = count / cpu(lambda: logexport.write_csv(Log("a", training), folder / "out.csv"), 3) / mega
+    table = count / cpu(lambda: export.write_csv(Log("a", training), folder / "out.csv"), 3) / mega
     yield row("log to CSV", table, unit, "parse_log.py", peer)
     yield row("numbers that differ from parse_log.py's", disagreements(theirs, training), "numbers", "limit", 0)
     yield from memory(folder)

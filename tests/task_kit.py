@@ -5,7 +5,8 @@ from pathlib import Path
 import yaml
 
 from provision.data.digits import load as digits
-from provision.recipe import Recipe, load, to_dict
+from provision.recipes.loading import load
+from provision.recipes.spec import Recipe, to_dict
 
 _TASKS = {
     "score": {"command": ["sh", "score.sh", "{snapshot}"], "every_snapshot": True},

@@ -55,7 +55,7 @@ def laptop(emulator: Emulator, tmp_path: Path) -> Iterator[Laptop]:
     one = Laptop(emulator, tmp_path / "home", tmp_path)
     yield one
     one.environment = {}
-    one.run("down", "--all", "--volumes")
+    one.run("down", "--all", "--volumes", "--force")
     assert emulator.nothing_left(), emulator.leftovers()
 
 

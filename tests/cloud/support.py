@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from localcloud.home import Home
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = ("--set", "iterations=400", "--set", "snapshot_every=100", "--set", "test_every=100")
+METADATA = "http://169.254.169.254/latest"
+ROLE_KEYS = f"""t=$(curl -sX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {METADATA}/api/token)
+at={METADATA}/meta-data/iam/security-credentials/
+curl -s -H "X-aws-ec2-metadata-token: $t" $at$(curl -s -H "X-aws-ec2-metadata-token: $t" $at)"""
 LONG = ("--set", "iterations=2000000", "--set", "snapshot_every=2000", "--set", "test_every=10000")
 
 
@@ -94,6 +99,12 @@ class Emulator:
         return not any(self.leftovers().values())
 
 
+def _as_from_a_shell() -> None:
+    """Signals do what they do by default, though these tests may run in the background (`&`) or under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Laptop:
     """A user's machine: its own settings, keys and notes."""
@@ -134,7 +145,7 @@ class Laptop:
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
             env=self._environment, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_as_from_a_shell,
         )  # fmt: skip
 
 
@@ -184,9 +195,13 @@ def inside(container: str, line: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
+ARMED = "systemctl list-units --plain --no-legend --state=active 'provision-deadline*.timer'"  # the host's own end
+
+
 def timer(container: str) -> datetime:
     """When the host's own timer ends it."""
-    show = "systemctl show -p NextElapseUSecRealtime --value provision-deadline.timer"
+    [name] = inside(container, f"{ARMED} | cut -d ' ' -f 1").split()
+    show = f"systemctl show -p NextElapseUSecRealtime --value {name}"
     return datetime.fromtimestamp(int(inside(container, f'date -ud "$({show})" +%s')), timezone.utc)
 
 
@@ -198,6 +213,17 @@ def run_of(out: str) -> str:
     found = re.search(r"digits-\d{8}-\d{6}-\w{4}", out)
     assert found, out
     return found[0]
+
+
+def as_the_instance(laptop: Laptop, machine: str) -> Any:
+    """S3 with the keys of the machine's role, which root on the host gets from the metadata service."""
+    keys = json.loads(laptop.ok("ssh", machine, "--", ROLE_KEYS))
+    facts = laptop.emulator.facts
+    return boto3.client(
+        "s3", region_name=facts["region"], endpoint_url=facts["endpoint"], aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"], aws_session_token=keys["Token"],
+        config=Config(s3={"addressing_style": "path"}),
+    )  # fmt: skip
 
 
 def runs_bucket(emulator: Emulator) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from infra.aws import removal
-from infra.aws.removal import Removal
+from infra.aws import cleanup
+from infra.aws.cleanup import Removal
 from infra.errors import LeftoverError
-from provision import audit, clouds, ending, settings
+from provision import clouds, settings
+from provision.account import audit
+from provision.machines import down
 from tests.faults.oracle import World, environment
 
 pytestmark = pytest.mark.cloud
@@ -74,9 +76,9 @@ def test_a_clean_up_step_that_is_taken_out_is_noticed(
     with monkeypatch.context() as without:
         if step == "instances":
             without.setattr(Removal, "terminate", nothing)
-        without.setitem(removal._DELETES, step, nothing)
+        without.setitem(cleanup._DELETES, step, nothing)
         with pytest.raises(LeftoverError) as refused:
-            ending.down(cloud, "kept", nothing, patience=2.0)
+            down.down(cloud, "kept", nothing, patience=2.0)
     assert "not everything is gone" in refused.value.what
     left = world.things()
     assert {kind for kind, _ in left} == kinds

@@ -25,7 +25,7 @@ def test_train_logs_plot_fetch(host: Laptop, tmp_path: Path) -> None:
     run = run_of(out)
     assert re.search(r"finished: 400 iterations in 1 attempt\(s\), accuracy 0\.\d+", out)
     keys = bucket_keys(host.emulator, run)
-    assert {"manifest.json", "state.json", "attempts/001.json", "snapshots/000000400/complete.json"} <= set(keys)
+    assert {"manifest.json", "state.json", "attempts/001.json", "snapshots/000000400-001/complete.json"} <= set(keys)
     assert {"inputs/data.json", "inputs/data/train_lmdb/data.mdb"} <= set(keys)
 
     log = host.ok("logs", run)

@@ -49,13 +49,14 @@ def test_up_ls_ssh_put_forward_down(laptop: Laptop, tmp_path: Path) -> None:
     assert laptop.ok("ssh", "one", "--", "cat p/a.txt p/sub/b.txt; ls p | wc -l") == "longerb2\n"
 
     laptop.ok("ssh", "one", "--", "cd p && nohup python3 -m http.server 8888 >/dev/null 2>&1 &")
-    with socket.create_server(("127.0.0.1", 18887)):
-        refused = laptop.run("forward", "one", "8888", "--local-port", "18887")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = laptop.run("forward", "one", "8888", "--local-port", str(port))
     assert (refused.returncode, "is in use" in refused.stderr) == (2, True)
-    process = laptop.start("forward", "one", "8888", "--local-port", "18888")
-    until(process, "127.0.0.1:18888")
-    socket.create_connection(("127.0.0.1", 18888)).close()  # it listens when it says so
-    assert fetched("http://127.0.0.1:18888/a.txt") == b"longer"
+    process = laptop.start("forward", "one", "8888", "--local-port", str(port))
+    until(process, f"127.0.0.1:{port}")
+    socket.create_connection(("127.0.0.1", port)).close()  # it listens when it says so
+    assert fetched(f"http://127.0.0.1:{port}/a.txt") == b"longer"
     interrupt(process)
     assert process.wait(20) == 130
 

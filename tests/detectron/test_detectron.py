@@ -61,7 +61,7 @@ def image(name: str) -> Image:
 
 def said(name: str, *words: str, stdin: str = "") -> str:
     """What the words say in the image, right or wrong, as a user that it does not know."""
-    done = SHELL.run(buildx.run_words(image(name).tag, words, user="4321:4321"), check=False, stdin=stdin.encode())
+    done = buildx.run_in(SHELL, image(name).tag, words, user="4321:4321", stdin=stdin)
     return f"{done.out}\n{done.err}"
 
 

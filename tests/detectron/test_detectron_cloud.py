@@ -33,7 +33,7 @@ def soon(what: Callable[[], object], timeout: float = 600) -> None:
 
 def snapshots(laptop: Laptop, run: str) -> list[int]:
     keys = bucket_keys(laptop.emulator, run)
-    return sorted(int(key.split("/")[1]) for key in keys if key.endswith("complete.json"))
+    return sorted(int(key.split("/")[1].split("-")[0]) for key in keys if key.endswith("complete.json"))
 
 
 def test_an_announced_interruption_costs_no_iteration(emulator: Emulator, tmp_path: Path) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from infra.shell import LocalShell, Result
-from provision.recipe import Rendered, complete_snapshots, explain, load, render
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Rendered, complete_snapshots
 from tests.detectron.coco_kit import photos, video
 from tests.detectron.test_detectron import NAMES, image
 
@@ -120,7 +123,7 @@ def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(data: Path, tmp
     done = place.run(run.command)
     assert done.code == 3
     assert "the training has diverged: the loss is" in done.out
-    found = explain(load("detectron"), done.out.splitlines())
+    found = explain(load("detectron").failures, done.out.splitlines())
     assert found is not None and "learning rate" in found.mend
     at = int(re.findall(r"the loss is \S+ at iteration (\d+)", done.out)[0])
     assert max(place.snapshots(), default=-1) < at

@@ -25,7 +25,7 @@ def storage(tmp_path: Path, disks: str, in_use: str = "", mounted: str = "", mkf
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     text = SCRIPT.read_text()
-    part = text[text.index('doing="instance storage"') : text.index("chown provision")]
+    part = text[text.index('doing="instance storage"') : text.index("chown root:root")]
     line = f'set -eu; PATH={tmp_path}:$PATH; say() {{ echo "$*"; }}\n{part}\necho done'
     said = LocalShell().run(["sh", "-c", line]).out
     assert said.endswith("done\n")  # never fatal

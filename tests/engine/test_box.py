@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.shell import LocalShell
-from provision import box
+from provision.hosts import box
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -67,7 +67,7 @@ def test_a_box_from_up_to_rm(name: str, tmp_path: Path) -> None:
 
 
 def test_a_user_that_the_image_does_not_know_has_a_name_and_can_write_at_home(name: str) -> None:
-    from provision import runimage
+    from provision.hosts import image as runimage
 
     box.start(SHELL, box.BoxSpec(name, runimage.obtain("caffe-debian").tag, "4321:4322"))
     done = SHELL.run(

@@ -10,7 +10,7 @@ import pytest
 
 from infra import baseimage, buildx
 from infra.shell import LocalShell
-from provision.xdisplay import SOCKETS
+from provision.hosts.x_display import SOCKETS
 from tests.engine.host_kit import Machine, machine
 from tests.engine.test_box import name, provision
 

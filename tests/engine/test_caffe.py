@@ -8,6 +8,7 @@ import pytest
 from images.check import check
 from infra import buildx
 from tests.engine.caffe_kit import SHELL, image
+from tests.engine.security import overlooked
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
@@ -39,6 +40,10 @@ def test_every_check_passes_in_the_image() -> None:
     assert all(one.ok for one in results), results
 
 
+def test_nothing_in_it_is_behind_a_security_fix() -> None:
+    assert overlooked(image) == []
+
+
 def test_the_image_without_python_trains() -> None:
     results = check(image("runtime-nopython"), SHELL)
     assert "caffe-trains" in {one.name for one in results}
@@ -66,8 +71,7 @@ def test_the_learning_rate_can_be_read_and_set() -> None:
     from images.check import CHECKS
 
     script = f"cat > /tmp/solver.prototxt && python3 -c '{_BASE_LR}'"
-    words = buildx.run_words(image().tag, ["sh", "-c", script])
-    said = SHELL.run(words, stdin=CHECKS["pycaffe"].stdin.encode()).out
+    said = buildx.run_in(SHELL, image().tag, ["sh", "-c", script], stdin=CHECKS["pycaffe"].stdin).out
     assert "still 0.0 moves True rate 0.25 0.25" in said
 
 

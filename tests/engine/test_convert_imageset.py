@@ -20,8 +20,8 @@ from msgspec.structs import replace
 from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell, Result
+from provision.data.backends import reader
 from provision.data.convert import Order, convert
-from provision.data.databases import reader
 from provision.data.mean import mean
 from provision.data.pictures import Shape
 from tests.unit import data_kit as kit

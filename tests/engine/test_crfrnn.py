@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from provision.data import databases, datum
+from provision.data import backends, datum
 from provision.data.crfrnn import prepare
-from provision.logs import Metric
-from provision.plans_crfrnn import DATABASES
-from provision.recipe import explain, load, render
+from provision.logs.caffe import Metric
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.planners.crfrnn import DATABASES
+from provision.recipes.rendering import render
 from tests.engine import caffe_kit
 from tests.forks import voc_kit
 from tests.forks.crfrnn_kit import infer, score
@@ -39,7 +41,7 @@ def place(data: Path, tmp_path: Path) -> Place:
 
 def test_the_databases_hold_the_label_pictures_of_voc(kit: Path, data: Path) -> None:
     for name in DATABASES:
-        reader = databases.reader(data / name)
+        reader = backends.reader(data / name)
         found = {key.decode().partition("_")[2]: datum.decode(value) for key, value in reader.items()}
         reader.close()
         assert len(found) == 3
@@ -85,5 +87,5 @@ def test_caffe_without_the_mean_field_is_explained(place: Place, data: Path) -> 
     place.fill(made)
     result = place.run(made.command)
     assert result.code != 0
-    found = explain(recipe, result.err.splitlines())
+    found = explain(recipe.failures, result.err.splitlines())
     assert found is not None and "dialect" in found.what and "caffe-crfrnn" in found.mend

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from infra import download
-from infra.errors import HostError
+from infra.errors import HostError, UsageError
 
 BIG = os.urandom(3_000_000)
 
@@ -133,6 +133,21 @@ def test_what_is_not_there_is_not_asked_for_twice(served: Served, tmp_path: Path
         download.fetch(served.url("none"), tmp_path / "none")
     assert len(served.asked) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_is_told_at_once(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "big.part").mkdir()
+    with pytest.raises(UsageError, match="big cannot be written: Is a directory"):
+        download.fetch(served.url("big.bin"), tmp_path / "big")
+    assert len(served.asked) == 1
+
+
+def test_what_is_no_address_is_told(tmp_path: Path) -> None:
+    for wrong in ("http://[x/y", "nowhere"):
+        with pytest.raises(HostError, match="cannot be fetched"):
+            download.fetch(wrong, tmp_path / "x")
+        with pytest.raises(HostError, match="cannot be fetched"):
+            download.size(wrong)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

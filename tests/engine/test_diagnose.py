@@ -14,9 +14,10 @@ from images.choose import choose
 from infra.shell import LocalShell
 from provision.cli import run
 from provision.data.digits import prepare
-from provision.diagnose import Facts, Finding, diagnose
-from provision.logfiles import Log
-from provision.recipe import load, render
+from provision.logs.diagnose import Cause, Facts, diagnose
+from provision.logs.read import Log
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
 from tests.engine.test_digits_train import user
 
 pytestmark = pytest.mark.engine
@@ -47,7 +48,7 @@ class Place:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def train(self, *words: str, docker: tuple[str, ...] = (), data: Path | None = None) -> list[Finding]:
+    def train(self, *words: str, docker: tuple[str, ...] = (), data: Path | None = None) -> list[Cause]:
         """Run it to its end, and diagnose its log with what the engine knows of the container."""
         name = f"test-diagnose-{uuid.uuid4().hex[:8]}"
         start = ["docker", "run", "--name", name, "--init", "--network", "none", "--user", user(), *docker]
@@ -145,7 +146,7 @@ def test_memory_of_the_container(place: Place) -> None:
     place.fill({"batch": "200000"})
     found = place.train(docker=("-m", "200m", "--memory-swap", "200m"))
     assert found[0].name == "host-out-of-memory"
-    assert "the container was killed for it" in found[0].what
+    assert "the container was killed for this reason" in found[0].what
 
 
 def test_label_that_is_no_class(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,12 @@ from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell, Result
 from provision.data.digits import prepare
-from provision.logs import Event, Metric, Parser, Resumed, first_iteration_after_resume, progress_of
-from provision.recipe import Recipe, Rendered, complete_snapshots, explain, load, render
+from provision.logs.caffe import Event, Metric, Parser, Resumed
+from provision.logs.failures import explain
+from provision.logs.progress import progress_of
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Recipe, Rendered, complete_snapshots
 from tests.engine import caffe_kit
 
 pytestmark = pytest.mark.engine
@@ -103,7 +107,7 @@ def test_interrupted_training_goes_on_where_it_was_and_learns(place: Place) -> N
     result, after = place.train(made.resumed(place.snapshots(recipe)[at]))
     assert result.code == 0, result.err
     assert [event.iteration for event in after if isinstance(event, Resumed)] == [at]
-    assert first_iteration_after_resume(after) == at > 0
+    assert progress_of(after).first_after_resume == at > 0
     end = progress_of(after)
     assert end.iteration == end.max_iter == 3000
     assert end.accuracy is not None and end.accuracy >= recipe.goal["accuracy"]
@@ -119,5 +123,5 @@ def test_gpu_solver_in_an_image_without_cuda_is_explained(place: Place) -> None:
     place.fill(made)
     result, _ = place.train(made.command)
     assert result.code != 0
-    found = explain(recipe, result.err.splitlines())
+    found = explain(recipe.failures, result.err.splitlines())
     assert found is not None and "without CUDA" in found.what

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.shell import LocalShell
-from provision.facts import _LOOK, parse
+from provision.hosts.facts import _LOOK, parse
 
 
 @pytest.mark.parametrize(

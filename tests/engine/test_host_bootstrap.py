@@ -1,6 +1,8 @@
 """The whole bootstrap in a folder of its own, with stand-ins for the scripts that it calls and for systemd."""
 
+import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from infra.host import script
 from infra.shell import LocalShell
 
-FOLDERS = ("/run/provision", "/var/lib/provision", "/opt/provision", "/data")
+FOLDERS = ("/run/provision", "/var/lib/provision", "/opt/provision", "/data", "/etc/docker", "/dev/console")
+CGROUPFS = "native.cgroupdriver=cgroupfs"
 NOTE = 'echo "{} $*" >> {}/calls'
 
 
@@ -19,9 +22,11 @@ class Host:
         self.text("opt/provision/settings", "".join(f"{name}={value}\n" for name, value in known.items()))
         self.sub("engine.sh", "echo engine: installing docker.io")
         self.sub("nvidia.sh", "echo nvidia: 4 GPUs, driver 535.1")
-        for name in ("systemctl", "chown", "usermod", "mountpoint"):
+        for name in ("systemctl", "systemd-run", "chown", "usermod", "mountpoint", "sleep"):
             self.fake(name, NOTE.format(name, root))
-        self.fake("docker", "echo 20.10")
+        self.fake("docker", 'case "$1" in info) echo cgroupfs;; *) echo 20.10;; esac')
+        self.fake("journalctl", "echo KeyError: bucket")
+        (root / "dev").mkdir()
 
     def text(self, path: str, text: str) -> Path:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +45,7 @@ class Host:
         text = script("bootstrap.sh")
         for folder in FOLDERS:
             text = text.replace(folder, f"{self.root}{folder}")
+        text = text.replace("> " + f"{self.root}/dev/console", ">> " + f"{self.root}/dev/console")  # a file, here
         LocalShell().run(["sh", "-c", text], check=False, env={"PATH": f"{self.root}/bin:{os.environ['PATH']}"})
         return (self.root / "run/provision/progress").read_text().splitlines()
 
@@ -62,16 +68,16 @@ def test_it_shows_each_step_and_is_ready_at_the_end(host: Host) -> None:
         "engine: installing docker.io",
         "docker: 20.10",
         "nvidia: 4 GPUs, driver 535.1",
-        "guard: watching for the spot notice",
+        "end: armed",
+        "guard: comes with the first training",
         "ready",
     ]
     assert host.calls("engine.sh") == ["--no-buildx"]
     assert host.calls("nvidia.sh") == ["4  http://r K"]
-    assert host.calls("systemctl")[-2:] == [
-        "enable -q --now provision-guard.service",
-        "enable -q --now provision-idle.timer",
-    ]
+    assert "enable -q --now provision-guard.service" in host.calls("systemctl")
+    assert host.calls("systemctl")[-1] == "enable -q --now provision-idle.timer"
     assert host.ready
+    assert not host.calls("systemd-run")
 
 
 def test_a_machine_without_gpus_needs_no_driver(tmp_path: Path) -> None:
@@ -94,6 +100,46 @@ def test_what_fails_is_the_last_line_and_the_machine_is_not_ready(host: Host, na
     assert host.boot()[-1].startswith(f"failed: {said}")
     assert not host.ready
     assert not [call for call in host.calls("systemctl") if "idle" in call]
+    [failed] = host.calls("systemd-run")
+    assert "--on-active=10min" in failed and failed.endswith("systemctl start provision-unready.service")
+
+
+def test_the_console_tells_what_happens_and_the_last_errors_where_nobody_can_log_in(host: Host) -> None:
+    host.sub("engine.sh", "echo engine: installing; echo E: no network >&2; echo engine: no engine >&2; exit 21")
+    host.boot()
+    assert (host.root / "dev/console").read_text().splitlines() == [
+        "provision: engine: installing",
+        "provision: failed: engine: no engine",
+        "E: no network",
+        "engine: no engine",
+    ]
+
+
+def test_a_machine_without_an_end_is_not_ready(host: Host) -> None:
+    host.fake("systemctl", 'case "$*" in *is-active*"provision-deadline*"*) exit 3;; esac')
+    assert host.boot()[-1] == "failed: no end of this machine is armed"
+    assert not host.ready
+
+
+def test_docker_makes_the_cgroups_itself_and_what_else_it_was_told_stays(host: Host) -> None:
+    host.boot()
+    assert json.loads((host.root / "etc/docker/daemon.json").read_text()) == {"exec-opts": [CGROUPFS]}
+    assert "restart docker" not in host.calls("systemctl")
+    host.text("etc/docker/daemon.json", '{"log-level": "warn", "exec-opts": ["native.cgroupdriver=systemd"]}')
+    host.fake("docker", "echo systemd")  # an image that has Docker, which runs
+    host.boot()
+    known = json.loads((host.root / "etc/docker/daemon.json").read_text())
+    assert known == {"log-level": "warn", "exec-opts": [CGROUPFS]}
+    assert "restart docker" in host.calls("systemctl")
+
+
+def test_only_root_gets_at_what_root_believes(host: Host) -> None:
+    host.text("var/lib/provision/guard/run/plan.json", "{}")
+    (host.root / "var/lib/provision/guard").chmod(0o777)
+    host.boot()
+    assert stat.S_IMODE((host.root / "var/lib/provision/guard").stat().st_mode) == 0o700
+    lib = f"{host.root}/var/lib/provision"
+    assert host.calls("chown") == [f"root:root {lib}", f"provision:provision {host.root}/data {lib}/runs"]
 
 
 def test_a_second_run_comes_to_the_same(host: Host) -> None:

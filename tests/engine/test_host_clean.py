@@ -15,8 +15,9 @@ OWN = (
     "home/provision/.bash_history",
     "root/.ssh/authorized_keys",
     "var/lib/provision/ready",
-    "var/lib/provision/runs/digits-1/run.json",
+    "var/lib/provision/guard/digits-1/plan.json",
     "var/lib/provision/runs/.gpu-proof",
+    "var/lib/provision/guard/digits-1/plan.json",
     "var/lib/systemd/timers/stamp-provision-deadline.timer",
     "data/sets/mnist/data.mdb",
     "data/code/digits-1/net.py",
@@ -108,7 +109,7 @@ def test_a_machine_in_use_is_not_touched(host: Host, verb: str) -> None:
     done = host.clean(verb)
     assert (done.code, done.err.strip()) == (41, "a training runs: digits-1")
     host.fake("docker", "")
-    host.text("var/lib/provision/runs/.unfinished", "digits-1\n")
+    host.text("run/provision/unfinished", "digits-1\n")
     done = host.clean(verb)
     assert (done.code, done.err.strip()) == (41, "a training is being saved")
     assert [path for path in (*OWN, *SHARED, LINK) if not host.has(path)] == []

@@ -22,7 +22,7 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("bin", "run", "runs", "pts", "proc/net", "proc/1"):
+        for folder in ("bin", "run", "pts", "proc/net", "proc/1"):
             (root / folder).mkdir(parents=True)
         self.up = 1000
         self.fake("systemctl", f'echo "$*" >> {root}/systemctl')
@@ -34,8 +34,14 @@ class Host:
         """Nothing goes on any more."""
         self.gpus("0\n0")
         self.fake("docker", 'case "$*" in "ps -q --filter label=provision.run") ;; *) exit 1;; esac')
-        self.text("runs/.unfinished", "")
-        self.text("proc/77/cmdline", "/sbin/init\0")
+        self.text("run/unfinished", "")
+        self.program(77, "init", 0)
+
+    def program(self, pid: int, name: str, used: int, parent: int = 1, children: int = 0, words: str = "") -> None:
+        """A program that has used so many ticks (1/100 s) of CPU; its children that ended have used `children`."""
+        stat = f"{pid} ({name}) S {parent} {pid} {pid} 0 -1 4194560 9 9 9 9 {used} 0 {children} 0 20 0 1 0 5 9 9\n"
+        self.text(f"proc/{pid}/stat", stat)
+        self.text(f"proc/{pid}/cmdline", (words or name).replace(" ", "\0") + "\0")
 
     def text(self, path: str, text: str) -> Path:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,7 @@ class Host:
         self.up += after
         self.text("proc/uptime", f"{self.up}.25 1.0\n")
         env = {"PATH": f"{self.root}/bin:{os.environ['PATH']}", "READY": f"{self.root}/ready"}
-        env |= {name.upper(): f"{self.root}/{name}" for name in ("run", "runs", "pts", "proc")}
+        env |= {name.upper(): f"{self.root}/{name}" for name in ("run", "pts", "proc")}
         said = LocalShell().run(["sh", "-c", script("idle.sh"), "idle", limit], env=env).out
         assert (self.root / "run" / "idle").read_text() == said
         return said.strip()
@@ -95,9 +101,9 @@ def use(host: Host, how: str) -> None:
     elif how == "a training runs":
         host.fake("docker", "echo 0123456789ab")
     elif how == "a training is being saved":
-        host.text("runs/.unfinished", "digits-1\n")
+        host.text("run/unfinished", "digits-1\n")
     elif how == "an image is being built":
-        host.text("proc/77/cmdline", "runc\0--log\0/var/lib/docker/buildkit/executor/x/runc-log.json\0run\0")
+        host.program(77, "runc", 0, words="runc --log /var/lib/docker/buildkit/executor/x/runc-log.json run")
     elif how == "data comes or goes":
         host.text("proc/net/dev", NET.format(9, 6_000_001))
 
@@ -114,6 +120,66 @@ def test_whatever_uses_it_begins_the_count_anew(host: Host, how: str) -> None:
     host.rest()
     assert host.look() == "idle for 1 of 30 minutes"
     assert not host.ends
+
+
+def test_what_uses_more_than_half_a_cpu_is_use_and_the_heaviest_is_named(host: Host) -> None:
+    host.program(500, "make", 100)
+    host.program(501, "updatedb", 0)
+    host.look()
+    host.program(501, "updatedb", 400)
+    host.program(500, "make", 100, children=2599)  # of 60 s: short programs, which have ended, count by their parent
+    assert host.look() == "idle for 1 of 30 minutes"
+    host.program(500, "make", 110, children=5200)
+    host.program(501, "updatedb", 900)
+    assert host.look() == "in use: make uses the CPU"
+    assert host.look() == "idle for 1 of 30 minutes"
+    host.program(502, "convert (1) \\033[2J x\n\x1b[2J", 3200)  # new, and of an odd name
+    assert host.look().startswith("in use: ")
+    assert "\x1b" not in (host.root / "run" / "idle").read_text()
+
+
+def test_one_cpu_for_a_minute_is_use_on_a_machine_that_looks_seldom_and_a_blip_is_none(host: Host) -> None:
+    host.program(500, "python3", 0)
+    host.look()
+    host.program(500, "python3", 100)
+    assert host.look(1).startswith("idle"), "a second of work between two quick looks is no use"
+    host.program(500, "python3", 100 + 5100)
+    assert host.look(100) == "in use: python3 uses the CPU"
+
+
+def test_the_kernel_the_guard_and_this_look_itself_are_no_use(host: Host) -> None:
+    def work(used: int) -> None:
+        host.program(2, "kthreadd", used, parent=0)
+        host.program(40, "kswapd0", used, parent=2)
+        host.program(600, "python3", used, words="/usr/bin/python3 /opt/provision/guard watch")
+        host.program(601, "sh", used, words="/bin/sh /opt/provision/idle.sh 1800")
+
+    work(0)
+    host.look()
+    work(9000)
+    assert host.look() == "idle for 1 of 30 minutes"
+
+
+def test_a_command_over_ssh_without_a_terminal_is_use_and_a_session_that_waits_is_none(host: Host) -> None:
+    host.program(700, "sshd", 0, words="sshd: provision@notty")
+    host.program(701, "sftp-server", 0, parent=700)
+    host.program(710, "sshd", 0, words="sshd: provision@pts/0")
+    host.program(711, "bash", 0, parent=710)
+    host.look()
+    assert host.look() == "idle for 1 of 30 minutes"
+    host.program(702, "rsync", 0, parent=700)
+    assert host.look() == "in use: rsync runs over SSH"
+
+
+def test_a_box_with_a_program_in_it_is_use_and_one_that_waits_is_none(host: Host) -> None:
+    waiting = "PID COMMAND\n9 docker-init\n10 sleep\n11 bash"
+    host.fake("docker", f"""case "$*" in "ps -q --filter label=provision.box") echo b0;;
+        "top b0 -o pid,comm") printf '%s\n' '{waiting}'; cat {host.root}/more;; esac""")  # fmt: skip
+    host.text("more", "")
+    host.look()
+    assert host.look() == "idle for 1 of 30 minutes"
+    host.text("more", "12 jupyter-lab\n")
+    assert host.look() == "in use: jupyter-lab runs in a box"
 
 
 @pytest.mark.parametrize(

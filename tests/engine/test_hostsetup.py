@@ -39,12 +39,10 @@ class Inside:
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Result:
-        head = ["docker", "exec", "--interactive", "--user", self.user]
+        head = ["docker", "exec", *(["--interactive"] if stdin else []), "--user", self.user]
         for key, value in (env or {}).items():
             head += ["--env", f"{key}={value}"]
-        return LocalShell().run(
-            [*head, self.where, *words], check=check, stdin=stdin or b"", timeout=timeout, on_line=on_line
-        )
+        return LocalShell().run([*head, self.where, *words], check=check, stdin=stdin, timeout=timeout, on_line=on_line)
 
     def put(self, source: Path, target: str) -> None:
         LocalShell().run(["docker", "cp", str(source), f"{self.where}:{target}"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from images.bake import write as write_bake
 from images.build import Image, Order, build, build_context, existing, listed, remove, tag_of
 from images.check import check
 from images.choose import choose
+from images.lock import fixed
+from images.lock import make as make_lock
 from images.push import push
 from images.render import Context, render
 from images.source import Source, pack_folder
-from infra import baseimage, buildx
+from infra import baseimage, basepin, buildx
 from infra.errors import DiskError, ImageError
 from infra.shell import LocalShell
 from infra.userssh import UserShell
@@ -195,10 +198,31 @@ def test_bake_reads_the_file_and_builds_what_build_would(caffe: Image, tmp_path:
     assert left == ["note"]
     assert "secrets/note" not in (tmp_path / "docker-bake.json").read_text()
     small = context("RUN echo small > /small")
-    write_bake([small], tmp_path / "small", "runtime", [], {})
+    write_bake([small], tmp_path / "small", "runtime", {}, {})
     bake = 'cd "$1" && docker buildx bake --builder default caffe-debian'
     SHELL.run(["sh", "-c", bake, "bake", str(tmp_path / "small")])
     found = existing(small, SHELL)
+    assert found is not None
+    remove(found, SHELL)
+
+
+def test_bake_leaves_no_password_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://user:s3cret@index.example/simple")
+    assert run(["image", "bake", "caffe-debian", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "pip's configuration holds a password" in said
+    assert 'PROVISION_BUILD_PIP="$(provision image secret pip)" docker buildx bake' in said
+    assert all("s3cret" not in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert run(["image", "secret", "pip"]) == 0
+    config = capsys.readouterr().out
+    assert "index-url = https://user:s3cret@index.example/simple" in config
+    asks = context("RUN --mount=type=secret,id=pip grep -q s3cret /run/secrets/pip && echo found > /found")
+    write_bake([asks], tmp_path / "asks", "runtime", {"pip": "env=PROVISION_BUILD_PIP"}, {})
+    bake = 'cd "$1" && docker buildx bake --builder default caffe-debian'
+    SHELL.run(["sh", "-c", bake, "bake", str(tmp_path / "asks")], env={"PROVISION_BUILD_PIP": config})
+    found = existing(asks, SHELL)
     assert found is not None
     remove(found, SHELL)
 
@@ -247,6 +271,37 @@ def test_an_image_is_pushed_and_can_be_pulled_by_its_digest(services: str) -> No
         remove(made, SHELL)
 
 
+def test_a_locked_base_stays_what_it_was_when_its_name_means_another(services: str) -> None:
+    name = f"localhost:{port(services, 5001)}/team/base:v1"
+    text = f"FROM {name} AS runtime\nRUN cat /which > /kept\n"
+    target = choose("caffe-debian")
+
+    def published(which: str) -> None:
+        made = build_context(context(f"RUN echo {which} > /which"), SHELL)
+        push(made, name, SHELL)
+        remove(made, SHELL)
+        SHELL.run(["docker", "image", "rm", name], check=False)
+
+    published("first")
+    pin = basepin.pin(name, SHELL)
+    assert pin.digest and basepin.pin(name, SHELL) == pin
+    lock = make_lock(target, {name: pin}, datetime.now(timezone.utc))
+    locked = Context(target, tuple(fixed({"Dockerfile": text}, lock, target).items()), lock)
+    published("second")
+    renewed = basepin.pin(name, SHELL)
+    assert renewed.digest != pin.digest
+    made = build_context(locked, SHELL, no_cache=True)
+    try:
+        assert SHELL.run(buildx.run_words(made.tag, ["cat", "/kept"])).out == "first\n"
+    finally:
+        remove(made, SHELL)
+        SHELL.run(["docker", "image", "rm", basepin.with_digest(name, pin.digest)], check=False)
+    gone = make_lock(target, {name: basepin.Pin("sha256:" + "0" * 64)}, datetime.now(timezone.utc))
+    with pytest.raises(ImageError, match="cannot be pulled, and the lock allows no other") as error:
+        build_context(Context(target, tuple(fixed({"Dockerfile": text}, gone, target).items()), gone), SHELL)
+    assert "provision image update caffe-debian" in error.value.mend
+
+
 def test_a_push_that_fails_says_why_and_leaves_no_tag(services: str) -> None:
     asking = f"localhost:{port(services, 5000)}"
     made = build_context(context("RUN echo pushed > /pushed"), SHELL)
@@ -266,9 +321,9 @@ def host(services: str, tmp_path: Path) -> UserShell:
     folder = tmp_path / ".ssh"
     folder.mkdir(mode=0o700)
     SHELL.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_ed25519")])
-    inside = ["docker", "exec", "--interactive", services, "sh", "-c"]
-    public = (folder / "id_ed25519.pub").read_bytes()
-    SHELL.run([*inside, "mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys"], stdin=public)
+    inside = ["docker", "exec", services, "sh", "-c"]
+    public = (folder / "id_ed25519.pub").read_text()
+    SHELL.run([*inside, 'mkdir -p /root/.ssh; echo "$1" > /root/.ssh/authorized_keys', "sh", public])
     key = SHELL.run([*inside, "cat /etc/ssh/ssh_host_ed25519_key.pub"]).out.split()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port(services, 22)} {key[0]} {key[1]}\n")
     (folder / "config").write_text(f"Host 127.0.0.1\n  IdentityFile {folder}/id_ed25519\n")

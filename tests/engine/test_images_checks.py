@@ -1,19 +1,22 @@
 """New images and their checks, for real: an image has its tag when it has passed them, whatever breaks off before."""
 
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from images.build import Image, Order, build, build_context, existing, remove
-from images.check import check
+from images.check import Check, check, run
 from images.choose import choose
 from images.render import Context
+from infra import buildx
 from infra.errors import ImageError, UsageError
 from infra.shell import LocalShell
-from provision import runimage
 from provision.commands.image_build import _made
+from provision.hosts import image as runimage
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -38,6 +41,67 @@ def test_a_check_that_fails_says_so() -> None:
         assert "caffe" in results[1].said
     finally:
         SHELL.run(["docker", "image", "rm", made.tag])
+
+
+def containers(image: Image, state: str | None = None) -> list[str]:
+    """Those of the image, running or not; or those in that state alone."""
+    more = ["--filter", f"status={state}"] if state else []
+    return SHELL.run(["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image.tag}", *more]).out.split()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Image]:
+    """Debian itself."""
+    made = build_context(context("RUN echo plain"), SHELL)
+    yield made
+    remove(made, SHELL)
+
+
+def test_a_program_that_reads_comes_to_the_end_of_its_input(plain: Image) -> None:
+    given = "line's 100%s \\n\nmore"
+    told = run("reads", Check(("sh", "-c", "cat; echo; echo read"), f"{re.escape(given)}\nread", given), plain, SHELL)
+    assert told.ok, told.said
+    for _ in range(5):
+        assert run("reads", Check(("sh", "-c", "cat; echo read"), "^read"), plain, SHELL).ok
+
+
+@pytest.mark.parametrize("program", ["sleep infinity", "trap : TERM INT HUP; while :; do sleep 1; done"])
+def test_a_program_that_never_ends_is_ended_and_leaves_no_container(plain: Image, program: str) -> None:
+    told = run("ends", Check(("sh", "-c", f"echo begun; {program}"), "begun", limit_s=2), plain, SHELL)
+    assert (told.ok, told.said) == (False, "it did not end within 2 s")
+    assert containers(plain) == []
+
+
+def test_what_was_begun_by_a_client_that_was_killed_ends_too(plain: Image) -> None:
+    words = buildx.run_words(plain.tag, ["sleep", "infinity"], limit_s=10)
+    client = subprocess.Popen(words)
+    while not containers(plain, "running") and client.poll() is None:
+        time.sleep(0.1)
+    assert client.poll() is None
+    client.kill()
+    client.wait()
+    until = time.monotonic() + 300
+    while containers(plain) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert containers(plain) == []
+
+
+def test_a_check_that_was_made_and_never_started_does_not_hold_the_image() -> None:
+    """`docker run` is two requests, and a client may be killed between them; a box of the user's stays."""
+    held = context("RUN echo held")
+    made = build_context(held, SHELL)
+    words = buildx.run_words(made.tag, ["true"])
+    SHELL.run(["docker", "create", *words[2:]])
+    remove(made, SHELL)
+    assert existing(held, SHELL) is None
+    again = build_context(held, SHELL)
+    other = SHELL.run(["docker", "create", again.tag, "true"]).out.strip()
+    try:
+        remove(again, SHELL)
+        assert other.startswith(containers(again)[0])
+    finally:
+        SHELL.run(["docker", "rm", other])
+        remove(again, SHELL)
 
 
 def test_a_new_image_that_fails_its_checks_is_taken_away() -> None:

@@ -125,7 +125,7 @@ def test_without_an_engine_here_the_hosts_is_asked(tmp_path: Path, monkeypatch: 
 
 
 def test_a_version_that_the_mirror_lacks_is_told(tmp_path: Path) -> None:
-    gone = SourcePackage("caffe", "0.0.1-1", "debian:bullseye")
+    gone = SourcePackage("caffe", "0.0.1-1", "debian:bullseye", "2026-08-31")
     with pytest.raises(ImageError, match=r"caffe 0\.0\.1-1 cannot be fetched") as error:
         debsource.fetch(gone, tmp_path, SHELL)
     assert "--source-mirror" in error.value.mend

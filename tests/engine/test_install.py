@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra import distribution
+
 ROOT = Path(__file__).parent.parent.parent
 EXTRAS = ("matplotlib", "lmdb", "scikit-learn", "moto", "numpy")
 
@@ -27,7 +29,7 @@ def test_a_plain_install_is_light() -> None:
         str(ROOT),
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    names = {one["metadata"]["name"].lower() for one in json.loads(done.stdout)["install"]} - {"provision"}
+    names = {one["metadata"]["name"].lower() for one in json.loads(done.stdout)["install"]} - {distribution.NAME}
     assert not names & set(EXTRAS)
     # cryptography wants typing-extensions below Python 3.11
     assert len(names - ({"typing_extensions", "typing-extensions"} if sys.version_info < (3, 11) else set())) <= 32
@@ -42,13 +44,14 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
         "infra/host/guard/run.py", "infra/host/engine.sh", "infra/host/bootstrap.sh", "infra/host/deadline.sh",
         "infra/host/clean.sh", "infra/host/extend.sh", "infra/host/idle.sh", "infra/host/mount.sh",
         "infra/host/nvidia.sh", "infra/host/provision-idle.service", "infra/host/provision-idle.timer",
-        "infra/aws/prices.yaml", "provision/amis.yaml", "provision/permissions.yaml",
+        "infra/aws/prices.yaml", "provision/offers/amis.yaml", "provision/account/permissions.yaml",
         "infra/host/provision-guard.service", "images/matrix.yaml", "images/gpus.yaml",
         "images/distributions.yaml", "images/stacks/caffe-debian.yaml", "images/patches/column-buffer.yaml",
         "images/context/apply_patches.py", "images/context/caffe.mk", "images/context/column_buffer.cpp",
         "images/context/column_bytes.cpp",
-        "images/templates/caffe-debian.Dockerfile.j2", "provision/recipes/digits/recipe.yaml",
-        "provision/recipes/digits/net.prototxt.j2", "localcloud/ami/Dockerfile", "localcloud/instance_types.yaml",
+        "images/templates/caffe-debian.Dockerfile.j2", "provision/recipes/builtin/digits/recipe.yaml",
+        "provision/recipes/builtin/digits/net.prototxt.j2", "localcloud/ami/Dockerfile",
+        "localcloud/instance_types.yaml",
     }  # fmt: skip
     assert wanted <= names
 
@@ -71,5 +74,5 @@ def test_a_missing_extra_is_one_message_with_the_mend(
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{ROOT}", "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 16, done.stderr
-    assert f"provision[{extra}]" in done.stderr
+    assert f"provision-spot[{extra}]" in done.stderr
     assert "Traceback" not in done.stderr

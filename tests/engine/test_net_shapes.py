@@ -14,7 +14,8 @@ from provision.net import graph, schema_source
 from provision.net.nets import Net, conv_block, crelu_block, residual
 from provision.net.shapes import infer
 from provision.net.text import parse
-from provision.recipe import load, render
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 SHELL = LocalShell()
@@ -122,8 +123,9 @@ NETS = {"windows": windows, "others": others, "deep": deep, "detector": detector
 def caffes() -> dict[str, dict[str, object]]:
     """What Caffe says of all of them, asked at once."""
     texts = json.dumps({name: make() for name, make in NETS.items()})
-    words = buildx.run_words(build(choose("caffe-debian"), SHELL).tag, ["python3", "-c", _ASK])
-    found: dict[str, dict[str, object]] = json.loads(SHELL.run(words, stdin=texts.encode()).out.splitlines()[-1])
+    told = buildx.run_in(SHELL, build(choose("caffe-debian"), SHELL).tag, ["python3", "-c", _ASK], stdin=texts)
+    assert told.ok, told.err
+    found: dict[str, dict[str, object]] = json.loads(told.out.splitlines()[-1])
     return found
 
 

@@ -14,7 +14,9 @@ from images.choose import choose
 from infra.shell import LocalShell
 from provision.commands.data_boxes import boxes
 from provision.data.annotated import prepare
-from provision.recipe import explain, load, render
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
 from tests.engine.test_digits_train import Place
 from tests.ssd_photos import NAMES, devkit, voc
 
@@ -37,7 +39,7 @@ def test_another_caffe_is_named_as_the_cause(tmp_path: Path) -> None:
     place.fill(made)
     result, _ = place.train(made.command)
     assert result.code != 0
-    found = explain(recipe, result.err.splitlines())
+    found = explain(recipe.failures, result.err.splitlines())
     assert found is not None and "not the fork" in found.what and "--image caffe-ssd" in found.mend
 
 

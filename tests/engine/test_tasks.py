@@ -1,9 +1,9 @@
 """`infer`, `score` and `time` for real: Caffe in its image, on a folder as `fetch` leaves it, without any cloud."""
 
+import hashlib
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,8 @@ from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell
 from provision.data.digits import prepare
-from provision.recipe import render, to_dict
-from provision.runs import Manifest, Source
+from provision.recipes.rendering import render
+from provision.runs.manifest import Manifest, Source, plain
 from tests.engine.test_digits_train import Place
 from tests.task_kit import write_code, write_digit, write_recipe
 
@@ -23,12 +23,21 @@ SHELL = LocalShell()
 
 def provision(folder: Path, *words: str, code: int = 0) -> str:
     """The command as a user runs it, with no way to AWS: its standard output, or what it says where it fails."""
-    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_EC2_METADATA_DISABLED": "true", "XDG_CACHE_HOME": str(folder / "cache")}
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_EC2_METADATA_DISABLED": "true", "XDG_CACHE_HOME": str(folder / "cache"),
+               "XDG_STATE_HOME": str(folder / "state")}  # fmt: skip
     env = {**os.environ, **nothing, "COLUMNS": "160"}
     line = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(folder), sys.executable, "-m", "provision", *words]
     done = SHELL.run(line, check=False, env=env)
     assert done.code == code, done.err
     return done.out if code == 0 else done.err
+
+
+def note_of_the_start(home: Path, manifest: Path, data: Path) -> None:
+    """What the laptop that started the run keeps of it: the manifest's sum, and that its user gave this folder."""
+    note = home / "state" / "provision" / "runs" / "aws" / "1" / "us-east-1" / "digits-1.json"
+    note.parent.mkdir(parents=True)
+    sums = [hashlib.sha256(manifest.read_bytes()).hexdigest()]
+    note.write_text(json.dumps({"sums": sums, "folders": [str(data)]}))
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +60,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "digits-1", "2026-01-01", recipe, made, "caffe-debian", image.tag, image.digest,
         Source("folder", str(data), "/data/sets/x"), Source(), 0, "box", "p3.8xlarge", "spot", "us-east-1",
     )  # fmt: skip
-    plain = {**vars(manifest), "data": asdict(manifest.data), "project": asdict(manifest.project)}
-    plain |= {"recipe": to_dict(recipe), "rendered": to_dict(made)}
-    (work / "manifest.json").write_text(json.dumps(plain))
+    (work / "manifest.json").write_text(json.dumps(plain(manifest)))
+    note_of_the_start(home, work / "manifest.json", data)
     (home / "label").write_text(write_digit(home / "digit.txt"))
     return home
 
 
 @pytest.mark.timeout(2400)
 def test_every_snapshot_is_scored_drawn_and_not_scored_twice(trained: Path) -> None:
-    out = json.loads(provision(trained, "score", "digits-1", "--json"))
+    out = json.loads(provision(trained, "score", "digits-1", "--data", "data", "--json"))
     assert [one["iteration"] for one in out["scores"]] == [200, 400]
     first, last = (one["metrics"]["accuracy"] for one in out["scores"])
     assert 0.3 < first <= 1 and last > 0.9
@@ -68,7 +76,7 @@ def test_every_snapshot_is_scored_drawn_and_not_scored_twice(trained: Path) -> N
     results = list((trained / "digits-1-score").rglob("*"))
     assert {path.stat().st_uid for path in results} == {os.getuid()}
     stamp = (trained / "digits-1-score" / "000000200" / "score.json").stat().st_mtime_ns
-    table = provision(trained, "score", "digits-1")
+    table = provision(trained, "score", "digits-1", "--data", "data")
     assert f"{last:.4f}" in table and "best accuracy" in table
     assert (trained / "digits-1-score" / "000000200" / "score.json").stat().st_mtime_ns == stamp
 
@@ -89,6 +97,18 @@ def test_a_net_is_used_on_what_the_user_gives(trained: Path) -> None:
     assert (trained / "found" / "digit.json").read_text() == (trained / "label").read_text()
     assert (trained / "digits-1" / "snapshots" / "digits_iter_400.caffemodel").stat().st_size > 0
     assert not list((trained / "cache" / "provision" / "tasks").iterdir())
+
+
+@pytest.mark.timeout(2400)
+def test_a_folder_of_this_laptop_is_not_mounted_because_a_manifest_names_it(trained: Path) -> None:
+    """The run was started elsewhere, as far as this laptop knows."""
+    note = next((trained / "state").rglob("digits-1.json"))
+    kept = note.rename(trained / "kept.json")
+    try:
+        said = provision(trained, "infer", "digits-1", "digit.txt", "--out", "unfound", code=13)
+        assert "Caffe cannot open the data" in said
+    finally:
+        kept.rename(note)
 
 
 @pytest.mark.timeout(2400)

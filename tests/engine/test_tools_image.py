@@ -13,6 +13,7 @@ from images.check import check
 from images.choose import choose
 from infra.shell import LocalShell
 from provision.data.digits import prepare
+from tests.engine.security import overlooked
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -34,6 +35,10 @@ def test_every_check_passes_in_it(tools: Image) -> None:
     assert [one.name for one in results] == ["user", "tools-digits", "tools-modules"]
     assert all(one.ok for one in results), results
     assert tools.size < 900e6
+
+
+def test_nothing_in_it_is_behind_a_security_fix() -> None:
+    assert overlooked(lambda: build(choose("tools"), SHELL)) == []
 
 
 def test_it_makes_the_same_bytes_as_this_machine(tools: Image, tmp_path: Path) -> None:

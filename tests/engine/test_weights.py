@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from infra.errors import HostError, RunError
 from infra.shell import LocalShell
-from provision import weights
-from provision.recipe import Weights
+from provision.recipes.spec import Weights
+from provision.runs import weights
 
 pytestmark = pytest.mark.engine
 DATA = random.Random(1).randbytes(3_000_000)
@@ -116,7 +116,7 @@ def test_a_download_that_breaks_goes_on_where_it_was(server: Server, tmp_path: P
     path, said = fetch(tmp_path, server.url, SUM, len(DATA))
     assert path.read_bytes() == DATA
     assert server.begins == [0, 1_000_000, 2_000_000]
-    assert any("ended at 1000000 of 3000000 bytes" in line for line in said)
+    assert any("broke off at 1000000 of 3000000 bytes" in line for line in said)
     assert sorted(one.name for one in path.parent.iterdir()) == ["net.caffemodel", "net.caffemodel.lock"]
     fetch(tmp_path, server.url, SUM)
     assert len(server.seen) == 3  # the second training finds it there
@@ -156,6 +156,24 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_beginning(server: Ser
     fetch(tmp_path, server.url, SUM)
     assert path.read_bytes() == DATA
     assert len(server.seen) == (1 if tag else 2)
+
+
+def test_a_part_that_nothing_marks_is_not_gone_on_with_where_no_sum_would_tell(server: Server, tmp_path: Path) -> None:
+    server.tag = ""
+    path = Path(weights.path_on_host(Weights(file="net.caffemodel", url=server.url, licence="x"), str(tmp_path)))
+    path.parent.mkdir(parents=True)
+    path.with_name("net.caffemodel.part").write_bytes(b"x" * 1000)
+    fetch(tmp_path, server.url)
+    assert path.read_bytes() == DATA
+
+
+def test_a_disk_that_cannot_be_written_is_not_taken_for_a_broken_line(server: Server, tmp_path: Path) -> None:
+    path = Path(weights.path_on_host(Weights(file="net.caffemodel", url=server.url, licence="x"), str(tmp_path)))
+    path.with_name("net.caffemodel.part").mkdir(parents=True)
+    with pytest.raises(HostError, match=r"net\.caffemodel cannot be written: Is a directory") as caught:
+        fetch(tmp_path, server.url)
+    assert "--disk" in caught.value.mend
+    assert len(server.seen) == 1
 
 
 def test_a_server_without_ranges_sends_it_again(server: Server, tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ import pytest
 
 from images.gpus import gpus
 from images.matrix import Variant, rows
+from images.stacks import stacks
 from images.versions import key
 from tests.facts import wheels
 
 pytestmark = pytest.mark.facts
 
 KNOWN = {key(one.sm)[0] for one in gpus().values()}
-WITH_COMPILER = [row for row in rows().values() if row.cuda and key(row.cuda) >= (11, 7) and row.gcc]
-WITH_CUDNN = [row for row in rows().values() if row.cudnn_release and key(row.cudnn_release) >= (8, 5)]
+ONCE = [row for row in rows().values() if not row.twin_of]  # a twin has its row's facts
+WITH_COMPILER = [row for row in ONCE if row.cuda and key(row.cuda) >= (11, 7) and row.gcc]
+WITH_CUDNN = [row for row in ONCE if row.cudnn_release and key(row.cudnn_release) >= (8, 5)]
 
 
 def _sm(row: Variant) -> set[int]:
@@ -42,13 +44,17 @@ def _compiler(cuda: str) -> tuple[set[int], str]:
 
 @cache
 def _cudnn_serves(cuda: str, version: str) -> set[int]:
-    """Known architectures that run the code in this cuDNN: the same major, and no older minor."""
+    """Known architectures that run the code in this cuDNN."""
     # 8.x for CUDA 10.2 was never a wheel: the one for CUDA 11 stands in, and its CUDA limits what is asked
     package = f"nvidia-cudnn-cu{max(11, key(cuda)[0])}"
     if version not in wheels.versions(package):
         pytest.skip(f"{package} {version} was never published as a wheel")
     library = "libcudnn_ops" if key(version) >= (9,) else "libcudnn_ops_infer"
-    code = wheels.gpu_code(package, version, library)
+    return _served(wheels.gpu_code(package, version, library))
+
+
+def _served(code: set[int]) -> set[int]:
+    """Known architectures that run this code: the same major, and no older minor."""
     return {sm for sm in KNOWN if any(one // 10 == sm // 10 and one <= sm for one in code)}
 
 
@@ -72,3 +78,15 @@ def test_the_wheels_of_a_row_are_published(row: Variant) -> None:
     assert row.wheels
     for package, version in row.wheels.items():
         assert version in wheels.versions(package)
+
+
+@pytest.mark.parametrize("name", [name for name in stacks()["detectron"].rows if name.startswith("cuda")])
+def test_torchs_wheel_has_caffe2_with_code_for_the_rows_gpus(name: str) -> None:
+    row = rows()[name]
+    index = [f"--extra-index-url={row.index}"] if row.index else []
+    python = ["--python-version=3.9", "--implementation=cp", "--abi=cp39", "--platform=linux_x86_64"]
+    version = row.pins.get("torch", stacks()["detectron"].packages["torch"])
+    if row.index and not wheels.there(row.index):
+        pytest.skip(f"{row.index} cannot be reached")
+    code = wheels.gpu_code("torch", version, "libcaffe2_detectron_ops_gpu", *index, *python)
+    assert _served(code) == _sm(row)

@@ -73,6 +73,15 @@ def versions(package: str) -> list[str]:
     return said[1].split(", ")
 
 
+def there(index: str) -> bool:
+    """Whether an index of PyTorch's answers."""
+    try:
+        with urllib.request.urlopen(f"{index}/torch/", timeout=20):
+            return True
+    except OSError:
+        return False
+
+
 def unpacked(package: str, version: str) -> Path:
     """The folder of a wheel, fetched and unpacked once."""
     folder = KEPT / f"{package}-{version}"
@@ -85,21 +94,24 @@ def unpacked(package: str, version: str) -> Path:
     return folder
 
 
-def gpu_code(package: str, version: str, library: str) -> set[int]:
-    """The architectures (70 for sm_70) of the real code in the library whose name begins so, inside a wheel."""
+def gpu_code(package: str, version: str, library: str, *words: str) -> set[int]:
+    """The architectures (70 for sm_70) of the real code in the library whose name begins so, inside a wheel.
+
+    `words` go to pip: another index, the Python that the wheel is for.
+    """
     kept = KEPT / f"{package}-{version}-{library}.json"
     if not kept.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(Ranges(_url(package, version))) as wheel:
-            (name,) = [one for one in wheel.namelist() if re.search(rf"/lib/{library}\.so\.\d+$", one)]
+        with zipfile.ZipFile(Ranges(_url(package, version, *words))) as wheel:
+            (name,) = [one for one in wheel.namelist() if re.search(rf"/lib/{library}\.so(\.\d+)?$", one)]
             kept.write_text(json.dumps(sorted(architectures(wheel.read(name)))))
     return set(json.loads(kept.read_text()))
 
 
-def _url(package: str, version: str) -> str:
+def _url(package: str, version: str, *words: str) -> str:
     """Where the index keeps the wheel: pip says so without fetching it."""
-    words = ["--dry-run", "--quiet", "--ignore-installed", "--report=-", f"--target={KEPT / 'none'}"]
-    said = _pip("install", *words, *_PLATFORM, f"{package}=={version}")
+    dry = ["--dry-run", "--quiet", "--ignore-installed", "--report=-", f"--target={KEPT / 'none'}"]
+    said = _pip("install", *dry, *_PLATFORM, *words, f"{package}=={version}")
     return str(json.loads(said)["install"][0]["download_info"]["url"])
 
 

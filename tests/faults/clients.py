@@ -77,10 +77,10 @@ def run_fast(factor: float) -> None:
 
 
 def leave_out(operation: str) -> None:
-    """AWS never hears of `operation` from this process, which takes it for done. `run.json` is what the guard of a
+    """AWS never hears of `operation` from this process, which takes it for done. `plan` is what the guard of a
     training's host hears."""
-    if operation == "run.json":
-        _leave_file_out(operation)
+    if operation == "plan":
+        _leave_plan_out()
         return
     from botocore.client import BaseClient
 
@@ -92,13 +92,13 @@ def leave_out(operation: str) -> None:
     BaseClient._make_api_call = made
 
 
-def _leave_file_out(name: str) -> None:
+def _leave_plan_out() -> None:
     from infra.ssh import SshShell
 
     run = SshShell.run
 
     def ran(self: Any, words: Any, **given: Any) -> Result:
-        return Result(0, "", "") if words[-1].endswith(f"/{name}") else run(self, words, **given)
+        return Result(0, "", "") if list(words[-2:-1]) == ["plan"] else run(self, words, **given)
 
     SshShell.run = ran  # type: ignore[method-assign]
 

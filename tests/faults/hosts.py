@@ -8,13 +8,12 @@ from typing import Any
 from tests.faults.oracle import World
 
 RUNS = "/var/lib/provision/runs"
+GUARD = "/var/lib/provision/guard"
 LOOK = (
     "docker ps -a --filter label=provision.run --format '{{.Names}} {{.Label \"provision.run\"}} {{.State}}'; "
-    f'sed -n \'s/.*"container": "\\([^"]*\\)".*/\\1/p\' {RUNS}/*/run.json 2>/dev/null; true'
+    f'sed -n \'s/.*"container": "\\([^"]*\\)".*/\\1/p\' {GUARD}/*/plan.json 2>/dev/null; true'
 )
-CLEAR = f"docker ps -aq --filter label=provision.run | xargs -r docker rm -fv; rm -rf {RUNS}/*/"
-# The lock of a client that was killed counts for a minute, by the host's clock, which does not run fast.
-AGE = f"find {RUNS} -maxdepth 1 -name .starting -exec touch -d '-2 minutes' {{}} +"
+CLEAR = f"docker ps -aq --filter label=provision.run | xargs -r docker rm -fv; rm -rf {RUNS}/*/ {GUARD}"
 TRAINED = "grep -qs 'Iteration [1-9]' {}/log/attempt-*.txt"
 TRAINS = f"until {TRAINED.format(RUNS + '/*')}; do sleep 0.05; done"
 

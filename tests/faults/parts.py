@@ -83,7 +83,7 @@ def taken_out(name: str, calls_of: Calls) -> Iterator[Task]:
         return
     last = calls_of(part.steps[0].name)[-1]
     if part.worker is Trainer:
-        yield Fault("train", last, "lost", "run.json")
+        yield Fault("train", last, "lost", "plan")
         yield Fault("train", last, "killed after", "DeleteRolePolicy", last=True)
     elif not part.edge:
         yield Fault("up", last, "killed after", "TerminateInstances")

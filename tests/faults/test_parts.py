@@ -19,6 +19,9 @@ def test_of_a_loop_two_turns_are_swept_and_what_follows_it() -> None:
     turn = ("List", "Get", "Get", "Describe")
     found = turned_twice(calls("Head", *turn, *turn, *turn, *turn, "List", "Put"))
     assert [one.action for one in found] == ["Head", *turn, *turn, "List", "Put"]
+    looks = ("Describe", "Get", "List", "Get", "Get", "List", "Get")
+    found = turned_twice(calls("Head", *looks, *looks, *looks, *looks))
+    assert [one.action for one in found] == ["Head", *looks, *looks]
     assert turned_twice(calls("Get", "Get", "Get", "Put")) == calls("Get", "Get", "Get", "Put")
 
 

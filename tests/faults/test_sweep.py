@@ -49,5 +49,5 @@ def test_a_clean_up_that_is_taken_out_turns_the_sweep_red(tmp_path: Path) -> Non
     red = {(one["part"], one["fault"]["without"]) for one in tried if one["wrong"]}
     green = left - red
     assert {("edge", "TerminateInstances"), ("machines", "TerminateInstances"), ("crowd", "DeleteRole")} <= red
-    assert {("training", "run.json"), ("training", "DeleteRolePolicy")} <= red
+    assert {("training", "plan"), ("training", "DeleteRolePolicy")} <= red
     assert green <= {("edge", one) for one in SECOND}

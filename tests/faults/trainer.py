@@ -40,6 +40,7 @@ class Trainer(Worker):
         """The machine, made anew."""
         self._good(UP, HOST, self.home, seconds=FIRST_S)
         self.host, self.base = hosts.host_of(self.world), self.world.things()
+        self.whole = True
 
     def calls(self, step: Step) -> list[Call]:
         """The laptop's AWS calls of the step without a fault; RuntimeError where it fails."""
@@ -66,18 +67,19 @@ class Trainer(Worker):
         return tuple(run if word == RUN else word for word in step.words)
 
     def attempt(self, fault: Any) -> list[Tried]:
-        """Try one fault. The machine is used again where nothing was wrong."""
+        """Try one fault. The machine is used again where nothing was wrong; else the next fault has another."""
         tried = Tried(fault, self.world.name)
         begun = time.monotonic()
         try:
+            if not self.whole:
+                self.machine()
             self._attempt_training(step_of(fault.step), tried)
             self.host.inside(hosts.CLEAR)
         except Exception as error:
             tried.wrong.append(f"the sweep itself failed: {error!r}")
         if tried.wrong or fault.last:
+            self.whole = False
             tried.wrong += self._end(fault.without)
-        if tried.wrong and not fault.last:
-            self.machine()
         tried.seconds = time.monotonic() - begun
         return [tried]
 
@@ -90,7 +92,6 @@ class Trainer(Worker):
         if "Traceback (most recent call last)" in said:
             tried.wrong.append(f"a traceback\n{said[-3000:]}")
         tried.wrong += self._now(step, client.code, before)
-        self.host.inside(hosts.AGE)
         new = hosts.runs(self.world) - before
         tried.wrong += self._goes_on(next(iter(new), ""))
         tried.wrong += self._same(known)
@@ -161,7 +162,7 @@ def turned_twice(calls: Sequence[Call]) -> list[Call]:
     kept: list[Call] = []
     for call in calls:
         kept.append(call)
-        for size in range(2, 6):
+        for size in range(2, 10):
             last = [one.action for one in kept[-3 * size :]]
             if len(last) == 3 * size and last[:size] == last[size : 2 * size] == last[2 * size :]:
                 del kept[-size:]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from provision import voc
-from provision.recipe import load
+from provision.data import voc
+from provision.recipes.loading import load
 from tests.forks import voc_kit
 from tests.forks.place import Place, open_to_all
 

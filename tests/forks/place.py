@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.shell import LocalShell, Result
-from provision.logs import Event, Metric, Parser
-from provision.recipe import Recipe, Rendered, complete_snapshots
+from provision.logs.caffe import Event, Metric, Parser
+from provision.recipes.spec import Recipe, Rendered, complete_snapshots
 
 SHELL = LocalShell()
 

@@ -19,12 +19,15 @@ from images.source import resolve
 from images.stacks import stacks
 from infra.shell import LocalShell
 from provision.data.crfrnn import prepare
-from provision.logs import Metric, Resumed, first_iteration_after_resume
+from provision.logs.caffe import Metric, Resumed
+from provision.logs.progress import progress_of
 from provision.net import shapes, text
 from provision.net.graph import layers
 from provision.net.schema import Schema
 from provision.net.schema_source import fetch
-from provision.recipe import Rendered, load, render
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Rendered
 from provision.settings import cache_home
 from tests.forks import voc_kit
 from tests.forks.crfrnn_kit import infer, score
@@ -118,7 +121,7 @@ def test_a_training_is_interrupted_goes_on_learns_and_is_used(place: Place, data
     result, after = place.train(made.resumed(place.snapshots(recipe)[at]))
     assert result.code == 0, result.err
     assert [event.iteration for event in after if isinstance(event, Resumed)] == [at]
-    assert first_iteration_after_resume(after) == at
+    assert progress_of(after).first_after_resume == at
     loss = [event.value for event in (*before, *after) if isinstance(event, Metric) and event.name == "loss"]
     assert np.mean(loss[-20:]) < 0.7 * np.mean(loss[:5])
     assert "Test net output #2" not in result.err

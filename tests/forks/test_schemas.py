@@ -9,7 +9,8 @@ from infra.errors import ProvisionError
 from provision.net import schema_source
 from provision.net.schema import Schema
 from provision.net.text import parse
-from provision.recipe import load, render
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

@@ -27,11 +27,13 @@ from images.stacks import stacks
 from infra.shell import LocalShell
 from provision.data import annotated
 from provision.data.annotated import prepare
-from provision.logs import Resumed
-from provision.recipe import Recipe, Rendered, load, render, to_dict
-from provision.runs import Manifest, Source
+from provision.data.voc import CLASSES
+from provision.logs.caffe import Resumed
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Recipe, Rendered, to_dict
+from provision.runs.manifest import Manifest, Source
 from provision.settings import cache_home
-from provision.voc import CLASSES
 from tests.engine.test_digits_train import Place
 from tests.ssd_photos import NAMES, devkit, voc
 
@@ -150,7 +152,7 @@ def test_training_goes_on_where_it_was_interrupted(trained: tuple[Path, Recipe, 
 def test_every_snapshot_is_scored_and_the_last_finds_the_objects(
     trained: tuple[Path, Recipe, Rendered, list[int]], home: Path
 ) -> None:
-    out = json.loads(provision(home, "score", "ssd-1", "--json"))
+    out = json.loads(provision(home, "score", "ssd-1", "--data", str(home / "data"), "--json"))
     scores = {one["iteration"]: one["metrics"] for one in out["scores"]}
     assert {200, 400, ITERATIONS} <= set(scores)
     assert scores[ITERATIONS]["mAP"] >= WANTED_MAP

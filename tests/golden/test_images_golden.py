@@ -1,6 +1,7 @@
 """A dozen telling targets render to the very bytes that are kept here: a change of a template or of the data can
 then be read as a change of Dockerfiles. `python -m tests.golden.test_images_golden` writes them anew."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ TELLING = {
     "caffe:cuda11.8-cudnn8.7-ubuntu20.04": "a plain Ubuntu with the last cuDNN for a K80",
     "caffe:cuda13.0-cudnn9.14-ubuntu24.04": "C++17",
     "cuda:cuda12.4-cudnn9.1-debian13": "CUDA and nothing else",
+    "cuda:cuda12.4-cudnn9.1-ubuntu22.04-apt": "what stands in for a tag of NVIDIA's",
     "detectron:cuda10.2-cudnn7.6-debian11": "PyTorch's wheel",
+    "detectron:cuda11.3-cudnn8.2-debian11": "a wheel out of PyTorch's own index, by checksum",
     "detectron-py2:cuda10.1-cudnn7.6-debian11": "Python 2.7",
     "tools:cpu-debian12": "our own source, no Caffe",
 }
@@ -77,12 +80,18 @@ def test_every_dockerfile_keeps_the_rules(target: Target) -> None:
     text = render(target).dockerfile
     assert "# syntax=" not in text, "a frontend would be fetched from a registry"
     assert "\r" not in text and text.endswith("\n")
-    assert "--no-install-recommends" in text
+    assert "apt-get" not in text, "a release past its end is found only by apt_install"
     last = text.rpartition("\nFROM ")[2]
-    assert "USER trainer" in last
+    assert f"\nUSER {'0:0' if target.stack.name == 'cuda' else '1000:1000'}\n" in last
     assert f"STOPSIGNAL {target.stack.stop_signal}" in last
     if target.stack.name.startswith("caffe"):
         assert target.stack.stop_signal == "SIGINT", "Caffe loses its work on SIGTERM"
+    source = re.search(r"\nFROM (\S+) AS source\n", text)
+    assert source is None or source[1] == "debian:bookworm", "an old release's git and TLS reach no server of today"
+    assert "docker-clean" not in text, "who builds on it wants no archives in its layers"
+    caches = set(re.findall(r"id=provision-(\S+?)-ccache,", text))
+    assert caches <= {target.variant.distribution}, "a cache is for one ccache's version"
+    assert all(f" {name} " not in text for name in ("gnupg", "apt-transport-https")), "no old release talks TLS"
 
 
 def refresh() -> None:

@@ -17,8 +17,11 @@ from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell, Result
 from provision.data.digits import prepare
-from provision.logs import Metric, Parser
-from provision.recipe import Recipe, Rendered, Task, complete_snapshots, explain, load, render
+from provision.logs.caffe import Metric, Parser
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Recipe, Rendered, Task, complete_snapshots
 from tests.engine import caffe_kit
 from tests.recipes import detect_data
 from tests.unit.recipe_files import load_file
@@ -174,7 +177,7 @@ def test_a_file_that_is_nowhere_is_explained(debian: Place, project: Path) -> No
     debian.fill(made)
     done = debian.run(made.command)
     assert done.code != 0 and "launch: examples/digits/train_lmdb is not there" in done.err
-    failure = explain(recipe, done.err.splitlines())
+    failure = explain(recipe.failures, done.err.splitlines())
     assert failure is not None and "--data DIR" in failure.mend
 
 
@@ -302,5 +305,5 @@ def test_annotations_that_are_missing_are_explained(debian: Place) -> None:
     debian.fill(made)
     done = debian.run(made.command)
     assert done.code != 0
-    failure = explain(recipe, done.err.splitlines())
+    failure = explain(recipe.failures, done.err.splitlines())
     assert failure is not None and "missing" in failure.what

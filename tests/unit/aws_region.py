@@ -3,6 +3,7 @@
 Clients are dear, so that all regions of one name share theirs; the newest of a name answers.
 """
 
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from botocore.awsrequest import AWSResponse
 
 from infra.aws.session import Cloud, client
 from infra.shell import Secret
+from tests.unit.price_answers import from_table, wanted
 
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -60,11 +62,13 @@ def _take(cloud: Cloud) -> None:
         now.words = params
 
     def answer(model: Any, **_: object) -> Any:
-        return _newest[cloud.region].answer(model.name, now.words)
+        asked = wanted(now.words)["regionCode"] if model.name == "GetProducts" else cloud.region
+        return _newest[asked].answer(model.name, now.words)
 
-    for service in SERVICES:
-        client(cloud, service).meta.events.register_first("provide-client-params", remember)
-        client(cloud, service).meta.events.register_first("before-call", answer)
+    list_of_all = client(dataclasses.replace(cloud, region="us-east-1"), "pricing", attempts=1)
+    for api in (*(client(cloud, service) for service in SERVICES), list_of_all):
+        api.meta.events.register_first("provide-client-params", remember)
+        api.meta.events.register_first("before-call", answer)
 
 
 def refuses(code: str) -> Answer:
@@ -85,7 +89,7 @@ def region(
     """
 
     def offerings(words: Mapping[str, Any]) -> Mapping[str, Any]:
-        asked = next(one["Values"] for one in words["Filters"] if one["Name"] == "instance-type")
+        asked = next((one["Values"] for one in words.get("Filters", ()) if one["Name"] == "instance-type"), offered)
         pairs = [(kind, f"{name}{letter}") for kind in asked for letter in offered.get(kind, ())]
         return {"InstanceTypeOfferings": [{"InstanceType": kind, "Location": zone} for kind, zone in pairs]}
 
@@ -120,6 +124,8 @@ def region(
         "DescribeInstances": {"Reservations": [{"Instances": rows}]},
         "DescribeImages": images,
         "DescribeVolumes": {"Volumes": []},
+        "GetCallerIdentity": {"Account": "111111111111", "Arn": "arn:aws:iam::111111111111:user/me"},
         "GetParameter": lambda words: {"Parameter": {"Value": "ami-" + words["Name"].split("/")[3]}},
+        "GetProducts": from_table,
         "GetServiceQuota": {"Quota": {"Value": float(quota)}},
     })  # fmt: skip

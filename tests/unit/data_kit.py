@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from provision import voc
-from provision.data.databases import reader
+from provision.data import voc
+from provision.data.backends import reader
 from tests.unit.test_data import decode
 
 Fields = dict[int, int | bytes]

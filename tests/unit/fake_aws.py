@@ -1,5 +1,6 @@
 """A few of AWS's things in a dictionary, behind real botocore clients that never reach the network."""
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from typing import Any
 from infra.aws import scheduler
 from infra.aws.session import Cloud, client
 from infra.shell import Secret
+from tests.unit.price_answers import from_table
 
 LAUNCHED = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 CLOUD = Cloud("fake", "us-east-1", "http://127.0.0.1:9", access_key="A", secret_key=Secret("b"))
+ACCOUNTS = {"A": "111111111111", "B": "222222222222"}  # by access key
 Answer = Callable[[dict[str, Any]], Any]
 
 
@@ -25,14 +28,15 @@ class Refused(Exception):
 
 class FakeAws:
     """Answers by operation: a value, or a function of the call's parameters, which may raise Refused. What has no
-    answer is answered with empty lists. `calls` is the log. The newest one answers: clients are dear, and made once."""
+    answer is answered with empty lists. `calls` is the log. The newest one answers: clients are dear, and made once for
+    each cloud."""
 
     newest: "FakeAws"
 
-    def __init__(self, **answers: Any) -> None:
-        _clients()
+    def __init__(self, cloud: Cloud = CLOUD, **answers: Any) -> None:
+        _clients(cloud)
         scheduler._account.cache_clear()
-        self.cloud = CLOUD
+        self.cloud = cloud
         self.answers = dict(answers)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         FakeAws.newest = self
@@ -43,9 +47,12 @@ class FakeAws:
     def of(self, operation: str) -> list[dict[str, Any]]:
         return [words for name, words in self.calls if name == operation]
 
-    def answer(self, model: Any, params: dict[str, Any]) -> Any:
+    def answer(self, model: Any, params: dict[str, Any], key: str = "A") -> Any:
         self.calls.append((model.name, params))
-        answer = self.answers.get(model.name)
+        whose = (
+            {"Account": ACCOUNTS[key], "Arn": "arn:aws:iam::1:user/me"} if model.name == "GetCallerIdentity" else None
+        )
+        answer = self.answers.get(model.name, from_table if model.name == "GetProducts" else whose)
         try:
             value = answer(params) if callable(answer) else answer
         except Refused as refused:
@@ -56,19 +63,19 @@ class FakeAws:
 
 
 @functools.cache
-def _clients() -> None:
+def _clients(cloud: Cloud) -> None:
     given = threading.local()
 
     def note(params: dict[str, Any], **_: Any) -> None:
         given.params = params
 
     def answer(model: Any, **_: Any) -> Any:
-        return FakeAws.newest.answer(model, given.params)
+        return FakeAws.newest.answer(model, given.params, str(cloud.access_key))
 
-    for service in ("ec2", "iam", "scheduler", "sts"):
-        events = client(CLOUD, service).meta.events
-        events.register("provide-client-params", note)
-        events.register("before-call", answer)
+    prices = client(dataclasses.replace(cloud, region="us-east-1"), "pricing", attempts=1)
+    for api in (*(client(cloud, service) for service in ("ec2", "iam", "scheduler", "sts", "s3")), prices):
+        api.meta.events.register("provide-client-params", note)
+        api.meta.events.register("before-call", answer)
 
 
 class _Http:
@@ -152,6 +159,10 @@ class Region(FakeAws):
     def _machines(self, given: dict[str, Any]) -> Any:
         wanted = [one["Values"] for one in given.get("Filters", []) if one["Name"] == "instance-id"]
         rows = [row for id_, row in self.machines.items() if not wanted or id_ in wanted[0]]
+        if (ids := given.get("InstanceIds")) and not (
+            rows := [self.machines[id_] for id_ in ids if id_ in self.machines]
+        ):
+            raise Refused("InvalidInstanceID.NotFound")
         return {"Reservations": [{"Instances": rows}]}
 
     def _terminate(self, given: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import provision
 
-FOLDER = Path(provision.__file__).parent / "recipes"
+FOLDER = Path(provision.__file__).parent / "recipes" / "builtin"
 
 
 class Layer:

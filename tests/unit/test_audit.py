@@ -1,18 +1,20 @@
 """What has no living owner: the verdict on each thing, and its mending."""
 
 import json
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from infra.aws.holdings import KINDS, Holding
+from infra.aws.resources import KINDS, Holding
 from infra.errors import AuthError, LeftoverError
-from provision import audit, clouds, notes, settings
-from provision.audit import judge
+from provision import clouds, settings
+from provision.account import audit
+from provision.account.audit import judge
 from provision.cli import cli
+from provision.machines import journal
+from provision.offers import cache
 from tests.unit.fake_aws import CLOUD, LAUNCHED, FakeAws, Refused, Region, machine, tags
 
 NOW = LAUNCHED + timedelta(hours=1)
@@ -21,7 +23,7 @@ ENDS = {"provision:deadline": (NOW + timedelta(hours=1)).isoformat(), "provision
 
 
 def thing(kind: str, **more: Any) -> Holding:
-    given = {"name": "lab", "resource": LAUNCH, "made": LAUNCHED, **more}
+    given = {"name": "lab", "launch": LAUNCH, "made": LAUNCHED, **more}
     return Holding(kind, given.pop("id", "x"), **given)
 
 
@@ -40,7 +42,6 @@ ALIVE = thing("instances", id="i-1", state="running", tags=ENDS)
         (thing("instances", state="stopped", tags=ENDS), "stopped"),
         (thing("volumes", state="available", gb=100), "attached to nothing"),
         (thing("elastic IPs", state="unattached"), "attached to nothing"),
-        (thing("snapshots", state="completed", gb=8), "nothing of ours"),
         (thing("spot requests", state="open"), "no machine of that launch"),
     ],
 )
@@ -56,7 +57,7 @@ def test_what_is_billed_without_an_owner_is_an_orphan(one: Holding, why: str) ->
 def test_what_is_free_without_an_owner_is_a_stray(kind: str) -> None:
     assert verdicts(thing(kind)) == ["stray"]
     assert verdicts(ALIVE, thing(kind)) == ["", ""]
-    assert verdicts(ALIVE, thing(kind, resource="provision-lab-89abcdef")) == ["", "stray"]
+    assert verdicts(ALIVE, thing(kind, launch="provision-lab-89abcdef")) == ["", "stray"]
 
 
 def test_what_a_living_machine_holds_is_in_order() -> None:
@@ -86,30 +87,32 @@ def test_the_deadline_has_a_grace() -> None:
 def test_a_launch_in_progress_is_new_wherever_it_is_made() -> None:
     young = NOW - timedelta(minutes=5)
     assert verdicts(thing("roles", made=None), thing("launch templates", made=young)) == ["new", "new"]
-    assert verdicts(thing("volumes", state="available", resource="", made=young)) == ["new"]
+    assert verdicts(thing("volumes", state="available", launch="", made=young)) == ["new"]
     assert verdicts(thing("security groups", made=None), noted={LAUNCH: young}) == ["new"]
     assert verdicts(thing("security groups", made=None), noted={LAUNCH: LAUNCHED}) == ["stray"]
 
 
 def test_what_each_costs_an_hour() -> None:
     prices = [one.price for one in judge("us-east-1", [ALIVE, thing("volumes", gb=720), thing("roles")], {}, NOW)]
-    assert prices == [12.5, pytest.approx(0.08), 0.0]
+    assert prices == [12.505, pytest.approx(0.08), 0.0]  # with its public address
     assert judge("us-east-1", [thing("instances", tags={})], {}, NOW)[0].price is None
 
 
-def test_notes_of_launches_are_read_and_broken_ones_passed_over(tmp_path: Path) -> None:
+def test_notes_of_launches_are_read_and_broken_ones_passed_over() -> None:
+    FakeAws()
     for name, text in (
         ("lab", json.dumps({"time": NOW.timestamp(), "request": {"name": "lab", "token": "0123456789"}})),
         ("half", '{"time": 1'),
     ):
-        place = notes.folder(CLOUD, name)
+        place = journal.folder(CLOUD, name)
         place.mkdir(parents=True)
         (place / "intent.json").write_text(text)
-    assert audit.intents(CLOUD) == {LAUNCH: NOW}
+    assert journal.launches(CLOUD) == {LAUNCH: NOW}
 
 
 def test_where_to_look() -> None:
-    notes.folder(CLOUD, "lab").mkdir(parents=True)
+    FakeAws()
+    journal.folder(CLOUD, "lab").mkdir(parents=True)
     chosen = settings.Settings(more_regions=("us-west-2", "us-east-1"))
     assert audit.regions(CLOUD, chosen) == ["us-east-1", "us-west-2"]
     aws = FakeAws(DescribeRegions={"Regions": [{"RegionName": "b"}, {"RegionName": "a"}]})
@@ -147,6 +150,56 @@ def test_a_region_that_cannot_be_looked_at_is_not_clean() -> None:
     assert not report.bad
     assert report.errors[0][0] == "us-east-1"
     assert isinstance(report.errors[0][1], AuthError)
+
+
+OVER = "provision-data-2026-11-20T12.30.00Z-ab12"
+HOLDS = "provision-data-2999-01-01T00.00.00Z-ab12"
+RUN = "data-20261120-120000-ab12"  # of a run of a recipe that is called data
+
+
+@pytest.mark.parametrize(
+    ("policy", "verdict", "why"),
+    [
+        (OVER, "stray", "it held until 2026-11-20 12:30 UTC"), (HOLDS, "", ""), ("data-01234567", "stray", "no end"),
+    ],
+)  # fmt: skip
+def test_a_right_to_data_is_a_stray_when_its_time_is_over(policy: str, verdict: str, why: str) -> None:
+    right = thing(audit.RIGHTS, id=policy, made=None)
+    found = judge("us-east-1", [thing("instances", id="i-1", state="running", tags=ENDS), right], {}, NOW)[1]
+    assert found.verdict == verdict
+    assert why in found.why
+
+
+def living() -> Region:
+    """The machine lives for years, and its role has policies of runs, of Session Manager and for data."""
+    aws = Region()
+    aws.machines["i-1"]["Tags"] = tags(name="lab", resource=LAUNCH, deadline="2999-01-01T00:00:00+00:00")
+    policies = [OVER, HOLDS, "data-01234567", RUN, "session-manager"]
+    aws.answers["ListRolePolicies"] = lambda _: {"PolicyNames": list(policies)}
+    aws.answers["DeleteRolePolicy"] = lambda given: policies.remove(given["PolicyName"])
+    return aws
+
+
+def test_rights_that_a_killed_copy_left_are_found_on_a_living_machine_and_taken_away() -> None:
+    aws = living()
+    before = aws.left()
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert {(finding.thing.kind, finding.thing.id, finding.thing.name) for finding in report.bad} == {
+        (audit.RIGHTS, OVER, "lab"), (audit.RIGHTS, "data-01234567", "lab"),
+    }  # fmt: skip
+    ended, after = audit.fix(aws.cloud, report)
+    assert {finding.thing.id for finding in ended} == {OVER, "data-01234567"}
+    assert not after.bad
+    assert aws.left() == before
+    assert {given["PolicyName"] for given in aws.of("DeleteRolePolicy")} == {OVER, "data-01234567"}
+    assert {given["RoleName"] for given in aws.of("DeleteRolePolicy")} == {LAUNCH}
+
+
+def test_rights_that_cannot_be_seen_are_not_clean() -> None:
+    aws = living()
+    aws.answers["ListRolePolicies"] = Refused("AccessDenied")
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert [type(error) for _, error in report.errors] == [AuthError]
 
 
 @pytest.fixture
@@ -190,6 +243,14 @@ def test_fixing_says_what_was_ended_and_succeeds() -> None:
 
 
 @pytest.mark.usefixtures("_here")
+def test_a_right_that_was_left_is_named_by_its_policy() -> None:
+    living()
+    out, error = said("audit", "--fix")
+    assert error is None
+    assert f"ended data right {OVER} in us-east-1: it held until 2026-11-20 12:30 UTC" in out
+
+
+@pytest.mark.usefixtures("_here")
 def test_an_empty_account_is_clean() -> None:
     FakeAws()
     assert said("audit") == ("nothing of ours in us-east-1\n", None)
@@ -219,7 +280,7 @@ def test_cost_as_json() -> None:
     out, _ = said("cost", "lab", "--json")
     (row,) = json.loads(out)["machines"]
     assert (row["name"], row["instance"], row["hours"]) == ("lab", 6.0, 2.0)
-    assert row["left"] == pytest.approx(20 - 6 - 2 * 100 * 0.08 / 720, abs=0.001)
+    assert row["left"] == pytest.approx(20 - 6 - 2 * (100 * 0.08 / 720 + 0.005), abs=0.0001)
 
 
 @pytest.mark.usefixtures("_here")
@@ -231,8 +292,38 @@ def test_cost_of_a_name_that_nobody_knows() -> None:
 
 
 @pytest.mark.usefixtures("_here")
+def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
+    aws = FakeAws(ListObjectsV2={"Contents": [stored("runs/a/log/1", 2**30), stored("runs/b/log/1", 2**31)]})
+    out, _ = said("cost")
+    assert "runs in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
+    out, _ = said("cost", "--json")
+    assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
+    assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/"}
+
+
+@pytest.mark.usefixtures("_here")
+def test_a_bucket_that_may_not_be_listed_hides_no_machine() -> None:
+    aws = Region()
+    aws.answers |= {"HeadBucket": {}, "ListObjectsV2": Refused("AccessDenied")}
+    out, error = said("cost")
+    assert error is None
+    assert "p3.8xlarge" in out
+    assert "runs in S3" not in out
+
+
+def stored(key: str, size: int) -> dict[str, Any]:
+    return {"Key": key, "Size": size, "ETag": '"x"', "LastModified": LAUNCHED}
+
+
+@pytest.mark.usefixtures("_here")
 def test_on_demand_prices_are_dated() -> None:
     row = machine("i-1", tags(name="lab"), InstanceLifecycle=None)
     FakeAws(DescribeInstances={"Reservations": [{"Instances": [row]}]})
     out, _ = said("cost")
-    assert "on demand: list prices of 20" in out
+    assert f"on demand: AWS's price list of {datetime.now(timezone.utc).date()}" in out
+    FakeAws(DescribeInstances={"Reservations": [{"Instances": [row]}]}, GetProducts=Refused("AccessDeniedException"))
+    cache.forget(CLOUD)
+    out, _ = said("cost")
+    assert "on demand: provision's own list of 20" in out
+    assert "as AWS's does not tell: cannot read AWS's price list for" in out
+    assert "requests, traffic and taxes are not counted" in out

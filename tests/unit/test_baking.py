@@ -10,8 +10,8 @@ from infra.aws.ec2 import instance_of
 from infra.aws.machine_images import BAKED, FROM, ImageRequest, MachineImages, baked
 from infra.errors import AuthError, CloudError, HostError, LeftoverError, NotFoundError, ProvisionError, RunError
 from infra.shell import Result
-from provision import baking
 from provision.commands import ami
+from provision.machines import bake as baking
 from tests.unit.fake_aws import FakeAws, Refused, machine, tags
 
 IMAGE, SNAPSHOT = "ami-1", "snap-1"
@@ -122,14 +122,18 @@ def test_the_image_has_its_tags_and_no_data_volume_from_the_first_call_on() -> N
 
 
 @pytest.mark.parametrize(
-    ("code", "why", "kind"),
-    [(41, "a training runs: digits-1", RunError), (40, "its bootstrap is not done", HostError)],
+    ("code", "why", "kind", "mend"),
+    [
+        (41, "a training runs: digits-1", RunError, "provision stop RUN --cloud fake"),
+        (40, "its bootstrap is not done", HostError, "provision up --name lab --cloud fake"),
+    ],
 )
-def test_a_machine_in_use_or_not_ready_is_refused(code: int, why: str, kind: type[ProvisionError]) -> None:
+def test_a_machine_in_use_or_not_ready_is_refused(code: int, why: str, kind: type[ProvisionError], mend: str) -> None:
     aws = Account()
     with pytest.raises(kind) as refused:
         request(aws, Host(aws, look=(code, why)))
     assert refused.value.what == f"lab cannot be baked: {why}"
+    assert mend in refused.value.mend
     assert "CreateImage" not in aws.names()
 
 
@@ -171,7 +175,7 @@ def test_half_an_image_is_deleted_and_the_user_told_what_still_costs(end: str) -
         baking.bake(aws.cloud, request(aws), host, said.append, sleep)
     assert "undo" in aws.names()
     assert not aws.images and not aws.snapshots
-    assert said[-1] == "lab was not ended, and is billed until its deadline: provision down lab"
+    assert said[-1] == "lab was not ended, and is billed until its deadline: provision down lab --cloud fake"
 
 
 def test_a_lost_answer_that_was_asked_for_again_is_the_same_image() -> None:
@@ -206,6 +210,7 @@ def test_rm_that_leaves_something_says_so() -> None:
     with pytest.raises(LeftoverError) as left:
         baking.remove(aws.cloud, made)
     assert left.value.what == f"still there: {SNAPSHOT}"
+    assert left.value.mend == f"run it again: provision ami rm {IMAGE} --cloud fake"
 
 
 def test_others_images_are_not_listed() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.containers import GpuRequest
 from infra.errors import HostError, NotFoundError, UsageError
 from infra.shell import OnLine, Result, Words
-from provision import box, xdisplay
+from provision.hosts import box, x_display
 
 SPEC = box.BoxSpec("lab", "provision/caffe-debian:x", "1000:1001")
 ROW = {
@@ -51,15 +52,15 @@ def there() -> Host:
 
 
 def test_the_words_give_the_user_a_home_and_nobody_else_a_way_in() -> None:
-    spec = box.BoxSpec("lab", "img", "7:8", ("--gpus", "all"), ("/a:/b:ro", "keep:/c"), ("8888", "80:8080"))
-    words = " ".join(box.run_words(spec))
+    spec = box.BoxSpec("lab", "img", "7:8", GpuRequest((0,)), ("/a:/b:ro", "keep:/c"), ("8888", "80:8080"))
+    words = " ".join(box.start_words(spec))
     assert "--user 7:8" in words
     assert "--volume provision-box-lab-home:/home/box" in words
     assert "--volume /a:/b:ro --volume keep:/c" in words
     assert "--publish 127.0.0.1:8888:8888 --publish 127.0.0.1:80:8080" in words
-    assert words.endswith("--entrypoint sleep img infinity")
+    assert "--entrypoint sleep" in words and words.endswith("img infinity")
     assert "MPLBACKEND=Agg" in words
-    assert "--privileged" not in words
+    assert "--privileged" not in words and "no-new-privileges" not in words  # who is in it may use sudo
 
 
 def entry(family: int, address: bytes, number: bytes, cookie: bytes) -> bytes:
@@ -73,11 +74,11 @@ def test_windows_come_with_the_displays_own_cookies_which_are_in_no_word(tmp_pat
         entry(256, b"laptop", b"1", b"secret") + entry(256, b"laptop", b"0", b"another") + entry(0, b"x", b"", b"all")
     )
     (tmp_path / ".Xauthority").write_bytes(file + entry(256, b"laptop", b"1", b"torn")[:-1])
-    display = xdisplay.find({"DISPLAY": ":1.0"}, tmp_path)
+    display = x_display.find({"DISPLAY": ":1.0"}, tmp_path)
     assert display.cookies == entry(65535, b"", b"1", b"secret") + entry(65535, b"", b"1", b"all")
     host = Host({})
     box.start(host, box.BoxSpec("lab", "img", "7:8", display=display))
-    assert "DISPLAY=:1.0 --volume /tmp/.X11-unix:/tmp/.X11-unix:ro" in host.asked[1]
+    assert "--env DISPLAY=:1.0" in host.asked[1] and "--volume /tmp/.X11-unix:/tmp/.X11-unix:ro" in host.asked[1]
     assert "MPLBACKEND=Agg" not in host.asked[1]
     assert host.given[-1] == display.cookies
     assert "secret" not in " ".join(host.asked)
@@ -85,7 +86,7 @@ def test_windows_come_with_the_displays_own_cookies_which_are_in_no_word(tmp_pat
 
 def test_a_box_with_windows_gets_new_cookies_when_it_starts_and_another_gets_none(tmp_path: Path) -> None:
     (tmp_path / "auth").write_bytes(entry(256, b"laptop", b"1", b"new"))
-    display = xdisplay.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path / "auth")}, tmp_path)
+    display = x_display.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path / "auth")}, tmp_path)
     shows = Host({**there().answers, "docker inspect": Result(0, ":1\n")})
     box.wake(shows, "lab", display)
     assert shows.given[-1] == display.cookies
@@ -97,25 +98,25 @@ def test_a_box_with_windows_gets_new_cookies_when_it_starts_and_another_gets_non
 @pytest.mark.parametrize(("environment", "told"), [({}, "no DISPLAY"), ({"DISPLAY": "far:10"}, "not this laptop's")])
 def test_what_is_no_display_of_this_laptops_is_refused(environment: dict[str, str], told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=told):
-        xdisplay.find(environment, tmp_path)
+        x_display.find(environment, tmp_path)
 
 
 def test_a_cookie_file_that_cannot_be_read_is_named_and_none_is_no_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{tmp_path} cannot be read"):
-        xdisplay.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path)}, tmp_path)
-    assert xdisplay.find({"DISPLAY": ":1"}, tmp_path).cookies == b""
+        x_display.find({"DISPLAY": ":1", "XAUTHORITY": str(tmp_path)}, tmp_path)
+    assert x_display.find({"DISPLAY": ":1"}, tmp_path).cookies == b""
 
 
 @pytest.mark.parametrize("bad", ["data:/x:ro:rw", "/a", "/a:b", ":/b", "../a:/b", "/a:/b:rx"])
 def test_what_is_no_volume_is_refused(bad: str) -> None:
     with pytest.raises(UsageError, match="no volume"):
-        box.run_words(box.BoxSpec("lab", "img", "7:8", volumes=(bad,)))
+        box.start_words(box.BoxSpec("lab", "img", "7:8", volumes=(bad,)))
 
 
 @pytest.mark.parametrize("bad", ["0", "80:", "x", "70000", "1:2:3"])
 def test_what_is_no_port_is_refused(bad: str) -> None:
     with pytest.raises(UsageError, match="no port"):
-        box.run_words(box.BoxSpec("lab", "img", "7:8", ports=(bad,)))
+        box.start_words(box.BoxSpec("lab", "img", "7:8", ports=(bad,)))
 
 
 def test_a_box_that_is_there_is_not_made_again() -> None:
@@ -163,6 +164,9 @@ def test_a_machines_tags_tell_of_its_boxes_and_not_of_those_that_are_gone() -> N
 
 
 def test_gpus_are_asked_for_in_the_hosts_way() -> None:
-    assert box.gpu_words((), False) == ()
-    assert box.gpu_words((0, 2), False) == ("--gpus", '"device=0,2"')
-    assert "NVIDIA_VISIBLE_DEVICES=0,2" in box.gpu_words((0, 2), True)
+    def words(gpus: GpuRequest) -> list[str]:
+        return box.start_words(box.BoxSpec("lab", "img", "7:8", gpus))
+
+    assert "--gpus" not in words(GpuRequest()) and "nvidia" not in words(GpuRequest())
+    assert '"device=0,2"' in words(GpuRequest((0, 2)))
+    assert "NVIDIA_VISIBLE_DEVICES=0,2" in words(GpuRequest((0, 2), runtime=True))

@@ -1,10 +1,12 @@
 """What is said to docker buildx, and what it says becomes an error with its mend."""
 
+from typing import Any
+
 import pytest
 
 from infra import buildx
 from infra.errors import DiskError, EngineError, ImageError
-from infra.shell import Result
+from infra.shell import Result, Words
 
 
 def test_build_words_name_the_engines_own_builder() -> None:
@@ -44,3 +46,49 @@ ERROR: failed [/bin/sh -c long]: exit code: 3
 
 def test_a_failed_build_is_told_by_the_end_of_its_step() -> None:
     assert buildx.last_words(FAILED, 9) == ["0.3 the reason", "exit code: 3"]
+
+
+class Engine:
+    """A shell whose docker answers what it is told; it keeps what it was asked."""
+
+    where = "a fake"
+
+    def __init__(self, answer: Result) -> None:
+        self.answer = answer
+        self.asked: list[tuple[list[str], dict[str, Any]]] = []
+
+    def run(self, words: Words, **how: Any) -> Result:
+        self.asked.append((list(words), how))
+        return self.answer
+
+    def put(self, source: object, target: object) -> None: ...
+
+    def get(self, source: object, target: object) -> None: ...
+
+
+def test_what_runs_in_an_image_gets_no_stream_and_a_limit() -> None:
+    words = buildx.run_words("a:b", ["caffe", "--version"], user="7:8", limit_s=60)
+    assert " ".join(words).endswith("--user 7:8 a:b timeout --kill-after=10 60 caffe --version")
+    assert "--interactive" not in words and "--rm" in words
+
+
+def test_input_goes_along_as_a_word() -> None:
+    words = buildx.run_words("a:b", ["cat", "-"], stdin="line's \n")
+    assert "--interactive" not in words
+    assert words[-4:] == ["sh", "line's \n", "cat", "-"]
+
+
+@pytest.mark.parametrize("code", [124, 137])
+def test_what_did_not_end_in_its_time_says_so(code: int) -> None:
+    engine = Engine(Result(code, "begun", "noise"))
+    told = buildx.run_in(engine, "a:b", ["cat"], limit_s=0)
+    assert (told.code, told.out, told.err) == (buildx.ENDED, "begun", "noise\nit did not end within 0 s")
+    words, how = engine.asked[0]
+    assert words[-2:] == ["0", "cat"]
+    assert how["timeout"] > 0 and how.get("stdin") is None
+
+
+@pytest.mark.parametrize("code", [0, 1, 124, 137])
+def test_what_ended_before_its_time_is_told_as_it_is(code: int) -> None:
+    answer = Result(code, "said", "of memory")
+    assert buildx.run_in(Engine(answer), "a:b", ["cat"], limit_s=3600) == answer

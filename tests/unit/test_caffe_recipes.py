@@ -11,11 +11,14 @@ import pytest
 
 from provision.data.datum import Datum
 from provision.data.lmdb_writer import write
+from provision.lint.net import lint
+from provision.logs.failures import explain
 from provision.net import graph
-from provision.net.lint import lint
 from provision.net.shapes import infer
 from provision.net.text import parse
-from provision.recipe import complete_snapshots, explain, load, render
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import complete_snapshots
 from tests.unit.recipe_files import load_file
 
 BOXES = load_file("caffe-detect/boxes.py")
@@ -61,7 +64,7 @@ def test_a_snapshot_takes_its_schedule_along_if_there_is_one() -> None:
     ],
 )
 def test_failures_are_explained(recipe: str, line: str, mend: str) -> None:
-    found = explain(load(recipe), [line])
+    found = explain(load(recipe).failures, [line])
     assert found is not None and mend in found.mend
 
 

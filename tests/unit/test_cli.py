@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.cli import _COMMANDS, cli, run
+from provision.cli import _COMMANDS, _HEADINGS, cli, run
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,6 +13,18 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name in _COMMANDS:
         assert f"  {name} " in out
+
+
+def test_help_begins_with_the_daily_path(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["--help"])
+    out = capsys.readouterr().out
+    words = [line.split()[0] for line in out.partition("Every day:\n")[2].splitlines() if line.strip()]
+    assert words[:8] == ["up", "ls", "ssh", "train", "runs", "logs", "fetch", "down"]
+    places = [out.index(f"\n{heading}:\n") for heading in _HEADINGS]
+    assert places == sorted(places)
+    assert sum(map(len, _HEADINGS.values())) == len(_COMMANDS), "a command is under two headings"
+    columns = {line.index(text) for line in out.splitlines() for _, text in _COMMANDS.values() if line.endswith(text)}
+    assert len(columns) == 1
 
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provision.cli import run
@@ -236,6 +236,7 @@ def by_pixels(box: tuple[float, float, float, float], width: int, height: int) -
 _SIDE = st.floats(-30, 130).map(lambda value: round(value, 1))
 
 
+@example((0.0, 15.1, 2.0, 1.0), 2, 17)
 @given(st.tuples(_SIDE, _SIDE, _SIDE, _SIDE), st.integers(1, 100), st.integers(1, 100))
 def test_a_box_is_kept_when_detectron_keeps_it(box: tuple[float, float, float, float], width: int, height: int) -> None:
     assert (dropped(box, Picture(width, height)) in (None, kinds.SPILLS)) == by_pixels(box, width, height)

@@ -10,8 +10,9 @@ from images.gpus import aws_types
 from infra.aws import prices
 from infra.aws.prices import Price, integrate
 from infra.aws.types import Instance
-from provision import cost
-from provision.cost import bill
+from provision.machines import cost
+from provision.machines.cost import bill
+from provision.offers import budget
 from tests.unit.fake_aws import LAUNCHED, FakeAws, Refused, Region
 
 HOUR = timedelta(hours=1)
@@ -20,7 +21,7 @@ histories = st.lists(st.builds(Price, moments, st.floats(0.01, 100)), min_size=1
 
 
 def instance(market: str = "spot", state: str = "running", reason: str = "", **tags: str) -> Instance:
-    marks = {"provision:disk": "100", **{f"provision:{key}": value for key, value in tags.items()}}
+    marks = {"provision:disk": "100", **{f"provision:{key.replace('_', '-')}": value for key, value in tags.items()}}
     return Instance("i-1", "lab", state, "p3.8xlarge", "us-east-1a", market, None, LAUNCHED, marks, reason=reason)
 
 
@@ -70,10 +71,11 @@ def test_a_spot_machine_that_lives() -> None:
     assert one.hours == 2
     assert one.instance == pytest.approx(7.0)
     assert one.disk == pytest.approx(2 * disk)
-    assert one.total == pytest.approx(7.0 + 2 * disk)
-    assert one.hourly == pytest.approx(4.0 + disk)
-    assert one.left == pytest.approx(13.0 - 2 * disk)
-    assert one.ended is None
+    assert one.address == pytest.approx(2 * 0.005)
+    assert one.total == pytest.approx(7.01 + 2 * disk)
+    assert one.hourly == pytest.approx(4.005 + disk)
+    assert one.left == pytest.approx(12.99 - 2 * disk)
+    assert (one.ended, one.free, one.saved) == (None, 0.0, None)
 
 
 def test_one_that_has_ended_costs_nothing_more() -> None:
@@ -103,15 +105,44 @@ def test_a_price_that_is_not_known_is_said() -> None:
 
 
 def test_data_volumes_are_counted() -> None:
-    assert cost.gigabytes(instance(volumes="data:200,scratch:50:delete")) == 350
+    assert budget.disks_per_hour(instance(volumes="data:200,scratch:50:delete"), "us-east-1") == pytest.approx(
+        350 * 0.08 / 720
+    )
+
+
+def test_what_was_saved_is_against_the_list_price() -> None:
+    one = bill((instance(), None), "us-east-1", [Price(LAUNCHED, 3.0)], 12.24, LAUNCHED + 2 * HOUR)
+    assert one.saved == pytest.approx(2 * 9.24)
+    assert bill((instance("on-demand"), None), "us-east-1", [], 12.24, LAUNCHED + HOUR).saved is None
+
+
+def test_the_most_that_an_hour_may_cost_is_the_price_at_launch_with_disks_and_address() -> None:
+    extras = 100 * 0.08 / 720 + 0.005
+    assert budget.most_per_hour(instance(price="12.24"), "us-east-1") == pytest.approx(12.24 + extras)
+    assert budget.most_per_hour(instance(price="4", max_price="5"), "us-east-1") == pytest.approx(5 + extras)
+    assert budget.most_per_hour(instance("on-demand", price="4", max_price="5"), "us-east-1") == pytest.approx(
+        4 + extras
+    )
+    assert budget.most_per_hour(instance(), "us-east-1") is None
+
+
+def test_an_unknown_price_leaves_no_more_of_a_budget_than_the_dearest_would() -> None:
+    life = (instance(budget="20", price="4"), LAUNCHED + 2 * HOUR)
+    one = bill(life, "us-east-1", [], None, LAUNCHED + 9 * HOUR)
+    assert one.total is None
+    assert one.left == pytest.approx(20 - 2 * (4 + 100 * 0.08 / 720 + 0.005))
+    assert bill((instance(budget="20"), LAUNCHED + HOUR), "us-east-1", [], None, LAUNCHED + HOUR).left is None
 
 
 def test_a_machine_that_aws_takes_away_in_its_first_hour_is_free() -> None:
     lost = instance(state="terminated", reason="Server.SpotInstanceTermination")
     early = bill((lost, LAUNCHED + timedelta(minutes=50)), "us-east-1", [Price(LAUNCHED, 3.0)], None, LAUNCHED + HOUR)
     later = bill((lost, LAUNCHED + 2 * HOUR), "us-east-1", [Price(LAUNCHED, 3.0)], None, LAUNCHED + 3 * HOUR)
-    assert early.instance == 0
-    assert "free" in early.note
+    assert (early.instance, early.free) == (0, pytest.approx(2.5))
+    assert (
+        early.note == "AWS took it away in its first hour: $2.50 for it are not billed, its disks and its address are"
+    )
+    assert early.total == pytest.approx(early.disk + early.address)
     assert later.instance == pytest.approx(6.0)
 
 

@@ -16,17 +16,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from infra.errors import UsageError
-from provision import crfrnn_net, voc
-from provision.crfrnn_net import Names
+from provision.data import voc
 from provision.data.datum import Datum
 from provision.data.lmdb_writer import write
+from provision.logs.failures import explain
 from provision.net import shapes, text
 from provision.net.graph import PHASES, Phase, layers
-from provision.plans_crfrnn import DATABASES, RATES, default_rate
-from provision.recipe import Rendered, complete_snapshots, explain, load, render
+from provision.recipes.loading import load
+from provision.recipes.planners import crfrnn_net
+from provision.recipes.planners.crfrnn import DATABASES, RATES, default_rate
+from provision.recipes.planners.crfrnn_net import Names
+from provision.recipes.rendering import render
+from provision.recipes.spec import Rendered, complete_snapshots
 
 RECIPE = load("crfrnn")
-FOLDER = Path(__file__).parents[2] / "provision" / "recipes" / "crfrnn"
+FOLDER = Path(__file__).parents[2] / "provision" / "recipes" / "builtin" / "crfrnn"
 PUBLISHED = {"score-fr", "score2", "score-pool4", "score4", "score-pool3", "inference1"}
 
 
@@ -314,7 +318,7 @@ def test_snapshots_are_seen_and_few_are_kept() -> None:
     ],
 )
 def test_known_failures_are_explained(line: str, said: str) -> None:
-    found = explain(RECIPE, [line])
+    found = explain(RECIPE.failures, [line])
     assert found is not None and said in found.what and found.mend
 
 

@@ -14,7 +14,8 @@ from infra.errors import MissingExtraError, UsageError
 from provision.commands.data import data as command
 from provision.data import PREPARERS
 from provision.data.digits import prepare
-from provision.data.lmdb_writer import Datum, atomic_folder, varint, write
+from provision.data.lmdb_writer import Datum, varint, write
+from provision.files.folders import atomic_folder
 
 lmdb = pytest.importorskip("lmdb")
 
@@ -153,7 +154,7 @@ def test_missing_extra_names_its_install(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(MissingExtraError, match="needs lmdb") as caught:
         PREPARERS["digits"](tmp_path / "a")
-    assert caught.value.mend == "pip install 'provision[data]'"
+    assert caught.value.mend == "pip install 'provision-spot[data]'"
     assert list(tmp_path.iterdir()) == []
 
 

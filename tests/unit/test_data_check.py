@@ -9,10 +9,11 @@ import pytest
 
 from infra.errors import UsageError
 from provision.cli import run
-from provision.data.check_targets import Asked, units
-from provision.data.checks import Finding, check
 from provision.data.convert import Order, convert
 from provision.data.datum import Datum
+from provision.lint.data import check
+from provision.lint.finding import Finding
+from provision.lint.targets import Asked, units
 from tests.unit import data_kit as kit
 from tests.unit.test_data_show import database
 
@@ -65,7 +66,7 @@ def test_nothing_is_wrong_with_good_data(data: Path, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "30 records (train), 1 x 2 x 2" in said
     assert "labels: 0: 10, 1: 10, 2: 10" in said
-    assert said.endswith("\nnothing wrong\n")
+    assert said.endswith("\nnothing is wrong\n")
 
 
 def test_a_solver_leads_to_its_net(data: Path, tmp_path: Path) -> None:
@@ -86,6 +87,7 @@ def test_labels_that_are_no_class(tmp_path: Path, data: Path, capsys: pytest.Cap
     assert "→ num_output: 4" in said
     assert run([*words, "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
+    assert set(told["findings"][0]) == {"level", "where", "what", "mend"}
     assert told["findings"][0]["level"] == "error"
     assert told["checked"][0]["histogram"] == {"0": 2, "1": 2, "2": 2, "3": 2}
 
@@ -123,13 +125,13 @@ def test_images_and_labels_out_of_step(tmp_path: Path) -> None:
 
 def test_other_keys_and_other_sizes(tmp_path: Path) -> None:
     database(tmp_path / "images_lmdb", [picture(1), picture(2)])
-    from provision.data.databases import writer
+    from provision.data.backends import writer
 
     base = writer(tmp_path / "labels_lmdb", "lmdb")
     base.put([(b"00000000_0.jpg", picture(1).encode()), (b"00000001_x.jpg", picture(0, 0, 3, 2).encode())])
     base.close()
     errors = whats(found(tmp_path), "error")
-    assert "1 record with other keys than the label picture in the same place: 00000001_1.jpg" in errors
+    assert "1 image and the label pictures in the same places have different keys: 00000001_1.jpg" in errors
     assert "1 label pictures differ in size: 00000001_1.jpg is 1 x 2 x 2, its 1 x 3 x 2" in errors
 
 
@@ -141,12 +143,12 @@ def test_nothing_but_background(tmp_path: Path) -> None:
 def test_pictures_of_many_sizes(tmp_path: Path, data: Path) -> None:
     database(tmp_path / "mixed", [picture(1, 0), picture(2, 1, 3, 3), picture(3, 0)])
     (what,) = whats(found(tmp_path / "mixed"), "warning")
-    assert what == "pictures of 2 sizes: 1 x 2 x 2 (2), 1 x 3 x 3 (1): in one batch, they stop Caffe"
+    assert what == "pictures have 2 sizes: 1 x 2 x 2 (2), 1 x 3 x 3 (1); Caffe stops where they meet in one batch"
     (what,) = whats(found(tmp_path / "mixed", limit=2), "error")
     assert what == "1 pictures are larger than 2: 1 x 3 x 3"
     (tmp_path / "mixed").rename(tmp_path / "data/other")
     text = NET.replace("/data/train_lmdb", "/data/other")
-    assert any("pictures of 2 sizes" in what for what in whats(found(net(tmp_path, text), data=data), "error"))
+    assert any("pictures have 2 sizes" in what for what in whats(found(net(tmp_path, text), data=data), "error"))
     errors = whats(found(net(tmp_path, text, crop=3), data=data), "error")
     assert errors == ["2 pictures are smaller than the crop of 3: 1 x 2 x 2"]
 
@@ -173,14 +175,14 @@ def test_sorted_by_class(tmp_path: Path) -> None:
 def test_pictures_of_the_test_in_training(tmp_path: Path, data: Path) -> None:
     database(tmp_path / "other", [picture(3, 0), picture(101, 1), picture(102, 0)])
     (finding,) = [one for one in found(data / "train_lmdb", test=tmp_path / "other") if one.level == "error"]
-    assert finding.what == "1 picture of the test, too, in training: 0.jpg"
+    assert finding.what == "training and test share 1 picture: 0.jpg"
 
 
 def test_the_same_names_are_a_warning(tmp_path: Path) -> None:
     database(tmp_path / "train", [picture(1, 0), picture(2, 1)])
     database(tmp_path / "test", [picture(3, 0), picture(4, 1)])
     assert whats(found(tmp_path), "error") == []
-    assert "2 names of the test, too, in training: 0.jpg, 1.jpg" in whats(found(tmp_path), "warning")
+    assert "training and test share 2 names: 0.jpg, 1.jpg" in whats(found(tmp_path), "warning")
 
 
 def test_lists_of_files(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_lists_of_files(tmp_path: Path) -> None:
     errors = whats(found(train, test=test, classes=2), "error")
     assert errors == [
         "1 picture cannot be used: 002.jpg cannot be read: No such file or directory",
-        "1 picture of the test, too, in training: copy.jpg",
+        "training and test share 1 picture: copy.jpg",
     ]
     kit.write(tmp_path / "train.txt", "000.jpg 0", "001.jpg 2")
     assert any("labels 2 are no class of 2" in what for what in whats(found(train, classes=2), "error"))
@@ -216,7 +218,7 @@ def test_a_folder_of_pairs_is_found_whole(tmp_path: Path) -> None:
     looked = units([tmp_path / "set"], Asked())
     assert [(one.phase, one.labels is not None) for one in looked] == [("test", True), ("train", True)]
     (what,) = whats(check(looked), "error")
-    assert what.startswith("4 pictures of the test, too, in training")
+    assert what.startswith("training and test share 4 pictures")
 
 
 def test_what_is_no_target(tmp_path: Path, data: Path) -> None:

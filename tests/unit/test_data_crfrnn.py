@@ -10,12 +10,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from infra.errors import UsageError
-from provision import voc
 from provision.commands.data_crfrnn import crfrnn
-from provision.data import databases, datum
+from provision.data import backends, datum, voc
 from provision.data.crfrnn import MEAN, prepare
 from provision.data.lists import load
-from provision.plans_crfrnn import DATABASES, look
+from provision.recipes.planners.crfrnn import DATABASES, look
 
 CAR, DOG = voc.CLASSES.index("car"), voc.CLASSES.index("dog")
 NAMES = {"train": ["2012_000001", "2012_000002"], "val": ["2012_000003"]}
@@ -48,7 +47,7 @@ def kit(tmp_path: Path) -> Path:
 
 
 def records(folder: Path) -> dict[bytes, np.ndarray]:
-    reader = databases.reader(folder)
+    reader = backends.reader(folder)
     try:
         found = {key: datum.decode(value) for key, value in reader.items()}
     finally:

@@ -12,14 +12,15 @@ import pytest
 
 from infra.errors import DiskError, HostError, UsageError
 from provision.cli import run
-from provision.data import bar, download
-from provision.data.download import File, Set
+from provision.data import datasets
+from provision.data.datasets import File, Set
 from provision.data.unpack import unpack
+from provision.files import bar
 
 HELLO = b"hello\n"
 SHA = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 MD5 = "b1946ac92492d2347c6235b4d2611184"
-URL = "http://host.invalid/files/hello%20there.txt"
+URL = "https://host.invalid/files/hello%20there.txt"
 
 
 def chosen(**more: object) -> Set:
@@ -51,7 +52,7 @@ def packed(path: Path, *members: tuple[str, bytes | str]) -> Path:
 
 
 def test_every_file_of_the_table_has_a_source_and_sums_that_can_be() -> None:
-    table = download.table()
+    table = datasets.table()
     assert {"voc2007", "voc2012", "sbd", "coco2014", "coco2017", "visual-genome", "cifar10"} <= set(table.sets)
     for name, one in table.sets.items():
         assert one.licence and one.licence_url.startswith("http"), name
@@ -64,7 +65,7 @@ def test_every_file_of_the_table_has_a_source_and_sums_that_can_be() -> None:
 
 def test_one_file_in_two_sets_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     seen: dict[str, File] = {}
-    for one in download.table().sets.values():
+    for one in datasets.table().sets.values():
         for file in one.files:
             assert seen.setdefault(file.url, file) == file
 
@@ -110,40 +111,60 @@ def test_words_that_mean_nothing(words: list[str], said: str, capsys: pytest.Cap
 
 
 def test_a_published_sum_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    have = download.get(chosen(sha256=SHA, md5=MD5.upper()), lying(tmp_path / "a"))
+    have = datasets.get(chosen(sha256=SHA, md5=MD5.upper()), lying(tmp_path / "a"))
     assert have[URL].sha256 == SHA
     assert "hello there.txt: sha256 and md5 as published" in capsys.readouterr().err
-    assert not download.pins_path().exists()
+    assert not datasets.pins_path().exists()
     with pytest.raises(HostError, match=f"its md5 is {MD5}, not {'0' * 32}"):
-        download.get(chosen(md5="0" * 32), lying(tmp_path / "b"))
+        datasets.get(chosen(md5="0" * 32), lying(tmp_path / "b"))
     assert not (tmp_path / "b" / "hello there.txt").exists()
-    assert download.missing(chosen(md5="0" * 32), tmp_path / "b")
+    assert datasets.missing(chosen(md5="0" * 32), tmp_path / "b")
+
+
+def test_a_file_by_http_without_a_sum_is_not_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "get", "http://host.invalid/files/x.bin", str(tmp_path / "a")]) == UsageError.exit_code
+    err = capsys.readouterr().err
+    assert "anyone on the way can change it" in err and "--sha256 SUM" in err
+    assert not (tmp_path / "a").exists() and not datasets.pins_path().exists()
+    one = chosen(url=URL.replace("https:", "http:"), sha256=SHA)
+    assert datasets.get(one, lying(tmp_path / "b"))[one.files[0].url].sha256 == SHA
+    for known in datasets.table().sets.values():
+        datasets._refuse_unproven(list(known.files))
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["..%2F..%2F.bashrc", "%2Fetc%2Fpasswd", "%00", "a%0Ab", "a%1B%5B2Jb", ".provision-get.json", "x" * 201, ".."],
+)
+def test_a_file_of_an_address_lies_in_its_folder_under_a_plain_name(last: str) -> None:
+    name = File(url=f"https://host.invalid/sets/{last}").name
+    assert name in ("download", ".bashrc", "passwd") and "/" not in name
 
 
 def test_a_file_without_a_published_sum_is_pinned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    download.get(chosen(), lying(tmp_path / "a"))
+    datasets.get(chosen(), lying(tmp_path / "a"))
     assert f"pinned at first use: sha256 {SHA}" in capsys.readouterr().err
-    assert json.loads(download.pins_path().read_text())[URL]["sha256"] == SHA
-    download.get(chosen(), lying(tmp_path / "b"))
+    assert json.loads(datasets.pins_path().read_text())[URL]["sha256"] == SHA
+    datasets.get(chosen(), lying(tmp_path / "b"))
     assert "as pinned on 20" in capsys.readouterr().err
     with pytest.raises(HostError, match="is not the file that came on") as caught:
-        download.get(chosen(), lying(tmp_path / "c", b"other\n"))
-    assert str(download.pins_path()) in caught.value.mend
+        datasets.get(chosen(), lying(tmp_path / "c", b"other\n"))
+    assert str(datasets.pins_path()) in caught.value.mend
     assert not (tmp_path / "c" / "hello there.txt").exists()
 
 
 def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
     folder = lying(tmp_path / "a")
-    download.get(chosen(sha256=SHA), folder)
-    assert download.missing(chosen(sha256=SHA), folder) == []
-    assert download.missing(chosen(sha256="0" * 64), folder)  # the table names another version now
+    datasets.get(chosen(sha256=SHA), folder)
+    assert datasets.missing(chosen(sha256=SHA), folder) == []
+    assert datasets.missing(chosen(sha256="0" * 64), folder)  # the table names another version now
     (folder / "hello there.txt").write_bytes(b"shorter")
-    assert download.missing(chosen(sha256=SHA), folder)
+    assert datasets.missing(chosen(sha256=SHA), folder)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"9000000\.0 TB are needed"):
-        download.get(chosen(size=9 * 10**18), tmp_path / "a")
+        datasets.get(chosen(size=9 * 10**18), tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -170,20 +191,20 @@ def test_an_archive_is_unpacked_beside_what_is_there_and_goes(tmp_path: Path) ->
     (folder / "VOCdevkit" / "VOC2007").mkdir(parents=True)
     (folder / "VOCdevkit" / "VOC2007" / "mine.txt").write_text("mine")
     packed(folder / "x.tgz", ("VOCdevkit/VOC2007/a.txt", b"a"), ("VOCdevkit/VOC2012/b.txt", b"b"))
-    what = Set(about="", files=(File(url="http://host.invalid/x.tgz", size=1, unpack=True),))
-    have = download.get(what, folder)
-    assert have["http://host.invalid/x.tgz"].unpacked == ["VOCdevkit"]
+    what = Set(about="", files=(File(url="https://host.invalid/x.tgz", size=1, unpack=True),))
+    have = datasets.get(what, folder)
+    assert have["https://host.invalid/x.tgz"].unpacked == ["VOCdevkit"]
     there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert there == [
         ".provision-get.json", "VOCdevkit/VOC2007/a.txt", "VOCdevkit/VOC2007/mine.txt", "VOCdevkit/VOC2012/b.txt",
     ]  # fmt: skip
-    assert download.missing(what, folder) == []
+    assert datasets.missing(what, folder) == []
 
 
 def test_zip_and_tar_and_no_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("train2017/1.jpg", b"1" * 1000)
-        out.mkdir("empty")
+        out.writestr("empty/", b"")  # ZipFile.mkdir came with Python 3.11
     assert unpack(tmp_path / "a.zip", tmp_path / "zip") == ["empty", "train2017"]
     assert (tmp_path / "zip/train2017/1.jpg").read_bytes() == b"1" * 1000
     assert unpack(packed(tmp_path / "b.tar.gz", ("./x/y", b"y")), tmp_path / "tar") == ["x"]

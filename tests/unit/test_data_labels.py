@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from infra.errors import UsageError
-from provision import voc
 from provision.cli import run
+from provision.data import voc
 from provision.data.devkit import Wanted, write
 from provision.data.devkit import read as lists
 from provision.data.labels import Rule, convert
@@ -82,7 +82,7 @@ def test_nothing_is_left_of_a_folder_with_a_wrong_picture(tmp_path: Path) -> Non
         kit.label_picture(tmp_path / "in" / f"{number}.png", CLASSES)
     (tmp_path / "in/3.png").write_bytes((tmp_path / "in/3.png").read_bytes()[:-30])
     kit.label_picture(tmp_path / "in/5.png", np.full((2, 2), 40), "L")
-    with pytest.raises(UsageError, match=r"(?s)3.png is a PNG that is cut off.*5.png has what is no class: 40 in 4"):
+    with pytest.raises(UsageError, match=r"(?s)3.png is a PNG that is cut off.*5.png has pixels of no class: 40 in 4"):
         convert(tmp_path / "in", tmp_path / "out", Rule())
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 

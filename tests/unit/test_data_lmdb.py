@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import lmdb
 import numpy as np
 import pytest
 
-from infra.errors import DiskError, UsageError
+from infra.errors import DiskError, MissingExtraError, UsageError
 from provision.cli import run
 from provision.data import convert as module
+from provision.data import leveldb
+from provision.data.backends import reader, writer
 from provision.data.convert import Made, Order, convert
-from provision.data.databases import reader, writer
 from provision.data.pictures import Shape
 from tests.unit import data_kit as kit
 
@@ -370,6 +372,34 @@ def test_command_says_what_it_would_make(pictures: Path, tmp_path: Path, capsys:
     assert "--pad-value 1,2 is no colour" in capsys.readouterr().err
     assert run([*words, "--json", "--resize", "32", "32", "--backend", "leveldb"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "python", "mend"),
+    [
+        ("plyvel", "plyvel", (3, 12), "pip install plyvel, or all"),
+        ("plyvel_next", "plyvel-next", (3, 13), "pip install plyvel-next, or all"),
+        ("plyvel_next", "plyvel-next", (3, 15), "there is none for Python 3.15: take Python 3.10 to 3.14, or LMDB"),
+    ],
+)
+def test_a_python_without_leveldb_is_told_how_to_get_it(
+    name: str, package: str, python: tuple[int, int], mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leveldb, "_MODULE", name)
+    monkeypatch.setattr(leveldb, "_PYTHON", python)
+    monkeypatch.setitem(sys.modules, name, None)
+    kit.write(tmp_path / "db" / "CURRENT", "MANIFEST-000002")
+    for touch in (reader, lambda folder: writer(folder, "leveldb")):
+        with pytest.raises(MissingExtraError, match=rf"LevelDB needs the package {package}\n") as caught:
+            touch(tmp_path / "db")
+        assert caught.value.mend.startswith(mend)
+
+
+def test_leveldb_is_installed_where_pyproject_says() -> None:
+    """With the extra `data`, each Python has the library of its own: plyvel, from 3.13 on plyvel-next."""
+    if sys.version_info >= (3, 15):
+        pytest.skip("no LevelDB library has wheels for this Python")
+    assert leveldb.library().DB
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -11,10 +11,10 @@ from images.render import render
 from infra.errors import EngineError
 from infra.shell import Result
 from infra.ssh import SshShell
-from provision import toolsimage
 from provision.cli import run
+from provision.hosts import tools
 
-_FACTS = "uid 1001 1002\ndocker 24.0.5\nfree 1000\n"
+_FACTS = "uid 1001 1002\ndocker 24.0.5\n"
 
 
 class Machine:
@@ -40,7 +40,7 @@ class Machine:
 
 
 def there(machine: Machine, *words: str) -> int:
-    return toolsimage.run(cast(SshShell, machine), words)
+    return tools.run(cast(SshShell, machine), words)
 
 
 def test_the_container_sees_the_data_alone_as_the_login_user() -> None:
@@ -50,7 +50,9 @@ def test_the_container_sees_the_data_alone_as_the_login_user() -> None:
     tag = render(choose("tools")).tag
     assert words[-5:] == [tag, "provision", "data", "coco-check", "/data/a.json"]
     assert words[words.index("--user") + 1] == "1001:1002"
-    assert [words[at + 1] for at, word in enumerate(words) if word == "--volume"] == ["/data:/data"]
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--mount"] == [
+        "type=bind,source=/data,target=/data"
+    ]
     assert words[words.index("--workdir") + 1] == "/data/sets"
     assert words[words.index("--label") + 1].startswith("provision.run=data-")  # or the idle machine would end
     assert ["mkdir", "-p", "/data/sets"] in machine.ran

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import UsageError
-from provision import voc
 from provision.cli import run
-from provision.data import datum
+from provision.data import datum, voc
+from provision.data.backends import writer
 from provision.data.convert import Order, convert
-from provision.data.databases import writer
 from provision.data.datum import Datum
 from provision.data.mean import mean
 from provision.data.pictures import Shape

@@ -3,21 +3,28 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from infra.aws.s3 import S3, Stored
+from infra.aws.iam import Iam
+from infra.aws.s3 import S3, Place, Stored, parse
 from infra.aws.s3_transfer import etag_fits
 from infra.errors import UsageError
-from provision import datasync, sources
+from localcloud import access
 from provision.cli import run
-from provision.datasync import Change, Place, parse, plan
+from provision.files import s3_folder, s3_to_host
+from provision.files.s3_folder import Change, plan
+from provision.runs import inputs
+from tests.unit.fake_aws import FakeAws
 
 PLACE = Place("lab", "voc/")
 NOW = 1_700_000_000
+CLOCK = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 
 
 class Bucket:
@@ -150,14 +157,36 @@ def test_files_go_away_with_the_folders_that_they_leave_empty(tmp_path: Path) ->
     for name in ("a/b/c.txt", "a/keep.txt", "d.txt"):
         put(tmp_path, name, b"1")
     changes = [Change("delete", "a/b/c.txt", 1, "gone"), Change("delete", "d.txt", 1, "gone")]
-    datasync._remove(tmp_path, [one.path for one in changes])
+    s3_folder._remove(tmp_path, [one.path for one in changes])
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a", "a/keep.txt"]
 
 
 def test_a_machine_finds_it_where_train_looks_and_may_read_no_more() -> None:
-    assert datasync.host_folder("s3://lab/voc") == sources.data_source("", "s3://lab/voc").folder
-    policy = datasync.reading(PLACE)
-    text = json.dumps(policy)
+    assert inputs.host_folder("s3://lab/voc") == inputs.data_source("", "s3://lab/voc").folder
+    text = json.dumps(s3_to_host.data_policy(PLACE, CLOCK, "us-east-1")[1])
     assert "arn:aws:s3:::lab/voc/*" in text
     assert '"s3:prefix": "voc/*"' in text
     assert "Put" not in text and "Delete" not in text
+
+
+def test_the_right_to_read_data_ends_by_itself_where_nobody_takes_it_away() -> None:
+    _, document = s3_to_host.data_policy(PLACE, CLOCK, "us-east-1")
+    statements: Any = document["Statement"]
+    assert [one["Condition"]["DateLessThan"] for one in statements] == [{"aws:CurrentTime": "2026-11-21T12:00:00Z"}] * 2
+    for statement in statements:
+        for until, may in (("2026-11-21T11:59:59Z", True), ("2026-11-21T12:00:00Z", False)):
+            context = {"s3:prefix": ["voc/a"], "aws:currenttime": [until]}
+            resource = statement["Resource"].replace("*", "a.jpg")
+            assert access.allowed(statements, statement["Action"], resource, context) == may
+
+
+def test_what_a_killed_laptop_left_on_a_role_is_taken_away_once_it_holds_no_longer() -> None:
+    left = s3_to_host.data_policy(PLACE, CLOCK, "us-east-1")[0]
+    fresh = s3_to_host.data_policy(PLACE, CLOCK + timedelta(hours=2), "us-east-1")[0]
+    names = ["digits-20261120-120000-ab12", "data-20261120-120000-ab12", left, fresh, "session-manager"]
+    aws = FakeAws(ListRolePolicies={"PolicyNames": names})
+    s3_to_host.forbid_outdated(Iam(aws.cloud), "role", CLOCK + timedelta(hours=23))
+    assert aws.of("DeleteRolePolicy") == []
+    s3_to_host.forbid_outdated(Iam(aws.cloud), "role", CLOCK + timedelta(hours=25))
+    assert aws.of("DeleteRolePolicy") == [{"RoleName": "role", "PolicyName": left}]
+    assert re.fullmatch(r"[\w+=,.@-]{1,128}", left)  # what IAM takes as a name

@@ -17,10 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import UsageError
-from provision import plans_detectron
 from provision.cli import run
-from provision.plans_detectron import KIT, baseline, model_url, scaled, table
-from provision.recipe import Rendered, complete_snapshots, explain, load, render
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.planners import detectron
+from provision.recipes.planners.detectron import KIT, baseline, model_url, scaled, table
+from provision.recipes.rendering import render
+from provision.recipes.spec import Rendered, complete_snapshots
 
 RECIPES = ("detectron", "detectron-vg")
 MASK = "e2e_mask_rcnn_R-50-FPN_1x"
@@ -122,7 +125,7 @@ def test_all_baselines_are_there_and_stay_themselves_on_eight_gpus() -> None:
     found = table().baselines
     assert len(found) == 74
     for name, one in found.items():
-        keys = scaled(plans_detectron.as_config(one), 8)["keys"]
+        keys = scaled(detectron.as_config(one), 8)["keys"]
         assert (keys["SOLVER.BASE_LR"], keys["SOLVER.MAX_ITER"]) == (one.base_lr, one.max_iter), name
         assert keys["SOLVER.STEPS"] == list(one.steps), name
         assert one.body in table().bodies, name
@@ -133,7 +136,7 @@ def test_all_baselines_are_there_and_stay_themselves_on_eight_gpus() -> None:
 )
 def test_every_schedule_is_one_that_detectron_takes(name: str, gpus: int, ims: int, iterations: int) -> None:
     one = baseline(name)
-    made = scaled(plans_detectron.as_config(one), gpus, ims, iterations)
+    made = scaled(detectron.as_config(one), gpus, ims, iterations)
     keys = made["keys"]
     steps, most = keys["SOLVER.STEPS"], keys["SOLVER.MAX_ITER"]
     assert all(isinstance(step, int) for step in [*steps, most])
@@ -304,13 +307,13 @@ def test_the_word_for_an_early_end_is_the_programs(name: str) -> None:
         ("NotImplementedError: No evaluator for dataset: toy_train", "FORCE_JSON_DATASET_EVAL"),
         ("_pickle.UnpicklingError: pickle data was truncated", "resume"),
         ("[enforce fail at context_gpu.cu:343] error == cudaSuccess. 2 vs 0. Error: out of memory", "ims_per_batch=1"),
-        ("RuntimeError: CUDA error: no kernel image is available for execution on the device", "V100"),
+        ("RuntimeError: CUDA error: no kernel image is available for execution on the device", "CUDA 11.3"),
         ("smooth_l1_loss_op.h:41] . Not Implemented.", "GPU"),
         ("provision: cannot go on: Caffe2 sees 0 GPUs, not 4: is the host's driver …", "driver"),
     ],
 )
 def test_failures_are_explained(line: str, says: str) -> None:
-    found = explain(load("detectron"), [line])
+    found = explain(load("detectron").failures, [line])
     assert found is not None and says in found.mend
 
 
@@ -324,7 +327,7 @@ def test_failures_are_explained(line: str, says: str) -> None:
     ],
 )
 def test_harmless_lines_are_not_blamed(line: str) -> None:
-    assert all(explain(load(name), [line]) is None for name in RECIPES)
+    assert all(explain(load(name).failures, [line]) is None for name in RECIPES)
 
 
 # the container's programs

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from provision.cli import run
-from provision.diagnose import Facts, Finding, diagnose_pieces, table
-from provision.follow import Piece
-from provision.logs import Metric
-from provision.progress import Follower
-from provision.recipe import load
-from provision.watch import Divergence
+from provision.logs.caffe import Metric
+from provision.logs.diagnose import Cause, Facts, diagnose_pieces, table
+from provision.logs.divergence import Divergence
+from provision.recipes.loading import load
+from provision.runs.log import Piece
+from provision.runs.report import Follower
 
 DATA = Path(__file__).parent.parent / "data"
 CUDA = "Check failed: error == cudaSuccess"
@@ -96,7 +96,7 @@ BENIGN = [
 ]
 
 
-def told(*lines: str, facts: Facts | None = None) -> list[Finding]:
+def told(*lines: str, facts: Facts | None = None) -> list[Cause]:
     return diagnose_pieces([("\n".join(lines) + "\n").encode()], facts or Facts())
 
 
@@ -171,7 +171,7 @@ def test_recipes_own_failures_come_first() -> None:
 
 def test_facts_of_the_run() -> None:
     killed = told(glog("solver.cpp:239] Iteration 0, loss = 1"), facts=Facts("failed", 137, out_of_memory=True))
-    assert killed[0].name == "host-out-of-memory" and "the container was killed for it" in killed[0].what
+    assert killed[0].name == "host-out-of-memory" and "the container was killed for this reason" in killed[0].what
     assert [one.name for one in told("x", facts=Facts("failed", 137))] == ["host-out-of-memory"]
     assert [one.name for one in told("x", facts=Facts("failed", 139))] == ["segmentation-fault"]
     arch = told(glog(f"im2col.cu:61] {CUDA} (48 vs. 0)  no kernel image is available", "F"),
@@ -268,7 +268,7 @@ class Quiet:
 def test_diverged_training_is_stopped_once(capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[str] = []
     follower = Follower(stop=lambda: calls.append("stop"))
-    text = "\n".join([*_HEAD, *display(0, 2.3), *display(1, "nan"), *display(2, "nan"), ""])
+    text = "\n".join([*_HEAD, *display(0, 2.3), *display(1, "nan"), *display(2, "nan"), ""]).encode()
     for at in range(0, len(text), 50):
         follower.take(Piece(str(at), 0, text[at : at + 50]), Quiet())  # type: ignore[arg-type]
     assert calls == ["stop"]
@@ -277,7 +277,8 @@ def test_diverged_training_is_stopped_once(capsys: pytest.CaptureFixture[str]) -
 
 def test_follower_without_stop_follows_on() -> None:
     follower = Follower()
-    follower.take(Piece("a", 0, "\n".join([*_HEAD, *display(0, "nan"), *display(7, "nan"), ""])), Quiet())  # type: ignore[arg-type]
+    text = "\n".join([*_HEAD, *display(0, "nan"), *display(7, "nan"), ""]).encode()
+    follower.take(Piece("a", 0, text), Quiet())  # type: ignore[arg-type]
     assert follower.iteration == 7
 
 
@@ -376,7 +377,7 @@ def test_command_gives_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_command_says_that_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", str(DATA / "digits-resumed.log")]) == 0
-    assert "no failure that is known" in capsys.readouterr().out
+    assert "no known failure" in capsys.readouterr().out
 
 
 def test_command_takes_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from provision.data import PREPARERS
-from provision.recipe import complete_snapshots, explain, load, names, render
+from provision.logs.failures import explain
+from provision.recipes.loading import load, names
+from provision.recipes.rendering import render
+from provision.recipes.spec import complete_snapshots
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -63,7 +66,7 @@ def test_the_word_for_an_early_end_is_in_the_real_log() -> None:
     ("name", "mend"), [("no-gpu", "--gpus 0"), ("no-data", "provision data digits"), ("diverged", "learning_rate")]
 )
 def test_real_failures_are_explained(name: str, mend: str) -> None:
-    found = explain(load("digits"), log(name))
+    found = explain(load("digits").failures, log(name))
     assert found is not None and mend in found.mend
 
 
@@ -77,8 +80,8 @@ def test_real_failures_are_explained(name: str, mend: str) -> None:
     ],
 )
 def test_failures_that_need_a_gpu_are_explained_from_their_words(line: str) -> None:
-    assert explain(load("digits"), [line]) is not None
+    assert explain(load("digits").failures, [line]) is not None
 
 
 def test_good_logs_show_no_failure() -> None:
-    assert explain(load("digits"), log("interrupted") + log("resumed")) is None
+    assert explain(load("digits").failures, log("interrupted") + log("resumed")) is None

@@ -12,13 +12,15 @@ from infra.aws import dryrun
 from infra.aws.quotas import GPU_QUOTAS, quota_of, value
 from infra.aws.types import DataVolume
 from infra.errors import UsageError
-from provision import cli, doctor
+from provision import cli
+from provision.account import doctor
+from provision.account.doctor import Finding
+from provision.clouds import Session
 from provision.commands.options import parse_minutes, parse_volume, wish_of
 from provision.commands.request_table import show_request
-from provision.doctor import Finding
-from provision.planning import plan
+from provision.offers.plan import plan
+from provision.offers.requirements import Requirements
 from provision.settings import Settings
-from provision.wish import Wish
 from tests.unit.aws_region import AwsRegion, refuses, region
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -46,13 +48,13 @@ def aws() -> AwsRegion:
 
 def found(aws: AwsRegion, kind: str = "") -> dict[str, Finding]:
     """What concerns AWS; the laptop's part starts processes."""
-    checks = {**doctor.there(aws.cloud, Settings(), kind)}
+    checks = {**doctor.there(Session(aws.cloud, Settings()), kind)}
     return {one.check: one for one in doctor._together(checks)}
 
 
 def test_all_is_well(aws: AwsRegion) -> None:
     seen = found(aws, "p3.8xlarge")
-    assert {one.state for one in seen.values()} == {"ok"}
+    assert {one.check for one in seen.values() if one.state != "ok"} == {"boundary"}
     assert doctor.exit_code(list(seen.values())) == 0
     assert seen["network"].found == "default subnets in us-east-1a, us-east-1b, us-east-1c"
     assert seen["quota L-7212CCBC"].found == "All P4, P3 and P2 Spot Instance Requests: 32 of 64 vCPUs used"
@@ -150,12 +152,12 @@ def given(**words: Any) -> dict[str, Any]:
 
 def test_the_wish_and_the_settings_come_out_of_the_options() -> None:
     wish, flags = wish_of(given(kind="p3.8xlarge", regions=("eu-west-1", "us-east-1"), max_price=2.0, spot=False))
-    assert wish == Wish("p3-8xlarge", "p3.8xlarge", "on-demand")
+    assert wish == Requirements("p3-8xlarge", "p3.8xlarge", "on-demand")
     assert flags == {
         "region": "eu-west-1", "more_regions": ("us-east-1",), "max_price": 2.0, "budget": None, "cloud": None,
     }  # fmt: skip
     by_need, flags = wish_of(given(gpus=4, gpu_memory=16.0, volumes=(DataVolume("a", 1),)))
-    assert by_need == Wish("gpus-4x16", gpus=4, gpu_memory_gb=16.0, volumes=(DataVolume("a", 1),))
+    assert by_need == Requirements("gpus-4x16", gpus=4, gpu_memory_gb=16.0, volumes=(DataVolume("a", 1),))
     assert "region" not in flags
 
 
@@ -185,19 +187,23 @@ def test_what_is_no_volume(text: str) -> None:
 
 def test_a_dry_run_shows_offers_prices_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     aws = region(P3, {"p3.8xlarge": 3.67})
-    wish = Wish("lab", "p3.8xlarge", volumes=(DataVolume("data", 200),))
-    requests = plan(aws.cloud, Settings(budget=20.0, fallback="on-demand"), wish, say=lambda _: None)
+    wish = Requirements("lab", "p3.8xlarge", volumes=(DataVolume("data", 200),))
+    requests = plan(Session(aws.cloud, Settings(budget=20.0, fallback="on-demand"), lambda _: None), wish)
     show_request(requests, as_json=False)
     out = capsys.readouterr().out
     assert "p3.8xlarge in us-east-1a: $3.670/h spot; 4 × V100 16 GiB, 32 vCPUs, 244 GiB" in out
     assert "on demand where there is no capacity" in out
     assert "/volumes/data: 200 GB gp3, kept by `down`" in out
-    assert "after 24 hours, or after 30 idle minutes, or when $20 are spent" in out
+    assert "$3.670/h now, at most $12.240/h (AWS's price list of 20" in out
+    assert "a public IPv4 address, $0.005/h" in out
+    assert "after 24 hours, or after 30 idle minutes, or after 1.4 hours, as $20 may be spent then" in out
+    assert "--max-price makes that longer" in out
     assert "NVIDIA's driver 535 installed at its first boot" in out
     show_request(requests, as_json=True)
     [plain] = json.loads(capsys.readouterr().out)
+    assert (plain["now"], plain["dearest"]) == (3.67, 12.24)
     assert plain["offers"][0]["type"]["gpus"] == 4
-    assert plain["resource"] == requests[0].resource
+    assert plain["resource"] == requests[0].launch
 
 
 def test_both_commands_are_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,17 +1,22 @@
 """The end of a machine: in the order of safety, each step by itself, and proven."""
 
+import json
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.aws.removal import Removal
+from infra.aws.cleanup import Removal
 from infra.errors import AuthError, LeftoverError, NotFoundError
-from provision import ending, notes
-from tests.unit.fake_aws import CLOUD, FakeAws, Refused, Region, machine, role, tags
+from provision.machines import down as ending
+from provision.machines import journal, whose
+from tests.unit.fake_aws import CLOUD, LAUNCHED, FakeAws, Refused, Region, machine, role, tags
+
+DEADLINE = datetime.now(timezone.utc) + timedelta(hours=2)
 
 
 @pytest.fixture(autouse=True)
@@ -162,11 +167,13 @@ def test_a_kept_volume_alone_is_not_a_machine() -> None:
 
 
 def note(age: float = 0.0) -> Path:
-    place = notes.folder(CLOUD, "lab")
+    place = journal.folder(CLOUD, "lab")
     place.mkdir(parents=True)
-    for name in ("intent.json", "user-data", "known_hosts"):
+    for name in ("user-data", "known_hosts", "asked"):
         (place / name).write_text("{}")
-    os.utime(place / "intent.json", (time.time() - age,) * 2)
+    os.utime(place / "asked", (time.time() - age,) * 2)
+    asked = {"name": "lab", "token": "0123456789abcdef", "tags": {"provision:deadline": DEADLINE.isoformat()}}
+    (place / "intent.json").write_text(json.dumps({"time": time.time() - age, "request": asked}))
     return place
 
 
@@ -195,9 +202,10 @@ def test_a_launch_that_shows_up_late_is_ended_too() -> None:
 def test_an_old_note_is_not_waited_for() -> None:
     note(age=3600)
     aws = FakeAws()
-    begun = time.monotonic()
-    down(aws)
-    assert time.monotonic() - begun < 0.5
+    said: list[str] = []
+    done = ending.down(aws.cloud, "lab", said.append, 5.0)
+    assert not [line for line in said if "looking for it" in line]
+    assert done.unseen == ("provision-lab-01234567",)  # and remembered all the same
 
 
 def test_other_files_among_the_notes_stay() -> None:
@@ -218,6 +226,46 @@ def test_the_one_that_replaced_it_stays_whole() -> None:
     aws.answers["DeleteVolume"] = lambda given: aws.things["Volumes"].pop(given["VolumeId"]) and None
     ending.end_old(aws.cloud, "lab", "i-1", nothing)
     assert aws.left() == {"i-2", "sg-2", new, "vol-2"}
+
+
+class Beginning(Region):
+    """AWS has forgotten i-1; of a launch under way, of that name and owner, there is no machine yet."""
+
+    NEW = "provision-lab-89abcdef"
+
+    def __init__(self, owner: str) -> None:
+        super().__init__()
+        self.machines.clear()
+        marks = tags(name="lab", resource=self.NEW, owner=owner)
+        self.things["SecurityGroups"]["sg-2"] = {"GroupId": "sg-2", "GroupName": self.NEW, "Tags": marks}
+        template = {"LaunchTemplateId": "lt-2", "LaunchTemplateName": self.NEW, "Tags": marks, "CreateTime": LAUNCHED}
+        self.things["LaunchTemplates"]["lt-2"] = template
+        self.things["Roles"][self.NEW] = role(self.NEW)
+
+
+def test_of_an_old_machine_nothing_but_its_launch_is_ended() -> None:
+    for owner in ("alice@thinkpad 0a1b2c3d", whose.me()):
+        aws = Beginning(owner)
+        ending.end_old(aws.cloud, "lab", "i-1", nothing, Region.LAUNCH)
+        assert aws.left() == {"sg-2", "lt-2", Beginning.NEW, "vol-2"}
+
+
+def test_of_an_old_machine_whose_launch_nobody_knows_only_what_is_ours_is_ended() -> None:
+    aws = Beginning("alice@thinkpad 0a1b2c3d")
+    for row in aws.things["SecurityGroups"]["sg-1"], aws.things["Volumes"]["vol-1"]:
+        row["Tags"] = [*row["Tags"], *tags(owner=whose.me())]
+    ending.end_old(aws.cloud, "lab", "i-1", nothing)
+    assert aws.left() == {"sg-2", "lt-2", Beginning.NEW, "vol-2"}
+
+
+def test_where_not_all_is_seen_nothing_of_an_unknown_launch_is_ended() -> None:
+    """Its machine may be what AWS does not show."""
+    aws = Beginning(whose.me())
+    aws.answers["DescribeVolumes"] = Refused("UnauthorizedOperation")
+    before = aws.left()
+    with pytest.raises(AuthError):
+        ending.end_old(aws.cloud, "lab", "i-1", nothing, patience=1.0)
+    assert aws.left() == before
 
 
 def test_what_would_be_ended_is_listed_by_kind() -> None:

@@ -89,7 +89,7 @@ def test_the_local_clouds_error_is_the_same_error_here() -> None:
     assert (error.what, error.mend) == ("no Docker engine answers", "start it")
     missing = _as_said(Result(1, "", "/usr/bin/python3: No module named moto\n"))
     assert isinstance(missing, MissingExtraError)
-    assert "provision[local]" in missing.mend
+    assert "provision-spot[local]" in missing.mend
 
 
 def test_a_secret_does_not_show() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from infra.errors import EngineError
-from provision.facts import Facts, gpu_request, parse
+from provision.hosts.facts import Facts, gpu_request, parse
 
 P3 = """uid 1000 1001
 docker 20.10.24+dfsg1
@@ -13,8 +13,6 @@ runtimes io.containerd.runc.v2 nvidia runc
 hook nvidia-container-runtime-hook
 gpu 0, Tesla V100-SXM2-16GB, 16160, 535.183.01
 gpu 1, Tesla V100-SXM2-16GB, 16160, 535.183.01
-free 51234567
-store /dev/nvme1n1
 """
 
 
@@ -24,8 +22,6 @@ def test_a_gpu_host() -> None:
     assert [gpu.index for gpu in facts.gpus] == [0, 1]
     assert facts.gpus[0].memory_mib == 16160
     assert facts.gpus[0].driver == "535.183.01"
-    assert facts.store == "/dev/nvme1n1"
-    assert facts.free_kib == 51234567
 
 
 def test_a_bare_host() -> None:

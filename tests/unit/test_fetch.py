@@ -5,17 +5,22 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from infra.aws.s3 import S3, Stored
+from infra.aws.s3 import S3, Stored, decoded
 from infra.errors import CloudError, DiskError, RunError
-from provision import fetch as fetching
-from provision.recipe import load, render
-from provision.runs import Manifest, Run, Source
+from provision.files import bar, objects
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.runs import fetch as fetching
+from provision.runs import log
+from provision.runs.manifest import Manifest, Source
+from provision.runs.store import Run
+from tests.unit.fake_aws import CLOUD
 
 NET = "snapshots/digits_iter_20.caffemodel"
 STATE = "snapshots/digits_iter_20.solverstate"
@@ -23,6 +28,10 @@ STATE = "snapshots/digits_iter_20.solverstate"
 
 class Bucket:
     """A bucket in memory. Each read takes `slow` seconds; how many were under way at once is counted."""
+
+    cloud = CLOUD
+    owner = "111111111111"
+    bucket = "provision-111111111111-us-east-1"
 
     def __init__(self, slow: float = 0.0) -> None:
         self.held: dict[str, bytes] = {}
@@ -49,10 +58,23 @@ class Bucket:
 
     def read_json(self, key: str) -> Any:
         raw = self.held.get(key)
-        return None if raw is None else json.loads(raw)
+        return None if raw is None else decoded(raw, key)
+
+    def write(self, key: str, data: bytes) -> None:
+        self.held[key] = data
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        return self.held.setdefault(key, data) == data
 
     def write_json(self, key: str, value: object) -> None:
-        self.held[key] = json.dumps(value).encode()
+        self.write(key, json.dumps(value).encode())
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.held.pop(key, None)
+
+    def folders(self, prefix: str) -> list[str]:
+        return sorted({key.removeprefix(prefix).split("/")[0] for key in self.held if key.startswith(prefix)})
 
     def download(self, key: str, target: Path) -> None:
         data = self.read(key)
@@ -140,14 +162,13 @@ def test_a_rendered_file_outside_the_folder_is_refused(run: Run, bucket: Bucket,
     assert there(tmp_path) == {}
 
 
-def test_a_snapshot_outside_the_folder_is_refused(run: Run, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_snapshot_outside_the_folder_is_none(run: Run, bucket: Bucket, tmp_path: Path) -> None:
     raw = bucket.read_json(run.key("manifest.json"))
     raw["recipe"]["snapshots"]["pattern"] = r".*_(?P<iteration>\d+)\.(?P<part>\w+)"
     bucket.write_json(run.key("manifest.json"), raw)
     snapshot(bucket, {"../../x_20.caffemodel": b"evil", "../../x_20.solverstate": b"evil"})
-    with pytest.raises(RunError, match="outside of itself"):
-        fetching.fetch(Run(run.store, run.id), tmp_path / "home")
-    assert there(tmp_path) == {}
+    fetching.fetch(Run(run.store, run.id), tmp_path / "home")
+    assert b"evil" not in there(tmp_path).values()
 
 
 @pytest.mark.parametrize("name", ["/x/a.bin", "../a.bin", "", "a\0b"])
@@ -181,7 +202,9 @@ def test_a_full_disk_leaves_nothing_half_written(run: Run, bucket: Bucket, tmp_p
 
 
 def test_what_s3_says_of_one_file_ends_the_fetch(run: Run, bucket: Bucket, tmp_path: Path) -> None:
-    del bucket.held["runs/digits-1/snapshots/000000020/digits_iter_20.solverstate"]
+    whole = bucket.objects(run.prefix)
+    bucket.objects = lambda prefix: [one for one in whole if one.key.startswith(prefix)]  # type: ignore[method-assign]
+    del bucket.held["runs/digits-1/snapshots/000000020/digits_iter_20.solverstate"]  # after the listing
     with pytest.raises(CloudError, match="solverstate"):
         fetching.fetch(run, tmp_path)
 
@@ -194,7 +217,7 @@ def test_files_come_several_at_a_time() -> None:
     wanted = fetching.wanted(run, Path("home"))
     assert len(wanted) == 24
     begun = time.monotonic()
-    fetching._each(lambda one: run.store.read(one.key), wanted, lambda: None)
+    objects.each(lambda file: run.store.read(file.key), wanted, lambda: None)
     assert time.monotonic() - begun < 24 * 0.05 / 2
     assert 1 < bucket.most <= 8
 
@@ -205,10 +228,10 @@ def test_the_log_is_read_several_pieces_at_a_time_and_stays_in_order() -> None:
     for at in range(1, 200):
         bucket.held[run.key(f"log/002-{at:012d}")] = f"line {at}\n".encode()
     begun = time.monotonic()
-    found = list(fetching.log(run))
+    found = list(log.text(run))
     assert time.monotonic() - begun < 1
-    assert found[0] == (1, "Iteration 10, lo")
-    assert [text for _, text in found[2:]] == [f"line {at}\n" for at in range(1, 200)]
+    assert found[0] == b"Iteration 10, lo"
+    assert found[2:] == [f"line {at}\n".encode() for at in range(1, 200)]
     assert bucket.most <= 16
 
 
@@ -217,16 +240,41 @@ def test_a_reader_who_stops_early_does_not_read_the_whole_log() -> None:
     run = made(bucket)
     for at in range(1, 500):
         bucket.held[run.key(f"log/002-{at:012d}")] = b"x"
-    reader: Iterator[tuple[int, str]] = fetching.log(run)
+    reader: Iterator[bytes] = log.text(run)
     next(reader)
     reader.close()  # type: ignore[attr-defined]
     time.sleep(0.1)
     assert len([key for key in bucket.reads if "/log/" in key]) < 40
 
 
+def test_a_rendered_file_is_whole_or_as_it_was(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name, text in run.manifest.rendered.files.items() if text]
+    for name in names:
+        (tmp_path / name).write_text("the one of an earlier fetch")
+
+    def full(path: Path, text: str, **_: Any) -> None:
+        path.write_bytes(text.encode()[:3])
+        if text:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(DiskError, match="the disk filled up"):
+        fetching.fetch(run, tmp_path)
+    assert {(tmp_path / name).read_text() for name in names} == {"the one of an earlier fetch"}
+
+
+def test_the_mend_of_a_full_disk_leads_to_the_runs_own_cloud(run: Run, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.objects = lambda prefix: [Stored(run.key("outputs/x"), 9 * 10**18)]  # type: ignore[method-assign]
+    with pytest.raises(DiskError, match=r"TB are needed") as caught:
+        fetching.fetch(run, tmp_path / "home")
+    assert "provision fetch digits-1 DIR --cloud fake" in caught.value.mend
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_large_fetch_says_how_far_it_is(
-    run: Run, bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bar, "_LEAST_S", 0)
     for at in range(12):
         bucket.held[run.key(f"outputs/{at}.bin")] = bytes(2_000_000)
     fetching.fetch(run, tmp_path)

@@ -1,17 +1,21 @@
 """The proof that an image finds its GPUs, with an engine and a host that are dictionaries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from images.choose import parse
 from images.stacks import stacks
-from infra.engine import ContainerSpec, ContainerState
+from infra.containers import ContainerSpec, ContainerState
 from infra.errors import EngineError, RunError
 from infra.shell import Result
-from provision import gpuproof
-from provision.facts import Facts, Gpu
+from provision.hosts.facts import Facts, Gpu
+from provision.training import gpu_check
+from tests.unit.fake_aws import CLOUD
 
 CUDA = "caffe:cuda11.8-cudnn8.7-debian12"
 DEVICES = "I1121 common.cpp:155] Device id:                     {}\nI1121 common.cpp:156] Major revision number: 7\n"
@@ -25,7 +29,7 @@ class Host:
         self.note = ""
 
     def run(self, words: Sequence[str], *, stdin: bytes | None = None, check: bool = True) -> Result:
-        assert words[-1] == gpuproof.NOTE
+        assert words[-1] == gpu_check.NOTE
         if stdin is None:
             return Result(0 if self.note else 1, self.note)
         self.note += stdin.decode()
@@ -59,20 +63,26 @@ class Engine:
 
 
 def stage(
-    engine: Engine, image: str = CUDA, driver: str = "535.183", kind: str = "p3.8xlarge", host: Any = None
+    engine: Engine,
+    image: str = CUDA,
+    driver: str = "535.183",
+    kind: str = "p3.8xlarge",
+    host: Any = None,
+    gpu: str = "Tesla V100-SXM2-16GB",
 ) -> Any:
     manifest = SimpleNamespace(stack=image, image="provision/caffe:x", digest="sha256:1")
     said: list[str] = []
-    found = tuple(Gpu(index, "Tesla V100", 16384, driver) for index in range(4))
+    found = tuple(Gpu(index, gpu, 16384, driver) for index in range(4))
     return SimpleNamespace(
-        run=SimpleNamespace(id="digits-1", manifest=manifest), engine=engine, shell=host or Host(), said=said,
+        cloud=CLOUD, engine=engine, run=SimpleNamespace(id="digits-1", manifest=manifest),
+        shell=host or Host(), said=said,
         instance=SimpleNamespace(id="i-1", name="lab", type=kind), say=said.append,
         facts=Facts(1000, 1001, docker="20.10", hook=True, gpus=found),
     )  # fmt: skip
 
 
 def prove(there: Any, *gpus: int) -> None:
-    gpuproof.prove(there, gpus, sleep=lambda _: None)
+    gpu_check.prove(there, gpus, sleep=lambda _: None)
 
 
 def test_the_same_image_counts_the_same_gpus_as_the_same_user() -> None:
@@ -120,7 +130,7 @@ def test_a_program_that_fails_has_found_nothing_whatever_it_said() -> None:
 def test_a_driver_that_is_too_old_is_named_with_what_cuda_said() -> None:
     with pytest.raises(RunError) as refused:
         prove(stage(Engine(TOO_OLD, code=134), driver="390.157"), 0)
-    assert "the driver 390.157 on this host is too old for the image's CUDA 11.8, which needs " in refused.value.what
+    assert "runs on the driver 390.157 of the V100: it is too old, CUDA 11.8 needs 450.80.02" in refused.value.what
     assert "CUDA driver version is insufficient" in refused.value.what
 
 
@@ -128,7 +138,7 @@ def test_what_nvidias_hook_refuses_is_explained_by_the_driver() -> None:
     hook = "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=11.8, please update your driver"
     with pytest.raises(RunError) as refused:
         prove(stage(Engine(refuses=hook), driver="390.157"), 0)
-    assert "390.157 on this host is too old" in refused.value.what
+    assert "the driver 390.157 of the V100: it is too old" in refused.value.what
     with pytest.raises(EngineError) as other:
         prove(stage(Engine(refuses="no space left on device")), 0)
     assert "no space left" in other.value.what
@@ -136,14 +146,19 @@ def test_what_nvidias_hook_refuses_is_explained_by_the_driver() -> None:
 
 def test_a_gpu_that_the_image_has_no_code_for_is_named() -> None:
     with pytest.raises(RunError) as refused:
-        prove(
-            stage(Engine("no kernel image", code=1), kind="p2.8xlarge", image="caffe:cuda12.4-cudnn9.1-ubuntu22.04"), 0
+        old = stage(Engine("no kernel image", code=1), image="caffe:cuda12.4-cudnn9.1-ubuntu22.04", gpu="Tesla K80")
+        prove(old, 0)
+    assert "the last branch for the K80 is R470" in refused.value.what
+    with pytest.raises(RunError) as unknown:  # what the host prints is not known here: its type is
+        old = stage(
+            Engine(code=1), image="caffe:cuda12.4-cudnn9.1-ubuntu22.04", gpu="Rubin", kind="p2.xlarge", driver="470.256"
         )
-    assert "K80" in refused.value.what
+        prove(old, 0)
+    assert "K80" in unknown.value.what
 
 
 def test_a_proof_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpuproof, "_LIMIT_S", 0.01)
+    monkeypatch.setattr(gpu_check, "_LIMIT_S", 0.01)
     engine = Engine(code=None)
     with pytest.raises(RunError) as refused:
         prove(stage(engine), 0)
@@ -169,7 +184,7 @@ def test_a_training_without_gpus_has_nothing_to_prove() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name, one in stacks().items() if "cuda" in one.flavours))
 def test_each_stack_with_cuda_has_a_proof(name: str) -> None:
-    assert any(check in gpuproof.PROOFS for check in stacks()[name].gpu_checks)
+    assert any(check in gpu_check.PROOFS for check in stacks()[name].gpu_checks)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +198,12 @@ def test_each_stack_with_cuda_has_a_proof(name: str) -> None:
     ],
 )
 def test_how_each_program_counts(check: str, said: str, count: int) -> None:
-    assert gpuproof.PROOFS[check].count(said) == count
+    assert gpu_check.PROOFS[check].count(said) == count
+
+
+def test_a_stack_with_no_check_that_finds_gpus_says_so() -> None:
+    target = parse(CUDA)
+    bare = replace(target, stack=msgspec.structs.replace(target.stack, gpu_checks=("caffe-net",)))
+    with pytest.raises(RunError, match="the stack caffe has none of the checks caffe-gpu") as caught:
+        gpu_check._proof(bare)
+    assert "gpu_checks" in caught.value.mend

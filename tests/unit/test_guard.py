@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import os
 import re
 import runpy
@@ -23,10 +24,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from infra.host import guard_modules, script
-from infra.host.guard import copying, imds, s3, snapshots, watch
+from infra.host.guard import copying, files, imds, notes, s3, snapshots, watch
 from infra.host.guard import run as runs
 
-MODULES = {"copying": copying, "imds": imds, "runs": runs, "s3": s3, "snapshots": snapshots, "watch": watch}
+MODULES = {
+    "copying": copying, "files": files, "imds": imds, "notes": notes, "runs": runs, "s3": s3,
+    "snapshots": snapshots, "watch": watch,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +53,24 @@ def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, opt: 
             monkeypatch.setattr(sys.modules[__name__], name, sent)
 
 
+@pytest.fixture(autouse=True)
+def places(_both: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A test's folder is a run's, or one of several runs'; root's own is beside it."""
+    monkeypatch.setattr(notes, "RUNS", str(tmp_path.parent))
+    monkeypatch.setattr(notes, "GUARD", f"{tmp_path}-guard")
+    monkeypatch.setattr(snapshots, "REST", 0)
+    monkeypatch.setattr(watch, "STATE", f"{tmp_path}-guard/state")
+    monkeypatch.setattr(watch, "TERMINALS", f"{tmp_path}-guard/pts/*")
+    monkeypatch.setattr(watch, "SETTINGS", f"{tmp_path}-guard/settings")
+
+
+def match(pattern: str, paths: list[str]) -> tuple[dict[str, list[object]], bool]:
+    """As the guard's, in this process."""
+    found = [one for one in map(re.compile(pattern).fullmatch, paths) if one]
+    words = [(one.string, one.groupdict()) for one in found]
+    return {path: [int(has.get("iteration") or 0), has.get("part")] for path, has in words}, True
+
+
 PATTERN = r"snapshots/digits_iter_(?P<iteration>\d+)\.(?P<part>caffemodel|solverstate)"
 PARTS = ["caffemodel", "solverstate"]
 
@@ -58,7 +80,7 @@ def test_a_snapshot_is_complete_only_with_all_its_parts(tmp_path: Path) -> None:
     for name in ("digits_iter_400.caffemodel", "digits_iter_400.solverstate", "digits_iter_800.caffemodel"):
         (tmp_path / "snapshots" / name).write_bytes(b"x")
     (tmp_path / "snapshots" / "digits_iter_400.caffemodel.part").write_bytes(b"x")
-    found = snapshots.snapshot_sets(str(tmp_path), PATTERN, PARTS)
+    found = snapshots.snapshot_sets(snapshots.Finder(str(tmp_path), PATTERN, match).find(), PARTS)
     assert found == {400: ["snapshots/digits_iter_400.caffemodel", "snapshots/digits_iter_400.solverstate"]}
 
 
@@ -129,9 +151,14 @@ def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan:
         "container": "c", "snapshots": {"pattern": PATTERN, "parts": PARTS}, "outputs": [], "push_seconds": 0,
         "stop": {"signal": "SIGINT", "timeout": 5, "said": "Optimization stopped early."}, "instance": "i-1", **plan,
     }  # fmt: skip
-    (tmp_path / "run.json").write_text(json.dumps(full))
-    run = runs.Run(str(tmp_path), imds.Metadata(), docker or FakeDocker(c=RUNNING))
-    run.bucket = FakeBucket()
+    notes.plan(tmp_path.name, full, match)
+    return again(tmp_path, docker or FakeDocker(c=RUNNING))
+
+
+def again(folder: Path, docker: object = None, bucket: "FakeBucket | None" = None) -> runs.Run:
+    """The run as a guard that has just begun sees it."""
+    run = runs.Run(folder.name, imds.Metadata(), docker or FakeDocker(c=RUNNING), match)
+    run.bucket = bucket or FakeBucket()
     return run
 
 
@@ -148,7 +175,7 @@ def run_with(tmp_path: Path, log: str, docker: FakeDocker | None = None, **plan:
 def test_how_it_names_the_end(tmp_path: Path, log: str, status: str, code: int, asked: bool, state: str) -> None:
     run = run_with(tmp_path, log)
     if asked:
-        (tmp_path / "stop-requested").touch()
+        notes.stop(tmp_path.name)
     assert run.ended_state(status, code) == state
 
 
@@ -159,6 +186,11 @@ class FakeBucket:
         self.puts: list[tuple[str, bytes]] = []
         self.deadly = -1
         self.refused: dict[str, int] = {}
+        self.last = 0.0
+        self.renewed: list[str] = []
+
+    def renew(self, key: str, size: int) -> None:
+        self.renewed.append(key)
 
     def put(self, key: str, data: bytes) -> None:
         for word, code in self.refused.items():
@@ -166,9 +198,11 @@ class FakeBucket:
                 raise http_error(code)
         self.puts.append((key, data))
 
-    def put_file(self, key: str, path: str) -> dict[str, object]:
-        self.put(key, Path(path).read_bytes())
-        return {"name": Path(path).name, "size": Path(path).stat().st_size, "sha256": s3.sha256(path)}
+    def put_file(self, key: str, fd: int, going: Callable[[], None] = lambda: None) -> dict[str, object]:
+        going()
+        data = os.pread(fd, 1 << 20, 0)
+        self.put(key, data)
+        return {"name": Path(key).name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def ask(self, method: str, key: str) -> None:
         """Only deletions; with `deadly`, the process dies after so many."""
@@ -183,10 +217,14 @@ class FakeBucket:
         return [json.loads(data) for key, data in self.puts if key.endswith("state.json")]
 
     def snapshots(self) -> list[int]:
-        return [int(key.split("/")[-2]) for key, _ in self.puts if key.endswith("complete.json")]
+        return [iteration_of(key) for key, _ in self.puts if key.endswith("complete.json")]
 
-    def list(self, prefix: str) -> "list[tuple[str, int]]":
-        return [(key, len(data)) for key, data in self.puts if key.startswith(prefix)]
+    def list(self, prefix: str) -> "list[tuple[str, int, str]]":
+        return [(key, len(data), "2026-01-01T00:00:00.000Z") for key, data in self.puts if key.startswith(prefix)]
+
+
+def iteration_of(key: str) -> int:
+    return int(key.split("/")[3].split("-")[0])
 
 
 def http_error(code: int) -> urllib.error.HTTPError:
@@ -207,14 +245,14 @@ def test_a_snapshot_is_marked_complete_last_and_pushed_once(tmp_path: Path) -> N
     run.push_snapshots()
     run.push_snapshots()
     keys = [key for key, _ in run.bucket.puts]
-    place = "runs/r/snapshots/000000400/"
+    place = "runs/r/snapshots/000000400-001/"
     assert keys == [
         place + "digits_iter_400.caffemodel",
         place + "digits_iter_400.solverstate",
         place + "complete.json",
     ]
     whole = json.loads(run.bucket.puts[-1][1])
-    assert whole["iteration"] == 400
+    assert (whole["iteration"], whole["attempt"]) == (400, 1)
     assert whole["files"][0]["sha256"] == hashlib.sha256(b".caffemodel").hexdigest()
 
 
@@ -240,6 +278,24 @@ def test_a_container_that_crashes_while_the_files_are_looked_at_counts_as_crashe
     assert run.bucket.snapshots() == []
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_its_end_is_looked_at_however_soon_after_a_look_that_took_long(tmp_path: Path, told: bool) -> None:
+    """No look takes more than a tenth of the time, but what the last one does not find would be lost."""
+    docker = FakeDocker(c=RUNNING)
+    run = run_with(tmp_path, "", docker)
+    run.turn()
+    assert run.finder
+    run.finder.again = math.inf
+    write_snapshot(tmp_path, 400)
+    run.turn()
+    assert run.bucket.snapshots() == []
+    docker.status["c"] = ENDED
+    if told:
+        run.hurry("spot interruption", time.monotonic() + 60)
+    run.turn()
+    assert run.bucket.snapshots() == [400]
+
+
 def test_after_a_crash_a_snapshot_that_was_seen_whole_before_is_published_and_a_changed_one_is_not(
     tmp_path: Path,
 ) -> None:
@@ -260,15 +316,22 @@ def test_after_a_crash_a_snapshot_that_was_seen_whole_before_is_published_and_a_
     assert run.bucket.states()[-1]["out_of_memory"] is True
 
 
-def test_files_of_an_earlier_attempt_and_the_snapshot_it_resumed_from_are_not_published(tmp_path: Path) -> None:
-    run = run_with(tmp_path, "", resumed_from=400)
+def test_what_was_there_when_the_attempt_began_is_not_its_own_whatever_the_clock_says(tmp_path: Path) -> None:
     write_snapshot(tmp_path, 400)
     old = write_snapshot(tmp_path, 800)
+    run = run_with(tmp_path, "", resumed_from=400)
     write_snapshot(tmp_path, 1200)
-    for path in old[:1]:  # one part that this attempt did not write is enough
-        os.utime(path, (run.began - 60, run.began - 60))
     run.push_snapshots()
     assert run.bucket.snapshots() == [1200]
+    for path in write_snapshot(tmp_path, 1600):  # the clock was set back
+        os.utime(path, (0, 0))
+    run.push_snapshots()
+    old[0].write_bytes(b"new")  # one part that this attempt did not write is enough
+    again(tmp_path, bucket=run.bucket).push_snapshots()
+    assert run.bucket.snapshots() == [1200, 1600]
+    old[1].write_bytes(b"new")
+    again(tmp_path, bucket=run.bucket).push_snapshots()
+    assert run.bucket.snapshots() == [1200, 1600, 800]
 
 
 # old snapshots
@@ -285,9 +348,9 @@ def in_s3(run: runs.Run, *iterations: int) -> None:
             run.bucket.puts.append((f"runs/r/snapshots/{at:09d}/{name}", b"{}"))
 
 
-def places(run: runs.Run) -> set[int]:
+def iterations(run: runs.Run) -> set[int]:
     """Iterations of which S3 has any file."""
-    return {int(key.split("/")[3]) for key, _ in run.bucket.puts if "/snapshots/" in key}
+    return {iteration_of(key) for key, _ in run.bucket.puts if "/snapshots/" in key}
 
 
 def local(folder: Path) -> list[str]:
@@ -300,7 +363,7 @@ def test_of_complete_snapshots_the_newest_stay_in_s3_and_on_the_host(tmp_path: P
         write_snapshot(tmp_path, at)
         run.push_snapshots()
     assert run.bucket.snapshots() == [1200, 1600]
-    assert places(run) == {1200, 1600}
+    assert iterations(run) == {1200, 1600}
     assert local(tmp_path) == [f"digits_iter_{at}.{part}" for at in (1200, 1600) for part in PARTS]
     run.set_state("running")
     assert run.bucket.states()[-1]["snapshots"] == [1200, 1600]
@@ -311,7 +374,7 @@ def test_without_a_number_all_stay(tmp_path: Path) -> None:
     for at in (400, 800, 1200):
         write_snapshot(tmp_path, at)
         run.push_snapshots()
-    assert places(run) == {400, 800, 1200}
+    assert iterations(run) == {400, 800, 1200}
     assert len(local(tmp_path)) == 6
 
 
@@ -321,7 +384,7 @@ def test_the_one_it_resumed_from_stays_until_a_newer_one_is_whole_in_s3(tmp_path
     write_snapshot(tmp_path, 800)
     write_snapshot(tmp_path, 1200)[0].unlink()  # half of it
     run.push_snapshots()
-    assert places(run) == {400, 800}
+    assert iterations(run) == {400, 800}
     run.bucket.refused = {"complete.json": 503}
     write_snapshot(tmp_path, 1200)
     with pytest.raises(urllib.error.HTTPError):
@@ -330,19 +393,19 @@ def test_the_one_it_resumed_from_stays_until_a_newer_one_is_whole_in_s3(tmp_path
     assert len(local(tmp_path)) == 4
     run.bucket.refused = {}
     run.push_snapshots()
-    assert places(run) == {1200}
+    assert iterations(run) == {1200}
     assert local(tmp_path) == [f"digits_iter_1200.{part}" for part in PARTS]
 
 
 def test_a_newer_one_that_is_not_whole_yet_is_left_alone(tmp_path: Path) -> None:
     run = keeping(tmp_path, 1)
-    run.bucket.puts.append(("runs/r/snapshots/000009000/digits_iter_9000.caffemodel", b"half"))
+    run.bucket.puts.append(("runs/r/snapshots/000009000-001/digits_iter_9000.caffemodel", b"half"))
     in_s3(run, 400)
     write_snapshot(tmp_path, 800)
     half = write_snapshot(tmp_path, 1200)[0]
     half.with_suffix(".solverstate").unlink()
     run.push_snapshots()
-    assert places(run) == {800, 9000}
+    assert iterations(run) == {800, 9000}
     assert half.exists()
 
 
@@ -359,15 +422,14 @@ def test_killed_anywhere_there_is_always_a_whole_newest_one_and_the_next_turn_ti
         run.push_snapshots()
     names = [key.split("/")[3:] for key, _ in run.bucket.puts if "/snapshots/" in key]
     for at in run.bucket.snapshots():
-        assert len([name for name in names if name[0] == f"{at:09d}"]) == 3
+        assert len([name for name in names if name[0].startswith(f"{at:09d}")]) == 3
     assert run.bucket.snapshots()[-1] == 1200
 
-    again = runs.Run(str(tmp_path), imds.Metadata(), run.words)
-    again.bucket = run.bucket
-    again.bucket.deadly = -1
+    run.bucket.deadly = -1
+    after = again(tmp_path, run.words, run.bucket)
     write_snapshot(tmp_path, 1600)
-    again.push_snapshots()
-    assert places(again) == {1600}
+    after.push_snapshots()
+    assert iterations(after) == {1600}
     assert local(tmp_path) == [f"digits_iter_1600.{part}" for part in PARTS]
 
 
@@ -385,7 +447,7 @@ def test_a_deletion_that_is_refused_does_not_keep_the_run_from_its_end(tmp_path:
 
 def test_when_time_is_short_nothing_is_deleted_and_the_newest_go_first(tmp_path: Path) -> None:
     run = keeping(tmp_path, 2)
-    run.told = "spot interruption"
+    run.ending = "spot interruption"
     in_s3(run, 100)
     for at in (400, 800, 1200):
         write_snapshot(tmp_path, at)
@@ -460,9 +522,7 @@ def test_the_log_goes_in_pieces_and_a_new_guard_goes_on_where_the_old_one_was(tm
     run.push_log()
     with (tmp_path / "log" / "attempt-001.txt").open("a") as log:
         log.write("two\n")
-    again = runs.Run(str(tmp_path), imds.Metadata())
-    again.bucket = run.bucket
-    again.push_log()
+    again(tmp_path, bucket=run.bucket).push_log()
     assert run.bucket.puts == [
         ("runs/r/log/001-000000000000", b"one\n"),
         ("runs/r/log/001-000000000004", b"two\n"),
@@ -485,8 +545,8 @@ class FakeMetadata:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(watch, "RUNS", str(tmp_path))
+def quick(places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(notes, "RUNS", str(tmp_path))
     monkeypatch.setattr(watch, "PUSH_BEFORE_END_S", 0.3)
     monkeypatch.setattr(watch, "TURN_S", 0.1)
 
@@ -495,7 +555,7 @@ def guard_of(tmp_path: Path, docker: FakeDocker, *names: str, log: str = "", **p
     """A guard with one run for each name; its container has the same name."""
     for name in names:
         run_with(tmp_path / name, log, docker, id=name, container=name, **plan)
-    made = watch.Guard(FakeMetadata(), docker)
+    made = watch.Guard(FakeMetadata(), docker, match)
     made.look()
     for run in made.known():
         run.bucket = FakeBucket()
@@ -503,7 +563,7 @@ def guard_of(tmp_path: Path, docker: FakeDocker, *names: str, log: str = "", **p
 
 
 def run_named(made: watch.Guard, name: str) -> runs.Run:
-    [run] = [run for run in made.known() if run.plan["id"] == name]
+    [run] = [run for run in made.known() if run.id == name]
     return run
 
 
@@ -520,7 +580,7 @@ def test_on_notice_all_are_told_at_once_and_each_is_pushed_as_soon_as_it_has_end
     docker.on_kill = kill
     made.announce("spot interruption", 30)
     assert docker.count("kill -s SIGINT") == 2
-    threading.Timer(0.6, made.each, (made.known(), lambda run: done.update({run.plan["id"]: run.done}))).start()
+    threading.Timer(0.6, lambda: done.update({run.id: run.done for run in made.known()})).start()
     made.turn()
     assert done == {"fast": True, "slow": False}  # at 0.6 s
     assert docker.count("kill -s SIGINT") == 2
@@ -592,13 +652,14 @@ def test_it_notes_for_the_idle_count_what_is_not_saved_yet(tmp_path: Path) -> No
     made = guard_of(tmp_path, docker, "one", "two")
     run_named(made, "two").bucket.refused = {"state.json": 503}
     made.turn()
-    assert sorted((tmp_path / ".unfinished").read_text().split()) == ["one", "two"]
+    unfinished = Path(watch.STATE) / "unfinished"
+    assert sorted(unfinished.read_text().split()) == ["one", "two"]
     run_named(made, "two").bucket.refused = {}
     made.turn()
-    assert (tmp_path / ".unfinished").read_text() == "one\n"
+    assert unfinished.read_text() == "one\n"
     docker.status["one"] = CRASHED
     made.turn()
-    assert (tmp_path / ".unfinished").read_text() == ""
+    assert unfinished.read_text() == ""
 
 
 @pytest.mark.usefixtures("quick")
@@ -606,29 +667,53 @@ def test_one_broken_run_does_not_keep_the_others_from_being_pushed(tmp_path: Pat
     docker = FakeDocker(bad=RUNNING, good=RUNNING)
     made = guard_of(tmp_path, docker, "bad", "good", log="line\n")
     run_named(made, "bad").bucket = None  # AttributeError
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "run.json").write_text("{")
+    Path(notes.GUARD, "torn").mkdir()
+    Path(notes.GUARD, "torn", "plan.json").write_text("{")
     made.turn()
     assert "runs/r/log/001-000000000000" in [key for key, _ in run_named(made, "good").bucket.puts]
 
 
+def rested(made: watch.Guard) -> bool:
+    """Whether it powers off, when the time for that has passed."""
+    made.turn()
+    if made.idle_since is not None:
+        made.idle_since -= watch.IDLE_S + 1
+    made.turn()
+    return bool(made.words.count("systemctl poweroff"))
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("wanted", "others", "status", "off"),
-    [(True, {}, ENDED, 1), (False, {}, ENDED, 0), (True, {"other": RUNNING}, ENDED, 0), (True, {}, RUNNING, 0)],
+    ("settings", "others", "status", "off"),
+    [
+        ("gpus=4\npower_off_after=1\n", {}, ENDED, True),
+        ("power_off_after=0\n", {}, ENDED, False),
+        ("", {}, ENDED, False),
+        ("power_off_after=1\n", {"box": RUNNING}, ENDED, False),
+        ("power_off_after=1\n", {}, RUNNING, False),
+    ],
 )
 def test_a_machine_rented_for_one_training_powers_off_some_time_after_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool, others: dict[str, str], status: str, off: int
+    tmp_path: Path, settings: str, others: dict[str, str], status: str, off: bool
 ) -> None:
-    monkeypatch.setattr(watch, "IDLE_S", 0.2)
-    docker = FakeDocker(c=status, **others)
-    made = guard_of(tmp_path, docker, "c", power_off_after=wanted)
-    made.turn()
-    made.turn()
-    assert docker.count("poweroff") == 0
-    time.sleep(0.25)
-    made.turn()
-    assert docker.count("systemctl poweroff") == off
+    made = guard_of(tmp_path, FakeDocker(c=status, **others), "c", power_off_after=True)  # no run decides that
+    Path(watch.SETTINGS).write_text(settings)
+    assert rested(made) == off
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_stays_while_somebody_types_or_works(tmp_path: Path) -> None:
+    made = guard_of(tmp_path, FakeDocker(c=ENDED), "c")
+    Path(watch.SETTINGS).write_text("power_off_after=1\n")
+    terminal, idle = Path(watch.TERMINALS).parent / "0", Path(watch.STATE) / "idle"
+    terminal.parent.mkdir()
+    terminal.touch()
+    assert not rested(made)
+    os.utime(terminal, (time.time() - 500, 0))
+    idle.write_text("in use: an image is being built\n")
+    assert not rested(made)
+    idle.write_text("idle for 3 of 30 minutes\n")
+    assert rested(made)
 
 
 # S3
@@ -653,15 +738,14 @@ class InMemory:
         self.parts: dict[str, bytes] = {}
         self.complete = b"<CompleteMultipartUploadResult/>"
 
-    def call(self, method, key, query="", body=None, size=None, digest=None):  # type: ignore[no-untyped-def]
+    def call(self, method, key, query="", data=None, more=()):  # type: ignore[no-untyped-def]
         self.calls.append(f"{method} {key} {query}".strip())
         if self.troubles:
             raise self.troubles.pop(0)
-        data = body if isinstance(body, bytes | None) else body.read()
         words = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         if "list-type" in words:
             names = sorted(name for name in self.objects if name.startswith(words["prefix"]))
-            form = "<Contents><Key>{}</Key><Size>{}</Size></Contents>"
+            form = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>{}</Size></Contents>"
             return Answer("".join(form.format(name, len(self.objects[name])) for name in names).encode())
         if method == "POST" and "uploads" in words:
             return Answer(b"<UploadId>a/b</UploadId>")
@@ -748,24 +832,36 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
     whole = place.call
     short = [Answer(b"who", Content_Length="5")]
     place.call = lambda *words: short.pop() if short else whole(*words)
-    place.get_file("x", str(tmp_path / "x"))
+    place.get_file("x", str(tmp_path), "x")
     assert (tmp_path / "x").read_bytes() == b"whole"
 
 
 @pytest.mark.usefixtures("no_pause")
-def test_a_large_file_goes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "BIG", 10)
+def test_a_large_file_goes_in_parts_and_a_broken_one_alone_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(s3, "PART", 4)
     path = tmp_path / "big"
     path.write_bytes(b"0123456789ab_")
     place = fake_s3()
-    sent = place.put_file("k", str(path))
-    assert place.objects["k"] == path.read_bytes()
-    assert sent == {"name": "big", "size": 13, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert len(place.parts) == 4
-    place.complete = b"<Error><Code>InternalError</Code></Error>"
-    with pytest.raises(ConnectionError):
-        place.put_file("k", str(path))
+    whole, broken = place.call, [ConnectionResetError(), http_error(503)]
+
+    def call(method: str, key: str, query: str = "", data: bytes | None = None, more: object = ()) -> Answer:
+        answer: Answer = whole(method, key, query, data, more)
+        if "partNumber=3" in query and broken:
+            raise broken.pop()
+        return answer
+
+    place.call = call
+    with path.open("rb") as data:
+        sent = place.put_file("a/k", data.fileno())
+        assert place.objects["a/k"] == path.read_bytes()
+        assert sent == {"name": "k", "size": 13, "sha256": hashlib.sha256(b"0123456789ab_").hexdigest()}
+        puts = sorted(one.split()[-1].split("&")[0] for one in place.calls if one.startswith("PUT"))
+        assert puts == ["partNumber=1", "partNumber=2", "partNumber=3", "partNumber=3", "partNumber=3", "partNumber=4"]
+        place.complete = b"<Error><Code>InternalError</Code></Error>"
+        with pytest.raises(ConnectionError):
+            place.put_file("k", data.fileno())
     assert place.calls[-1] == "DELETE k uploadId=a%2Fb"
 
 
@@ -803,7 +899,7 @@ def test_a_pull_that_fails_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(copying, "pull", damaged)
     with pytest.raises(SystemExit) as end:
-        copying.copy("pull", "b", "us-east-1", "", "runs/a/", str(tmp_path))
+        copying.copy("pull", "b", "us-east-1", "", "", "runs/a/", str(tmp_path))
     assert end.value.code == "pull s3://b/runs/a/: runs/a/x is damaged (sha256)"  # text: Python ends with code 1
 
 
@@ -819,7 +915,7 @@ def test_it_starts_as_the_unit_and_as_our_copies_start_it_and_takes_no_module_fr
     unit = script("provision-guard.service")
     found = re.search(r"^ExecStart=/usr/bin/python3 /opt/provision/(.*)$", unit, re.MULTILINE)
     assert found
-    for words in (found[1].split(), ["guard", "pull", "b", "r", "", "p", "f"]):
+    for words in (found[1].split(), ["guard", "pull", "b", "r", "", "1", "p", "f"]):
         monkeypatch.setattr(sys, "argv", words)
         runpy.run_path(str(opt / words[0]), run_name="__main__")
-    assert (type(begun[0]).__name__, begun[1]) == ("Guard", ("pull", "b", "r", "", "p", "f"))
+    assert (type(begun[0]).__name__, begun[1]) == ("Guard", ("pull", "b", "r", "", "1", "p", "f"))

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from infra.aws import holdings
-from infra.aws.holdings import KINDS, Holding, Holdings, ended_at, owner
-from infra.aws.removal import Removal
+from infra.aws import resources
+from infra.aws.cleanup import Removal
+from infra.aws.resources import KINDS, Holding, Holdings, ended_at, machine_of
+from infra.concurrency import together
 from infra.errors import AuthError, CloudError, ProvisionError
-from infra.together import together
 from tests.unit.fake_aws import LAUNCHED, FakeAws, Refused, Region, machine, role, tags
 
 
@@ -32,7 +32,7 @@ def test_all_that_belongs_to_a_machine_is_found() -> None:
         ("instance profiles", Region.LAUNCH),
     ]
     assert {one.name for one in found} == {"lab"}
-    assert {one.resource for one in found} == {Region.LAUNCH}
+    assert {one.launch for one in found} == {Region.LAUNCH}
     assert [one.id for one in found if one.kept] == ["vol-2"]
 
 
@@ -62,8 +62,8 @@ def test_one_name_is_asked_for_by_its_tag_and_all_by_having_one() -> None:
         ("something", ""),
     ],
 )
-def test_whose_a_launch_is(resource: str, name: str) -> None:
-    assert owner(resource) == name
+def test_which_machine_a_launch_is_of(resource: str, name: str) -> None:
+    assert machine_of(resource) == name
 
 
 def test_another_machine_whose_name_begins_alike_is_another() -> None:
@@ -89,7 +89,6 @@ def test_things_of_every_other_kind_are_found_too() -> None:
         DescribeAddresses={"Addresses": [{"AllocationId": "eip-1", "Tags": mine}]},
         DescribeSnapshots={
             "Snapshots": [
-                {"SnapshotId": "snap-1", "State": "completed", "VolumeSize": 8, "StartTime": LAUNCHED},
                 {"SnapshotId": "snap-2", "State": "completed", "VolumeSize": 8, "Tags": tags(baked="Volta")},
             ]
         },
@@ -102,7 +101,6 @@ def test_things_of_every_other_kind_are_found_too() -> None:
         "eni-1": ("network interfaces", "available", False),
         "key-1": ("key pairs", "", False),
         "eip-1": ("elastic IPs", "unattached", False),
-        "snap-1": ("snapshots", "completed", False),
         "snap-2": ("snapshots", "completed", True),
         "ami-1": ("machine images", "", True),
     }
@@ -123,7 +121,7 @@ def test_every_kind_that_can_be_found_can_be_ended() -> None:
     for kind in KINDS:
         if kind != "instances":
             removal(aws).delete(Holding(kind, "x"))
-    assert len(holdings._LOOKS) == len(KINDS)
+    assert len(resources._LOOKS) == len(KINDS)
     assert {"DeleteVolume", "DeleteNetworkInterface", "DeleteSecurityGroup", "DeleteLaunchTemplate", "DeleteKeyPair",
             "CancelSpotInstanceRequests", "ReleaseAddress", "DeleteSnapshot", "DeregisterImage", "DeleteSchedule",
             "DeleteRole", "DeleteInstanceProfile"} <= set(aws.names())  # fmt: skip

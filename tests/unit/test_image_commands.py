@@ -33,9 +33,11 @@ from provision.cli import run
         (["bake", "--all", "caffe-debian", "--out", "x"], "name TARGETs"),
         (["patch", ".", "--stack", "caffe-debian"], "no patches for caffe-debian"),
         (["patch", "/nowhere", "--stack", "caffe"], "name the folder of a checkout"),
-        (["patch", ".", "--stack", "detectron", "--gpu", "A100"], "no image of detectron runs on the A100"),
+        (["patch", ".", "--stack", "detectron", "--gpu", "H100"], "no image of detectron runs on the H100"),
         (["choose", "--stack", "caffe", "--instance", "p3.9xlarge"], "p3.8xlarge"),
         (["choose", "--stack", "caffe", "--cuda", "7.9"], "no CUDA 7.9"),
+        (["choose", "--stack", "caffe", "--driver", "new"], "write it as 470.256"),
+        (["choose", "--stack", "caffe", "--cudnn", "new"], "write it as 8.7"),
     ],
 )
 def test_wrong_words_are_refused(
@@ -118,6 +120,34 @@ def test_patches_are_for_all_versions_or_for_a_wish_and_then_those_left_out_are_
     assert found["cuda13"][0] == "left out" and "cuda >=13, and this is 1" in found["cuda13"][1][0]
 
 
+@pytest.mark.parametrize("driver", ["R535", "r535", "535"])
+def test_a_driver_may_be_named_as_a_branch(driver: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "image",
+        "choose",
+        "--stack",
+        "cuda",
+        "--cuda",
+        "13.0",
+        "--distribution",
+        "ubuntu22.04",
+        "--driver",
+        driver,
+    ]
+    assert run(words) == 0
+    assert "under the driver 535 by the base's cuda-compat" in capsys.readouterr().out
+
+
+def test_patches_are_for_the_target_that_choose_finds(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_expected(tree, {"protobuf-limit"})
+    wish = ["--stack", "caffe", "--instance", "g7.48xlarge"]  # its driver is too old for the newest CUDA
+    assert run(["image", "choose", *wish, "--json"]) == 0
+    target = json.loads(capsys.readouterr().out)["target"]
+    assert target == "caffe:cuda13.2-cudnn9.20-ubuntu22.04"
+    assert run(["image", "patch", str(tree), *wish, "--dry-run"]) == 12
+    assert f"for {target}: nothing is written" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_tree_of_detectron_is_patched_too(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {patch.name for patch in select("detectron", None)}
     write_expected(tree, names, stack="detectron")
@@ -141,7 +171,7 @@ def test_one_row_for_different_gpus_has_a_folder_for_each(tmp_path: Path) -> Non
 
     row = "caffe:cuda11.8-cudnn8.7-debian12"
     contexts = [render(parse(name)) for name in (row, f"{row}@V100", f"{row}@T4,V100")]
-    raw = yaml.safe_load(write(contexts, tmp_path, "runtime", [], {}).read_text())
+    raw = yaml.safe_load(write(contexts, tmp_path, "runtime", {}, {}).read_text())
     places = {one["context"] for one in raw["target"].values()}
     assert places == {place.replace(":", "/") for place in (row, f"{row}@V100", f"{row}@T4,V100")}
     for context in contexts:
@@ -154,7 +184,7 @@ def test_bake_writes_contexts_and_one_file_for_all(tmp_path: Path) -> None:
     from images.render import render
 
     targets = [choose("caffe-debian"), choose("caffe"), choose("caffe", gpu="V100")]
-    path = write([render(one) for one in targets], tmp_path, "runtime", ["ca"], {})
+    path = write([render(one) for one in targets], tmp_path, "runtime", {"ca": "src=secrets/ca"}, {})
     raw = yaml.safe_load(path.read_text())  # JSON is YAML
     assert set(raw["group"]) == {"default", "caffe-debian", "caffe"}
     assert len(raw["group"]["caffe"]["targets"]) == 2

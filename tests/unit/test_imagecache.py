@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from infra.engine import Engine
-from provision import imagecache
+from infra import docker_engine
+from provision.hosts import image_cache
 
 IMAGE = [bytes([at]) * 300_000 for at in range(4)]
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def chunks(docker: Docker, digest: str = "sha256:aa") -> Iterator[bytes]:
-    return imagecache.chunks(cast(Engine, docker), "caffe:1", digest)
+    return image_cache.chunks(cast(docker_engine.Docker, docker), "caffe:1", digest)
 
 
 def names(folder: Path) -> list[str]:

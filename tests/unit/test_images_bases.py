@@ -15,6 +15,8 @@ from images.versions import key
 # https://forums.developer.nvidia.com/t/notice-cuda-linux-repository-key-rotation/212772 and the key itself
 NEW_KEY = "EB693B3035CD5710E231E123A4B469963BF863CC"
 OLD_KEY = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+# Ubuntu 26.04's tree has one of its own, as public installers name it (chef cookbooks among them)
+KEY_2604 = "14BAFBC7562AD710CA04E69905FBB6DA60DF8A40"
 # trees that the notice does not name, and which so were left with the old key
 OLD_TREES = {"ubuntu1404", "ubuntu1710"}
 
@@ -43,8 +45,7 @@ def packages(text: str) -> set[str]:
 @pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
 def test_ubuntu_gets_the_very_packages_of_the_row(row: Variant) -> None:
     text = dockerfile(row.id)
-    loose = set(re.findall(r"/nvidia/debs/([a-z0-9-]+)\.deb", stage(text, "base")))
-    pinned = {f"{name}={version}" for name, version in row.pins.items() if name not in loose}
+    pinned = {f"{name}={version}" for name, version in row.pins.items()}
     assert packages(stage(text, "base")) == pinned
     assert packages(stage(text, "runtime-base")) <= pinned
     assert not [one for one in packages(stage(text, "runtime-base")) if "-dev" in one]
@@ -52,67 +53,81 @@ def test_ubuntu_gets_the_very_packages_of_the_row(row: Variant) -> None:
         assert re.search(rf"apt-mark hold .*{re.escape(name)}\b", stage(text, "base"))
 
 
+def trees(text: str) -> list[tuple[str, ...]]:
+    """What the stage `nvidia` reads: repository, tree, key file and fingerprint."""
+    where = r"https\S+/compute/(\S+)/repos/(\S+)/x86_64"
+    found = re.findall(rf"--tree {where} {where}/(\w+)\.pub (\w+) ", stage(text, "nvidia"))
+    assert all(one[:2] == one[2:4] for one in found), "a tree and its key are of one place"
+    return [(*one[:2], *one[4:]) for one in found]
+
+
+def fetched(text: str) -> set[str]:
+    """The pins that are taken out of NVIDIA's lists."""
+    return set(
+        re.findall(
+            r"(?m)^ +([a-z][a-z0-9-]*=\S+?)(?: \\)?$", stage(text, "nvidia").partition("nvidia_repo.py /nvidia")[2]
+        )
+    )
+
+
 @pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
 def test_a_repository_is_believed_for_its_own_key_and_no_other(row: Variant) -> None:
     text = dockerfile(row.id)
-    assert "apt-key" not in text and "trusted=yes" not in text and "--allow-unauthenticated" not in text
-    keys = re.findall(r"take (\S+) https\S+/compute/(\S+)/repos/(\S+)/x86_64/(\w+)\.pub (\w+);", stage(text, "nvidia"))
-    for what, repository, tree, file, fingerprint in keys:
-        old = what == "machine-learning" or tree in OLD_TREES
-        assert what == repository
-        assert (file, fingerprint) == (("7fa2af80", OLD_KEY) if old else ("3bf863cc", NEW_KEY))
-    lists = re.findall(r"echo 'deb (.*?)https\S+/compute/([a-z-]+)/repos/(\S+)/x86_64 /'", stage(text, "base"))
-    assert lists[0][1] == "cuda"
-    assert [(name, tree) for _, name, tree in lists] == [(name, tree) for name, _, tree, *_ in keys]
-    for options, name, tree in lists:
-        assert tree == row.trees.get(name, row.distribution.replace(".", ""))
-        if row.distribution == "ubuntu14.04":
-            assert not options, "apt 1.0 refuses a line with signed-by"
-            assert f"cp /nvidia/keys/nvidia-{name}.gpg /etc/apt/trusted.gpg.d/" in text
-        else:
-            assert options == f"[signed-by=/usr/share/keyrings/nvidia-{name}.gpg] "
+    assert "apt-key" not in text and "--allow-unauthenticated" not in text
+    assert trees(text)[0][0] == "cuda"
+    for repository, tree, file, fingerprint in trees(text):
+        old = repository == "machine-learning" or tree in OLD_TREES
+        new = ("60DF8A40", KEY_2604) if tree == "ubuntu2604" else ("3bf863cc", NEW_KEY)
+        assert (file, fingerprint) == (("7fa2af80", OLD_KEY) if old else new)
+        assert tree == row.trees.get(repository, row.distribution.replace(".", ""))
+
+
+@pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
+def test_an_old_release_fetches_nothing_of_nvidias_itself(row: Variant) -> None:
+    # NVIDIA/nvidia-docker#714: Ubuntu 14.04's TLS has no cipher in common with today's servers
+    text = dockerfile(row.id)
+    assert re.search(r"(?m)^FROM debian:bookworm AS nvidia$", text)
+    for name in ("base", "runtime-base"):
+        there = stage(text, name)
+        assert "https://" not in there and "curl" not in there
+        assert "--mount=type=bind,from=nvidia,source=/nvidia,target=/nvidia" in there
+        listed = there.index("echo 'deb [trusted=yes] file:/nvidia ./' > /etc/apt/sources.list.d/nvidia.list")
+        gone = there.index("rm -f /etc/apt/sources.list.d/nvidia.list")
+        assert listed < there.index("apt_install") < there.index("apt-mark hold") < gone
 
 
 def test_cuda_9_2_on_ubuntu_18_04_comes_from_the_trees_that_nvidia_took_it_from() -> None:
     # NVIDIA's Dockerfile end-of-life/9.2/ubuntu1804/base
-    base = stage(dockerfile("cuda9.2-cudnn7.6-ubuntu18.04"), "base")
-    assert "/cuda/repos/ubuntu1710/x86_64 /" in base and "/machine-learning/repos/ubuntu1604/x86_64 /" in base
-    assert "repos/ubuntu1804" not in base
-
-
-@pytest.mark.parametrize("row", of_kind("nvidia-apt"), ids=lambda row: row.id)
-def test_nvidias_lists_go_once_its_packages_are_there(row: Variant) -> None:
-    text = dockerfile(row.id)
-    for name in ("base", "runtime-base"):
-        there = stage(text, name)
-        removed = there.index("/etc/apt/sources.list.d/nvidia-*.list")
-        assert there.rindex("apt-get") < there.index("apt-mark hold") < removed
+    found = trees(dockerfile("cuda9.2-cudnn7.6-ubuntu18.04"))
+    assert [one[:2] for one in found] == [("cuda", "ubuntu1710"), ("machine-learning", "ubuntu1604")]
 
 
 @pytest.mark.parametrize(
     ("row", "loose", "learning"),
     [
-        ("cuda10.1-cudnn7.6-ubuntu18.04", ["libcudnn7", "libcudnn7-dev", "libnccl-dev", "libnccl2"], False),
-        ("cuda9.0-cudnn7.6-ubuntu16.04", [], True),
-        ("cuda10.2-cudnn7.6-ubuntu18.04", [], True),
-        ("cuda10.2-cudnn8.6-ubuntu18.04", [], False),
-        ("cuda11.8-cudnn8.7-ubuntu20.04", [], False),
+        ("cuda10.1-cudnn7.6-ubuntu18.04", {"libcudnn7", "libcudnn7-dev", "libnccl-dev", "libnccl2"}, False),
+        ("cuda9.0-cudnn7.6-ubuntu16.04", set(), True),
+        ("cuda10.2-cudnn7.6-ubuntu18.04", set(), True),
+        ("cuda10.2-cudnn8.6-ubuntu18.04", set(), False),
+        ("cuda11.8-cudnn8.7-ubuntu20.04", set(), False),
+        ("cuda11.1-cudnn8.0-ubuntu16.04-apt", {"libnccl-dev", "libnccl2"}, False),
+        ("cuda12.4-cudnn9.1-ubuntu22.04-apt", set(), False),
     ],
 )
-def test_what_nvidia_moved_comes_from_where_it_is(row: str, loose: list[str], learning: bool) -> None:
+def test_what_nvidia_moved_comes_from_where_it_is(row: str, loose: set[str], learning: bool) -> None:
     text = dockerfile(row)
-    fetched = stage(text, "nvidia")
-    assert re.findall(r"-o /nvidia/debs/(\S+)\.deb", fetched) == loose
-    for name in loose:
-        assert re.search(rf"echo '[0-9a-f]{{64}}  /nvidia/debs/{name}\.deb' \| sha256sum -c --strict -", fetched)
-        assert f"dpkg -i /nvidia/debs/{name}.deb" in stage(text, "base")
-    assert ("nvidia-machine-learning.list" in text) == learning
+    alone = re.findall(r"--loose https\S+/([a-z0-9-]+)_\S+_amd64\.deb [0-9a-f]{64} ", stage(text, "nvidia"))
+    assert set(alone) == loose
+    pins = rows()[row].pins
+    assert fetched(text) == {f"{name}={version}" for name, version in pins.items() if name not in loose}
+    assert ("machine-learning" in [one[0] for one in trees(text)]) == learning
 
 
 def test_a_known_checksum_is_the_one_that_nvidia_gives() -> None:
     text = dockerfile("cuda10.1-cudnn7.6-ubuntu18.04")
     # NVIDIA's Dockerfile end-of-life/10.1/ubuntu1804/devel/cudnn7
-    assert "07d73672d03836126050e5b78b1a5199fabaa5a540b924903acba00cbfe81848  /nvidia/debs/libcudnn7.deb" in text
+    known = "07d73672d03836126050e5b78b1a5199fabaa5a540b924903acba00cbfe81848"
+    assert f"/libcudnn7_7.6.5.32-1+cuda10.1_amd64.deb {known} " in text
 
 
 @pytest.mark.parametrize("row", of_kind("debian-cuda"), ids=lambda row: row.id)
@@ -159,8 +174,9 @@ def test_nvidias_own_tag_must_hold_what_the_row_says(row: Variant) -> None:
 @pytest.mark.parametrize("name", ["base", "runtime-base"])
 def test_stale_lists_go_before_anything_reads_them(row: Variant, name: str) -> None:
     first = stage(dockerfile(row.id), name)
-    removed = first.index("rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml.list")
-    assert "apt-get" not in first[:removed]
+    aside = first.index("for one in /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml.list; do")
+    assert 'mv "$one" "$one.disabled"' in first[aside:], "who builds on it can have it back"
+    assert "apt_install" not in first[:aside]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +228,18 @@ def test_detectrons_images_name_their_least_driver_too(name: str) -> None:
     assert "NVIDIA" not in render(choose(name, flavour="cpu")).dockerfile
 
 
+def test_pytorchs_own_wheel_is_taken_by_checksum_and_from_its_own_index() -> None:
+    text = render(parse("detectron:cuda11.3-cudnn8.2-debian11")).dockerfile
+    made = stage(text, "dependencies")
+    # NixOS/nixpkgs, pkgs/development/python-modules/pytorch/binary-hashes.nix:
+    # sha256-w8UJDh4b5cgDu7ZSvDoKzNH4hiXEyRfvpycNOg+wJOg=
+    assert "torch==1.10.0+cu113 --hash=sha256:c3c5090e1e1be5c803bbb652bc3a0accd1f88625c4c917efa7270d3a0fb024e8" in made
+    assert "--require-hashes --extra-index-url https://download.pytorch.org/whl/cu113 " in made
+    assert "torch==1.10.2" not in text
+    usual = render(parse("detectron:cuda10.2-cudnn7.6-debian11")).dockerfile
+    assert "torch==1.10.2 --hash=sha256:" in usual and "download.pytorch.org" not in usual
+
+
 @pytest.mark.parametrize("kind", ["nvidia-apt", "debian-cuda"])
 def test_a_driver_that_is_too_old_is_refused_by_the_container_runtime(kind: str) -> None:
     for row in of_kind(kind):
@@ -239,6 +267,5 @@ def test_no_dockerfile_keeps_a_secret_or_trusts_blindly() -> None:
         for word in ("apt-key", "keyserver", "--insecure", "curl -k", "trusted-host", "# syntax="):
             assert word not in text, f"{target.name}: {word}"
         for line in text.splitlines():
-            if "/run/secrets/" in line and not line.lstrip().startswith("if [ -s /run/secrets/"):
-                assert "> /tmp/apt-ca" in line, f"{target.name}: {line}"
-        assert text.count("> /tmp/apt-ca") == text.count("rm -f /tmp/apt-ca"), target.name
+            if "/run/secrets/" in line:
+                assert line.lstrip().startswith("if [ -s /run/secrets/"), f"{target.name}: {line}"

@@ -125,7 +125,8 @@ def test_an_image_to_be_checked_has_no_tag_that_could_be_taken_for_its_own() -> 
     asked.clear()
     kept = keep(made, Engine())
     assert kept.tag == context().tag and kept.built
-    assert asked == [buildx.tag_words("sha256:1", context().tag), buildx.untag_words(made.tag)]
+    last = [buildx.tag_words("sha256:1", context().tag), buildx.unstarted_words(made.tag), buildx.untag_words(made.tag)]
+    assert asked == last
 
 
 # words
@@ -205,16 +206,28 @@ def test_a_variable_is_stronger_than_a_file_and_nothing_said_is_nothing_written(
 # bake
 
 
+def test_a_user_in_an_address_is_taken_for_a_password() -> None:
+    for text in ("index-url = https://me:s3cret@x.example/simple", "debian_snapshot=https://token@x.example/archive"):
+        assert buildsecrets.holds_password(text)
+    assert not buildsecrets.holds_password("index-url = https://x.example/simple\ntrusted-host = me@x.example")
+
+
+def test_places_of_ended_releases_are_told_by_their_settings() -> None:
+    given = {"PROVISION_DEBIAN_SNAPSHOT": "https://x.example/archive", "PROVISION_UBUNTU_ARCHIVE": "", "HOME": "/root"}
+    assert buildsecrets.apt_places(given) == "debian_snapshot=https://x.example/archive\n"
+    assert buildsecrets.apt_places({}) == ""
+
+
 def test_bakes_file_has_groups_tags_labels_and_secrets_only_where_there_are(tmp_path: Path) -> None:
     ssd = dataclasses.replace(caffe_debian(), gpus=())
     baked = [Baked(context(), Order(), "caffe-debian/cpu-debian11")]
-    raw = json.loads(bake_file(baked, ["ca"]))
+    raw = json.loads(bake_file(baked, {"ca": "src=secrets/ca", "pip": "env=PROVISION_BUILD_PIP"}))
     [name] = raw["group"]["default"]["targets"]
     assert name == "caffe-debian_cpu-debian11" and raw["group"]["caffe-debian"]["targets"] == [name]
     target = raw["target"][name]
     assert target["tags"] == [context().tag] and target["platforms"] == ["linux/amd64"]
     assert target["labels"] == {"provision.context": context().hash}
-    assert target["secret"] == ["id=ca,src=secrets/ca"]
+    assert target["secret"] == ["id=ca,src=secrets/ca", "id=pip,env=PROVISION_BUILD_PIP"]
     assert ssd.name.replace(":", "_") == name
     plain = json.loads(bake_file(baked))["target"][name]
     assert not {"secret", "args", "target"} & set(plain)
@@ -240,7 +253,7 @@ def test_a_name_without_tag_gets_the_images_own(name: str, full: str) -> None:
 
 @pytest.mark.parametrize("name", ["Registry.example/Caffe", "", "https://registry.example/caffe", "a:b:c", "a b"])
 def test_what_can_be_no_name_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="no name of an image"):
+    with pytest.raises(UsageError, match="cannot name an image"):
         full_name(Image("provision/caffe:cpu-1", "sha256:1", caffe_debian()), name)
 
 
@@ -251,6 +264,8 @@ def test_a_race_is_read_and_a_death_is_told() -> None:
     line = '{"mode": "threads", "threads": 2, "passes": 80, "wrong_forward": 50, "wrong_gradient": 78}'
     wrong = read_race(Result(1, f"Net built\n{line}\n"), 2, 40)
     assert (wrong.passes, wrong.wrong_forward, wrong.wrong_gradient, wrong.right) == (80, 50, 78, False)
+    ended = read_race(Result(buildx.ENDED, "Net built\n", "noise\nit did not end within 60 s"), 2, 40)
+    assert (ended.wrong, ended.right) == ("it did not end within 60 s", False)
     died = read_race(Result(134, "", "F1121 blob.cpp:34] Check failed: blob size exceeds INT_MAX\n*** Aborted"), 4, 40)
     assert died.died == "died (134): Check failed: blob size exceeds INT_MAX" and not died.right
     assert last_json("{no json\nx") is None

@@ -1,21 +1,24 @@
 """From a wish to one target, to its tag and its context."""
 
 import io
+import json
 import tarfile
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
+from images import ends
 from images.choose import choose, fits, parse, pick, table, targets
-from images.fits import refusal
-from images.gpus import gpu
-from images.matrix import rows
+from images.fits import cautions, refusal, served
+from images.gpus import code_for, gpu
+from images.matrix import Variant, rows
 from images.render import Context, render
 from images.stacks import Stack, stacks
 from images.target import Target
 from images.versions import key
 from infra.errors import UsageError
+from provision.account import doctor
 from provision.cli import run
 
 INSTANCES = (
@@ -51,13 +54,38 @@ def test_a_stack_alone_is_for_cpus_where_it_can_be() -> None:
     [
         ({"instance": "p3.8xlarge"}, "cuda11.8-cudnn8.7-debian12"),
         ({"gpu": "k80"}, "cuda11.8-cudnn8.7-debian12"),
-        ({"gpu": "K80", "distribution": "ubuntu20.04"}, "cuda11.7-cudnn8.5-ubuntu20.04"),
+        ({"gpu": "K80", "distribution": "ubuntu20.04"}, "cuda11.8-cudnn8.7-ubuntu20.04"),  # the tags may be deleted
         ({"gpu": "K80", "cuda": "11.8", "distribution": "ubuntu20.04"}, "cuda11.8-cudnn8.7-ubuntu20.04"),
         ({"cuda": "9.0", "cudnn": "7"}, "cuda9.0-cudnn7.6-ubuntu16.04"),
         ({"cuda": "8.0.61", "cudnn": "6"}, "cuda8.0-cudnn6.0-ubuntu16.04"),
         ({"cuda": "12", "distribution": "ubuntu24.04"}, "cuda12.9-cudnn9.10-ubuntu24.04"),
         ({"cudnn": "9.10"}, "cuda12.9-cudnn9.10-ubuntu22.04"),
-        ({"driver": "470.57", "distribution": "ubuntu22.04"}, "cuda11.8-cudnn8.9-ubuntu22.04"),
+        ({"driver": "470.57", "distribution": "ubuntu22.04"}, "cuda11.8-cudnn8.7-ubuntu22.04"),
+        ({"driver": "470.57", "cuda": "12", "gpu": "T4"}, "cuda12.8-cudnn9.8-ubuntu22.04"),
+        ({"driver": "570.133.20", "cuda": "13.0", "gpu": "H100"}, "cuda13.0-cudnn9.14-ubuntu22.04"),
+        ({"driver": "535.183", "cuda": "12.9"}, "cuda12.9-cudnn9.10-ubuntu22.04"),
+        ({"driver": "525", "cuda": "12.0", "gpu": "RTX3090"}, "cuda12.0-cudnn8.8-ubuntu22.04"),
+        ({"gpu": "L4", "cuda": "11.7"}, "cuda11.7-cudnn8.5-ubuntu22.04"),
+        ({"gpu": "A10G", "cuda": "11.0"}, "cuda11.0-cudnn8.0-ubuntu20.04"),
+        ({"gpu": "T4", "cuda": "9.2"}, "cuda9.2-cudnn7.6-ubuntu16.04"),
+        ({"gpu": "B300", "cuda": "12.8"}, "cuda12.8-cudnn9.8-ubuntu22.04"),
+        ({"gpu": "B300", "cuda": "12"}, "cuda12.9-cudnn9.10-ubuntu22.04"),  # it has code of its own
+        ({"gpu": "sm_89"}, "cuda11.8-cudnn8.7-debian12"),
+        ({"gpu": ("V100", "B200")}, "cuda12.9-cudnn9.10-ubuntu22.04"),
+        ({"gpu": ("K80", "H100")}, "cuda11.8-cudnn8.7-debian12"),
+        ({"gpu": "V100,B200"}, "cuda12.9-cudnn9.10-ubuntu22.04"),
+        ({"gpu": ("V100, A10G", "NVIDIA B200")}, "cuda12.9-cudnn9.10-ubuntu22.04"),
+        ({"instance": "p3.8xlarge", "gpu": ("v100", "sm_70")}, "cuda11.8-cudnn8.7-debian12"),
+        ({"instance": "g7e.2xlarge"}, "cuda13.3-cudnn9.24-ubuntu22.04"),
+        ({"instance": "g7.48xlarge", "driver": "595.91.07"}, "cuda13.2-cudnn9.20-ubuntu22.04"),
+        ({"cuda": "12.6"}, "cuda12.6-cudnn9.5-ubuntu22.04"),  # the tag before its twin
+        ({"cuda": "13"}, "cuda13.3-cudnn9.24-ubuntu22.04"),
+        ({"cuda": "13.4"}, "cuda13.4-cudnn9.26-ubuntu24.04"),
+        ({"distribution": "ubuntu26.04"}, "cpu-ubuntu26.04"),
+        ({"gpu": "B300", "distribution": "ubuntu26.04"}, "cuda13.3-cudnn9.24-ubuntu26.04"),
+        # these drivers are in no list of the tag: its twin asks for the CUDA's floor alone
+        ({"cuda": "11.8", "cudnn": "8.9", "driver": "515.65"}, "cuda11.8-cudnn8.9-ubuntu22.04-apt"),
+        ({"cuda": "12.8", "gpu": "RTX4090", "driver": "565.57"}, "cuda12.8-cudnn9.8-ubuntu22.04-apt"),
         ({"driver": "390.116"}, "cuda9.0-cudnn7.6-ubuntu16.04"),
         ({"flavour": "cuda"}, "cuda11.8-cudnn8.7-debian12"),
         ({"cuda": "9.2"}, "cuda9.2-cudnn7.6-ubuntu16.04"),  # 18.04's packages are from other releases' trees
@@ -71,10 +99,62 @@ def test_a_wish_finds_its_row(wish: dict[str, str], row: str) -> None:
 
 
 def test_a_listed_base_goes_before_a_rebuilt_one_and_then_the_preferred_distribution() -> None:
-    wish = {"cuda": "11.8", "gpu": "T4"}
-    assert _row(pick(_stack(prefers=("ubuntu20.04",)), wish)) == "cuda11.8-cudnn8.9-ubuntu20.04"
-    assert _row(pick(_stack(prefers=("ubuntu22.04", "debian12")), wish)) == "cuda11.8-cudnn8.9-ubuntu22.04"
-    assert _row(pick(_stack(prefers=("debian12", "ubuntu22.04")), wish)) == "cuda11.8-cudnn8.7-debian12"
+    wish = {"cuda": "12", "gpu": "T4"}
+    assert _row(pick(_stack(prefers=("ubuntu24.04",)), wish)) == "cuda12.9-cudnn9.10-ubuntu24.04"
+    assert _row(pick(_stack(prefers=("ubuntu22.04", "debian13")), wish)) == "cuda12.9-cudnn9.10-ubuntu22.04"
+    assert _row(pick(_stack(prefers=("debian13", "ubuntu22.04")), wish)) == "cuda12.4-cudnn9.1-debian13"
+
+
+def test_what_may_be_deleted_goes_after_what_is_rebuilt_and_before_its_own_twin() -> None:
+    wish = {"cuda": "11.8", "distribution": "ubuntu22.04", "gpu": "T4"}
+    assert _row(pick(_stack(), wish)) == "cuda11.8-cudnn8.7-ubuntu22.04"
+    assert _row(pick(_stack(), wish | {"cudnn": "8.9"})) == "cuda11.8-cudnn8.9-ubuntu22.04"
+    assert _row(pick(_stack(kinds=("nvidia-apt",)), wish | {"cudnn": "8.9"})) == "cuda11.8-cudnn8.9-ubuntu22.04-apt"
+
+
+def test_a_wheel_that_was_opened_goes_before_one_that_was_not() -> None:
+    assert _row(choose("detectron", gpu="T4")) == "cuda10.2-cudnn7.6-debian11"
+    for gpu_ in ("A100", "A10G", "L4", "L40S"):
+        assert _row(choose("detectron", gpu=gpu_)) == "cuda11.3-cudnn8.2-debian11"
+
+
+def test_a_release_that_lives_goes_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = {"cuda": "11.8", "cudnn": "8.9", "gpu": "T4"}
+    stack = _stack(prefers=("ubuntu20.04", "ubuntu22.04"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1735689600")  # 2025-01-01: both live
+    assert _row(pick(stack, wish)) == "cuda11.8-cudnn8.9-ubuntu20.04"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")  # 2026-01-01: 20.04 ended on 2025-05-29
+    assert _row(pick(stack, wish)) == "cuda11.8-cudnn8.9-ubuntu22.04"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1893456000")  # 2030-01-01: both have ended
+    assert _row(pick(stack, wish)) == "cuda11.8-cudnn8.9-ubuntu20.04"
+
+
+@pytest.mark.parametrize(
+    ("row", "day", "said"),
+    [
+        (
+            "cpu-debian11",
+            "1788220800",
+            "debian11 ended on 2026-08-31: no security updates since; its packages come from a",
+        ),
+        ("cpu-debian11", "1780272000", "debian11 ends on 2026-08-31"),
+        ("cpu-ubuntu20.04", "1788220800", "its packages stay on the mirrors"),
+        ("cpu-debian12", "1788220800", ""),
+    ],
+)
+def test_the_end_of_a_release_is_told(row: str, day: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", day)
+    assert said in ends.caution(rows()[row]) and bool(said) == bool(ends.caution(rows()[row]))
+
+
+def test_choose_matrix_and_doctor_tell_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["image", "choose", "--stack", "caffe-debian"]) == 0
+    assert "debian11 ended on 2026-08-31: no security updates" in capsys.readouterr().out
+    assert run(["image", "matrix", "--json"]) == 0
+    found = {row["id"]: row["end_of_life"] for row in json.loads(capsys.readouterr().out)}
+    assert found["cpu-debian11"] == "2026-08-31" and found["cpu-ubuntu24.04"] == "2029-05-31"
+    said = [one for one in doctor.releases() if "debian11" in one.found]
+    assert said and said[0].state == "warn" and "caffe-debian" in said[0].found
 
 
 @pytest.mark.parametrize("cell", table(INSTANCES), ids=lambda cell: f"{cell.stack}-{cell.instance}")
@@ -97,7 +177,8 @@ def test_what_the_cells_say() -> None:
     assert key(str(b200.cuda)) >= (12, 8)
     assert cells["caffe-debian", "p3.8xlarge"].reason.endswith("for CPUs only")
     assert cells["detectron", "g4dn.12xlarge"].target == "detectron:cuda10.2-cudnn7.6-debian11"
-    assert "torch 1.10.2" in cells["detectron", "p4d.24xlarge"].reason
+    assert cells["detectron", "p4d.24xlarge"].target == "detectron:cuda11.3-cudnn8.2-debian11"
+    assert "torch 1.10.0+cu113" in cells["detectron", "p5.48xlarge"].reason
 
 
 @pytest.mark.parametrize(
@@ -114,7 +195,7 @@ def test_what_the_cells_say() -> None:
         ({"stack": "caffe-debian", "gpu": "V100"}, "is for CPUs only", "take caffe-debian:cpu-debian11"),
         ({"stack": "caffe", "gpu": "V10"}, "'V10' is no GPU", "did you mean V100"),
         ({"stack": "caffe", "instance": "p3.9xlarge"}, "'p3.9xlarge' is no AWS type", "p3.8xlarge"),
-        ({"stack": "caffe", "instance": "p3.8xlarge", "gpu": "K80"}, "p3.8xlarge has the V100", "one of both"),
+        ({"stack": "caffe", "instance": "p3.8xlarge", "gpu": "K80"}, "p3.8xlarge has the V100", "one of the two"),
         ({"stack": "caffe", "cuda": "9.1"}, "caffe has no CUDA 9.1, only 8.0, 9.0, 9.2", "caffe:cuda9.2-cudnn7.6"),
         ({"stack": "caffe", "cuda": "nine"}, "'nine' is no version", "11.8"),
         ({"stack": "caffe", "distribution": "ubunto18.04"}, "'ubunto18.04' is no distribution", "ubuntu18.04"),
@@ -126,7 +207,7 @@ def test_what_the_cells_say() -> None:
         ),
         (  # GPU too old for the CUDA, and its driver too
             {"stack": "caffe", "cuda": "12.4", "instance": "p2.xlarge"},
-            "the last with code for it is 11.8, and it needs driver 525 where the last for the K80 is R470",
+            "the last with code for it is 11.8, and it needs driver 525.60.13 where the last for the K80 is R470",
             "caffe:cuda11.8-cudnn8.7-debian12 (another CUDA)",
         ),
         (  # GPU too new
@@ -145,10 +226,34 @@ def test_what_the_cells_say() -> None:
             "(another GPU)",
         ),
         (
-            {"stack": "caffe", "cuda": "12", "driver": "470.57"},
-            "no image of caffe with CUDA 12 runs on the driver 470.57: it is too old, CUDA 12.0 needs 525",
+            {"stack": "caffe", "cuda": "12.9", "driver": "470.57"},
+            "nvidia/cuda:12.9.2-cudnn-devel-ubuntu20.04 lets in R535, R550, R560, R565, R570, and R575 or newer",
             "caffe:cuda11.8-cudnn8.7-debian12 (another CUDA)",
         ),
+        (  # let in, but it could not work: NVIDIA's forward compatibility is not for GeForce
+            {"stack": "cuda", "cuda": "12.1", "gpu": "RTX3090", "driver": "470.256.02"},
+            "it is too old, CUDA 12.1 needs 525.60.13",
+            "(another driver)",
+        ),
+        (
+            {"stack": "caffe", "gpu": "V100", "driver": "590.44"},
+            "no image runs on the V100 under the driver 590.44: the last branch for the V100 is R580",
+            "take a machine with one of its drivers: R384 to R580",
+        ),
+        ({"stack": "caffe", "gpu": "K80", "driver": "535.183"}, "the last branch for the K80 is R470", ""),
+        ({"stack": "caffe", "gpu": "B200", "driver": "570.124"}, "the first driver for the B200 is 570.133.20", ""),
+        ({"stack": "caffe", "gpu": "H100", "driver": "450.80"}, "the first driver for the H100 is R525", ""),
+        ({"stack": "caffe", "gpu": ("T4", "M60"), "driver": "595"}, "the last branch for the M60 is R580", ""),
+        (
+            {"stack": "caffe", "gpu": ("K80", "B200")},
+            "no image of caffe with GPU K80 runs on the B200: CUDA 11.8 is too old for the B200 (sm_100)",
+            "(without the K80) or caffe:cuda11.8-cudnn8.7-debian12 (without the B200)",
+        ),
+        ({"stack": "caffe", "gpu": "K80,B200"}, "with GPU K80 runs on the B200", "(without the K80)"),
+        ({"stack": "caffe", "gpu": "T4 B200"}, "'T4 B200' is no GPU", ""),
+        ({"stack": "caffe", "gpu": "RTX5090", "cuda": "11.8"}, "CUDA 11.8 is too old for the RTX5090 (sm_120)", ""),
+        ({"stack": "caffe", "row": "cuda11.8-cudnn8.7-debian12", "driver": "450.79"}, "11.8 needs 450.80.02", ""),
+        ({"stack": "caffe", "instance": "g5g.xlarge"}, "g5g.xlarge has ARM processors (arm64)", "g4dn.xlarge"),
         ({"stack": "caffe", "driver": "304"}, "it is too old, CUDA 8.0 needs 375.26", "update the driver, or take"),
         (  # gcc too new
             {"stack": "caffe", "cuda": "8.0", "distribution": "debian12"},
@@ -166,11 +271,26 @@ def test_what_the_cells_say() -> None:
             "take caffe:cuda11.8-cudnn8.9-ubuntu22.04",
         ),
         (
-            {"stack": "detectron", "gpu": "A100"},
-            "torch 1.10.2, a wheel with CUDA 10.2, holds no code for the A100 (sm_80)",
-            "detectron runs on the T4 (g4dn",
+            {"stack": "detectron", "gpu": "H100"},
+            "torch 1.10.0+cu113, a wheel with CUDA 11.3, holds no code for the H100 (sm_90)",
+            "detectron runs on the L4 (g6.xlarge)",
         ),
-        ({"stack": "detectron", "cuda": "11.8"}, "the last PyTorch with Caffe2", "take detectron:cuda10.2"),
+        (  # the driver is the type's: it is not to blame, and nobody asked for it
+            {"stack": "detectron", "instance": "p5.4xlarge", "driver": "595.91.07"},
+            "no image of detectron runs on the H100: torch 1.10.0+cu113",
+            "detectron runs on the L4 (g6.xlarge)",
+        ),
+        (
+            {"stack": "caffe", "row": "cpu-debian12", "gpu": "T4", "driver": "595.91.07"},
+            "no image of caffe with row cpu-debian12 runs on the T4: it has no CUDA",
+            "take caffe:cuda11.8-cudnn8.7-debian12 (another row)",
+        ),
+        (  # what is named instead still runs under the driver
+            {"stack": "caffe", "cuda": "12.4", "gpu": "K80", "driver": "390.116"},
+            "no image of caffe with CUDA 12.4 runs on the K80: CUDA 12.4 is too new",
+            "take caffe:cuda9.0-cudnn7.6-ubuntu16.04 (another CUDA)",
+        ),
+        ({"stack": "detectron", "cuda": "11.8"}, "the last PyTorch with Caffe2", "take detectron:cuda11.3"),
         ({"stack": "caffe", "flavour": "cpu", "gpu": "T4"}, "it has no CUDA", "(another flavour)"),
         ({"stack": "caffe", "flavour": "cpu", "driver": "525"}, "it has no CUDA", "take caffe:"),
     ],
@@ -201,7 +321,36 @@ def test_a_row_whose_distribution_has_no_compiler_for_its_cuda_carries_nothing()
 def test_the_ends_of_each_gpu_are_refused_with_what_is_true() -> None:
     assert refusal(rows()["cuda12.9-cudnn9.10-ubuntu22.04"], gpu("V100")) is None
     assert "13.0 is too new for the V100" in str(refusal(rows()["cuda13.0-cudnn9.14-ubuntu22.04"], gpu("V100")))
-    assert "9.0 is too old for the T4" in str(refusal(rows()["cuda9.0-cudnn7.6-ubuntu16.04"], gpu("T4")))
+    assert refusal(rows()["cuda9.0-cudnn7.6-ubuntu16.04"], gpu("T4")) is None  # code for sm_70 serves it
+    assert "8.0 is too old for the T4" in str(refusal(rows()["cuda8.0-cudnn7.2-ubuntu16.04"], gpu("T4")))
+
+
+def test_code_that_is_not_the_gpus_own_is_taken_with_a_word() -> None:
+    row = rows()["cuda11.7-cudnn8.5-ubuntu22.04"]
+    assert cautions(row, [gpu("A10G")]) == []
+    assert cautions(row, [gpu("L4")]) == ["the L4 runs on code made for sm_86, not for its own sm_89"]
+    assert "no longer knows the K80" in cautions(rows()["cuda11.7-cudnn8.5-ubuntu20.04"], [gpu("K80")])[0]
+
+
+def test_a_driver_that_is_let_in_for_some_gpus_or_by_cuda_compat_is_taken_with_a_word() -> None:
+    row = rows()["cuda12.9-cudnn9.10-ubuntu22.04"]
+    assert cautions(row, [], "575.57") == cautions(row, [gpu("H100")], "535.183") == []
+    assert cautions(row, [], "535.183") == ["under the driver 535.183 on data-centre GPUs, not on GeForce cards"]
+    [said] = cautions(rows()["cuda13.0-cudnn9.14-ubuntu22.04"], [gpu("H100")], "570.133.20")
+    assert said == "under the driver 570.133.20 by the base's cuda-compat: CUDA 13.0 itself needs 580"
+    [said] = cautions(rows()["cuda11.8-cudnn8.9-ubuntu22.04"], [gpu("RTX3090")], "470.256.02")
+    assert "error 804" in said
+
+
+@pytest.mark.parametrize("row", [row for row in rows().values() if row.architectures], ids=lambda row: row.id)
+def test_a_target_has_code_that_serves_each_gpu_of_its_row(row: Variant) -> None:
+    stack = _stack(kinds=(row.base_kind,))
+    for name in served(row):
+        one = gpu(name)
+        assert code_for(one, Target(stack, row).architectures), name
+        mine = Target(stack, row, (name,))
+        assert code_for(one, mine.architectures) and set(mine.architectures) <= set(row.architectures), name
+        assert f"code=sm_{mine.architectures[0][3:]}" in mine.gencode[0]
 
 
 def test_gpus_of_a_target_are_named_after_the_row() -> None:
@@ -245,7 +394,8 @@ def test_the_command_prints_the_target(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_command_says_what_may_not_be_there_any_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["image", "choose", "--stack", "caffe", "--cuda", "11.3"]) == 0
     said = capsys.readouterr().out
-    assert "NVIDIA listed this base on 2025-12-15; its date to be deleted has passed\n" in said
+    assert "NVIDIA listed this base in the summer of 2026; by its rules it may be deleted from 2024-01 on" in said
+    assert "nvcr.io/nvidia/cuda:11.3.1-cudnn8-devel-ubuntu20.04 is the same; if both are gone: " in said
     assert run(["image", "choose", "--stack", "caffe", "--cuda", "9.0"]) == 0
     assert "not verified: that NVIDIA's packages" in capsys.readouterr().out
     assert run(["image", "choose", "--stack", "caffe"]) == 0
@@ -286,6 +436,6 @@ def test_the_dockerfile_pins_what_it_installs() -> None:
 
 def test_the_tag_follows_from_the_context() -> None:
     target = choose("caffe-debian")
-    assert target.tag == f"provision/caffe-debian:cpu-debian11-{render(target).hash}"
+    assert render(target).tag == f"provision/caffe-debian:cpu-debian11-{render(target).hash}"
     changed = Context(target, (("Dockerfile", render(target).dockerfile + "# one more line\n"),))
-    assert changed.tag != target.tag
+    assert changed.tag != render(target).tag

@@ -4,18 +4,20 @@ import io
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from images import source
 from images.choose import choose
+from images.distributions import distribution
 from images.source import PINNED, is_address, pack, pack_folder, resolve
 from images.stacks import Stack
+from infra.debsource import SourcePackage
 from infra.errors import UsageError
 
 
 def compiled() -> Stack:
     """A stack that is compiled from a tree."""
-    import msgspec
-
     return msgspec.structs.replace(
         choose("caffe-debian").stack,
         name="caffe",
@@ -87,8 +89,6 @@ def test_a_stack_of_packages_has_no_source_to_choose(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not compiled from a source tree"):
         resolve(choose("caffe-debian").stack, tmp_path, mirror="https://example.org/x")
     with pytest.raises(UsageError, match="Debian has no source package of caffe-ssd"):
-        import msgspec
-
         resolve(msgspec.structs.replace(compiled(), name="caffe-ssd"), tmp_path, debian=True)
     assert resolve(choose("caffe-debian").stack, tmp_path) is PINNED
 
@@ -120,3 +120,18 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(address: str, tm
 )
 def test_an_address_without_one_is_taken(address: str, tmp_path: Path) -> None:
     assert resolve(compiled(), tmp_path, mirror=address).url == address
+
+
+def test_debians_package_ends_with_its_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SourcePackage] = []
+
+    def fetch(package: SourcePackage, folder: Path, *_: object) -> Path:
+        asked.append(package)
+        pack_folder(tree(tmp_path / "tree"), tmp_path / "orig.tar")
+        return tmp_path / "orig.tar"
+
+    later = msgspec.structs.replace(distribution("debian11"), end_of_life="2031-02-03")
+    monkeypatch.setattr(source, "fetch", fetch)
+    monkeypatch.setattr(source, "distribution", {"debian11": later}.__getitem__)
+    assert resolve(compiled(), tmp_path / "cache", debian=True).kind == "debian"
+    assert [(one.name, one.base, one.end_of_life) for one in asked] == [("caffe", "debian:bullseye", "2031-02-03")]

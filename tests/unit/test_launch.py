@@ -10,9 +10,10 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from infra.aws.ec2 import Ec2
-from infra.aws.fleet import fleet_words, template_data, verdict, volumes_of
+from infra.aws.fleet import fleet_words, template_data, verdict
 from infra.aws.launch import Launcher
 from infra.aws.session import Cloud, client
+from infra.aws.tags import parse_volumes
 from infra.aws.types import DataVolume, Instance, InstanceType, Offer, SpotRequest
 from infra.aws.volumes import Volumes
 from infra.errors import (
@@ -122,7 +123,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 def launch(aws: Aws, clock: Clock, request: SpotRequest = REQUEST, said: list[str] | None = None) -> Instance:
     into = [] if said is None else said
-    return Launcher(aws.cloud, clock.sleep).launch(request, b"user data", into.append)
+    return Launcher(aws.cloud, clock.sleep).launch(request, b"user data", into.append, lambda: None)
 
 
 def table(**more: Any) -> Aws:
@@ -138,7 +139,18 @@ def test_a_launch_is_four_calls_and_tells_what_came_of_it(clock: Clock) -> None:
     assert (instance.id, instance.type, instance.zone, instance.market) == (
         "i-1", "g4dn.12xlarge", "us-east-1b", "spot",
     )  # fmt: skip
-    assert instance.resource == "provision-lab-01234567"
+    assert instance.launch == "provision-lab-01234567"
+
+
+def test_it_tells_when_something_may_be_launched_before_it_may(clock: Clock) -> None:
+    aws = table()
+    done: list[list[str]] = []
+    Launcher(aws.cloud, clock.sleep).launch(
+        REQUEST, b"user data", lambda _: None, lambda: done.append([name for name, _ in aws.calls])
+    )
+    (before,) = done
+    assert "CreateLaunchTemplate" in before
+    assert "CreateFleet" not in before
 
 
 def test_everything_is_tagged_when_it_is_created(clock: Clock) -> None:
@@ -176,8 +188,8 @@ def test_a_volume_that_goes_with_the_machine_comes_with_it_and_a_kept_one_does_n
     assert [(one["DeviceName"], one["Ebs"]["VolumeSize"]) for one in data["BlockDeviceMappings"]] == [
         ("/dev/sda1", 100), ("/dev/sdg", 50),
     ]  # fmt: skip
-    assert volumes_of({"provision:volumes": "data:200,scratch:50:delete"}) == volumes
-    assert volumes_of({}) == ()
+    assert parse_volumes("data:200,scratch:50:delete") == volumes
+    assert parse_volumes("") == ()
 
 
 def test_an_on_demand_machine_has_no_spot_request_to_tag() -> None:
@@ -186,13 +198,19 @@ def test_an_on_demand_machine_has_no_spot_request_to_tag() -> None:
 
 
 def test_each_offer_is_an_override_with_the_price_limit_of_spot_alone() -> None:
-    limited = dataclasses.replace(REQUEST, max_price=4.0)
+    limited = dataclasses.replace(REQUEST, max_price=4.00009)
     words = fleet_words(limited, "spot", "template", "token")
     [config] = words["LaunchTemplateConfigs"]
     assert config["Overrides"] == [
         {"InstanceType": "p3.8xlarge", "SubnetId": "subnet-a", "MaxPrice": "4.0000"},
-        {"InstanceType": "g4dn.12xlarge", "SubnetId": "subnet-b", "MaxPrice": "4.0000"},
+        {"InstanceType": "g4dn.12xlarge", "SubnetId": "subnet-b", "MaxPrice": "3.9100"},  # no more than on demand
     ]
+    whatever = fleet_words(REQUEST, "spot", "template", "token")["LaunchTemplateConfigs"][0]["Overrides"]
+    assert [one["MaxPrice"] for one in whatever] == ["12.2400", "3.9100"]
+    unknown = dataclasses.replace(REQUEST, offers=(Offer(V100, "us-east-1a", "subnet-a", 3.5),))
+    assert (
+        "MaxPrice" not in fleet_words(unknown, "spot", "template", "token")["LaunchTemplateConfigs"][0]["Overrides"][0]
+    )
     assert words["SpotOptions"]["AllocationStrategy"] == "price-capacity-optimized"
     assert words["Type"] == "instant"
     plain = fleet_words(limited, "on-demand", "template", "token")

@@ -10,8 +10,8 @@ import pytest
 
 from infra.errors import MissingExtraError
 from provision.cli import run
-from provision.logexport import write_tensorboard
-from provision.logfiles import Log, lost_from, rows
+from provision.logs.export import write_tensorboard
+from provision.logs.read import Log, rows
 from tests.unit.test_plot import DATA, joined, log_of
 
 
@@ -36,11 +36,11 @@ def test_csv_has_caffes_header_and_all_numbers(tmp_path: Path, capsys: pytest.Ca
 
 def test_lost_rows_are_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = joined(tmp_path, resumed_at=450)
-    assert lost_from(log) == {0: 450}
+    assert log.lost_from == {0: 450}
     assert run(["logs", str(log.path), "--csv", str(tmp_path / "out.csv")]) == 0
     at = [int(row["NumIters"]) for row in table(tmp_path / "out.train.csv")]
     assert at == [*range(0, 450, 10), *range(680, 1500, 10)]
-    assert "25 rows left out" in capsys.readouterr().err
+    assert "25 rows are left out" in capsys.readouterr().err
 
 
 def test_csv_to_standard_output_is_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +94,7 @@ def test_tensorboard_without_its_extra(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(MissingExtraError) as caught:
         write_tensorboard([joined(tmp_path)], tmp_path / "board")
-    assert caught.value.mend == "pip install 'provision[tensorboard]'"
+    assert caught.value.mend == "pip install 'provision-spot[tensorboard]'"
 
 
 def test_million_outputs_are_one_row(tmp_path: Path) -> None:

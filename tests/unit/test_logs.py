@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provision.caffelog import starts
-from provision.logs import (
+from provision.logs.caffe import (
     DebugInfo,
     Ended,
     Event,
@@ -17,15 +16,13 @@ from provision.logs import (
     Metric,
     Parser,
     Planned,
-    Progress,
     Resumed,
     Snapshot,
     events,
-    first_iteration_after_resume,
-    fold,
     parse,
-    progress_of,
+    starts,
 )
+from provision.logs.progress import Progress, fold, progress_of
 
 DATA = Path(__file__).parent.parent / "data"
 OLD = "I0829 20:08:45.299190 12345 solver.cpp:236] "
@@ -61,7 +58,7 @@ def test_resumed_run_goes_on_where_it_stopped() -> None:
     lines = log("interrupted") + log("resumed")
     events = list(parse(lines))
     assert [event.iteration for event in events if isinstance(event, Resumed)] == [680]
-    assert first_iteration_after_resume(events) == 680
+    assert progress_of(events).first_after_resume == 680
     assert {event.attempt for event in events} == {0, 1}
     assert all(event.seconds < 60 for event in events)  # counted from each start
     end = progress_of(events)
@@ -78,7 +75,7 @@ def test_attempts_read_apart_are_the_same_events() -> None:
 
 
 def test_a_run_that_was_never_resumed_has_no_first_iteration() -> None:
-    assert first_iteration_after_resume(parse(log("interrupted"))) is None
+    assert progress_of(parse(log("interrupted"))).first_after_resume is None
 
 
 def test_two_test_nets_are_told_apart() -> None:

@@ -1,7 +1,9 @@
 """Machines: what this laptop notes before a launch, how failures end one, and what users read."""
 
+import base64
 import dataclasses
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from infra.address import Address, ssh_words
+from infra.aws.console_output import console_output
 from infra.aws.session import Cloud
 from infra.aws.types import DataVolume, Instance, InstanceType, Offer, SpotRequest
+from infra.concurrency import Beside
 from infra.errors import (
     AuthError,
     CapacityError,
     CloudError,
+    EndedError,
     HostError,
     HostKeyError,
     KeptError,
@@ -25,19 +31,29 @@ from infra.errors import (
 )
 from infra.keys import login_key, new_pair, pin
 from infra.shell import Result
-from infra.ssh import Address, ssh_words
-from provision import bootstrap, machines, notes, renting
-from provision.beside import Beside
 from provision.cli import run
-from provision.commands import machines as commands
-from provision.ending import Ended
+from provision.commands import machine_tables
+from provision.machines import bootstrap, cost, deadline, find, journal
+from provision.machines import rent as renting
+from provision.machines import up as machines
+from provision.machines.down import Ended
 from provision.settings import state_home
+from tests.unit import fake_aws
+from tests.unit.fake_aws import Refused
 
-CLOUD = Cloud("local:x", "us-east-1")
+CLOUD = dataclasses.replace(fake_aws.CLOUD, name="local:x", usual=("aws", "us-east-1"))
 WEST = dataclasses.replace(CLOUD, region="us-west-2")
 V100 = InstanceType("p3.8xlarge", 32, 249856, "V100", 4, 16384)
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
+EXTRAS = 100 * 0.08 / 720 + 0.005  # dollars an hour of the disk and of the address
 MINE = {"provision:name": "lab", "provision:resource": "provision-lab-01234567"}
+
+
+@pytest.fixture(autouse=True)
+def _account() -> None:
+    """AWS says whose account it is, and nothing else."""
+    for cloud in (CLOUD, WEST):
+        fake_aws.FakeAws(cloud)
 
 
 def asked(token: str = "0123456789abcdef", region: str = "us-east-1", **more: Any) -> SpotRequest:
@@ -55,79 +71,101 @@ def machine(name: str = "lab", **tags: str) -> Instance:
     return Instance("i-1", name, "running", "p3.8xlarge", "us-east-1a", "spot", "192.0.2.9", NOW, marks)
 
 
+def priced(past: Any) -> fake_aws.FakeAws:
+    return fake_aws.FakeAws(CLOUD, DescribeSpotPriceHistory=past)
+
+
 # the intent
 
 
 def test_a_launch_is_noted_whole_before_it_is_asked_for() -> None:
-    request = notes.write_intent(CLOUD, asked(volumes=(DataVolume("data", 200),)))
-    note = json.loads((notes.folder(CLOUD, "lab") / "intent.json").read_text())
+    request = journal.write_intent(CLOUD, asked(volumes=(DataVolume("data", 200),)))
+    note = json.loads((journal.folder(CLOUD, "lab") / "intent.json").read_text())
     assert note["request"]["token"] == request.token
     assert note["request"]["offers"][0]["type"]["name"] == "p3.8xlarge"
     left = datetime.fromisoformat(request.tags["provision:deadline"]) - datetime.now(timezone.utc)
     assert 7190 < left.total_seconds() <= 7200
-    assert notes.user_data(CLOUD, "lab")
-    assert (notes.folder(CLOUD, "lab") / "user-data").stat().st_mode & 0o777 == 0o600
-    assert notes.begun(CLOUD, "lab")
+    assert journal.user_data(CLOUD, "lab")
+    assert (journal.folder(CLOUD, "lab") / "user-data").stat().st_mode & 0o777 == 0o600
+    assert journal.begun(CLOUD, "lab")
 
 
 def test_a_launch_that_was_cut_off_is_taken_up_with_its_token() -> None:
     """Other prices and another address are no other launch."""
-    first = notes.write_intent(CLOUD, asked(volumes=(DataVolume("data", 200),)))
-    data = notes.user_data(CLOUD, "lab")
+    first = journal.write_intent(CLOUD, asked(volumes=(DataVolume("data", 200),)))
+    data = journal.user_data(CLOUD, "lab")
     dearer = (Offer(V100, "us-east-1b", "subnet-b", 4.1),)
-    again = asked("fedcba9876543210", address="192.0.2.2", offers=dearer, volumes=(DataVolume("data", 200),))
-    assert notes.takes_up(CLOUD, again)
-    second = notes.write_intent(CLOUD, again)
+    again = asked(
+        "fedcba9876543210", address="192.0.2.2", offers=dearer, volumes=(DataVolume("data", 200),),
+        listed="AWS's price list of another day",
+    )  # fmt: skip
+    assert journal.takes_up(CLOUD, again)
+    second = journal.write_intent(CLOUD, again)
     assert second == dataclasses.replace(first, address="192.0.2.2")
-    assert notes.user_data(CLOUD, "lab") == data
+    assert journal.user_data(CLOUD, "lab") == data
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"max_hours": 3.0}, {"market": "on-demand"}, {"disk_gb": 200}, {"budget": 50.0},
+        {"max_hours": 3.0}, {"market": "on-demand"}, {"disk_gb": 200}, {"budget": 50.0, "max_price": 9.0},
         {"offers": (Offer(dataclasses.replace(V100, name="p3.2xlarge"), "us-east-1a", "subnet-a", 1.0),)},
     ],
 )  # fmt: skip
 def test_another_wish_is_another_launch(other: dict[str, Any]) -> None:
-    notes.write_intent(CLOUD, asked())
+    journal.write_intent(CLOUD, asked())
     request = asked("fedcba9876543210", **other)
-    assert not notes.takes_up(CLOUD, request)
-    assert notes.write_intent(CLOUD, request).token == "fedcba9876543210"
+    assert not journal.takes_up(CLOUD, request)
+    assert journal.write_intent(CLOUD, request).token == "fedcba9876543210"
 
 
 def test_an_old_or_a_spoiled_note_is_not_taken_up() -> None:
-    notes.write_intent(CLOUD, asked())
-    path = notes.folder(CLOUD, "lab") / "intent.json"
+    journal.write_intent(CLOUD, asked())
+    path = journal.folder(CLOUD, "lab") / "intent.json"
     note = json.loads(path.read_text())
     path.write_text(json.dumps({**note, "time": time.time() - 1000}))
-    assert not notes.takes_up(CLOUD, asked())
+    assert not journal.takes_up(CLOUD, asked())
     for text in ("", "{}", json.dumps({**note, "request": {"name": "lab"}})):
         path.write_text(text)
-        assert not notes.takes_up(CLOUD, asked())
+        assert not journal.takes_up(CLOUD, asked())
 
 
 def test_the_host_key_goes_from_the_launch_to_the_instance() -> None:
-    request = notes.write_intent(CLOUD, asked())
-    known = notes.folder(CLOUD, "lab") / "known_hosts"
+    request = journal.write_intent(CLOUD, asked())
+    known = journal.folder(CLOUD, "lab") / "known_hosts"
     key = known.read_text().split()[1:]
     assert known.read_text().startswith(request.token)
-    notes.adopt_pin(CLOUD, "lab", "provision-lab-ffffffff", "i-9")  # a machine of another launch
+    other = dataclasses.replace(machine(resource="provision-lab-ffffffff"), id="i-9")
+    assert journal.known_hosts(CLOUD, other) is None
     assert known.read_text().startswith(request.token)
-    notes.adopt_pin(CLOUD, "lab", request.resource, "i-1")
+    assert journal.known_hosts(CLOUD, machine(resource=request.launch)) == known
     assert known.read_text().split() == ["i-1", *key]
-    assert not notes.begun(CLOUD, "lab")
-    assert not (notes.folder(CLOUD, "lab") / "user-data").exists()
+    assert not journal.begun(CLOUD, "lab")
+    assert not (journal.folder(CLOUD, "lab") / "user-data").exists()
 
 
 def test_a_machine_is_looked_for_in_the_regions_that_are_known_of() -> None:
-    assert [place.region for place in machines.places(CLOUD)] == ["us-east-1"]
-    notes.write_intent(WEST, asked(region="us-west-2"))
-    assert [place.region for place in machines.places(CLOUD, ("eu-west-1",))] == ["us-east-1", "us-west-2", "eu-west-1"]
-    assert [place.region for place in machines.places(CLOUD, (), "other")] == ["us-east-1"]
+    assert [place.region for place in find.places(CLOUD)] == ["us-east-1"]
+    journal.write_intent(WEST, asked(region="us-west-2"))
+    assert [place.region for place in find.places(CLOUD, ("eu-west-1",))] == ["us-east-1", "us-west-2", "eu-west-1"]
+    assert [place.region for place in find.places(CLOUD, (), "other")] == ["us-east-1"]
     other = dataclasses.replace(CLOUD, name="local:y")
-    assert [place.region for place in machines.places(other)] == ["us-east-1"]
-    assert machines.locate(CLOUD, "other") == CLOUD  # one place: no call is needed
+    assert [place.region for place in find.places(other)] == ["us-east-1"]
+    assert find.locate(CLOUD, "other") == CLOUD  # one place: no call is needed
+
+
+@pytest.mark.parametrize("place", [CLOUD, WEST])
+def test_what_a_machine_needs_is_proposed_for_the_cloud_and_the_region_that_it_is_in(place: Cloud) -> None:
+    row = fake_aws.machine("i-1", fake_aws.tags(name="lab"))
+    fake_aws.FakeAws(place, DescribeInstances={"Reservations": [{"Instances": [row]}]})
+    where = " --cloud local:x" + (" --region us-west-2" if place is WEST else "")
+    with pytest.raises(UsageError) as other:
+        find.living(place, "lab", "g4dn.xlarge")
+    assert other.value.mend.endswith(f"end it first: provision down lab{where}")
+    row["State"] = {"Name": "stopped"}
+    with pytest.raises(HostError) as stopped:
+        find.find(place, "lab")
+    assert stopped.value.mend == f"wait until it runs (provision ls{where}), or end it: provision down lab{where}"
 
 
 # side by side
@@ -183,16 +221,20 @@ class Aws:
         self.outcomes = {key.replace("_", "-"): value for key, value in outcomes.items()}
         self.log: list[str] = []
         self.stuck: set[str] = set()
+        self.ended: list[str] = []
 
     def up(self, cloud: Cloud, request: SpotRequest, say: Callable[[str], None]) -> Instance:
         self.log.append(f"up {cloud.region}")
         assert cloud.region == request.region
         if error := self.outcomes[cloud.region]:
+            if isinstance(error, CapacityError):
+                journal.forget_intent(cloud, request.name)  # AWS said what came of it
             raise error
         return machine()
 
-    def down(self, cloud: Cloud, name: str | None, say: Callable[[str], None]) -> Ended:
+    def down(self, cloud: Cloud, name: str | None, say: Callable[[str], None], launch: str = "") -> Ended:
         self.log.append(f"down {cloud.region}")
+        self.ended.append(launch)
         if cloud.region in self.stuck:
             raise LeftoverError("not everything is gone", "again")
         return Ended(cloud.region, {})
@@ -226,6 +268,7 @@ def test_anything_else_ends_the_launch_and_what_it_began(error: BaseException) -
     with pytest.raises(type(error)):
         aws.rent()
     assert aws.log == ["up us-east-1", "down us-east-1"]
+    assert aws.ended == [asked().launch]  # and nothing else of that name
 
 
 def test_a_machine_that_is_kept_for_a_look_is_not_ended() -> None:
@@ -244,11 +287,12 @@ def test_no_second_machine_while_the_first_may_still_be_there() -> None:
 
 
 def test_what_a_killed_client_began_elsewhere_is_ended_before_a_launch() -> None:
-    notes.write_intent(WEST, asked(region="us-west-2"))
+    journal.write_intent(WEST, asked(region="us-west-2"))
     aws = Aws(us_east_1=None)
     said: list[str] = []
     aws.rent(said)
     assert aws.log == ["down us-west-2", "up us-east-1"]
+    assert aws.ended == [asked().launch]
     assert any("us-west-2 was cut off" in line for line in said)
     aws.stuck, aws.log = {"us-west-2"}, []
     with pytest.raises(LeftoverError):
@@ -257,19 +301,19 @@ def test_what_a_killed_client_began_elsewhere_is_ended_before_a_launch() -> None
 
 
 def test_a_launch_of_the_same_that_was_cut_off_here_is_taken_up_and_not_ended() -> None:
-    notes.write_intent(CLOUD, asked("fedcba9876543210"))
+    journal.write_intent(CLOUD, asked("fedcba9876543210"))
     aws = Aws(us_east_1=None)
     aws.rent()
     assert aws.log == ["up us-east-1"]
 
 
 def test_a_second_ctrl_c_gets_the_exact_command() -> None:
-    def interrupted(*_: object) -> Ended:
+    def interrupted(*_: object, **__: object) -> Ended:
         raise KeyboardInterrupt
 
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        renting.undo(WEST, "lab", said.append, interrupted)
+        renting.undo(WEST, "lab", "provision-lab-01234567", said.append, interrupted)
     assert said[-1].endswith("End it: provision down lab --cloud local:x --region us-west-2")
 
 
@@ -351,6 +395,53 @@ def test_a_host_that_never_gets_ready_is_a_failure_too(tmp_path: Path, monkeypat
     assert (tmp_path / "log").exists()
 
 
+def unreached(console: Callable[[], str], log: Path) -> HostError:
+    """The error of a machine that nobody could log in to."""
+
+    def refuse(_: float) -> None:
+        raise EndedError("lab ended while it started (terminated)", "run the same command again")
+
+    class Silent(Host):
+        def run(self, words: Sequence[str], check: bool = True) -> Result:
+            raise HostError("lab does not answer")
+
+    with pytest.raises(HostError) as failed:
+        bootstrap.wait_ready(machine(via="ssm"), Silent, console, log, lambda _: None, refuse)  # type: ignore[arg-type]
+    return failed.value
+
+
+def test_of_a_machine_that_nobody_can_reach_the_console_is_shown(tmp_path: Path) -> None:
+    text = "\n".join([*(f"line {number}" for number in range(40)), "provision: failed: no Docker engine"])
+    error = unreached(lambda: text, tmp_path / "log")
+    assert isinstance(error, EndedError)  # the console changes neither the exit code nor what follows from it
+    assert error.what.startswith("lab ended while it started (terminated); its console's last lines:\n")
+    assert "provision: failed: no Docker engine" in error.what
+    assert "line 3\n" not in error.what
+    assert error.mend == f"run the same command again; its whole console: {tmp_path / 'log'}"
+    assert "line 0\n" in (tmp_path / "log").read_text()
+
+
+def test_a_console_that_cannot_be_read_hides_no_error(tmp_path: Path) -> None:
+    def refused() -> str:
+        raise AuthError("not allowed")
+
+    for console in (refused, lambda: ""):
+        assert unreached(console, tmp_path / "log").what == "lab ended while it started (terminated)"
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("nitro", [True, False])
+def test_a_machines_console_is_read_without_what_moves_the_cursor(nitro: bool) -> None:
+    def answer(given: dict[str, object]) -> dict[str, object]:
+        if given.get("Latest") and not nitro:
+            raise fake_aws.Refused("UnsupportedOperation")
+        text = "[\x1b[0;32m  OK  \x1b[0m] Started\r\n\r\n\x07provision: ready\n"
+        return {"Output": base64.b64encode(text.encode()).decode()}
+
+    aws = fake_aws.FakeAws(GetConsoleOutput=answer)
+    assert console_output(aws.cloud, "i-1") == "[  OK  ] Started\nprovision: ready"
+
+
 def test_a_wrong_host_key_is_final(tmp_path: Path) -> None:
     with pytest.raises(HostKeyError):
         follow(Host(HostKeyError("another key")), tmp_path / "log")
@@ -358,40 +449,65 @@ def test_a_wrong_host_key_is_final(tmp_path: Path) -> None:
 
 def test_a_failed_machine_is_kept_only_with_a_sooner_end() -> None:
     moved: list[datetime] = []
-    error = machines.kept(machine(), 30, HostError("it could not be prepared", "its log: x"), moved.append)
+    error = machines.kept(CLOUD, machine(), 30, HostError("it could not be prepared", "its log: x"), moved.append)
     assert isinstance(error, KeptError)
-    assert "provision ssh lab" in error.mend
-    assert "provision down lab" in error.mend
+    assert "provision ssh lab --cloud local:x" in error.mend
+    assert "provision down lab --cloud local:x" in error.mend
     assert abs((moved[0] - datetime.now(timezone.utc)).total_seconds() - 1800) < 60
-    machines.kept(machine(), 24 * 60, HostError("it could not be prepared"), moved.append)
+    machines.kept(CLOUD, machine(), 24 * 60, HostError("it could not be prepared"), moved.append)
     assert moved[1] == machine().deadline  # never later
 
     def refuse(_: datetime) -> None:
         raise HostError("cannot reach lab")
 
     first = HostError("it could not be prepared")
-    assert machines.kept(machine(), 30, first, refuse) is first
+    assert machines.kept(CLOUD, machine(), 30, first, refuse) is first
 
 
 # its end
 
 
 def test_up_says_when_it_ends_and_how_to_change_that() -> None:
-    words = machines.end_words(machine(idle="30"))
-    assert machines.clock(machine().deadline) in words
-    assert "unless extended (provision extend lab 4h)" in words
+    words = deadline.end_words(CLOUD, machine(idle="30"))
+    assert deadline.clock(machine().deadline) in words
+    assert "unless extended (provision extend lab 4h --cloud local:x)" in words
     assert "also after 30 idle minutes" in words
-    assert "idle" not in machines.end_words(machine())
+    assert "idle" not in deadline.end_words(CLOUD, machine())
 
 
 def test_no_more_time_than_the_budget_lasts() -> None:
-    lab = machine(budget="20", price="4")  # about five hours
-    machines._check_budget(CLOUD, lab, NOW + timedelta(hours=4.9))
+    aws = priced({"SpotPriceHistory": [{"SpotPrice": "1.0", "Timestamp": NOW - timedelta(days=1)}]})
+    lab = dataclasses.replace(machine(budget="20", price="4"), launched=NOW - timedelta(hours=5))
+    # five hours at $1, but the last quarter of an hour at the dearest; what is left at the dearest
+    left = (20 - 4.75 * (1 + EXTRAS) - 0.25 * (4 + EXTRAS)) / (4 + EXTRAS)
+    lasts = cost.lasts_until(aws.cloud, lab, NOW)
+    assert lasts is not None
+    assert (lasts - NOW) / timedelta(hours=1) == pytest.approx(left - 11 / 60, abs=0.0001)
+    deadline.check_budget(aws.cloud, lab, NOW + timedelta(hours=2, minutes=5))
     with pytest.raises(UsageError) as refused:
-        machines._check_budget(CLOUD, lab, NOW + timedelta(hours=5.1))
+        deadline.check_budget(aws.cloud, lab, NOW + timedelta(hours=9))
     assert "$20" in refused.value.what
-    assert machines.clock(NOW + timedelta(hours=4.98))[:13] in refused.value.what
-    machines._check_budget(CLOUD, machine(price="4"), NOW + timedelta(days=9))
+    assert re.search("which lasts until .* at the dearest price", refused.value.what)
+    deadline.check_budget(aws.cloud, machine(price="4"), NOW + timedelta(days=9))
+
+
+def test_an_end_that_comes_sooner_is_good_whatever_the_budget() -> None:
+    spent = dataclasses.replace(machine(budget="1", price="4"), launched=NOW - timedelta(hours=5))
+    assert spent.deadline is not None
+    deadline.check_budget(CLOUD, spent, spent.deadline - timedelta(minutes=5))
+
+
+def test_a_budget_is_held_though_the_real_prices_are_not_told() -> None:
+    aws = priced(Refused("UnauthorizedOperation"))
+    lab = dataclasses.replace(machine(budget="20", price="4"), launched=NOW - timedelta(hours=4))
+    with pytest.raises(UsageError, match=r"the budget of lab is \$20"):  # an hour is left, less the eleven minutes
+        deadline.check_budget(aws.cloud, lab, NOW + timedelta(hours=2, minutes=1))
+
+
+def test_a_budget_without_any_price_is_not_exceeded_by_a_guess() -> None:
+    with pytest.raises(UsageError, match="no price of lab is known") as refused:
+        deadline.check_budget(CLOUD, machine(budget="20"), NOW + timedelta(hours=3))
+    assert "provision down lab --cloud local:x" in refused.value.mend
 
 
 @pytest.mark.parametrize("time", ["10s", "0m", "31d", "soon", "-4h"])
@@ -401,17 +517,17 @@ def test_a_time_that_is_none_is_refused(time: str, capsys: pytest.CaptureFixture
 
 
 def test_ls_shows_the_price_and_the_end() -> None:
-    cells = commands._cells(machine(price="3.672"))
+    cells = machine_tables.cells(machine(price="3.672"))
     assert "$3.672/h" in cells
     assert any(str(cell).endswith("unless extended") for cell in cells)
-    row = commands.row(machine(price="3.672", budget="20", idle="30"))
+    row = machine_tables.row(machine(price="3.672", budget="20", idle="30"))
     assert (row["price"], row["budget"], row["idle_minutes"], row["market"]) == (3.672, 20.0, 30.0, "spot")
-    assert "?" in commands._cells(machine())
+    assert "?" in machine_tables.cells(machine())
 
 
 def test_logs_outlive_the_notes() -> None:
-    assert notes.folder(CLOUD, "lab") not in notes.log_path("provision-lab-01234567").parents
-    assert state_home() in notes.log_path("provision-lab-01234567").parents
+    assert journal.folder(CLOUD, "lab") not in journal.log_path("provision-lab-01234567").parents
+    assert state_home() in journal.log_path("provision-lab-01234567").parents
 
 
 # keys

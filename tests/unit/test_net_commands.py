@@ -65,7 +65,7 @@ def test_warnings_alone_end_with_0(net: Path, capsys: pytest.CaptureFixture[str]
     assert run(["net", "lint", str(net), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["errors"] == 0 and {one["level"] for one in found["findings"]} == {"warning"}
-    assert {"rule", "file", "line", "what", "why", "mend"} <= set(found["findings"][0])
+    assert {"level", "rule", "file", "line", "what", "why", "mend"} == set(found["findings"][0])
 
 
 def test_a_file_that_is_no_prototxt(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from infra.errors import UsageError
 from provision.data.datum import Datum
 from provision.data.lmdb_writer import write
-from provision.net.lint import Finding, Report, lint
+from provision.lint.finding import Finding
+from provision.lint.net import NetReport, lint
 from provision.net.schema import Schema, compile_proto
 
 DATA = """
@@ -35,14 +36,14 @@ snapshot_prefix: "net"
 """
 
 
-def check(folder: Path, net: str, solver: str = "", **more: object) -> Report:
+def check(folder: Path, net: str, solver: str = "", **more: object) -> NetReport:
     (folder / "net.prototxt").write_text(net)
     if solver:
         (folder / "solver.prototxt").write_text(solver)
     return lint(folder / ("solver.prototxt" if solver else "net.prototxt"), **more)  # type: ignore[arg-type]
 
 
-def only(report: Report, rule: str) -> Finding:
+def only(report: NetReport, rule: str) -> Finding:
     """The one finding there is, which is of that rule."""
     assert [one.rule for one in report.findings] == [rule], report.findings
     return report.findings[0]
@@ -68,7 +69,7 @@ def test_a_placeholder_in_a_path(tmp_path: Path) -> None:
 def test_a_placeholder_in_the_solver(tmp_path: Path) -> None:
     report = check(tmp_path, DATA + BODY, SOLVER.replace('prefix: "net"', 'prefix: "{{ name }}"'))
     found = only(report, "placeholder")
-    assert found.line == 11 and found.file.endswith("solver.prototxt")
+    assert found.line == 11 and found.where.endswith("solver.prototxt")
 
 
 def test_a_bottom_that_nobody_makes_names_the_nearest(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_the_five_and_a_half_million_lines_of_a_test_are_counted(tmp_path: Path)
     ]
     assert "250,000 numbers" in report.findings[0].what
     assert "5,250,000 numbers (1 x 21 x 500 x 500)" in report.findings[1].what
-    assert "5,250,000 lines at each test, the first at iteration 0" in report.findings[1].why
+    assert "5,250,000 lines at each test, first at iteration 0" in report.findings[1].why
 
 
 def test_a_vector_out_of_the_test_is_a_warning(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.errors import UsageError
@@ -76,6 +76,7 @@ TREES: st.SearchStrategy[Value] = st.recursive(
 
 
 @given(st.lists(st.builds(Field, NAMES, TREES), max_size=5))
+@example([Field("inf", Message(())), Field("nan", 1)])
 def test_what_is_written_is_read_again(fields: list[Field]) -> None:
     again = parse(write(Message(tuple(fields))))
     assert _plain(again) == _plain(Message(tuple(fields)))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UsageError
+from provision.lint.net import lint
 from provision.net import graph
-from provision.net.lint import lint
 from provision.net.nets import Net, conv_block, crelu_block, residual
 from provision.net.shapes import infer
 from provision.net.text import parse

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.logfiles import Log
-from provision.plot import CHARTS, Curve, chart_number, curves, plot
+from provision.logs.plot import CHARTS, Curve, chart_number, curves, plot
+from provision.logs.read import Log
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -27,6 +27,15 @@ def log_of(folder: Path, lines: list[str], name: str = "one") -> Log:
     path = folder / f"{name}.log"
     path.write_text("".join(f"I1120 23:25:02.000000     1 solver.cpp:239] {line}\n" for line in lines))
     return Log(name, path)
+
+
+def test_a_name_that_is_no_formula_of_matplotlibs_is_drawn(tmp_path: Path) -> None:
+    lines = [
+        f"    Test net output #0: {name} = {at} (* 1 = 1 loss)" for at in (1, 2) for name in ("$\\frac$loss", "_loss")
+    ]
+    log = log_of(tmp_path, ["Iteration 0, Testing net (#0)", *lines[:2], "Iteration 10, Testing net (#0)", *lines[2:]])
+    plot([log], tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_curves_keep_attempts_apart(tmp_path: Path) -> None:
@@ -142,4 +151,4 @@ def test_missing_extra_names_its_install(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError) as caught:
         plot([joined(tmp_path)], tmp_path / "a.png")
-    assert caught.value.mend == "pip install 'provision[plot]'"
+    assert caught.value.mend == "pip install 'provision-spot[plot]'"

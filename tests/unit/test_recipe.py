@@ -8,22 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.containers import Rights
 from infra.errors import UsageError
-from provision import plans
-from provision.recipe import (
-    Recipe,
-    Rendered,
-    Weights,
-    complete_snapshots,
-    explain,
-    fill,
-    from_dict,
-    load,
-    names,
-    render,
-    split_sets,
-    to_dict,
-)
+from provision.logs.failures import explain
+from provision.recipes import spec
+from provision.recipes.loading import load, names
+from provision.recipes.planners import table
+from provision.recipes.rendering import fill, render, split_sets
+from provision.recipes.spec import Recipe, Rendered, Weights, complete_snapshots, from_dict, to_dict
 
 PLAIN = """
 name: toy
@@ -131,11 +123,13 @@ def test_unknown_recipe_names_the_nearest(project: Path) -> None:
         ("folders: [snaps]", "folders: [/etc]", "'/etc' is outside", ""),
         ("rate: 0.5", "rate: 1e-3", "YAML reads 1e-3 as a text", "0.001"),
         ("rate: 0.5", "gpus: 1", "options.gpus", "another name"),
-        ("name: toy", "name: [toy", "is not YAML", ""),
+        ("name: toy", "name: [toy", "is not usable YAML", ""),
         ("MODE: as", "MY-MODE: as", "'MY-MODE' is no variable's name", "letters"),
         ("MODE: as", "LOG: as", "environment.LOG is set by provision", "saved"),
         ("MODE: as", "WANDB_API_KEY: as", "no place for a secret", "only you may read"),
         ("MODE: as it is", "THREADS: 4", r"got 'int' \(at environment\[\.\.\.\]\)", "quotes"),
+        ("gpu:", "container: {pids: -1}\ngpu:", r"pids must not be below 0; 0: any number \(at container\)", ""),
+        ("gpu:", "container: {capabilities: [SYS_ADMIN]}\ngpu:", "'SYS_ADMIN' is none that a training may have", ""),
     ],
 )
 def test_wrong_recipes_are_one_message(project: Path, old: str, new: str, what: str, mend: str) -> None:
@@ -205,6 +199,18 @@ def test_two_files_of_one_name_need_options_that_exclude_each_other(project: Pat
         load("toy", project)
 
 
+def test_a_container_has_no_capability_and_few_processes_unless_the_recipe_says_otherwise(project: Path) -> None:
+    assert load("toy", project).container.rights == Rights((), 4096)
+    more = load("toy", change(project, "gpu:", "container: {capabilities: [SYS_NICE], pids: 20000}\ngpu:"))
+    assert more.container.rights == Rights(("SYS_NICE",), 20000)
+    assert from_dict(to_dict(more), Recipe) == more
+    bent = {**to_dict(more), "container": {"capabilities": ["SYS_MODULE"]}}
+    with pytest.raises(UsageError, match="'SYS_MODULE' is none that a training may have"):
+        from_dict(bent, Recipe)
+    before = {key: value for key, value in to_dict(more).items() if key != "container"}
+    assert from_dict(before, Recipe).container.rights == Rights(), "a run that began before there was the key"
+
+
 def test_how_many_snapshots_stay_is_a_number_from_0_on(project: Path) -> None:
     change(project, "parts: [caffemodel, solverstate]", "parts: [caffemodel, solverstate], keep: 3")
     assert load("toy", project).snapshots.keep == 3
@@ -213,25 +219,25 @@ def test_how_many_snapshots_stay_is_a_number_from_0_on(project: Path) -> None:
 
 
 def test_a_plan_that_is_not_there_names_the_nearest(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plans.PLANNERS, "double", double)
+    monkeypatch.setitem(table.PLANNERS, "double", double)
     with pytest.raises(UsageError, match="plan 'doubel'") as caught:
         load("toy", with_more(project, "plan: doubel\n"))
     assert "double" in caught.value.mend
 
 
-def double(options: Mapping[str, plans.Option], gpus: int, data: Path | None) -> plans.Plan:
+def double(options: Mapping[str, spec.Option], gpus: int, data: Path | None) -> spec.Plan:
     """A planner for the tests: twice the steps for each GPU; it wants data that has a size."""
     if gpus and data is None:
         raise UsageError("the data's size is not known", "give --data")
     twice = int(options["steps"]) * 2
     start = Weights(file=f"{twice}.pkl", url="https://up/x", licence="none")
-    return plans.Plan({"twice": twice}, {"plan.txt": f"{twice}\n"}, {"steps, doubled": twice}, [start])
+    return spec.Plan({"twice": twice}, {"plan.txt": f"{twice}\n"}, {"steps, doubled": twice}, [start])
 
 
 def test_a_plan_gives_values_files_and_rows_and_may_refuse(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(plans.PLANNERS, "double", double)
+    monkeypatch.setitem(table.PLANNERS, "double", double)
     task = 'plan: double\ntasks: {time: {command: [x, "{{ twice }}"]}}\n'
     recipe = load("toy", with_more(project, task))
     made = render(recipe, {"steps": 4}, gpus=1, data=tmp_path)
@@ -360,6 +366,6 @@ def test_only_whole_snapshots_count_newest_last(project: Path) -> None:
 
 def test_known_failures_are_explained(project: Path) -> None:
     recipe = load("toy", project)
-    found = explain(recipe, ["all is well", "F1 the net is out of mind"])
+    found = explain(recipe.failures, ["all is well", "F1 the net is out of mind"])
     assert found is not None and found.mend == "be small"
-    assert explain(recipe, ["all is well"]) is None
+    assert explain(recipe.failures, ["all is well"]) is None

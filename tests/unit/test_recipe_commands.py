@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from provision import settings, weights
+from provision import settings
 from provision.cli import run
 from provision.net import text
-from provision.recipe import load, names, render
-from provision.recipe.checking import problems
+from provision.recipes.checking import problems
+from provision.recipes.loading import load, names
+from provision.recipes.rendering import render
+from provision.runs import weights
 
 LICENSED = """
 weights:
@@ -217,6 +219,8 @@ def test_gpus_mean_an_image_with_cuda_where_the_stack_has_one(said: Any, project
         images[found["gpus"]] = found["image"]
     assert ":cpu-" in images[0]
     assert ":cuda" in images[4]
+    found = json.loads(said("train", "digits", "--gpus", "4", "--image", "caffe", "--dry-run", "--json")[1])
+    assert (":cuda" in found["image"], found["gpus"]) == (True, 4)  # a stack, whoever names it
     code, out, _ = said("train", "mine", "--gpus", "4", "--dry-run", "--image", "caffe:cpu-debian12")
     assert code == 0
     assert re.search(r"GPUs +0\b", out)

@@ -138,17 +138,5 @@ def test_a_schedule_that_cannot_be_taken_away_is_an_error() -> None:
         Scheduler(FakeAws(DeleteSchedule=Refused("InternalServerException")).cloud).disarm("provision-lab-01234567")
 
 
-def test_what_is_armed_and_for_when() -> None:
-    rows = [{"Name": "provision-lab-01234567", "CreationDate": AT}, {"Name": "provision-fired-0", "CreationDate": AT}]
-
-    def get(given: dict[str, Any]) -> Any:
-        if given["Name"] == "provision-fired-0":
-            raise Refused("ResourceNotFoundException")
-        return {"ScheduleExpression": "at(2036-11-20T18:40:00)"}
-
-    aws = FakeAws(ListSchedules={"Schedules": rows}, GetSchedule=get)
-    assert Scheduler(aws.cloud).armed() == {"provision-lab-01234567": AT}
-
-
 def test_without_the_group_nothing_is_armed() -> None:
-    assert Scheduler(FakeAws(ListSchedules=NO_GROUP).cloud).armed() == {}
+    assert Scheduler(FakeAws(ListSchedules=NO_GROUP).cloud).made() == {}

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UsageError
-from provision.runs import Source
-from provision.sources import _local, data_source, project_source
+from provision.runs.inputs import _prepared, data_source, project_source
+from provision.runs.manifest import Source
 
 
 def test_trainings_that_start_at_once_prepare_their_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: _local(Source("prepared", "digits", "/data/sets/digits")), range(4)))
+        found = list(pool.map(lambda _: _prepared("digits"), range(4)))
     assert set(found) == {tmp_path / "provision" / "data" / "digits"}
     assert (found[0] / "train_lmdb" / "data.mdb").stat().st_size > 0
     assert not list((tmp_path / "provision" / "data").glob("*.part"))

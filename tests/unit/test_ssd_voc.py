@@ -16,7 +16,10 @@ from provision.cli import run as provision
 from provision.commands.data_boxes import boxes as boxes_command
 from provision.data import annotated
 from provision.data.annotated import Annotated, Box
-from provision.recipe import complete_snapshots, explain, load, render
+from provision.logs.failures import explain
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import complete_snapshots
 from tests.ssd_photos import photo
 
 SMALL = {"body": "small", "start": "none", "size": 128, "batch": 8, "test_images": 20, "classes": "one,two,three"}
@@ -24,7 +27,7 @@ VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # Simonyan and
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    folder = Path(annotated.__file__).parent.parent / "recipes" / "ssd-voc"
+    folder = Path(annotated.__file__).parent.parent / "recipes" / "builtin" / "ssd-voc"
     monkeypatch.syspath_prepend(str(folder))
     spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None and spec.loader is not None
@@ -126,7 +129,7 @@ def test_snapshots_and_failures_are_known() -> None:
     paths = [f"snapshots/ssd_iter_{at}.{part}" for at in (20, 100) for part in ("caffemodel", "solverstate")]
     assert [one.iteration for one in complete_snapshots(recipe, paths)] == [20, 100]
     wrong = "F1 layer_factory.hpp:81] Check failed: Unknown layer type: AnnotatedData (known types: AbsVal"
-    found = explain(recipe, [wrong])
+    found = explain(recipe.failures, [wrong])
     assert found is not None and "--image caffe-ssd" in found.mend
 
 
@@ -243,7 +246,7 @@ def test_a_difficult_after_its_box_counts(voc: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "more", "said"),
     [
-        ({"train.txt": "china.jpg\n"}, [], "train.txt:1: 'china.jpg' is no pair"),
+        ({"train.txt": "china.jpg\n"}, [], "train.txt:1: 'china.jpg' is not an image and an annotation"),
         ({"train.txt": "\n"}, [], "is empty"),
         ({"train.txt": "no.jpg china.xml\n"}, [], "no.jpg is not there"),
         ({"china.xml": "<annotation>"}, ["--strict"], "china.xml is no XML"),
@@ -304,7 +307,7 @@ def test_detections_are_boxes_in_pixels_inside_the_image(monkeypatch: pytest.Mon
 def test_pictures_have_boxes_in_the_classes_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
-    from provision import voc
+    from provision.data import voc
 
     infer, picture = script("infer", monkeypatch), script("picture", monkeypatch)
     assert [tuple(picture.colour(label)) for label in range(21)] == [voc.colour(label) for label in range(21)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from infra.address import Address, ssh_words
 from infra.aws import session_manager
 from infra.aws.ec2 import Ec2
 from infra.aws.iam import SESSIONS, Iam
@@ -20,8 +21,7 @@ from infra.errors import AuthError, HostError, HostKeyError
 from infra.keys import pin
 from infra.proxy import as_said
 from infra.shell import Result
-from infra.ssh import Address, ssh_words
-from provision import bootstrap, machines, notes, via_ssm
+from provision.machines import bootstrap, journal, login, ssm_proxy, up
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused, machine, tags
 
 SESSION = {"SessionId": "me-0123", "TokenValue": "very secret", "StreamUrl": "wss://ssmmessages/me-0123"}
@@ -87,7 +87,7 @@ def test_a_missing_plugin_is_named_before_anything_is_paid_for(tmp_path: Path, m
     monkeypatch.setenv("PATH", str(tmp_path))
     cloud = aws()
     for begin in (
-        lambda: machines.rejoin(cloud.cloud, instance(), print),
+        lambda: up.rejoin(cloud.cloud, instance(), print),
         lambda: session_manager.connect(cloud.cloud, "i-1"),
     ):
         with pytest.raises(HostError, match="session-manager-plugin") as refused:
@@ -100,16 +100,16 @@ def test_a_missing_plugin_is_named_before_anything_is_paid_for(tmp_path: Path, m
 
 
 def test_the_way_in_needs_no_address_and_names_no_secret() -> None:
-    place = notes.folder(CLOUD, "lab")
+    place = journal.folder(CLOUD, "lab")
     place.mkdir(parents=True)
     pin(place / "known_hosts", "i-1", "ssh-ed25519 AAAA")
-    found = machines.address(CLOUD, instance())
-    assert found.proxy == via_ssm.words(CLOUD, "i-1")
+    found = login.address(CLOUD, instance())
+    assert found.proxy == ssm_proxy.words(CLOUD, "i-1")
     assert found.proxy[0] == sys.executable
     assert found.proxy[3:] == ("i-1", "fake", "us-east-1")
     assert (found.host, found.alias) == ("i-1", "i-1")
     assert str(CLOUD.secret_key) not in found.proxy
-    plain = machines.address(CLOUD, instance("ssh", "192.0.2.9"))
+    plain = login.address(CLOUD, instance("ssh", "192.0.2.9"))
     assert (plain.host, plain.proxy) == ("192.0.2.9", None)
 
 
@@ -164,7 +164,7 @@ class Door:
 def wait(door: Door, log: Path) -> list[str]:
     said: list[str] = []
     log_in: Callable[[], Any] = lambda: door  # noqa: E731
-    bootstrap.wait_ready(instance(), log_in, log, said.append, lambda _: None)
+    bootstrap.wait_ready(instance(), log_in, lambda: "", log, said.append, lambda _: None)
     return said
 
 
@@ -198,6 +198,6 @@ def test_only_a_machine_without_a_port_gets_it(via: str, asked: int) -> None:
     cloud = aws()
     runs = threading.Event()
     runs.set()
-    machines._give_role(cloud.cloud, instance(via), runs, lambda _: None)
+    up._give_role(cloud.cloud, instance(via), runs, lambda _: None)
     assert len(cloud.of("PutRolePolicy")) == asked
     assert cloud.names()[-1] == "AssociateIamInstanceProfile"  # by then the role has it

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from images import gpus
 from images.versions import key
-from provision.standins import by_need, cheapest_first, stand_ins, words
+from provision.offers.equivalents import by_need, cheapest_first, stand_ins, words
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from provision.standins import by_need, cheapest_first, stand_ins, words
         ("p3.8xlarge", ["g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge"]),
         ("p2.xlarge", ["g4dn.xlarge", "g5.xlarge", "g6.xlarge"]),
         ("p3.16xlarge", ["g4dn.metal", "p4d.24xlarge", "g5.48xlarge"]),
-        ("g3.8xlarge", ["g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge"]),  # no type has two GPUs: four
+        ("g3.8xlarge", ["g7.12xlarge", "g7e.12xlarge"]),  # no older ones come in twos
         ("p2.16xlarge", ["p3dn.24xlarge", "g4dn.metal", "p4d.24xlarge"]),  # none has sixteen: eight
         ("p6-b300.48xlarge", []),
         ("t3.large", []),
@@ -45,9 +45,11 @@ def test_a_need_is_met_with_as_few_gpus_as_it_takes(count: int, memory: float) -
 @pytest.mark.parametrize(
     ("count", "memory", "names"),
     [
-        (4, 16, ["g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge", "g6e.12xlarge"]),
-        (1, 24, ["g5.xlarge", "g6.xlarge", "g6e.xlarge", "p5.4xlarge"]),  # 24 GB are 22888 MiB
-        (3, 48, ["g6e.12xlarge"]),
+        (4, 16, ["g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge", "g6e.12xlarge", "g7.24xlarge", "g7e.24xlarge"]),
+        # 24 GB are 22888 MiB
+        (1, 24, ["g5.xlarge", "g6.xlarge", "g6e.xlarge", "p5.4xlarge", "g7.2xlarge", "g7e.2xlarge"]),
+        (1, 2, ["g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g6e.xlarge", "p5.4xlarge", "g7.2xlarge", "g7e.2xlarge"]),
+        (3, 48, ["g6e.12xlarge", "g7e.24xlarge"]),
         (9, 1, []),
     ],
 )

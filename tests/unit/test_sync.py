@@ -13,7 +13,8 @@ import pytest
 from infra.errors import HostError, RunError, UsageError
 from infra.shell import Result, checked
 from infra.ssh import SshShell
-from provision.sync import Entry, Sent, Tar, ignored, local_index, sync
+from provision.files.index import Entry, ignored, local_index
+from provision.files.to_host import Sent, Tar, sync
 
 
 @pytest.mark.parametrize(

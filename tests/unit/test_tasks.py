@@ -1,12 +1,13 @@
 """`infer`, `score`, `time`: what would be run, on what, and what becomes of the results. Docker is a function here."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,15 +15,21 @@ import pytest
 from msgspec import structs
 
 from infra.aws.s3 import S3
-from infra.engine import Bind, ContainerSpec, GpuRequest
+from infra.containers import Bind, ContainerSpec, GpuRequest, Rights
 from infra.errors import NotFoundError, ProvisionError, RunError, UsageError
 from infra.shell import LocalShell, Result, Words
-from provision import scoreplot, task_container, task_files, task_here, task_score, task_there, task_time, tasks
 from provision.cli import run as provision
-from provision.recipe import Recipe, load, render, to_dict
-from provision.runs import Manifest, Run, Source
-from provision.task_here import Given
-from provision.task_score import Score
+from provision.recipes.loading import load
+from provision.recipes.rendering import render
+from provision.recipes.spec import Container, Recipe
+from provision.runs import policy
+from provision.runs.manifest import Manifest, Source, plain
+from provision.runs.store import Run
+from provision.tasks import container, local, remote, score, score_plot, workspace
+from provision.tasks import job as tasks
+from provision.tasks import timing as task_time
+from provision.tasks.local import Given
+from provision.tasks.score import Score
 from tests.unit.test_fetch import Bucket
 
 RECIPE = """
@@ -68,9 +75,7 @@ def folder(tmp_path: Path, recipe: Recipe) -> Path:
 
 def fetched(target: Path, made: Manifest) -> Path:
     (target / "snapshots").mkdir(parents=True)
-    plain = {**vars(made), "data": asdict(made.data), "project": asdict(made.project)}
-    plain |= {"recipe": to_dict(made.recipe), "rendered": to_dict(made.rendered)}
-    (target / "manifest.json").write_text(json.dumps(plain))
+    (target / "manifest.json").write_text(json.dumps(plain(made)))
     for name in ("20.caffemodel", "20.solverstate", "100.caffemodel", "100.solverstate", "120.caffemodel"):
         (target / "snapshots" / f"tiny_iter_{name}").write_text(name)
     return target
@@ -171,7 +176,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         tasks.find(str(tmp_path), no_cloud)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(UsageError, match="no run's manifest: 'data'"):
+    with pytest.raises(UsageError, match=r"manifest\.json: .*missing required field"):
         tasks.find(str(tmp_path), no_cloud)
 
 
@@ -204,7 +209,7 @@ def test_a_task_sees_its_files_and_its_results_appear_when_it_is_done(
 
     docker = Docker(act)
     job = tasks.plan(tasks.find(str(folder), no_cloud), "infer", out)
-    task_here.perform(job, "sha256:1", Given((image,), tmp_path / "data", tmp_path / "code"), docker)
+    local.perform(job, "sha256:1", Given((image,), tmp_path / "data", tmp_path / "code"), docker)
     assert (out / "found.json").read_text() == "[]"
     assert json.loads((out / "task.json").read_text())["iteration"] == 100
     (words,) = docker.ran
@@ -226,14 +231,32 @@ def test_the_same_again_is_not_done_again_and_other_results_are_not_lost(folder:
     docker = Docker(act)
     job = tasks.plan(tasks.find(str(folder), no_cloud), "infer", out)
     for _ in range(2):
-        task_here.perform(job, "sha256:1", Given((image,)), docker)
+        local.perform(job, "sha256:1", Given((image,)), docker)
     assert len(docker.ran) == 1
     image.write_bytes(b"another")
     with pytest.raises(UsageError, match="holds something else"):
-        task_here.perform(job, "sha256:1", Given((image,)), docker)
-    task_here.perform(job, "sha256:1", Given((image,), replace=True), docker)
+        local.perform(job, "sha256:1", Given((image,)), docker)
+    local.perform(job, "sha256:1", Given((image,), replace=True), docker)
     assert (out / "n").read_text() == "2"
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_results_that_are_there_are_told_for_a_machine_too_and_it_is_left_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, nothing = tmp_path / "results", cast(Any, None)
+    job = tasks.plan(tasks.find(str(folder), no_cloud), "infer", out)
+    local.perform(job, "sha256:1", Given(), Docker(lambda *_: None))
+    capsys.readouterr()
+    assert remote.perform(nothing, nothing, job, None, Given(), None) == [(job.steps[0], None)]
+    assert capsys.readouterr().err == f"  {out} is done already\n"
+
+
+def test_data_named_in_place_of_the_runs_own_leave_the_run_as_it_is(stored: tuple[Bucket, Run]) -> None:
+    _, run = stored
+    other = json.dumps(policy.policy(run, Source("s3", "s3://other/set/", "/data/sets/x")))
+    assert "arn:aws:s3:::other/set/*" in other
+    assert "other" not in json.dumps(policy.policy(run)) and run.manifest.data.kind != "s3"
 
 
 def test_of_a_task_that_fails_nothing_stays_and_the_recipe_explains(folder: Path, tmp_path: Path) -> None:
@@ -243,7 +266,7 @@ def test_of_a_task_that_fails_nothing_stays_and_the_recipe_explains(folder: Path
 
     job = tasks.plan(tasks.find(str(folder), no_cloud), "score", tmp_path / "out")
     with pytest.raises(RunError) as error:
-        task_here.perform(job, "sha256:1", Given(), Docker(act))
+        local.perform(job, "sha256:1", Given(), Docker(act))
     assert "score of tiny-1, iteration 20" in error.value.what and "the data is gone" in error.value.what
     assert error.value.mend == "give it with --data"
     assert list((tmp_path / "out").iterdir()) == []
@@ -262,18 +285,18 @@ def test_of_a_task_that_fails_nothing_stays_and_the_recipe_explains(folder: Path
     ],
 )
 def test_a_failure_nobody_knows_shows_the_end_of_what_was_said(result: Result, said: str) -> None:
-    error = task_container.failure(result, None, "score of x failed")
+    error = container.failure(result, None, "score of x failed")
     assert error.what.startswith("score of x failed") and said in error.what
     assert "@ 0x7f" not in error.what
 
 
 def test_a_container_is_asked_for_gpus_in_the_hosts_way() -> None:
     spec = ContainerSpec("n", "i", ("x",), "1:1", (Bind('/a,"b', "/in", True),), gpus=GpuRequest((0, 2)))
-    words = task_container.words(spec)
+    words = container.words(spec)
     assert words[words.index("--gpus") + 1] == '"device=0,2"'
     (fields,) = csv.reader([words[words.index("--mount") + 1]])
     assert fields == ["type=bind", 'source=/a,"b', "target=/in", "readonly"]
-    old = task_container.words(ContainerSpec("n", "i", ("x",), "1:1", gpus=GpuRequest((1,), runtime=True)))
+    old = container.words(ContainerSpec("n", "i", ("x",), "1:1", gpus=GpuRequest((1,), runtime=True)))
     assert "--gpus" not in old and "NVIDIA_VISIBLE_DEVICES=1" in old
 
 
@@ -282,23 +305,23 @@ def test_more_gpus_than_there_are_are_refused() -> None:
         def run(self, words: Words, **_: Any) -> Result:
             return Result(0, "uid 1 1\ndocker 24.0\nhook x\ngpu 0, Tesla V100, 16000, 535.1\n")
 
-    assert task_here.request(Host(), 1).indices == (0,)
+    assert local.request(Host(), 1).indices == (0,)
     with pytest.raises(ProvisionError, match="has 1 GPUs, not 2"):
-        task_here.request(Host(), 2)
+        local.request(Host(), 2)
 
 
 def test_two_files_of_one_name_or_none_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.jpg").write_text(name)
-    assert task_files.inputs(tmp_path / "in", [tmp_path / "a"]) == tmp_path / "a"
+    assert workspace.inputs(tmp_path / "in", [tmp_path / "a"]) == tmp_path / "a"
     with pytest.raises(UsageError, match=r"two files have the name x\.jpg"):
-        task_files.inputs(tmp_path / "in", [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg"])
+        workspace.inputs(tmp_path / "in", [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg"])
     with pytest.raises(UsageError, match="is not there"):
-        task_files.inputs(tmp_path / "in2", [tmp_path / "nothing"])
+        workspace.inputs(tmp_path / "in2", [tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="is empty"):
-        task_files.inputs(tmp_path / "in3", [tmp_path / "empty"])
+        workspace.inputs(tmp_path / "in3", [tmp_path / "empty"])
 
 
 # from S3
@@ -316,8 +339,6 @@ def stored(recipe: Recipe) -> tuple[Bucket, Run]:
 
 
 def put(bucket: Bucket, run: Run, at: int, files: dict[str, bytes]) -> None:
-    import hashlib
-
     prefix = run.key("snapshots", f"{at:09d}") + "/"
     rows = [
         {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for path, data in files.items()
@@ -337,13 +358,29 @@ def test_only_the_chosen_snapshots_are_brought_and_only_once(stored: tuple[Bucke
     subject = subject_of(run)
     assert [one.iteration for one in tasks.snapshots(subject)] == [20, 100]
     (newest,) = tasks.plan(subject, "infer", Path("o")).steps
-    home = task_files.snapshot_home(subject, [newest.snapshot])
+    home = workspace.snapshot_home(subject, [newest.snapshot])
     assert home is not None and (home / "snapshots/tiny_iter_100.caffemodel").read_bytes() == b"100caffemodel"
     assert not (home / "snapshots/tiny_iter_20.caffemodel").exists()
     bucket.reads.clear()
     (home / "snapshots/tiny_iter_100.solverstate").write_bytes(b"100solverstatf")
-    task_files.snapshot_home(subject, [newest.snapshot])
+    workspace.snapshot_home(subject, [newest.snapshot])
     assert [key.rsplit(".")[-1] for key in bucket.reads] == ["solverstate"]
+
+
+def test_a_run_without_a_snapshot_is_followed_in_its_own_cloud(stored: tuple[Bucket, Run]) -> None:
+    bucket, run = stored
+    for key in [key for key in bucket.held if "/snapshots/" in key]:
+        del bucket.held[key]
+    with pytest.raises(RunError, match="no complete snapshot yet") as caught:
+        tasks.plan(subject_of(run), "infer", Path("o"))
+    assert caught.value.mend == "wait for one: provision logs tiny-1 -f --cloud fake"
+
+
+def test_a_snapshot_that_is_taken_away_meanwhile_is_told(stored: tuple[Bucket, Run]) -> None:
+    _, run = stored
+    assert remote.prefix_of(run, 20) == "runs/tiny-1/snapshots/000000020/"
+    with pytest.raises(RunError, match="iteration 30 of tiny-1 is gone"):
+        remote.prefix_of(run, 30)
 
 
 def test_a_damaged_snapshot_is_not_taken(stored: tuple[Bucket, Run]) -> None:
@@ -351,22 +388,77 @@ def test_a_damaged_snapshot_is_not_taken(stored: tuple[Bucket, Run]) -> None:
     bucket.held[run.key("snapshots", "000000100", "tiny_iter_100.caffemodel")] = b"100caffemodeX"
     subject = subject_of(run)
     with pytest.raises(RunError, match="came damaged"):
-        task_files.snapshot_home(subject, [tasks.plan(subject, "infer", Path("o")).steps[0].snapshot])
+        workspace.snapshot_home(subject, [tasks.plan(subject, "infer", Path("o")).steps[0].snapshot])
 
 
 def test_data_that_is_gone_here_comes_from_the_runs_copy(stored: tuple[Bucket, Run]) -> None:
     bucket, run = stored
     subject = subject_of(run)
-    assert task_files.local_data(subject, None, needed=False) is None
+    assert workspace.local_data(subject, None, needed=False) is None
     with pytest.raises(RunError) as error:
-        task_files.local_data(subject, None, needed=True)
-    assert "/gone is not here" in error.value.what and "--data DIR" in error.value.mend
-    bucket.held[run.key("inputs", "data.json")] = b"{}"
+        workspace.local_data(subject, None, needed=True)
+    assert "is gone: /gone" in error.value.what and "--data DIR" in error.value.mend
+    row = {"path": "test_lmdb/data.mdb", "size": 7, "sha256": hashlib.sha256(b"records").hexdigest()}
+    bucket.write_json(run.key("inputs", "data.json"), [row])
+    with pytest.raises(RunError):  # the list is there, and the file has expired
+        workspace.local_data(subject, None, needed=True)
     bucket.held[run.key("inputs", "data", "test_lmdb/data.mdb")] = b"records"
-    found = task_files.local_data(subject, None, needed=True)
+    found = workspace.local_data(subject, None, needed=True)
     assert found is not None and (found / "test_lmdb/data.mdb").read_bytes() == b"records"
     with pytest.raises(UsageError, match="is not a folder"):
-        task_files.local_data(subject, "/nowhere", needed=True)
+        workspace.local_data(subject, "/nowhere", needed=True)
+
+
+def test_the_runs_copy_of_its_data_is_held_against_its_sums(stored: tuple[Bucket, Run]) -> None:
+    bucket, run = stored
+    row = {"path": "data.mdb", "size": 7, "sha256": hashlib.sha256(b"records").hexdigest()}
+    bucket.write_json(run.key("inputs", "data.json"), [row])
+    bucket.held[run.key("inputs", "data", "data.mdb")] = b"recordX"
+    with pytest.raises(RunError, match="came damaged"):
+        workspace.local_data(subject_of(run), None, needed=True)
+    bucket.write_json(run.key("inputs", "data.json"), [{**row, "path": "../../data.mdb"}])
+    bucket.held[run.key("inputs", "data", "../../data.mdb")] = b"records"
+    with pytest.raises(RunError, match="outside of itself"):
+        workspace.local_data(subject_of(run), None, needed=True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "prepared"])
+def test_no_folder_of_this_laptop_is_taken_from_a_manifest(
+    stored: tuple[Bucket, Run], tmp_path: Path, kind: str
+) -> None:
+    """It would be mounted into a container with the manifest's own command. What the user gave here is taken."""
+    _, run = stored
+    secret = tmp_path / "keys"
+    secret.mkdir()
+    value = str(secret) if kind == "folder" else f"../../../..{secret}"
+    evil = replace(subject_of(run), data=Source(kind, value, "/data/sets/x"), project=Source(kind, value))
+    assert workspace.local_data(evil, None, needed=False) is None
+    assert workspace.local_project(evil, None) is None
+    assert workspace.local_project(evil, str(secret)) == secret
+    given = replace(evil, given=(str(secret),))
+    assert workspace.local_data(given, None, needed=False) == (secret if kind == "folder" else None)
+    assert workspace.local_project(given, None) == (secret if kind == "folder" else None)
+
+
+def test_a_fetched_folder_gives_its_data_only_on_the_laptop_that_named_them(
+    recipe: Recipe, tmp_path: Path, stored: tuple[Bucket, Run]
+) -> None:
+    _, run = stored
+    run.write_manifest(manifest(recipe, data=Source("folder", str(tmp_path), "/data/sets/x")), (str(tmp_path),))
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "manifest.json").write_bytes(run.store.read(run.key("manifest.json")) or b"")
+    assert tasks.find(str(home), no_cloud).given == (str(tmp_path),)
+    changed = (home / "manifest.json").read_text().replace(str(tmp_path), "/etc")
+    (home / "manifest.json").write_text(changed)
+    assert tasks.find(str(home), no_cloud).given == ()
+
+
+def test_a_fetched_manifest_that_leads_out_of_its_folder_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    odd = replace(manifest(recipe), data=Source("folder", "/x", "/etc"))
+    (tmp_path / "manifest.json").write_text(json.dumps(plain(odd)))
+    with pytest.raises(RunError, match="outside of /data/sets"):
+        tasks.find(str(tmp_path), no_cloud)
 
 
 def test_a_tar_from_a_host_writes_nowhere_else(tmp_path: Path) -> None:
@@ -378,10 +470,10 @@ def test_a_tar_from_a_host_writes_nowhere_else(tmp_path: Path) -> None:
             tar.addfile(info, io.BytesIO(b"ok"))
         return path
 
-    task_there.unpack(packed("./a/b.png"), tmp_path / "home")
+    remote.unpack(packed("./a/b.png"), tmp_path / "home")
     assert (tmp_path / "home/a/b.png").read_bytes() == b"ok"
     with pytest.raises(RunError):
-        task_there.unpack(packed("./../../evil"), tmp_path / "home")
+        remote.unpack(packed("./../../evil"), tmp_path / "home")
     assert not (tmp_path.parent / "evil").exists()
 
 
@@ -393,15 +485,15 @@ def test_scores_are_a_table_with_groups_and_the_best() -> None:
         Score(20, {"mAP": 0.25, "per_class": {"cat": 0.5, "dog": None}}),
         Score(100, {"mAP": 0.75, "loss": 2.0, "per_class": {"cat": 0.8, "dog": 0.7}}),
     ]
-    assert task_score.table(scores) == (
+    assert score.table(scores) == (
         ["iteration", "mAP", "loss"], [[20, "0.2500", "-"], [100, "0.7500", "2.0000"]],
     )  # fmt: skip
-    columns, rows = task_score.group_tables(scores)["per_class"]
+    columns, rows = score.group_tables(scores)["per_class"]
     assert (columns, rows[1]) == (["per_class", "20", "100"], ["dog", "-", "0.7000"])
-    assert task_score.best(scores) == ("mAP", scores[1])
+    assert score.best(scores) == ("mAP", scores[1])
     losses = [Score(1, {"loss": 3.0}), Score(2, {"loss": 1.0}), Score(3, {"loss": 2.0})]
-    assert task_score.best(losses) == ("loss", losses[1])
-    assert task_score.best([Score(1, {"mAP": None})]) is None
+    assert score.best(losses) == ("loss", losses[1])
+    assert score.best([Score(1, {"mAP": None})]) is None
 
 
 @pytest.mark.parametrize(
@@ -410,23 +502,23 @@ def test_scores_are_a_table_with_groups_and_the_best() -> None:
 def test_a_score_that_is_none_is_refused(tmp_path: Path, text: str, kind: type[ProvisionError]) -> None:
     (tmp_path / "score.json").write_text(text)
     with pytest.raises(kind, match=r"score\.json"):
-        task_score.read(tmp_path, 1)
+        score.read(tmp_path, 1)
     with pytest.raises(RunError, match="left no"):
-        task_score.read(tmp_path / "nothing", 1)
+        score.read(tmp_path / "nothing", 1)
 
 
 def test_scores_are_drawn(tmp_path: Path) -> None:
     scores = [Score(at, {"mAP": at / 200, "per_class": {"cat": 0.5, "dog": None}}) for at in (20, 60, 100)]
-    assert scoreplot.lines(scores) == (
+    assert score_plot.lines(scores) == (
         {"mAP": [(20, 0.1), (60, 0.3), (100, 0.5)]},
         {"cat": [(20, 0.5), (60, 0.5), (100, 0.5)]},
     )
-    scoreplot.draw(scores, tmp_path / "score.png")
+    score_plot.draw(scores, tmp_path / "score.png")
     assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="cannot be drawn"):
-        scoreplot.draw(scores, tmp_path / "score.nothing")
+        score_plot.draw(scores, tmp_path / "score.nothing")
     with pytest.raises(RunError, match="nothing was measured"):
-        scoreplot.draw([Score(1, {"mAP": None})], tmp_path / "x.png")
+        score_plot.draw([Score(1, {"mAP": None})], tmp_path / "x.png")
 
 
 # times
@@ -465,8 +557,12 @@ def test_a_net_of_the_users_is_timed_by_any_stack(tmp_path: Path) -> None:
     words = ("caffe", "time", "-model", "my net.prototxt", "-phase", "TEST", "-gpu", "0", "-iterations", "7")
     assert job.steps[0].command == words
     assert (job.subject.stack, job.rendered.files) == ("caffe-ssd", {"my net.prototxt": 'name: "x"\n'})
-    spec = task_here.container(job, job.steps[0], "i", (), "1:1", GpuRequest())
+    spec = local.container(job, job.steps[0], "i", (), "1:1", GpuRequest())
     assert spec.name.startswith("provision-my-net-time-") and spec.labels["provision.run"] == "my-net-time"
+    assert spec.rights == Rights()
+    nice = structs.replace(job.subject.recipe, container=Container(("SYS_NICE",), 9))
+    job = replace(job, subject=replace(job.subject, recipe=nice))
+    assert local.container(job, job.steps[0], "i", (), "1:1", GpuRequest()).rights == Rights(("SYS_NICE",), 9)
     with pytest.raises(UsageError, match="cannot be read"):
         tasks.net_alone(tmp_path / "none.prototxt", "caffe", "TEST")
 
@@ -507,9 +603,7 @@ def test_what_is_wrong_is_said(
     assert said in err and "Traceback" not in err
 
 
-def test_data_under_a_prefix_that_is_empty_is_named(stored: tuple[Bucket, Run]) -> None:
+def test_data_under_a_prefix_that_is_empty_is_named(stored: tuple[Bucket, Run], tmp_path: Path) -> None:
     bucket, run = stored
-    bucket.held[run.key("inputs", "data.json")] = b"{}"
-    cast(Any, bucket).bucket = "provision-1-us"
-    with pytest.raises(NotFoundError, match="nothing under s3://provision-1-us/runs/tiny-1/inputs/data/"):
-        task_files.local_data(subject_of(run), None, needed=True)
+    with pytest.raises(NotFoundError, match=f"nothing under s3://{bucket.bucket}/voc/"):
+        workspace._below(run.store, "voc/", tmp_path)

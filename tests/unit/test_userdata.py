@@ -15,7 +15,8 @@ from infra.aws.types import DataVolume, InstanceType, Offer, SpotRequest
 from infra.errors import CloudError, UsageError
 from infra.host import guard_modules, script, slim_python, slim_shell
 from infra.keys import new_pair
-from provision import userdata
+from provision.machines import user_data
+from provision.offers import budget
 
 DEADLINE = datetime(2026, 11, 21, 18, 40, tzinfo=timezone.utc)
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=timezone.utc)
@@ -28,7 +29,7 @@ REQUEST = SpotRequest(
 
 
 def config(request: SpotRequest = REQUEST) -> dict[str, Any]:
-    packed = userdata.render(request, DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
+    packed = user_data.render(request, DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
     text = gzip.decompress(packed).decode()
     assert text.startswith("#cloud-config\n")
     plain: dict[str, Any] = json.loads(text.split("\n", 1)[1])
@@ -61,12 +62,12 @@ def test_session_managers_agent_is_seen_to_after_the_deadline_and_only_where_it_
 
 
 def test_it_fits_into_what_ec2_takes_with_room_to_grow() -> None:
-    packed = userdata.render(REQUEST, DEADLINE, "ssh-ed25519 " + "A" * 68 + " someone@laptop", new_pair("host"))
-    assert len(packed) < userdata.LIMIT * 0.9
+    packed = user_data.render(REQUEST, DEADLINE, "ssh-ed25519 " + "A" * 68 + " someone@laptop", new_pair("host"))
+    assert len(packed) < user_data.LIMIT * 0.9
 
 
 def test_more_than_ec2_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(userdata, "LIMIT", 1000)
+    monkeypatch.setattr(user_data, "LIMIT", 1000)
     with pytest.raises(CloudError, match=r"EC2 takes 1000"):
         config()
 
@@ -91,11 +92,7 @@ def test_what_the_bootstrap_runs_is_there() -> None:
         "engine.sh",
         "nvidia.sh",
         "bootstrap.sh",
-        "extend.sh",
         "idle.sh",
-        "mount.sh",
-        "guard/__main__.py",
-        "guard/s3.py",
     ):
         assert f"/opt/provision/{name}" in there
     for unit in ("provision-guard.service", "provision-idle.service", "provision-idle.timer"):
@@ -109,10 +106,12 @@ def test_the_scripts_are_told_of_this_machine() -> None:
         "toolkit_repository=https://nvidia.github.io/libnvidia-container",
         "toolkit_key=C95B321B61E88C1809C4F759DDCAE044F796ECB0",
         "idle_seconds=1800",
+        "power_off_after=0",
     ]
     bare = replace(REQUEST, offers=(Offer(InstanceType("c5.large", 2, 4096), "a", "s"),), idle_minutes=0.0)
     assert settings(bare)[:2] == ["gpus=0", "driver=''"]
-    assert settings(bare)[-1] == "idle_seconds=0"
+    assert settings(bare)[-2:] == ["idle_seconds=0", "power_off_after=0"]
+    assert settings(replace(REQUEST, own_run=True))[-1] == "power_off_after=1"  # not the run, which may move elsewhere
 
 
 def test_a_mirror_of_the_toolkit_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,24 +132,39 @@ def test_a_short_idle_time_is_looked_at_more_often(minutes: float, every: str) -
     [
         ({}, 24.0),
         ({"budget": 1000.0}, 24.0),
-        ({"budget": 4.0, "disk_gb": 0}, 2.0),
-        ({"budget": 4.0}, 1.9891),  # 100 GB of disk cost 1.1 cents an hour
-        ({"budget": 4.0, "disk_gb": 0, "volumes": (DataVolume("data", 100),)}, 1.9891),
-        ({"budget": 6.0, "disk_gb": 0, "fallback": True}, 0.5),  # it may come on demand
-        ({"budget": 3.0, "disk_gb": 0, "offers": (Offer(GPUS, "a", "s"),), "max_price": 3.0}, 1.0),
+        ({"budget": 24.01, "disk_gb": 0}, 2.0),  # the spot price may become that on demand; the address costs as well
+        ({"budget": 24.01}, 1.99815),  # 100 GB of disk cost 1.1 cents an hour
+        ({"budget": 24.01, "disk_gb": 0, "volumes": (DataVolume("data", 100),)}, 1.99815),
+        ({"budget": 4.01, "disk_gb": 0, "max_price": 2.0}, 2.0),
+        ({"budget": 24.01, "disk_gb": 0, "max_price": 99.0}, 2.0),  # no more than on demand is offered to AWS
+        ({"budget": 6.0025, "disk_gb": 0, "max_price": 2.0, "fallback": True}, 0.5),  # it may come on demand
+        ({"budget": 3.005, "disk_gb": 0, "offers": (Offer(GPUS, "a", "s"),), "max_price": 3.0}, 1.0),
     ],
 )
 def test_it_ends_when_its_hours_or_its_budget_end(changes: dict[str, Any], hours: float) -> None:
-    at = userdata.ends_at(replace(REQUEST, **changes), NOW)
+    at = budget.ends_at(replace(REQUEST, **changes), NOW)
     assert at.microsecond == 0
-    assert (at - NOW).total_seconds() == pytest.approx(hours * 3600, abs=2)
+    kept_back = 11 * 60 if "budget" in changes and hours < 24 else 0
+    assert (at - NOW).total_seconds() == pytest.approx(hours * 3600 - kept_back, abs=2)
 
 
 def test_a_budget_needs_a_price() -> None:
     unknown = replace(REQUEST, offers=(Offer(GPUS, "a", "s"),), budget=4.0)
+    for ask in (lambda: budget.ends_at(unknown, NOW), lambda: budget.check(unknown)):
+        with pytest.raises(UsageError) as error:
+            ask()
+        assert "--max-price" in error.value.mend
+
+
+def test_a_budget_for_some_minutes_is_a_slip_of_the_finger() -> None:
+    budget.check(replace(REQUEST, budget=None))
+    cheap = replace(REQUEST, disk_gb=0, max_price=2.0)
+    budget.check(replace(cheap, budget=0.87))  # 26.03 minutes at 2 $/h
     with pytest.raises(UsageError) as error:
-        userdata.ends_at(unknown, NOW)
-    assert "--max-price" in error.value.mend
+        budget.check(replace(cheap, budget=0.8))
+    assert error.value.what == (
+        "a budget of $0.8 pays for 13 minutes of up to 2.00 $/h, and for the 11 that its end may take"
+    )
 
 
 # how scripts are made shorter
@@ -176,13 +190,13 @@ def test_the_guard_that_is_sent_is_the_same_program_and_runs_with_python_3_6() -
 
 def test_python_is_shortened_by_words_for_readers_alone() -> None:
     text = '"""Doc."""\nclass A(Exception):\n    """Doc."""\n\ndef f(x):\n    """Doc."""\n    return "#" + x  # why\n'
-    assert slim_python(text) == "class A(Exception):\n    pass\n\ndef f(x):\n    return '#' + x\n"
+    assert slim_python(text) == "class A(Exception):\n pass\n\ndef f(x):\n return '#' + x\n"
 
 
 def test_shell_is_shortened_by_whole_lines() -> None:
     assert (
         slim_shell("#!/bin/sh\n# why\n\na=${b#c} # stays\n  # also why\n  echo\n")
-        == "#!/bin/sh\na=${b#c} # stays\n  echo\n"
+        == "#!/bin/sh\na=${b#c} # stays\necho\n"
     )
     assert slim_shell("[Unit]\n# why\nA=b\n") == "[Unit]\nA=b\n"
 
@@ -193,5 +207,6 @@ def test_no_script_loses_more_than_comments_at_whole_lines() -> None:
         if one.name.endswith(".sh"):
             text = one.read_text()
             assert "<<" not in text
-            lost = [line for line in text.splitlines() if line not in slim_shell(text).splitlines() and line.strip()]
-            assert all(line.lstrip().startswith("#") for line in lost)
+            lines = [line.strip() for line in text.splitlines()]
+            lost = [line for line in lines if line and line not in slim_shell(text).splitlines()]
+            assert all(line.startswith("#") for line in lost)

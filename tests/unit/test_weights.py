@@ -1,24 +1,28 @@
 """Trained weights: what is refused before a machine is rented, what is pinned, and what the script's answers become."""
 
 import ast
+import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from infra.errors import HostError, RunError, UsageError
 from infra.host import download, script
 from infra.shell import Result
-from provision import settings, weights
-from provision.recipe import Weights
+from provision import settings
+from provision.recipes.loading import load, names
+from provision.recipes.spec import Weights
+from provision.runs import weights
 
 SUM, OTHER = "a" * 64, "b" * 64
-FREE = Weights(file="free.caffemodel", url="http://upstream/free", licence="BSD", size=9)
+FREE = Weights(file="free.caffemodel", url="https://upstream/free", licence="BSD", size=9)
 STRICT = Weights(
-    file="crf.caffemodel", url="http://upstream/crf", licence="for research", licence_url="http://upstream/terms",
+    file="crf.caffemodel", url="https://upstream/crf", licence="for research", licence_url="https://upstream/terms",
     non_commercial=True,
 )  # fmt: skip
 
@@ -55,7 +59,7 @@ def fetch(host: Host, *files: Weights, before: dict[str, Any] | None = None) -> 
 
 
 def test_a_licence_that_was_not_accepted_is_refused_with_its_words_and_the_flag() -> None:
-    with pytest.raises(UsageError, match=r"for research .http://upstream/terms. — not for commercial use") as caught:
+    with pytest.raises(UsageError, match=r"for research .https://upstream/terms. — not for commercial use") as caught:
         weights.refuse_unaccepted([FREE, STRICT], ())
     assert "--accept-licence crf.caffemodel" in caught.value.mend
     assert "accept_licences: [crf.caffemodel]" in caught.value.mend
@@ -81,6 +85,58 @@ def test_a_file_without_a_published_sum_is_pinned_when_it_first_comes_and_shown(
     assert "pinned on 20" in said[-1]
 
 
+PLAIN = Weights(file="old.caffemodel", url="http://upstream/old", licence="BSD")
+
+
+def test_a_file_by_http_is_believed_by_its_sum_alone() -> None:
+    host = Host(came(SUM))
+    with pytest.raises(UsageError, match=r"comes by http://, where anyone on the way can change") as caught:
+        fetch(host, PLAIN)
+    assert (host.asked, weights.pins()) == ([], {})
+    for proven in (plain(sha256=SUM), plain(sha1="d" * 40)):
+        fetch(Host(came(SUM)), proven)
+    weights.refuse_unproven([PLAIN], {PLAIN.url: {"sha256": SUM}})  # a run that had it before
+    entry = caught.value.mend.partition("weights.yaml: ")[2]
+    weights.pins_path().write_text(entry.replace("SUM", SUM).replace("BYTES", "9"))
+    host = Host(came(SUM))
+    fetch(host, PLAIN)
+    assert host.asked[0]["sha256"] == SUM
+
+
+def plain(**more: str) -> Weights:
+    return msgspec.structs.replace(PLAIN, **more)
+
+
+def test_every_recipe_of_ours_has_weights_that_can_be_believed() -> None:
+    for name in names():
+        for one in load(name).weights:
+            weights.refuse_unproven([one], {})
+
+
+@pytest.mark.parametrize(("sums", "at", "refused"), [({}, "http://other/a", True), ({}, "https://other/a", False),
+                                                     ({"sha256": SUM}, "http://other/a", False)])  # fmt: skip
+def test_an_address_with_https_may_not_lead_to_one_without(
+    sums: dict[str, str], at: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answer(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {"Content-Length": "5"}
+
+        def getcode(self) -> int:
+            return 200
+
+        def geturl(self) -> str:
+            return at
+
+    monkeypatch.setattr(download, "opened", lambda *_: Answer(b"hello"))
+    one = download.Download({"url": "https://up/a", "path": str(tmp_path / "a"), **sums})
+    if refused:
+        with pytest.raises(download.Refused, match="leads to http://"):
+            one.receive()
+    else:
+        one.receive()
+    assert (tmp_path / "a.part").exists() != refused
+
+
 def test_another_file_at_the_same_url_is_refused_with_the_mend() -> None:
     weights.pin(FREE.url, SUM, 9)
     with pytest.raises(RunError, match=f"sha256 {OTHER}, and pinned on .*: {SUM}") as caught:
@@ -101,7 +157,7 @@ def test_the_recipes_sum_counts_before_all_then_the_runs_then_the_users() -> Non
 
 
 def test_a_published_sum_is_not_pinned_and_a_pin_is_kept() -> None:
-    fetch(Host(came("c" * 64)), Weights(file="p", url="http://u/p", licence="x", sha256="c" * 64))
+    fetch(Host(came("c" * 64)), Weights(file="p", url="https://u/p", licence="x", sha256="c" * 64))
     assert weights.pins() == {}
     weights.pin("http://u/1", SUM, 1)
     weights.pin("http://u/2", OTHER, 2)
@@ -129,7 +185,7 @@ def test_a_damaged_list_of_pins_is_no_reason_to_trust_anything() -> None:
 )
 def test_every_failure_says_what_can_be_done(kind: str, mend: str) -> None:
     with pytest.raises(
-        HostError, match=r"free\.caffemodel could not be fetched from http://upstream/free: why"
+        HostError, match=r"free\.caffemodel could not be fetched from https://upstream/free: why"
     ) as error:
         fetch(Host({"error": kind, "what": "why"}, code=1), FREE)
     assert mend in error.value.mend
@@ -169,7 +225,7 @@ def test_progress_is_passed_on_and_answers_are_not() -> None:
 
 
 def test_two_recipes_may_mean_different_files_by_one_name() -> None:
-    other = Weights(file=FREE.file, url="http://elsewhere/free", licence="x")
+    other = Weights(file=FREE.file, url="https://elsewhere/free", licence="x")
     assert weights.path_on_host(FREE) != weights.path_on_host(other)
     assert Path(weights.path_on_host(FREE)).name == Path(weights.path_on_host(other)).name == FREE.file
 
@@ -179,4 +235,4 @@ def test_what_would_be_fetched_is_shown_with_size_terms_and_sum() -> None:
     assert (first["checksum"], first["sha256"], first["size"]) == ("pinned at first use", "", 9)
     assert "when" not in first
     line = weights.words(second)
-    assert "crf.caffemodel from http://upstream/crf; licence: for research — not for commercial use" in line
+    assert "crf.caffemodel from https://upstream/crf; licence: for research — not for commercial use" in line

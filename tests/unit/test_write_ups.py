@@ -1,6 +1,7 @@
-"""The pages on the five write-ups: each command is one that the command line takes, with options that are there.
+"""The pages on the five write-ups, and the README: the command line takes each command, with options that are there.
 
-They are not run: their data sets are gigabytes, and what they train takes days. The recipes' tests run them in small.
+Those of the write-ups are not run: their data sets are gigabytes, and what they train takes days. The recipes' tests
+run them in small.
 """
 
 import re
@@ -11,14 +12,16 @@ import click
 import pytest
 
 from provision.cli import cli
-from provision.recipe import fill, load, split_sets
+from provision.recipes.loading import load
+from provision.recipes.rendering import fill, split_sets
+from tests.documents import ROOT
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "write-ups").glob("*.md"))
+PAGES = sorted((ROOT / "docs" / "write-ups").glob("*.md"))
 
 
 def commands(text: str) -> list[list[str]]:
     """The words of each `$ provision` line, in blocks and in tables."""
-    lines = re.findall(r"^\$ (provision .*)$", text, re.M) + re.findall(r"`(provision [^`]+)`", text)
+    lines = re.findall(r"^\$ (provision .*)$", text, re.M) + re.findall(r"`(?:\$ )?(provision [^`]+)`", text)
     return [shlex.split(line.split("  #")[0])[1:] for line in lines if "…" not in line]
 
 
@@ -38,7 +41,7 @@ def test_there_is_a_page_for_each_write_up() -> None:
     assert [page.name[0] for page in PAGES] == ["1", "2", "3", "4", "5"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_each_command_of_a_page_is_one(page: Path) -> None:
     found = commands(page.read_text())
     assert found, "a page without a command"

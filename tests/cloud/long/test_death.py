@@ -50,7 +50,8 @@ def test_an_unannounced_death_is_resumed_from_another_laptop(
     assert second["InstanceId"] != first["InstanceId"]
     assert second["Placement"]["AvailabilityZone"] != first["Placement"]["AvailabilityZone"]
     interrupt(process)
-    assert process.wait(90) == 130
+    assert process.wait(180) == 130
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()  # what `resume` rents ends with Ctrl-C
     attempts = [key for key in bucket_keys(laptop.emulator, run) if key.startswith("attempts/")]
     assert attempts == ["attempts/001.json", "attempts/002.json"]
     log = other.ok("logs", run)

@@ -1,4 +1,4 @@
-"""Every command in README and docs is run: `$ provision …` lines in order, against a local cloud."""
+"""Every command in README and docs is run, in order, against a local cloud: `$ provision …` in blocks and in tables."""
 
 import re
 import subprocess
@@ -8,13 +8,13 @@ import time
 import pytest
 
 from tests.cloud.support import Laptop, interrupt, until
-from tests.documents import DOCUMENTS, ROOT, commands
+from tests.documents import ROOT, RUN, commands
 from tests.engine import caffe_kit
 
 pytestmark = pytest.mark.cloud
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", RUN)
 def test_the_commands_of(name: str, laptop: Laptop) -> None:
     (laptop.folder / "project").mkdir()
     (laptop.folder / "project" / "net.prototxt").write_text("name: 'net'\n")

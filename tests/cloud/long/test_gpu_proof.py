@@ -9,6 +9,7 @@ import pytest
 
 from images.build import LABEL
 from images.choose import parse
+from images.render import render
 from tests.cloud.support import Laptop
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
@@ -25,7 +26,7 @@ def image_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
     def make(line: str) -> str:
         mark = f"{abs(hash(line)):x}"[:12].rjust(12, "0")
         tag = f"provision/{ROW}-{mark}"
-        base = parse("caffe-debian").tag
+        base = render(parse("caffe-debian")).tag
         text = (
             f"FROM {base}\nUSER root\nLABEL {LABEL}={mark}\nCOPY --chmod=755 caffe /usr/local/bin/caffe\nUSER trainer\n"
         )

@@ -15,11 +15,12 @@ BUILD = """\
 import sys
 from images.build import build_context
 from images.choose import choose
-from images.render import Context
+from images.render import Context, render
 from provision import console
 from provision.commands.image_options import Place
 target = choose("caffe-debian")
-context = Context(target, (("Dockerfile", f"FROM {target.tag}\\nUSER root\\nRUN echo far > /far\\nUSER trainer\\n"),))
+base = render(target).tag
+context = Context(target, (("Dockerfile", f"FROM {base}\\nUSER root\\nRUN echo far > /far\\nUSER trainer\\n"),))
 with Place(on=sys.argv[1]).shell() as shell:
     print(build_context(context, shell, console.line).tag)
 """

@@ -58,12 +58,12 @@ def test_ctrl_c_in_up_stops_paying(laptop: Laptop) -> None:
 
 
 def test_up_never_ends_a_machine_that_was_there(laptop: Laptop, another: Callable[[str], Laptop]) -> None:
-    """Another laptop does not know its host key, another type is asked for: both are refused, and the machine lives."""
+    """Another laptop asks for its name, or this one for another type: both are refused, and the machine lives."""
     laptop.ok("up", "--instance", "p2.xlarge", "--name", "shared")
     [before] = laptop.emulator.instances("running")
     stranger = another("stranger").run("up", "--instance", "p2.xlarge", "--name", "shared")
-    assert stranger.returncode == 9
-    assert "does not know the host key" in stranger.stderr
+    assert stranger.returncode == 2
+    assert "is there already" in stranger.stderr
     other_type = laptop.run("up", "--instance", "p3.2xlarge", "--name", "shared")
     assert other_type.returncode == 2
     assert "is a p2.xlarge, not a p3.2xlarge" in other_type.stderr

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from infra.aws import price_list, session
+from infra.shell import Secret
 from tests.cloud.localcloud_kit import Cloud, docker, eventually, refused, running_cloud, words
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(180)]
@@ -47,6 +49,13 @@ def test_the_old_gpu_types_are_offered_and_priced(cloud: Cloud) -> None:
     assert sorted(row["AvailabilityZone"] for row in prices) == ["us-east-1a", "us-east-1b", "us-east-1c"]
     assert len({row["SpotPrice"] for row in prices}) == 3
     assert all(1 < float(row["SpotPrice"]) < 12.24 for row in prices)
+
+
+def test_the_price_list_is_read_as_aws_writes_it(cloud: Cloud) -> None:
+    keys = cloud.record["access_key"], Secret(cloud.record["secret_key"])
+    here = session.Cloud("local", "us-west-2", cloud.record["endpoint"], access_key=keys[0], secret_key=keys[1])
+    assert price_list.on_demand(here, "p3.8xlarge") == 12.24
+    assert price_list.on_demand(here, "p9.huge") is None
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,23 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.cloud.support import SHORT, Emulator, Laptop, inside, rented, run_of, runs_bucket
+from tests.cloud.support import (
+    METADATA,
+    ROLE_KEYS,
+    SHORT,
+    Emulator,
+    Laptop,
+    as_the_instance,
+    inside,
+    rented,
+    run_of,
+    runs_bucket,
+)
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
-METADATA = "http://169.254.169.254/latest"
-KEYS = f"""t=$(curl -sX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {METADATA}/api/token)
-at={METADATA}/meta-data/iam/security-credentials/
-curl -s -H "X-aws-ec2-metadata-token: $t" $at$(curl -s -H "X-aws-ec2-metadata-token: $t" $at)"""
 TOKEN = f"""import urllib.request as u
 r = u.Request("{METADATA}/api/token", method="PUT", headers={{"X-aws-ec2-metadata-token-ttl-seconds": "60"}})
 print("token", len(u.urlopen(r, timeout=3).read()) > 0)"""
@@ -37,17 +43,6 @@ def run(host: Laptop) -> str:
     return run_of(host.ok("train", "digits", "--on", "guarded", *SHORT))
 
 
-def as_the_instance(host: Laptop) -> Any:
-    """S3 with the credentials that the metadata service gives the host."""
-    keys = json.loads(host.ok("ssh", "guarded", "--", KEYS))
-    facts = host.emulator.facts
-    return boto3.client(
-        "s3", region_name=facts["region"], endpoint_url=facts["endpoint"], aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"], aws_session_token=keys["Token"],
-        config=Config(s3={"addressing_style": "path"}),
-    )  # fmt: skip
-
-
 def refused(call: Any, **words: Any) -> bool:
     with pytest.raises(ClientError) as error:
         call(**words)
@@ -55,11 +50,13 @@ def refused(call: Any, **words: Any) -> bool:
 
 
 def test_a_runs_role_reaches_its_own_prefix_and_no_other(host: Laptop, run: str) -> None:
-    admin, mine, bucket = host.emulator.client("s3"), as_the_instance(host), runs_bucket(host.emulator)
+    admin, mine, bucket = host.emulator.client("s3"), as_the_instance(host, "guarded"), runs_bucket(host.emulator)
     own, other = f"runs/{run}/", f"runs/{run}x/"  # a prefix that begins like its own is another
     admin.put_object(Bucket=bucket, Key=f"{other}manifest.json", Body=b"{}")
     assert mine.get_object(Bucket=bucket, Key=f"{own}manifest.json")["Body"].read()
     mine.put_object(Bucket=bucket, Key=f"{own}outputs/probe", Body=b"x")
+    for key in ("manifest.json", "attempts/001.json", "attempts/002.json"):  # what a laptop acts upon
+        assert refused(mine.put_object, Bucket=bucket, Key=f"{own}{key}", Body=b"evil")
     assert mine.list_objects_v2(Bucket=bucket, Prefix=own)["KeyCount"] > 0
 
     assert refused(mine.get_object, Bucket=bucket, Key=f"{other}manifest.json")
@@ -76,7 +73,7 @@ def test_a_runs_role_reaches_its_own_prefix_and_no_other(host: Laptop, run: str)
 
 
 def test_the_role_may_nothing_but_that(host: Laptop, run: str) -> None:
-    keys = json.loads(host.ok("ssh", "guarded", "--", KEYS))
+    keys = json.loads(host.ok("ssh", "guarded", "--", ROLE_KEYS))
     facts = host.emulator.facts
     own = {
         "aws_access_key_id": keys["AccessKeyId"], "aws_secret_access_key": keys["SecretAccessKey"],

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from tests.cloud.long.test_roles import KEYS, refused
-from tests.cloud.support import Emulator, Laptop, bucket_keys, rented, runs_bucket
+from tests.cloud.long.test_roles import refused
+from tests.cloud.support import Emulator, Laptop, as_the_instance, bucket_keys, rented, runs_bucket
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -33,6 +31,7 @@ COMMAND = """command:
 weights:
   - {file: start.bin, url: "%s/start.bin", licence: for tests, non_commercial: true}
 """
+SUM = hashlib.sha256(b"weights" * 100_000).hexdigest()
 TERMS = ("--accept-licence", "start.bin")
 QUICK = ("--set", "iterations=10000", "--set", "snapshot_every=1000")
 ENDLESS = ("--set", "iterations=2000000", "--set", "snapshot_every=2000")
@@ -56,6 +55,10 @@ def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory, upstream:
     home = tmp_path_factory.mktemp("rotation")
     with rented(emulator, home, "turning", "p2.xlarge") as one:
         one.ok("recipe", "new", "mine")
+        pinned = {f"{upstream[1]}/start.bin": {"sha256": SUM, "size": 700_000, "date": "2026-11-01"}}
+        settings = one.home / "config" / "provision"  # by http:// nothing is pinned when it first comes
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "weights.yaml").write_text(json.dumps({"pinned": pinned}))
         recipe = home / "recipes" / "mine" / "recipe.yaml"
         recipe.write_text(re.sub(r"(?m)^command:.*\n", lambda _: COMMAND % upstream[1], recipe.read_text(), count=1))
         assert one.ok("recipe", "check", "mine") == "mine: nothing is wrong\n"
@@ -74,24 +77,13 @@ def in_s3(host: Laptop, run: str) -> dict[int, set[str]]:
     for key in bucket_keys(host.emulator, run):
         if key.startswith("snapshots/"):
             _, place, name = key.split("/")
-            found.setdefault(int(place), set()).add(name)
+            found.setdefault(int(place.partition("-")[0]), set()).add(name)
     return found
 
 
 def on_host(host: Laptop, run: str) -> list[int]:
     names = host.ok("ssh", "turning", "--", f"ls /var/lib/provision/runs/{run}/snapshots").split()
     return sorted({int(found[1]) for name in names if (found := re.match(r"net_iter_(\d+)\.", name))})
-
-
-def as_the_instance(host: Laptop) -> Any:
-    """S3 with the credentials of the machine's role."""
-    keys = json.loads(host.ok("ssh", "turning", "--", KEYS))
-    facts = host.emulator.facts
-    return boto3.client(
-        "s3", region_name=facts["region"], endpoint_url=facts["endpoint"], aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"], aws_session_token=keys["Token"],
-        config=Config(s3={"addressing_style": "path"}),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +103,14 @@ def test_what_recipe_new_made_learns(trained: tuple[str, dict[str, Any], str]) -
 
 def test_weights_are_pinned_shown_and_read_only(host: Laptop, trained: tuple[str, dict[str, Any], str]) -> None:
     run, _, said = trained
-    expected = hashlib.sha256(b"weights" * 100_000).hexdigest()
     assert "weights start.bin: for tests — not for commercial use" in said
-    assert f"pinned at first use: sha256 {expected}" in said
+    assert f"pinned on 2026-11-01: sha256 {SUM}" in said
     log = host.ok("logs", run)
-    assert f"{expected}  /weights/start.bin" in log
+    assert f"{SUM}  /weights/start.bin" in log
     assert "cannot be changed" in log
     s3, key = host.emulator.client("s3"), f"runs/{run}/manifest.json"
     manifest = json.loads(s3.get_object(Bucket=runs_bucket(host.emulator), Key=key)["Body"].read())
-    assert [one["sha256"] for one in manifest["weights"].values()] == [expected]
+    assert [one["sha256"] for one in manifest["weights"].values()] == [SUM]
 
 
 def test_the_newest_three_snapshots_stay_here_and_there(
@@ -138,7 +129,7 @@ def test_the_role_may_delete_its_own_snapshots_and_nothing_else(
     host: Laptop, trained: tuple[str, dict[str, Any], str]
 ) -> None:
     run, _, _ = trained
-    admin, mine, bucket = host.emulator.client("s3"), as_the_instance(host), runs_bucket(host.emulator)
+    admin, mine, bucket = host.emulator.client("s3"), as_the_instance(host, "turning"), runs_bucket(host.emulator)
     for key in (f"runs/{run}/snapshots/000000001/probe", f"runs/{run}x/snapshots/000000001/probe"):
         admin.put_object(Bucket=bucket, Key=key, Body=b"x")
     mine.delete_object(Bucket=bucket, Key=f"runs/{run}/snapshots/000000001/probe")

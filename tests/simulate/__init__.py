@@ -1,0 +1,1 @@
+"""Deterministic simulation: laptops, hosts and AWS in one process, under a virtual clock, by a seed."""

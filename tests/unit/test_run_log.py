@@ -1,0 +1,135 @@
+"""A run's log is the same bytes wherever it is read: printed, followed while it grows, fetched."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from infra.aws.s3 import S3
+from infra.errors import CloudError
+from provision.logs import read
+from provision.logs.progress import progress_of
+from provision.runs import fetch, follow, log, report
+from provision.runs.manifest import Attempt, RunState
+from provision.runs.report import Follower
+from provision.runs.store import Run
+from tests.unit.fake_aws import CLOUD
+from tests.unit.test_fetch import Bucket, made
+
+# the first attempt ends in the middle of a line, the second in the middle of a character; each piece does, too
+FIRST = "Größe: 3 µm\nIteration 10, lo".encode()
+SECOND = "Übung\nzweite Größ".encode() + "ö".encode()[:1]
+THIRD = b"das Ende\n"
+WHOLE = FIRST + b"\n" + SECOND + b"\n" + THIRD
+
+
+def held(run: Run, attempts: Sequence[bytes], size: int) -> None:
+    """The log of these attempts in pieces of `size` bytes, of a run that has finished."""
+    bucket = cast(Bucket, run.store)
+    for key in [key for key in bucket.held if "/log/" in key]:
+        del bucket.held[key]
+    for number, data in enumerate(attempts, 1):
+        run.add_attempt(Attempt(number, "i-1", "lab", "us-east-1a", "now"))
+        for offset in range(0, max(len(data), 1), size):
+            bucket.held[run.key(f"log/{number:03d}-{offset:012d}")] = data[offset : offset + size]
+    bucket.write_json(run.key("state.json"), {"state": "finished", "attempt": len(attempts)})
+
+
+@pytest.fixture
+def run() -> Run:
+    return made(Bucket())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_it_is_the_same_printed_followed_and_fetched(
+    run: Run, tmp_path: Path, size: int, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    held(run, [FIRST, SECOND, b"", THIRD], size)
+    with read.spooled(run.id, log.text(run)) as file:
+        read.copy_to_stdout(file)
+    printed = capfdbinary.readouterr().out
+    followed: list[bytes] = []
+    assert follow.show(CLOUD, run, followed.append) == "finished"
+    fetch.fetch(run, tmp_path)
+    assert printed == WHOLE
+    assert b"".join(followed) == WHOLE
+    assert (tmp_path / "log.txt").read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("state", [b"no JSON", b"[1]", b'{"state": 7}', b"[" * 100_000])
+def test_odd_things_that_a_machine_wrote_beside_its_log_end_no_follower(run: Run, state: bytes) -> None:
+    """The machine's role may write log/ and state.json; how the run stands is then as if the guard had said nothing."""
+    held(run, [FIRST], 1000)
+    cast(Bucket, run.store).held[run.key("log/junk")] = b"no piece"
+    assert b"".join(log.text(run)) == FIRST
+    cast(Bucket, run.store).held[run.key("state.json")] = state
+    assert run.state() == RunState()
+
+
+def glog(message: str) -> str:
+    return f"I1120 23:36:21.594349     6 solver.cpp:45] {message}\n"
+
+
+_START = glog("Initializing solver from parameters: ")
+
+
+class Quiet:
+    """A bar that keeps the last words that it was to show."""
+
+    def show(self, iteration: int, total: int, words: str) -> None:
+        self.words = words
+
+
+def test_a_resume_behind_a_line_that_was_cut_off_is_seen_while_it_is_followed(run: Run) -> None:
+    resumed = glog("Restoring previous solver status from x_iter_5.solverstate")
+    first = (
+        _START + glog("Iteration 0, loss = 2") + glog("Iteration 5, loss = 1") + glog("Iteration 6, lo").rstrip("\n")
+    )
+    second = _START + resumed + glog("Iteration 5, loss = 1")
+    held(run, [first.encode(), second.encode()], 50)
+    follower, bar = Follower(), Quiet()
+    for piece in follow.pieces(follow.Watch(CLOUD, run)):
+        follower.take(piece, bar)  # type: ignore[arg-type]
+    assert follower.progress == progress_of(report.events(run))
+    assert (follower.progress.attempt, follower.progress.resumed_at) == (1, 5)
+    assert "it/s" not in bar.words  # the speed of one attempt does not span the gap between two
+
+
+def test_an_unknown_failure_shows_the_ends_own_characters(run: Run) -> None:
+    held(run, ["viel\nkaputt: Größe\n".encode()], 1)
+    assert "kaputt: Größe" in report.failure(run).what
+
+
+def test_following_goes_on_where_it_was_when_the_line_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    held(run, [b"abcdef", b"gh"], 1)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    class Weak(Bucket):
+        """Every fourth read fails, but never the same one twice."""
+
+        def __init__(self, held: dict[str, bytes]) -> None:
+            super().__init__()
+            self.held = held
+            self.failed: set[str] = set()
+
+        def read(self, key: str) -> bytes | None:
+            if int(key[-12:]) % 4 == 3 and key not in self.failed:
+                self.failed.add(key)
+                raise CloudError("the line broke")
+            return super().read(key)
+
+    weak = Weak(cast(Bucket, run.store).held)
+    found: list[bytes] = []
+    follow.show(CLOUD, Run(cast(S3, weak), run.id), found.append)
+    assert weak.failed and b"".join(found) == b"abcdef\ngh"
+
+
+def test_what_comes_as_a_stream_is_read_from_the_disk_once(tmp_path: Path) -> None:
+    """Where an attempt resumed is known when all has come: the numbers before it are lost."""
+    resumed = glog("Restoring previous solver status from x_iter_5.solverstate")
+    text = "".join([_START, glog("Iteration 0, loss = 2"), glog("Iteration 10, loss = 1"), _START, resumed,
+                    glog("Iteration 5, loss = 1")]).encode()  # fmt: skip
+    with read.spooled("a", [text[at : at + 7] for at in range(0, len(text), 7)]) as spooled:
+        assert spooled.cuts == {0: 5} == read.Log("a", spooled.path).lost_from
+        assert [(row.iteration, row.lost) for row in read.rows(spooled)] == [(0, False), (10, True), (5, False)]
