@@ -28,7 +28,7 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e '.[plot,data,net,tensorboard,local,test,lint]' 'tox>=4'
+	$(PIP) -e '.[plot,data,net,tensorboard,attest,local,test,lint]' 'tox>=4'
 	touch $@
 
 clean:
