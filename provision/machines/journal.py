@@ -16,7 +16,8 @@ import dataclasses
 import glob
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from infra import names
 from infra.aws.session import Cloud
 from infra.aws.tags import moved
 from infra.aws.types import Instance, SpotRequest
+from infra.errors import EndedError
 from infra.keys import login_key, new_pair, pin, write_private
 from provision.machines import note_folders
 from provision.machines import user_data as userdata
@@ -109,7 +111,7 @@ def log_path(resource: str) -> Path:
 def write_intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
     """Write down what is about to be asked for; or, after a crash, take up the request that was.
 
-    The deadline counts from here.
+    The deadline counts from here. EndedError where a `down` of this laptop takes the notes away meanwhile.
     """
     place = folder(cloud, request.name)
     if old := _earlier(place, request):
@@ -118,18 +120,32 @@ def write_intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
     request = dataclasses.replace(request, tags={**request.tags, **moved(deadline)})
     _, public = login_key(home())
     host = new_pair(request.name)
-    pin(place / _KNOWN, request.token, host.public)
-    write_private(place / _USER_DATA, "")
-    (place / _USER_DATA).write_bytes(userdata.render(request, deadline, public, host))
-    (place / _ASKED).unlink(missing_ok=True)
+    data = userdata.render(request, deadline, public, host)
     note = {"time": time.time(), "request": msgspec.to_builtins(request)}
-    write_private(place / _INTENT, json.dumps(note))
+    with _still_noted(request.name):
+        pin(place / _KNOWN, request.token, host.public)
+        write_private(place / _USER_DATA, "")
+        (place / _USER_DATA).write_bytes(data)
+        (place / _ASKED).unlink(missing_ok=True)
+        write_private(place / _INTENT, json.dumps(note))
     return request
 
 
+@contextmanager
+def _still_noted(name: str) -> Iterator[None]:
+    """EndedError where the notes are gone: a `down` of this laptop has ended the launch meanwhile."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise EndedError(
+            f"{name} was ended by another command while it was launched", "if you want it, run this command again"
+        ) from error
+
+
 def note_asked(cloud: Cloud, name: str) -> None:
-    """From now on AWS may launch the machine of the noted launch."""
-    (folder(cloud, name) / _ASKED).touch()
+    """From now on AWS may launch the machine of the noted launch. EndedError where a `down` has ended that launch."""
+    with _still_noted(name):
+        (folder(cloud, name) / _ASKED).touch()
 
 
 def begun(cloud: Cloud, name: str) -> str:
@@ -144,8 +160,9 @@ def takes_up(cloud: Cloud, request: SpotRequest) -> bool:
 
 
 def user_data(cloud: Cloud, name: str) -> bytes:
-    """What the noted launch gives its machine."""
-    return (folder(cloud, name) / _USER_DATA).read_bytes()
+    """What the noted launch gives its machine. EndedError where a `down` has ended that launch."""
+    with _still_noted(name):
+        return (folder(cloud, name) / _USER_DATA).read_bytes()
 
 
 def _earlier(place: Path, request: SpotRequest) -> SpotRequest | None:
@@ -200,9 +217,10 @@ def forget_intent(cloud: Cloud, name: str) -> None:
 
 
 def pin_host(cloud: Cloud, name: str, instance_id: str) -> None:
-    """From now on the host key goes by the instance's id."""
+    """From now on the host key goes by the instance's id. EndedError where a `down` has ended that launch."""
     known = folder(cloud, name) / _KNOWN
-    pin(known, instance_id, known.read_text().split(maxsplit=1)[1])
+    with _still_noted(name):
+        pin(known, instance_id, known.read_text().split(maxsplit=1)[1])
     forget_intent(cloud, name)
 
 
@@ -214,7 +232,8 @@ def known_hosts(cloud: Cloud, instance: Instance) -> Path | None:
     adopt(cloud, instance.name, instance.id, instance.launch)
     place = folder(cloud, instance.name)
     if _is_of(place, instance.launch):
-        pin_host(cloud, instance.name, instance.id)
+        with contextlib.suppress(EndedError):  # then nothing is known of it
+            pin_host(cloud, instance.name, instance.id)
     return place / _KNOWN if _alias(place / _KNOWN) == instance.id else None
 
 

@@ -23,7 +23,8 @@ ERRORS = {
     "full": ("InsufficientInstanceCapacity", 500),
 }
 ABOUT = {"odd": "DescribeInstances", "full": "CreateFleet"}  # what one call alone can be answered
-ENDS = ("killed before", "killed after", "stopped before", "stopped after")
+SIGNALS = {"stopped": signal.SIGINT, "terminated": signal.SIGTERM, "hung up": signal.SIGHUP}
+ENDS = tuple(f"{what} {when}" for what in ("killed", *SIGNALS) for when in ("before", "after"))
 KINDS = (*ERRORS, "lost", "cut", *ENDS)
 
 
@@ -143,16 +144,22 @@ class Client:
         BATON.wait([], 0.02 + 0.15 * BATON.random.random())
 
     def _end(self, kind: str, when: str) -> None:
-        if kind == f"killed {when}":
-            self.group.kill()
-        if kind == f"stopped {when}":
-            self.stop()
+        what, _, moment = kind.rpartition(" ")
+        if what and moment == when:
+            self.end(what)
         BATON.check()
 
-    def stop(self) -> None:
-        """Ctrl-C."""
-        if self.task and not self.task.done:
-            BATON.strike(self.task, KeyboardInterrupt())
+    def end(self, what: str) -> None:
+        """Kill it, or send it one of SIGNALS: its own handler says what comes of that."""
+        if what == "killed":
+            self.group.kill()
+        elif self.task and not self.task.done:
+            number = SIGNALS[what]
+            handler = self.group.data.get("handlers", {}).get(number, signal.default_int_handler)
+            try:
+                handler(number, None)
+            except KeyboardInterrupt as error:
+                BATON.strike(self.task, error)
 
 
 def install() -> None:
@@ -173,13 +180,18 @@ def install() -> None:
 
     def handle(number: int, handler: Any) -> Any:
         handlers = BATON.current.group.data.setdefault("handlers", {})
-        before = handlers.get(number, signal.SIG_DFL)
+        before = handlers.get(number, usual(number))
         handlers[number] = handler
         return before
 
     fcntl.flock = flock  # type: ignore[assignment]
     signal.signal = handle
-    signal.getsignal = lambda number: BATON.current.group.data.get("handlers", {}).get(number, signal.SIG_DFL)
+    signal.getsignal = lambda number: BATON.current.group.data.get("handlers", {}).get(number, usual(number))
+
+
+def usual(number: int) -> Any:
+    """What Python does at its start."""
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def _unlock(real: Callable[[Any, int], None], file: Any) -> None:

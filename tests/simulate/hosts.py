@@ -243,7 +243,8 @@ class Shell:
 
     def __init__(self, address: Any, name: str = "") -> None:
         self.address, self.where = address, name
-        self.host = BY_ADDRESS.get(str(address.host))
+        there = str(address.host)  # with `--via ssm` the instance's id
+        self.host = BY_ADDRESS.get(there) or BY_ID.get(there)
 
     def __enter__(self) -> "Shell":
         return self

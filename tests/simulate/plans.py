@@ -13,8 +13,8 @@ RECIPE, RUN = "RECIPE", "RUN"  # in words: the recipe's folder, the newest run's
 TRAIN = ("train", RECIPE, "--gpus", "0", "--instance", KIND)
 PEOPLE = ("alice", "bob")
 FAULTS = (
-    *("lost", "cut", "broken") * 2, *("killed before", "killed after") * 2, "stopped before", "stopped after", "odd",
-    "throttled", "denied", "expired", "full",
+    *("lost", "cut", "broken") * 2, *("killed before", "killed after") * 2, "stopped before", "stopped after",
+    "terminated before", "hung up after", "odd", "throttled", "denied", "expired", "full",
 )  # fmt: skip
 
 
@@ -24,7 +24,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     command: `who` (a person) types `words`; `label` names it. fault: the `nth` call and `times` of `label` meet `what`.
     take: AWS announces the end of machine `name` `seconds` before (0: at once). full: no capacity for `seconds`. price:
     the spot market is `factor` times as dear from then on. offline: `who` has no line for `seconds`. sick: the next
-    machine's bootstrap fails. end: the label's client is `what` (killed, stopped).
+    machine's bootstrap fails. line: the machines have no line to S3 for `seconds`. end: the label's client is `what`
+    (killed, stopped by Ctrl-C, terminated, hung up).
     """
 
     at: float
@@ -64,7 +65,7 @@ class Plan:
 def plan(seed: int) -> Plan:
     """The schedule of a seed."""
     chosen = random.Random(f"plan {seed}")
-    kind = chosen.choices((_machines, _trainings, _resumes, _money, _ends), (5, 3, 1, 1, 1))[0]
+    kind = chosen.choices((_machines, _trainings, _resumes, _money, _ends), (5, 3, 1, 1, 2))[0]
     events = [*kind(chosen)]
     return Plan(seed, tuple(sorted(events, key=lambda event: event.at)))
 
@@ -86,7 +87,8 @@ def _machines(chosen: random.Random) -> Iterator[Event]:
 
 def _trainings(chosen: random.Random) -> Iterator[Event]:
     """One who trains on a machine that AWS may take, and what goes wrong meanwhile."""
-    yield Event(0.0, "command", who="alice", label="c0", words=TRAIN)
+    disk = ("--volume", "data:20") if chosen.random() < 0.15 else ()
+    yield Event(0.0, "command", who="alice", label="c0", words=(*TRAIN, *disk))
     for _ in range(chosen.choice((0, 1, 1, 2))):
         kind = chosen.choice((*FAULTS, "odd", "expired"))
         times = chosen.choice((1, 1, 5)) if kind in ("throttled", "denied", "expired", "broken") else 1
@@ -94,6 +96,8 @@ def _trainings(chosen: random.Random) -> Iterator[Event]:
     for _ in range(chosen.choice((0, 1, 1, 2))):
         at = round(chosen.uniform(20, 400), 1)
         yield Event(at, "take", name="", seconds=chosen.choice((0.0, 120.0, 120.0)))
+        if chosen.random() < 0.3:
+            yield Event(round(at + chosen.uniform(-20, 20), 1), "line", seconds=chosen.choice((3.0, 15.0, 30.0)))
     if chosen.random() < 0.3:
         at, who = round(chosen.uniform(150, 500), 1), chosen.choice(PEOPLE)
         yield Event(at, "command", who=who, label="c1", words=("resume", RUN, "--detach"))
@@ -152,7 +156,9 @@ def _words(chosen: random.Random, number: int) -> tuple[str, ...]:
     if verb == "up":
         more = chosen.choice(((), ("--max-hours", "2"), ("--fallback", "on-demand"), ("--keep-on-error", "30m")))
         never_idle = ("--idle-minutes", "0") if chosen.random() < 0.7 else ()
-        return ("up", "--instance", KIND, "--name", name, *never_idle, *more)
+        way = ("--via", "ssm") if chosen.random() < 0.15 else ()
+        disk = ("--volume", chosen.choice(("data:20", "scratch:20:delete"))) if chosen.random() < 0.2 else ()
+        return ("up", "--instance", KIND, "--name", name, *never_idle, *more, *way, *disk)
     return (verb, name, "3h") if verb == "extend" else (verb, name)
 
 
@@ -160,7 +166,7 @@ def _weather(chosen: random.Random, people: tuple[str, ...]) -> Iterator[Event]:
     """What nobody does."""
     for _ in range(chosen.choice((0, 0, 1, 2))):
         at = round(chosen.random() * 300, 1)
-        kind = chosen.choice(("take", "full", "offline", "sick", "end"))
+        kind = chosen.choice(("take", "full", "offline", "sick", "line", "end", "end"))
         if kind == "take":
             yield Event(at, kind, name=chosen.choice(NAMES), seconds=chosen.choice((0.0, 120.0)))
         elif kind == "full":
@@ -169,5 +175,7 @@ def _weather(chosen: random.Random, people: tuple[str, ...]) -> Iterator[Event]:
             yield Event(at, kind, who=chosen.choice(people), seconds=chosen.choice((5.0, 60.0, 600.0)))
         elif kind == "sick":
             yield Event(at, kind)
+        elif kind == "line":
+            yield Event(at, kind, seconds=chosen.choice((3.0, 30.0)))
         else:
-            yield Event(at, kind, label=f"c{chosen.randrange(4)}", what=chosen.choice(("killed", "stopped")))
+            yield Event(at, kind, label=f"c{chosen.randrange(4)}", what=chosen.choice(("killed", "stopped", "terminated", "hung up")))

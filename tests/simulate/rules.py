@@ -26,7 +26,7 @@ def _below(kind: type[ProvisionError]) -> Iterator[int]:
         yield from _below(one)
 
 
-KNOWN_CODES = {130, 143, 0, 2, *_below(ProvisionError)}
+KNOWN_CODES = {129, 130, 143, 0, 2, *_below(ProvisionError)}
 
 
 class Watch:

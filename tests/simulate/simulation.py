@@ -67,11 +67,13 @@ def prepare(folder: Path) -> cloud.World:
 def _install_seams() -> None:
     """Where the product reaches a host, it reaches ours."""
     from infra import keys
+    from infra.aws import session_manager
     from provision.machines import bootstrap, journal, login
 
     sys.stdin = io.StringIO()  # nobody answers a question
     login.SshShell = hosts.Shell  # type: ignore[misc,assignment]
     bootstrap.wait_for_port = hosts.port_answers  # type: ignore[attr-defined]
+    session_manager.require_plugin = lambda: None
     pair = keys.new_pair("simulated")
     journal.new_pair = lambda _: pair  # type: ignore[attr-defined]
     keys.new_pair = lambda _: pair
@@ -182,7 +184,7 @@ class Play:
         if self.plan.seed % 2 or any(event.kind == "price" for event in self.plan.events):
             BATON.sleep(ALL_END_S)
             self.watch.breaches += rules.after_deadlines(self.watch)
-        last = self.command("last", "stranger", ("down", "--all", "--force"))
+        last = self.command("last", "stranger", ("down", "--all", "--force", "--volumes"))
         self._wait_for_all()
         self.watch.breaches += [*rules.at_end(self.watch), *rules.after_down(self.watch, last)]
         return self.outcome()
@@ -251,7 +253,13 @@ class Play:
     def _end(self, event: plans.Event) -> None:
         client = self.clients.get(event.label)
         if client and client.code is None:
-            client.group.kill() if event.what == "killed" else client.stop()
+            client.end(event.what)
+
+    def _line(self, event: plans.Event) -> None:
+        """The machines' line to S3 is down."""
+        until = BATON.now + event.seconds
+        for host in hosts.BY_ID.values():
+            host.group.data["broken"] = lambda: BATON.now < until
 
 
 def simulate(world: cloud.World, plan: plans.Plan, mutate: Callable[[], None] = lambda: None) -> Outcome:

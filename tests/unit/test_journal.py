@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+import shutil
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from infra.aws import session
 from infra.aws.session import Cloud
 from infra.aws.types import Instance
-from infra.errors import CloudError, HostError, NotFoundError
+from infra.errors import CloudError, EndedError, HostError, NotFoundError
 from infra.keys import pin
 from provision.machines import down, find, journal, login
 from provision.offers import cache
@@ -193,3 +195,21 @@ def test_a_machine_ends_also_where_aws_does_not_say_whose_it_is() -> None:
     down.down(aws.cloud, "lab", lambda _: None, 5.0)  # now the notes are ended
     with pytest.raises(NotFoundError):
         down.down(aws.cloud, "lab", lambda _: None, 5.0)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda: journal.note_asked(MINE, "lab"),
+        lambda: journal.user_data(MINE, "lab"),
+        lambda: journal.pin_host(MINE, "lab", "i-1"),
+    ],
+    ids=["before the call", "before the template", "after the call"],
+)
+def test_a_launch_whose_notes_a_down_took_away_ends_with_a_word(step: Callable[[], object]) -> None:
+    both()
+    journal.write_intent(MINE, asked())
+    shutil.rmtree(journal.folder(MINE, "lab"))
+    with pytest.raises(EndedError, match="lab was ended by another command while it was launched"):
+        step()
+    assert journal.known_hosts(MINE, machine("i-1")) is None
