@@ -7,7 +7,7 @@ A remote engine is reached over our own SSH connection: a socket in a private fo
 import contextlib
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,16 @@ class Docker:
             raw = self._client.images.get(tag).save(chunk_size=1 << 20, named=tag)
             yield from _gzipped(raw)
 
-    def run(self, spec: ContainerSpec) -> str:
+    def run(self, spec: ContainerSpec, before_start: Callable[[], None] = lambda: None) -> str:
         """Start the container in the background, and give its id.
 
+        `before_start` is called when the container is made and has not started; what it raises removes the container.
         EngineError where the host lacks the GPUs, or has a container of that name: that one stays as it is.
         """
         with self._explained(f"start {spec.name} on {self.where}"):
             container = self._client.containers.create(**sdk_words(spec))
             try:
+                before_start()
                 container.start()
             except BaseException:  # Ctrl-C, a line that is cut: it must not look like one that will start
                 with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, OSError):

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 
 from infra.aws.iam import Iam
 from infra.aws.regions import s3_endpoint
@@ -16,7 +17,7 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.containers import Bind, ContainerSpec
 from infra.docker_engine import open_remote
-from infra.errors import HostError, ProvisionError, RunError
+from infra.errors import EngineError, HostError, ProvisionError, RunError
 from provision import console
 from provision.console import Say
 from provision.files import guard, s3_to_host
@@ -192,32 +193,45 @@ def _launch(stage: Stage, attempt: Attempt, snapshot: Snapshot | None) -> None:
     recipe, rendered = manifest.recipe, manifest.rendered
     words = rendered.resumed(snapshot.stem) if snapshot else rendered.command
     log = f"log/attempt-{attempt.number:03d}.txt"
-    _refuse_older(stage.run, attempt)
-    stage.engine.run(
-        ContainerSpec(
-            name=name,
-            image=manifest.image,
-            command=("sh", "-c", _LOGGED, "sh", *words),
-            user=f"{stage.facts.uid}:{stage.facts.gid}",
-            binds=_binds(stage),
-            gpus=facts.gpu_request(stage.facts, attempt.gpus),
-            labels={
-                "provision.run": stage.run.id,
-                "provision.attempt": str(attempt.number),
-                "provision.gpus": ",".join(map(str, attempt.gpus)),
-                "provision.image": manifest.digest,
-            },
-            environment={**rendered.environment, "LOG": log},
-            ports=manifest.settings.ports,
-            stop_signal=recipe.stop.signal,
-            rights=recipe.container.rights,
-        )
+    spec = ContainerSpec(
+        name=name,
+        image=manifest.image,
+        command=("sh", "-c", _LOGGED, "sh", *words),
+        user=f"{stage.facts.uid}:{stage.facts.gid}",
+        binds=_binds(stage),
+        gpus=facts.gpu_request(stage.facts, attempt.gpus),
+        labels={
+            "provision.run": stage.run.id,
+            "provision.attempt": str(attempt.number),
+            "provision.gpus": ",".join(map(str, attempt.gpus)),
+            "provision.image": manifest.digest,
+        },
+        environment={**rendered.environment, "LOG": log},
+        ports=manifest.settings.ports,
+        stop_signal=recipe.stop.signal,
+        rights=recipe.container.rights,
     )
+    _begin(stage, attempt, spec)
     stage.say(f"training on {stage.instance.name}: {shlex.join(words)}")
 
 
+def _begin(stage: Stage, attempt: Attempt, spec: ContainerSpec) -> None:
+    """Start the container, unless somebody took this attempt for one that never began; RunError then.
+
+    They write their own attempt first and remove a container that has not started afterwards. So the look between the
+    two steps here either finds their attempt, or the container that they find is one that they remove.
+    """
+    look = partial(_refuse_older, stage.run, attempt)
+    look()
+    try:
+        stage.engine.run(spec, before_start=look)
+    except EngineError:
+        look()  # they have removed the container
+        raise
+
+
 def _refuse_older(run: Run, attempt: Attempt) -> None:
-    """RunError where somebody took this attempt, which has no container yet, for one that never began."""
+    """RunError where there is a newer attempt than this one, which has not started yet."""
     newest = run.attempt_keys()[-1:]
     if newest and number_of(newest[0]) > attempt.number:
         raise taken(run, run.attempt(newest[0]))

@@ -124,6 +124,15 @@ class World:
         """moto's records of instances that are billed: those that are pending or run."""
         return [one.instance for one in self.machines.by_id.values() if one.state in ("pending", "running")]
 
+    def kept(self) -> set[str]:
+        """Ids of volumes that stay until somebody deletes them by name."""
+        from moto.ec2.models import ec2_backends
+
+        from infra.aws.volumes import KEEP
+
+        volumes = ec2_backends[emulator.ACCOUNT][emulator.REGION].volumes.values()
+        return {one.id for one in volumes if any(tag["key"] == KEEP for tag in one.get_tags())}
+
     def things(self) -> dict[str, list[str]]:
         """Names of all that there is, by kind, as the account's owner would see it."""
         found = dict(self._things())

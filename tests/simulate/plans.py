@@ -178,4 +178,9 @@ def _weather(chosen: random.Random, people: tuple[str, ...]) -> Iterator[Event]:
         elif kind == "line":
             yield Event(at, kind, seconds=chosen.choice((3.0, 30.0)))
         else:
-            yield Event(at, kind, label=f"c{chosen.randrange(4)}", what=chosen.choice(("killed", "stopped", "terminated", "hung up")))
+            yield Event(
+                at,
+                kind,
+                label=f"c{chosen.randrange(4)}",
+                what=chosen.choice(("killed", "stopped", "terminated", "hung up")),
+            )

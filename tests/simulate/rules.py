@@ -39,6 +39,7 @@ class Watch:
         self.terminated: set[str] = set()  # by a client
         self.begun: list[Container] = []
         self.noticed: list[tuple[Container, int]] = []  # trainings and their iterations when an end was announced
+        self.kept: set[str] = set()  # volumes that were to be kept, at any time
         self.complete: dict[str, int] = {}  # run → the newest snapshot that was ever whole in S3
 
     def breach(self, rule: str, words: str) -> None:
@@ -48,6 +49,8 @@ class Watch:
         """Before a call is done, and after it."""
         if action == "CreateFleet done":
             self._launched(client)
+        if action == "CreateTags done":
+            self.kept |= self.world.kept()
         if action == "TerminateInstances":
             self.before = {one.id for one in self.world.living()}
         if action == "TerminateInstances done":
@@ -161,6 +164,8 @@ def at_end(watch: Watch) -> Iterator[Breach]:
         spent = watch.world.cost(machine.instance)
         if budget and spent > 1.01 * float(budget):
             yield "budget", f"{machine.instance.id} has cost ${spent:.2f} of ${float(budget):.2f}"
+    if gone := watch.kept - watch.world.kept():
+        yield "volumes stay", f"nobody asked to delete {', '.join(sorted(gone))}"
     for container, at in watch.noticed:
         ended = watch.world.lives[container.host.id]
         whole = max(trainings.complete(watch.objects(), container.run), default=0)
@@ -180,7 +185,10 @@ def _says_so(client: Client) -> bool:
 def after_deadlines(watch: Watch) -> Iterator[Breach]:
     """When nobody has done anything until all deadlines were over."""
     billed = {"machines", "volumes", "addresses", "interfaces", "spot requests"}
-    left = {kind: names for kind, names in watch.world.things().items() if kind in billed}
+    things = {
+        kind: sorted({*names} - watch.world.kept()) for kind, names in watch.world.things().items() if kind in billed
+    }
+    left = {kind: names for kind, names in things.items() if names}
     if left:
         yield "ends by itself", f"after all deadlines there are {left}"
 

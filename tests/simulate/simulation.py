@@ -184,9 +184,10 @@ class Play:
         if self.plan.seed % 2 or any(event.kind == "price" for event in self.plan.events):
             BATON.sleep(ALL_END_S)
             self.watch.breaches += rules.after_deadlines(self.watch)
+        self.watch.breaches += rules.at_end(self.watch)
         last = self.command("last", "stranger", ("down", "--all", "--force", "--volumes"))
         self._wait_for_all()
-        self.watch.breaches += [*rules.at_end(self.watch), *rules.after_down(self.watch, last)]
+        self.watch.breaches += rules.after_down(self.watch, last)
         return self.outcome()
 
     def outcome(self) -> Outcome:

@@ -52,7 +52,7 @@ class Container:
     spec: ContainerSpec
     host: Any
     work: Path
-    status: str = "running"
+    status: str = "created"
     exit_code: int | None = None
     at: int = 0
     told: bool = False
@@ -63,6 +63,7 @@ class Container:
         return self.spec.labels.get("provision.run", "")
 
     def start(self) -> None:
+        self.status = "running"
         found = re.search(r"(\S+)_iter_(\d+)\.state", " ".join(self.spec.command))
         if found:
             self.at = int(found[2])
@@ -108,14 +109,31 @@ class Engine:
     def __init__(self, host: Any, where: str, reach: Callable[[], None]) -> None:
         self.host, self.where, self._reach = host, where, reach
 
-    def run(self, spec: ContainerSpec) -> str:
+    def run(self, spec: ContainerSpec, before_start: Callable[[], None] = lambda: None) -> str:
+        """Two requests, as Docker's own."""
         self._ask()
         if spec.name in self.host.containers:
             raise EngineError(f"the name {spec.name} is in use", "remove it")
         work = next(self.host.path(bind.source) for bind in spec.binds if bind.target == "/work")
         made = self.host.containers[spec.name] = Container(spec, self.host, work)
+        try:
+            before_start()
+            self._ask()
+            if self.host.containers.get(spec.name) is not made:
+                raise EngineError(f"no such container: {spec.name}", "look at it")
+        except BaseException:
+            if self.host.containers.get(spec.name) is made:
+                del self.host.containers[spec.name]
+            raise
         made.start()
         return spec.name
+
+    def remove_unstarted(self, name: str) -> bool:
+        self._ask()
+        one = self.host.containers.get(name)
+        if one is not None and one.status == "created":
+            del self.host.containers[name]
+        return one is None or one.status == "created"
 
     def signal(self, name: str, _: str) -> None:
         self._ask()

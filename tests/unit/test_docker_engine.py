@@ -8,7 +8,7 @@ import requests
 
 from infra.containers import ContainerSpec
 from infra.docker_engine import Docker
-from infra.errors import EngineError
+from infra.errors import EngineError, RunError
 
 SPEC = ContainerSpec("provision-digits-1-002", "caffe", ("train",), "1:2")
 
@@ -112,3 +112,17 @@ def test_a_container_that_starts_is_known_by_its_id() -> None:
     engine = Engine()
     engine.names.clear()
     assert Docker(engine, "lab").run(SPEC) == "ours"
+
+
+def test_what_is_asked_before_the_start_finds_the_container_and_may_take_it_back() -> None:
+    engine = Engine()
+    engine.names.clear()
+    made: list[list[str]] = []
+
+    def refuse() -> None:
+        made.append(list(engine.names))
+        raise RunError("attempt 2 has it", "follow it")
+
+    with pytest.raises(RunError, match="attempt 2 has it"):
+        Docker(engine, "lab").run(SPEC, before_start=refuse)
+    assert (made, engine.names) == ([["ours"]], {})

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from infra.aws.s3 import S3
-from infra.errors import NotFoundError, RunError, UsageError
+from infra.containers import ContainerSpec
+from infra.errors import EngineError, NotFoundError, RunError, UsageError
 from infra.shell import Result
 from provision.clouds import Session
 from provision.recipes.loading import load
@@ -404,6 +405,32 @@ def test_a_container_that_was_made_and_never_started_is_none(
     now = Standing(RunState(), [attempt(1)], machine=cast(Any, "lab"))
     assert start.never_began(Session(CLOUD, Settings()), run, now) == (not started)
     assert asked == ["provision-digits-1-001"]
+
+
+@pytest.mark.parametrize("when", ["before it is made", "before it starts", "at its start"])
+def test_who_went_on_with_a_run_keeps_an_older_attempt_from_starting(run: Run, when: str) -> None:
+    """Another client took attempt 1 for one that never began, wrote attempt 2, and removed what had not started."""
+    first, steps = attempt(1), []
+    run.add_attempt(first)
+
+    class Engine:
+        def run(self, spec: ContainerSpec, before_start: Callable[[], None]) -> str:
+            steps.append("made")
+            if when == "before it starts":
+                run.add_attempt(attempt(2))
+            before_start()
+            if when == "at its start":
+                run.add_attempt(attempt(2))
+                raise EngineError("no such container", "look at it")
+            steps.append("started")
+            return spec.name
+
+    if when == "before it is made":
+        run.add_attempt(attempt(2))
+    stage = cast(Any, SimpleNamespace(run=run, engine=Engine()))
+    with pytest.raises(RunError, match="goes on already: attempt 2 began"):
+        attempts._begin(stage, first, ContainerSpec("provision-digits-1-001", "caffe", ("train",), "1:2"))
+    assert steps == ([] if when == "before it is made" else ["made"])
 
 
 def test_two_who_looked_at_the_same_time_take_the_same_number(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
