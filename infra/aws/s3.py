@@ -18,6 +18,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # the last range: bytes
 _LONGEST = 1024  # bytes of a key
 _CHUNK = 1 << 20
 _MOST = 1000  # keys in one call
+_LARGEST = 64 << 20  # bytes of what is read into memory: twice the largest piece of a log that a guard writes
 _CONFLICTS = 5  # tries to write where another call was under way
 
 
@@ -122,14 +123,23 @@ class S3:
         return list(self._pages(prefix, after))
 
     def read(self, key: str) -> bytes | None:
-        """The object's bytes; None where there is none."""
-        with explained(f"read s3://{self.bucket}/{key}"):
+        """The object's bytes; None where there is none. DamagedError where it is larger than anything of ours: a
+        machine's role may write what it likes."""
+        where = f"s3://{self.bucket}/{key}"
+        with explained(f"read {where}"):
             try:
-                return bytes(self._api.get_object(**self.named, Key=key)["Body"].read())
+                answer = self._api.get_object(**self.named, Key=key)
             except ClientError as error:
                 if code_of(error) in ("NoSuchKey", "NoSuchBucket", "404"):
                     return None
                 raise
+            if answer["ContentLength"] > _LARGEST:
+                answer["Body"].close()
+                raise DamagedError(
+                    f"{where} is damaged: it has {answer['ContentLength']} bytes, and at most {_LARGEST} make sense",
+                    "delete that object",
+                )
+            return bytes(answer["Body"].read())
 
     def read_json(self, key: str) -> Any:
         """The object's JSON; None where there is no such object. DamagedError where it is not JSON."""

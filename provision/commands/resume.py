@@ -93,10 +93,10 @@ def _go_on(
 
 def _begin(session: "Session", run: "Run", another: "Another", at: int | None) -> None:
     """Begin the next attempt; what AWS is about to end is cleared once that trains, or at once where it does not."""
-    from provision.training import recover, start
+    from provision.training import recover, through
 
     try:
-        start.begin(session, run, another.instance, at)
+        through.begin(session, run, another.instance, at)
     except BaseException:
         if another.old is not None:
             recover.end_rest(session, another.old.name, another.old.id, another.old.launch)

@@ -182,13 +182,13 @@ def _start(paid: Paid, plan: "TrainPlan", wait: bool) -> None:
     """Make the run and begin its first attempt; with `wait`, as soon as enough GPUs are free. BusyError without."""
     import time
 
-    from provision.training import start
+    from provision.training import start, through
 
     run = paid.run = start.create(paid.session, plan, paid.instance)
     console.say(f"run {run.id}")
     while True:
         try:
-            start.begin(paid.session, run, paid.instance)
+            through.begin(paid.session, run, paid.instance)
             return
         except BusyError as error:
             if not wait:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.errors import ProvisionError, RunError
+from infra.errors import HostError, ProvisionError, RunError
 from infra.shell import checked
 from infra.ssh import SshShell
 from provision.files.index import Entry, local_index, unsent
@@ -34,10 +34,13 @@ class Sent:
 
 
 def remote_index(shell: SshShell, folder: str) -> dict[str, Entry]:
-    """The files of a folder there; none where the folder is not."""
+    """The files of a folder there; none where the folder is not. HostError where the host lists what makes no sense."""
     words = ["find", folder, "-type", "f", "-printf", r"%P\t%s\t%T@\0\n"]
     rows = (row.rsplit("\t", 2) for row in shell.run(words, check=False).out.split(_ROW_END))
-    return {row[0]: Entry(row[0], int(row[1]), int(float(row[2]))) for row in rows if len(row) == 3}
+    try:
+        return {row[0]: Entry(row[0], int(row[1]), int(float(row[2]))) for row in rows if len(row) == 3}
+    except (ValueError, OverflowError) as error:
+        raise HostError(f"{shell.where} lists {folder} in words that make no sense", "look at its `find`") from error
 
 
 def sync(shell: SshShell, folder: Path, target: str, delete: bool = False) -> Sent:

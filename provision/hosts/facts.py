@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from images import gpus
 from infra.containers import GpuRequest
-from infra.errors import EngineError
+from infra.errors import EngineError, HostError
 from infra.shell import Shell
 
 _LOOK = r"""
@@ -43,12 +43,22 @@ class Facts:
 
 
 def look(shell: Shell) -> Facts:
-    """The facts of the host behind `shell`."""
+    """The facts of the host behind `shell`. HostError where it says what cannot be understood."""
     return parse(shell.run(["sh", "-c", _LOOK], check=False).out)
 
 
 def parse(text: str) -> Facts:
-    """The facts from what `_LOOK` printed; a thing without a line is not there."""
+    """The facts from what `_LOOK` printed; a thing without a line is not there. HostError for other words."""
+    try:
+        return _parsed(text)
+    except (KeyError, ValueError) as error:
+        raise HostError(
+            f"the host does not say what it has; it printed {text[:200]!r}",
+            "look at its shell: something in its profile prints, or its disk is full",
+        ) from error
+
+
+def _parsed(text: str) -> Facts:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         word, _, rest = line.partition(" ")

@@ -12,6 +12,7 @@ from infra.aws.ec2 import Ec2
 from infra.aws.types import Instance
 from infra.errors import (
     CapacityError,
+    DamagedError,
     EndedError,
     EngineError,
     HostError,
@@ -37,6 +38,7 @@ from provision.training.stop import stop
 GIVE_UP_AFTER = 5
 HOSTS_IN_A_ROW = 2  # that do not get ready, for which nobody can say whether the next one would
 ASK_AGAIN_S = 3600.0  # a spot shortage is often over within the hour
+_HEAR_S = 900.0  # a line that is down for longer than that is no moment's trouble
 _PAUSE_S = 60.0
 _WAITED_OUT = (*PASSING, CapacityError, PriceError, QuotaError, LeftoverError)
 
@@ -104,6 +106,33 @@ def see_through(
         tries.interrupted(at)
         with recover.nothing_left(session, now):
             _replace(session, run, now, moved, order, tries, patience, clock)
+
+
+def begin(session: Session, run: Run, instance: Instance, at: int | None = None, clock: Clock | None = None) -> None:
+    """Begin the next attempt, as `start.begin` does, with its errors. One that trains although its start ended in an
+    error, for the line broke after it, has begun. UnheardError where for a quarter of an hour nobody can say.
+    """
+    clock = clock or Clock()
+    try:
+        start.begin(session, run, instance, at)
+    except DamagedError:  # that does not pass
+        raise
+    except (*PASSING, HostError, EngineError) as error:
+        if not _begun_all_the_same(session, run, error, clock):
+            raise
+        session.say(f"{error.what}; the training has begun all the same")
+
+
+def _begun_all_the_same(session: Session, run: Run, error: ProvisionError, clock: Clock) -> bool:
+    patience = Patience(session.cloud, _HEAR_S, session.say, clock)
+    while True:
+        begun = _has_begun(session, run, _looked(session, run, patience, clock))
+        if begun is not None:
+            return begun
+        try:
+            patience.bear(error, _PAUSE_S)
+        except ProvisionError as last:
+            raise _unheard(session, run, last) from last
 
 
 def _follower(session: Session, run: Run) -> Follower:

@@ -19,6 +19,7 @@ class FakeS3(FakeAws):
         super().__init__(cloud)
         self.owners = {NAME: OURS} if owners is None else owners
         self.held: dict[str, tuple[bytes, datetime]] = {}
+        self.lengths: dict[str, int] = {}  # of objects that are larger than what is held
         self.rules: list[dict[str, Any]] = []
         self.answers |= {
             "HeadBucket": self._for(lambda given: {"ResponseMetadata": {"HTTPHeaders": {}}}),
@@ -66,7 +67,8 @@ class FakeS3(FakeAws):
     def _get(self, given: dict[str, Any]) -> Any:
         if given["Key"] not in self.held:
             raise Refused("NoSuchKey")
-        return {"Body": io.BytesIO(self.held[given["Key"]][0])}
+        data = self.held[given["Key"]][0]
+        return {"Body": io.BytesIO(data), "ContentLength": self.lengths.get(given["Key"], len(data))}
 
     def _delete(self, given: dict[str, Any]) -> Any:
         for one in given["Delete"]["Objects"]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from infra.errors import EngineError
+from infra.errors import EngineError, HostError
 from provision.hosts.facts import Facts, gpu_request, parse
 
 P3 = """uid 1000 1001
@@ -22,6 +22,14 @@ def test_a_gpu_host() -> None:
     assert [gpu.index for gpu in facts.gpus] == [0, 1]
     assert facts.gpus[0].memory_mib == 16160
     assert facts.gpus[0].driver == "535.183.01"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Welcome!\n", "uid root root\n", "uid 0\n", "uid 0 0\ngpu 0, V100\n", "uid 0 0\ngpu"]
+)
+def test_a_host_whose_words_make_no_sense_is_an_error_of_the_host(text: str) -> None:
+    with pytest.raises(HostError, match="the host does not say what it has"):
+        parse(text)
 
 
 def test_a_bare_host() -> None:

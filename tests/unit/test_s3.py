@@ -10,7 +10,7 @@ import pytest
 from infra.aws import prices, regions, s3, s3_bucket, s3_transfer
 from infra.aws.s3 import S3, owner_if_ours
 from infra.aws.session import Cloud
-from infra.errors import AuthError, CloudError
+from infra.errors import AuthError, CloudError, DamagedError
 from tests.unit.fake_aws import Refused
 from tests.unit.fake_s3 import NAME, OURS, FakeS3
 
@@ -177,3 +177,11 @@ def test_transfers_name_the_owner_too(store: S3) -> None:
     assert store.expected == {"ExpectedBucketOwner": OURS}
     assert "ExpectedBucketOwner" in TransferManager.ALLOWED_UPLOAD_ARGS
     assert "ExpectedBucketOwner" in TransferManager.ALLOWED_DOWNLOAD_ARGS
+
+
+def test_what_is_larger_than_anything_of_ours_is_not_read_into_memory(aws: FakeS3, store: S3) -> None:
+    aws.put("runs/a/state.json", b"{}")
+    assert store.read_json("runs/a/state.json") == {}
+    aws.lengths["runs/a/state.json"] = 5_000_000_000
+    with pytest.raises(DamagedError, match="it has 5000000000 bytes"):
+        store.read_json("runs/a/state.json")

@@ -14,7 +14,7 @@ from infra.errors import HostError, RunError, UsageError
 from infra.shell import Result, checked
 from infra.ssh import SshShell
 from provision.files.index import Entry, ignored, local_index
-from provision.files.to_host import Sent, Tar, sync
+from provision.files.to_host import Sent, Tar, remote_index, sync
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,15 @@ def test_a_reader_that_stops_early_leaves_no_thread(tmp_path: Path) -> None:
     stream = iter(Tar(tmp_path, list(local_index(tmp_path).values())))
     next(stream)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("listed", ["a\tmany\t1.0\0\n", "a\t1\tnever\0\n", "a\t1\tinf\0\n"])
+def test_a_host_that_lists_nonsense_is_an_error_of_the_host(listed: str) -> None:
+    class Lying:
+        where = "lab"
+
+        def run(self, *_: object, **__: object) -> Result:
+            return Result(0, listed)
+
+    with pytest.raises(HostError, match="lab lists /work in words that make no sense"):
+        remote_index(cast(SshShell, Lying()), "/work")

@@ -12,6 +12,7 @@ from infra.errors import (
     BusyError,
     CapacityError,
     CloudError,
+    DamagedError,
     EndedError,
     HostError,
     HostKeyError,
@@ -265,6 +266,48 @@ def test_a_machine_whose_host_does_not_answer_is_kept_as_well(
     monkeypatch.setattr(through.start, "never_began", silent)
     with pytest.raises(UnheardError, match="nobody can say"):
         story.tell(run)
+
+
+@pytest.mark.parametrize("error", [BROKE, CloudError("the line is down"), AuthError("ExpiredToken")])
+def test_the_first_attempt_that_trains_all_the_same_has_begun(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: ProvisionError
+) -> None:
+    story = Story(monkeypatch)
+    story.beginning = [error]
+    monkeypatch.setattr(through.standing, "look", lambda *_: ON_2)
+    monkeypatch.setattr(through.start, "never_began", lambda *_: False)
+    through.begin(story.session, run, machine("i-2", "running"), clock=story.clock.clock)
+    assert story.said == [f"{error.what}; the training has begun all the same"]
+
+
+def test_the_first_attempt_that_got_no_container_has_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(monkeypatch)
+    for error, looks in ((BROKE, TAKEN), (BROKE, ON_2), (DamagedError("the manifest"), ON_2), (BusyError("2"), ON_2)):
+        story.beginning = [error]
+        monkeypatch.setattr(through.standing, "look", lambda *_, looks=looks: looks)
+        monkeypatch.setattr(through.start, "never_began", lambda *_: True)
+        with pytest.raises(type(error)):
+            through.begin(story.session, run, machine("i-2", "running"), clock=story.clock.clock)
+    assert story.clock.time == 0.0
+
+
+def test_a_first_attempt_of_which_nobody_can_say_keeps_its_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(monkeypatch)
+    story.beginning = [BROKE]
+    answers = [HostError("cannot reach lab")] * 3
+
+    def later(*_: object) -> bool:
+        if answers:
+            raise answers.pop()
+        return False
+
+    monkeypatch.setattr(through.standing, "look", lambda *_: ON_2)
+    monkeypatch.setattr(through.start, "never_began", later)
+    through.begin(story.session, run, machine("i-2", "running"), clock=story.clock.clock)
+    answers, story.beginning = [HostError("cannot reach lab")] * 100, [BROKE]
+    with pytest.raises(UnheardError, match="nobody can say"):
+        through.begin(story.session, run, machine("i-2", "running"), clock=story.clock.clock)
+    assert 900 <= story.clock.time < 1200
 
 
 def test_where_an_attempt_got_no_container_the_error_is_as_it_was(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
