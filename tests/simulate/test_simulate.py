@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.simulate import names
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 60
+SEEDS = 200
 
 
 def played(*words: str) -> "subprocess.CompletedProcess[str]":
