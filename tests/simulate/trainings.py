@@ -12,7 +12,8 @@ from infra.containers import ContainerSpec, ContainerState
 from infra.errors import EngineError, HostError
 from tests.simulate.baton import BATON, Group
 
-STEP_S, EVERY, ALL = 5.0, 6, 28  # seconds of an iteration, iterations between snapshots, iterations in all
+STEP_S, ALL = 5.0, 28  # seconds of an iteration, iterations in all
+OFTEN, NEVER = 6, 1000  # iterations between snapshots: some save only when they are told that they end
 SAVE_S = 6.0
 STOPPED = "stopped as told"
 FACTS = """uid 0 0
@@ -35,6 +36,7 @@ snapshots:
 """
 Begun = Callable[["Container"], None]
 ON_BEGIN: list[Begun] = []
+every = [OFTEN]  # of this simulation
 
 
 def recipe(folder: Path) -> Path:
@@ -79,7 +81,7 @@ class Container:
             BATON.sleep(STEP_S)
             self.at += 1
             self._log(f"Iteration {self.at}")
-            if self.at % EVERY == 0 and not self.told:
+            if self.at % every[0] == 0 and not self.told:
                 self._save()
         if self.told:
             BATON.sleep(SAVE_S)
