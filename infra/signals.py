@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 TOLD = (signal.SIGTERM, signal.SIGHUP)
@@ -21,6 +23,8 @@ class _Once:
 
     def __init__(self) -> None:
         self.ending = False
+        self.holding = 0
+        self.came: int | None = None
         self.terminals = [number for number in (0, 1, 2) if _is_terminal(number)]
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -30,9 +34,22 @@ class _Once:
     def end(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._mute()
-        if not self.ending:
+        if self.holding:
+            self.came = self.came or number
+        elif not self.ending:
             self.ending = True
             raise Told(number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self.holding += 1
+        try:
+            yield
+        finally:
+            self.holding -= 1
+        if self.came and not self.holding and not self.ending:
+            self.ending = True
+            raise Told(self.came)
 
     def _mute(self) -> None:
         """Writing to a terminal that is gone fails, and must keep nothing from being ended."""
@@ -52,6 +69,16 @@ def end_as_ctrl_c() -> None:
     for number in TOLD:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, once.end)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within, what is being undone is not cut off by SIGTERM or SIGHUP: `Told` is raised after it. Ctrl-C still cuts it
+    off."""
+    handler = signal.getsignal(signal.SIGTERM)
+    once = getattr(handler, "__self__", None)
+    with once.held() if isinstance(once, _Once) else contextlib.nullcontext():
+        yield
 
 
 def exit_code(error: BaseException) -> int:

@@ -7,6 +7,7 @@ is ended. A second Ctrl-C while that is under way gets the command that does it.
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from infra import signals
 from infra.aws.session import Cloud
 from infra.aws.types import Instance, SpotRequest
 from infra.errors import CapacityError, KeptError, LeftoverError, NotFoundError, NotOfferedError, UnsupportedError
@@ -99,8 +100,13 @@ def undo(cloud: Cloud, name: str, launch: str, say: Say, down: Down = ending.dow
     Nothing of it is as good. Another machine of that name stays as it is.
 
     It raises no error, so as not to hide the one that led here: what goes wrong is said. Ctrl-C gets the exact command,
-    and goes on as Ctrl-C.
+    and goes on as Ctrl-C; SIGTERM and SIGHUP wait until it is done.
     """
+    with signals.held():
+        return _undone(cloud, name, launch, say, down)
+
+
+def _undone(cloud: Cloud, name: str, launch: str, say: Say, down: Down) -> bool:
     by_hand = cloud.hint(f"down {name}")
     try:
         done = down(cloud, name, say, launch=launch)

@@ -108,8 +108,10 @@ class Client:
             self.code, self.ended = -signal.SIGKILL, BATON.now
 
     def _run(self) -> None:
+        from infra import signals
         from provision import cli
 
+        signals.end_as_ctrl_c()
         try:
             code = cli.run(list(self.words))
         except Exception:

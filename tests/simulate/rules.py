@@ -140,7 +140,7 @@ def of_client(watch: Watch, client: Client, events: Sequence[Event]) -> Iterator
 
 def events_of(client: Client, events: Sequence[Event]) -> list[Event]:
     """What may make a command fail beside a fault at its calls: another's doing, and the weather."""
-    return [event for event in events if event.kind != "fault" and event.label != client.label]
+    return [event for event in events if event.kind == "end" or (event.kind != "fault" and event.label != client.label)]
 
 
 def _bears(client: Client, events: Sequence[Event]) -> bool:

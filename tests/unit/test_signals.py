@@ -6,8 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from infra import signals
+from infra.aws.session import Cloud
 from provision import cli
 from provision.cli import guarded
+from provision.machines import rent
+from provision.machines.down import Ended
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,40 @@ def test_what_undoes_the_work_is_not_cut_off_by_another_one(first: signal.Signal
     signal.raise_signal(then)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_first_signal_waits_until_what_is_being_undone_is_undone(number: signal.Signals) -> None:
+    """An error began the undoing; a cancelled job's signal comes into it."""
+    signals.end_as_ctrl_c()
+    steps: list[str] = []
+    with pytest.raises(signals.Told) as told, signals.held(), signals.held():
+        signal.raise_signal(number)
+        steps.append("undone")
+    assert (steps, told.value.number) == (["undone"], number)
+    signal.raise_signal(number)  # what that has begun to undo is not cut off either
+
+
+def test_a_launch_is_undone_whole_when_a_signal_comes_into_that() -> None:
+    signals.end_as_ctrl_c()
+    said: list[str] = []
+
+    def down(*_: object, **__: object) -> Ended:
+        signal.raise_signal(signal.SIGTERM)
+        said.append("ended")
+        return Ended("us-east-1", {})
+
+    with pytest.raises(signals.Told):
+        rent.undo(Cloud("aws", "us-east-1"), "lab", "provision-lab-01234567", said.append, down)
+    assert said == ["ended", "nothing of lab is left"]
+
+
+def test_ctrl_c_cuts_off_what_is_being_undone() -> None:
+    signals.end_as_ctrl_c()
+    with pytest.raises(KeyboardInterrupt), signals.held():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
