@@ -1,22 +1,18 @@
 """A net's layers as one phase has them: old and new style alike, rules of `include` and `exclude` applied.
 
-The old style (`layers`, types as enum words, `input` with its `input_dim`) is read as the new one.
+Older styles (`layers` of 2013 and 2014, `input` with its `input_dim`) are read as today's by `provision.net.upgrade`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from provision.net import upgrade
 from provision.net.text import Field, Message, Word
 
 Phase = Literal["TRAIN", "TEST"]
 PHASES: tuple[Phase, ...] = ("TRAIN", "TEST")
 
-# old types whose new name is not their words in capitals
-_OLD = {
-    "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data", "HDF5_OUTPUT": "HDF5Output",
-    "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "PRELU": "PReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH",
-}  # fmt: skip
 DATA_TYPES = frozenset(
     ("Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "DummyData", "Input", "AnnotatedData", "VideoData")
 )
@@ -24,7 +20,7 @@ DATA_TYPES = frozenset(
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in one phase; `message` is its text, `old` whether that is of the old style."""
+    """A layer in one phase; `message` is its text in today's words, `old` whether it was of an older style."""
 
     name: str
     type: str
@@ -58,33 +54,21 @@ def layers(net: Message, phase: Phase, stages: frozenset[str] = frozenset(), lev
 
 def every(net: Message) -> list[Layer]:
     """All layers of the file, whatever their phase."""
-    return [
-        _layer(field.value, field.name == "layers")
-        for field in net.fields
-        if field.name in ("layer", "layers") and isinstance(field.value, Message)
-    ]
+    return [_layer(message, old) for message, old in upgrade.layers(net)]
 
 
 def present(layer: Layer, phase: Phase, stages: frozenset[str] = frozenset(), level: int = 0) -> bool:
     """Whether the layer is in the net of that phase, level and those stages."""
-    inner = layer.message.sub("layer") if layer.old else layer.message  # the oldest style of all nests
-    source = layer.message if layer.message.messages("include") or layer.message.messages("exclude") else inner
-    include, exclude = source.messages("include"), source.messages("exclude")
+    include, exclude = layer.message.messages("include"), layer.message.messages("exclude")
     if include:
         return any(_meets(rule, phase, stages, level) for rule in include)
     return not any(_meets(rule, phase, stages, level) for rule in exclude)
 
 
-def new_type(word: str) -> str:
-    """The new name of an old type: INNER_PRODUCT is InnerProduct."""
-    return _OLD.get(word) or "".join(part.capitalize() for part in word.split("_"))
-
-
 def _layer(message: Message, old: bool) -> Layer:
-    kind = message.text("type")
     return Layer(
         message.text("name"),
-        new_type(kind) if old else kind,
+        message.text("type"),
         tuple(message.texts("bottom")),
         tuple(message.texts("top")),
         message,
@@ -103,10 +87,7 @@ def _meets(rule: Message, phase: Phase, stages: frozenset[str], level: int) -> b
 
 def _inputs(net: Message) -> Iterator[Layer]:
     """`input: "data"` with its shape beside it, as a layer of type Input for each."""
-    dims = net.ints("input_dim")
-    shapes = net.messages("input_shape") or [
-        Message(tuple(Field("dim", dim) for dim in dims[at : at + 4])) for at in range(0, len(dims), 4)
-    ]
+    shapes = upgrade.shapes_of_inputs(net)
     line = net.line_of("input")
     for number, name in enumerate(net.texts("input")):
         shape = (Field("shape", shapes[number], line),) if number < len(shapes) else ()
