@@ -212,9 +212,9 @@ def meanfield(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 _SAME = (
-    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "DenseCRF", "DomainTransform", "Dropout", "ELU", "Exp",
-    "FlowWarp", "LRN", "Log", "MVN", "MnActivation", "NegReLU", "Power", "ReLU", "ReLU6", "ShuffleChannel", "Sigmoid",
-    "Softmax", "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
+    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "DenseCRF", "DomainTransform", "Dropout", "ELU",
+    "Exp", "FlowWarp", "LRN", "Log", "MVN", "MnActivation", "NegReLU", "Power", "ReLU", "ReLU6", "ShuffleChannel",
+    "Sigmoid", "Softmax", "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 _LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "GaussianYolov3", "HingeLoss", "InfogainLoss", "L1Loss", "LpqLoss",
