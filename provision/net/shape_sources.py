@@ -6,11 +6,13 @@ Of a database the channels and sizes are not in the file; a crop, a resize or as
 from collections.abc import Sequence
 
 from provision.net.graph import Layer
-from provision.net.shape_kit import Made, Rule, Shape
+from provision.net.shape_kit import Made, Odd, Rule, Shape, sizes
 
 
 def inputs(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     shapes = [tuple(shape.ints("dim")) for shape in layer.param("input").messages("shape")]
+    if bad := next((shape for shape in shapes if min(shape, default=1) < 0), None):
+        raise Odd(f"{sizes(bad)} is no shape")
     return Made(_spread(shapes, len(layer.tops)))
 
 
