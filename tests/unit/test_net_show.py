@@ -45,7 +45,8 @@ STAGED = (
         (data("b", phase("TEST")) + CONV + LOSS, "TRAIN", ("TRAIN", [])),
         (STAGED, None, ("TRAIN", ["train"])),
         (STAGED, "TEST", ("TEST", ["val"])),
-        (CONV, None, ("TRAIN", [])),
+        (CONV, None, ("TEST", [])),  # a part of a net, for use
+        (CONV + LOSS, None, ("TRAIN", [])),
     ],
 )
 def test_the_phase_and_stage_that_the_file_means(net: str, asked: graph.Phase | None, meant: object) -> None:
