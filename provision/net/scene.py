@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import MissingExtraError
+from provision.net import counts
 from provision.net.graph import Layer
 from provision.net.shapes import Inferred, Row, words
 from provision.net.text import Message
@@ -19,20 +20,24 @@ _LINE, _SIGN, _PAD = 14.0, 6.3, 9.0  # of a box's text: a line's height, a sign'
 _GAP_X, _GAP_Y = 26.0, 30.0
 
 _KINDS = {
-    "data": "Data ImageData HDF5Data MemoryData WindowData DummyData Input AnnotatedData VideoData Parameter",
-    "convolution": "Convolution Deconvolution Im2col",
-    "dense": "InnerProduct Embed LSTM RNN Recurrent",
-    "pooling": "Pooling SPP Reduction",
-    "norm": "BatchNorm LRN MVN Normalize Scale Bias",
-    "join": "Concat Slice Eltwise Crop Reshape Flatten Split Tile Permute BatchReindex Filter",
+    "data": "Data ImageData HDF5Data MemoryData WindowData DummyData Input AnnotatedData VideoData Parameter "
+    "DenseImageData ImageSegData ImageLabelmapData CPMData",
+    "convolution": "Convolution Deconvolution Im2col ConvolutionDepthwise DepthwiseConvolution DeformableConvolution "
+    "NdConvolution",
+    "dense": "InnerProduct Embed LSTM RNN Recurrent LSTMUnit",
+    "pooling": "Pooling NdPooling SPP Reduction ROIPooling ROIAlign PSROIPooling PSROIAlign DeformablePSROIPooling "
+    "Upsample Unpooling Interp Resample Downsample Reorg",
+    "norm": "BatchNorm LRN MVN Normalize Scale Bias BN SyncBN ChannelNorm",
+    "join": "Concat Slice Eltwise Crop Reshape Flatten Split Tile Permute BatchReindex Filter Axpy ShuffleChannel "
+    "CReLU",
     "loss": "SoftmaxWithLoss EuclideanLoss HingeLoss InfogainLoss ContrastiveLoss MultinomialLogisticLoss "
     "SigmoidCrossEntropyLoss SmoothL1Loss MultiBoxLoss Accuracy Softmax ArgMax Silence DetectionOutput "
-    "DetectionEvaluate HDF5Output",
-    "own": "Python MultiStageMeanfield PriorBox",
+    "DetectionEvaluate HDF5Output SmoothL1LossOHEM SoftmaxWithLossOHEM L1Loss RegionLoss Yolov3 SegAccuracy "
+    "YoloDetectionOutput Yolov3DetectionOutput",
+    "own": "Python MultiStageMeanfield PriorBox DenseCRF Proposal BoxAnnotatorOHEM Correlation FlowWarp "
+    "DetectNetTransformation",
 }
 KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
-
-_LEARN = ("convolution", "dense", "norm", "own")
 
 # fill and border of a box by its kind; `other` is for activations that are not in place and all that is new
 COLOURS: Mapping[str, tuple[str, str]] = {
@@ -105,20 +110,19 @@ def _texts(group: Sequence[Row]) -> tuple[str, ...]:
     first = group[0]
     kinds = " + ".join([_kind(first.layer), *(row.layer.type for row in group[1:])])
     shapes = list(dict.fromkeys(words(shape) for shape in first.tops)) or ["no output"]
-    counted = sum(row.counted or 0 for row in group)
-    unknown = any(row.counted is None and KIND.get(row.layer.type) in _LEARN for row in group)
-    params = f"{counted:,} parameters" if counted else "? parameters" if unknown else ""
-    return tuple(line for line in (first.layer.name, kinds, ", ".join(shapes), params) if line)
+    return tuple(line for line in (first.layer.name, kinds, ", ".join(shapes), counts.of_rows(list(group))) if line)
 
 
 def _kind(layer: Layer) -> str:
-    """The type, and what tells one layer of it from another: 3x3, stride, groups, operation."""
-    for name in ("convolution", "pooling"):
+    """The type, and what tells one layer of it from another: 3x3, stride, groups, operation, the class in Python."""
+    for name in ("convolution", "deformable_convolution", "pooling"):
         if layer.message.messages(f"{name}_param"):
             return " ".join([_pooling(layer) or layer.type, *_window(layer.param(name))])
-    if operation := layer.param("eltwise").text("operation"):
-        return f"{layer.type} {operation}"
-    return layer.type
+    for name in ("roi_pooling", "roi_align"):
+        if height := layer.param(name).whole("pooled_h"):
+            return f"{layer.type} {height}x{layer.param(name).whole('pooled_w')}"
+    told = layer.param("eltwise").text("operation") or layer.param("python").text("layer")
+    return f"{layer.type} {told}" if told else layer.type
 
 
 def _pooling(layer: Layer) -> str:
@@ -131,7 +135,7 @@ def _window(param: Message) -> list[str]:
         return ["global"]
     sides = [param.whole("kernel_h"), param.whole("kernel_w")] if param.ints("kernel_h") else param.ints("kernel_size")
     sides = sides * 2 if len(sides) == 1 else sides
-    more = [("stride", "/"), ("dilation", "dilated "), ("group", "groups ")]
+    more = [("stride", "/"), ("dilation", "dilated "), ("hole", "dilated "), ("group", "groups ")]
     return [
         "x".join(map(str, sides)),
         *(f"{sign}{param.whole(name)}" for name, sign in more if param.whole(name, 1) != 1),
