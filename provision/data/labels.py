@@ -16,11 +16,13 @@ import msgspec
 
 from infra.border import did_you_mean
 from infra.errors import UsageError
-from provision.data import voc
+from provision.data import classfolders, label_pictures, voc
 from provision.data.extras import extra
+from provision.data.heads import BadPictureError
+from provision.data.label_pictures import codes
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import BadPictureError, content, vision
-from provision.files.folders import atomic_folder
+from provision.data.pictures import vision
+from provision.files.whole import atomic_file, atomic_folder
 
 _UNKNOWN = 254  # in tables: a colour or number of no class
 _SHOWN = 5  # colours and files that an error names
@@ -49,20 +51,29 @@ def convert(source: Path, out: Path, rule: Rule, jobs: int = 0) -> Converted:
     """A picture, or a folder of PNGs as a folder of the same names. UsageError names colours of no class and files
     that cannot be read, and nothing is left then."""
     tables = Tables(rule)
+    if out.exists() and (out.is_file() or any(out.iterdir()) or source.is_file()):
+        raise UsageError(f"{out} is there already", "name a new file" if source.is_file() else "name a new folder")
     if source.is_file():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return _all([(source, out)], tables, 1)
-    pairs = sorted(path.relative_to(source) for path in source.rglob("*.png")) if source.is_dir() else []
-    if not pairs:
+        with atomic_file(out) as part:
+            return _all([(source, part)], tables, 1)
+    paths = pictures_of(source)
+    with atomic_folder(out) as folder:
+        for path in {Path(path).parent for path in paths}:
+            (folder / path).mkdir(parents=True, exist_ok=True)
+        return _all([(source / path, folder / path) for path in paths], tables, jobs)
+
+
+def pictures_of(source: Path) -> list[str]:
+    """The label pictures below a folder, whatever the case of their suffix. UsageError where there are none."""
+    if not source.exists():
+        raise UsageError(f"{source} is not there", "name a label picture, or a folder of them")
+    found = classfolders.below(source, (".png",))
+    classfolders.say(source, found)
+    if not found.files:
         raise UsageError(
             f"{source} holds no label pictures (*.png)", "name the folder that holds them; VOC's is SegmentationClass"
         )
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is there already", "name a new folder, or remove it")
-    with atomic_folder(out) as part:
-        for folder in {path.parent for path in pairs}:
-            (part / folder).mkdir(parents=True, exist_ok=True)
-        return _all([(source / path, part / path) for path in pairs], tables, jobs)
+    return found.files
 
 
 def _all(pairs: Sequence[tuple[Path, Path]], tables: "Tables", jobs: int) -> Converted:
@@ -90,10 +101,7 @@ def _one(pair: tuple[Path, Path], tables: "Tables") -> Any:
         values = tables.classes(source)
     except BadPictureError as error:
         return f"{source} {error}"
-    _, data = vision().imencode(".png", values)
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(data)
-    part.replace(target)
+    target.write_bytes(vision().imencode(".png", values)[1])
     return extra("numpy").bincount(values.ravel(), minlength=256)
 
 
@@ -106,37 +114,26 @@ class Tables:
         unknown = {"error": _UNKNOWN, "ignore": voc.IGNORE, "background": 0}[rule.unknown]
         self.numbers = numpy.full(256, unknown, numpy.uint8)
         self.colours = numpy.full(1 << 24, unknown, numpy.uint8)
+        self._known = set[int]()  # colours that are a class's
         for index, value in _values(rule).items():
             red, green, blue = voc.PALETTE[index]
             self.numbers[index] = value
             self.colours[red << 16 | green << 8 | blue] = value
+            self._known.add(red << 16 | green << 8 | blue)
 
     def classes(self, path: Path) -> Any:
         """Height x width classes of a label picture. BadPictureError names what has none."""
-        numpy, image = extra("numpy"), extra("PIL.Image")
-        content(path)
-        try:
-            with image.open(path) as opened:
-                mode, palette = opened.mode, opened.getpalette()
-                pixels = numpy.array(opened if mode in ("L", "P", "RGB") else opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
-        if mode == "P" and not self._by_number:
-            return self._by_palette(pixels, palette)
+        pixels, palette = label_pictures.read(path)
+        if palette is not None and not self._by_number:
+            of = codes(palette)
+            return _checked(self.colours[of][pixels], pixels, lambda number: f"{_colour(of[number])} (number {number})")
+        if pixels.ndim == 3 and (plane := label_pictures.gray_classes(pixels)) is not None:
+            if not self._known.issuperset(codes(plane[..., None].repeat(3, axis=2)).ravel().tolist()):
+                pixels = plane  # three equal channels of numbers: what cv2.imwrite makes of a stack of planes
         if pixels.ndim == 2:
             return _checked(self.numbers[pixels], pixels, str)
-        codes = _codes(pixels)
-        return _checked(self.colours[codes], codes, _colour)
-
-    def _by_palette(self, pixels: Any, palette: list[int]) -> Any:
-        numpy = extra("numpy")
-        table = numpy.zeros((256, 3), numpy.uint8)
-        colours = numpy.array(palette, numpy.uint8).reshape(-1, 3)
-        table[: len(colours)] = colours
-        codes = _codes(table)
-        return _checked(
-            self.colours[codes][pixels], pixels, lambda number: f"{_colour(codes[number])} (number {number})"
-        )
+        of = codes(pixels)
+        return _checked(self.colours[of], of, _colour)
 
 
 def _values(rule: Rule) -> dict[int, int]:
@@ -150,13 +147,6 @@ def _values(rule: Rule) -> dict[int, int]:
     chosen = {name: place for place, name in enumerate(rule.classes, start=1)}
     found = {index: chosen.get(name, other) for index, name in enumerate(voc.CLASSES)}
     return {**found, 0: 0, voc.IGNORE: voc.IGNORE}
-
-
-def _codes(colours: Any) -> Any:
-    """Red, green and blue of the last axis as one number."""
-    numpy = extra("numpy")
-    wide = colours.astype(numpy.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
 def _checked(values: Any, pixels: Any, name: Any) -> Any:

@@ -3,7 +3,8 @@
 The steps are those of Caffe's ReadImageToDatum (src/caffe/util/io.cpp) through the same OpenCV, so that records have
 the same bytes as convert_imageset's: blue, green, red; channels first in raw records; JPEG and PNG with OpenCV's
 defaults; the file's own bytes where nothing was to be changed. What differs: a file that was cut off is refused, where
-libjpeg fills it up with gray and goes on.
+libjpeg fills it up with gray and goes on; and a file that Caffe's OpenCV could not decode, or to more than 8 bits, does not
+go in as it is.
 """
 
 from functools import cache
@@ -15,14 +16,14 @@ import msgspec
 from provision.data import voc
 from provision.data.datum import Datum
 from provision.data.extras import extra
+from provision.data.heads import LARGEST, READ_BY_CAFFE, BadPictureError, check_size, head
+from provision.data.lines import SUFFIXES
+
+__all__ = ["LARGEST", "BadPictureError", "Shape", "content", "image_record", "label_record", "pixels_of", "vision"]
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _BUFFER = 31 << 20  # bytes; glibc's highest such size is 32 MB
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
-
-
-class BadPictureError(Exception):
-    """A picture that makes no record; the text says why."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int
     """An image's record, and the height and width in it. BadPictureError where the file makes none."""
     data = content(path)
     kind = _type(path, shape.encode)
-    if kind and not shape.resize and not shape.pad and _is(path, kind):
+    if kind and not shape.resize and not shape.pad and _is(path, kind) and _decodes_to_bytes(data):
         pixels = pixels_of(data, shape.gray)
         return Datum(0, 0, 0, data, label, True), pixels.shape[:2]
     pixels = pixels_of(data, shape.gray)
@@ -69,6 +70,8 @@ def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int
 def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
     """A label picture's record, one channel of classes, and its height and width. Encoded means PNG: JPEG would blur
     classes into others, and so would resizing by any but the nearest pixel."""
+    from provision.data.label_pictures import classes_of  # which reads its files by `content`
+
     pixels = classes_of(path)
     if shape.resize:
         pixels = vision().resize(pixels, shape.resize[::-1], interpolation=vision().INTER_NEAREST)
@@ -95,6 +98,7 @@ def content(path: Path) -> bytes:
 def pixels_of(data: bytes, gray: bool) -> Any:
     """Height x width x (blue, green, red), or height x width, of an encoded picture."""
     cv2, numpy = vision(), extra("numpy")
+    _check_claim(data)
     flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), flag)
@@ -105,17 +109,22 @@ def pixels_of(data: bytes, gray: bool) -> Any:
     return pixels
 
 
-def classes_of(path: Path) -> Any:
-    """Height x width classes of a label picture: gray values, or a palette's numbers (OpenCV gives its colours)."""
-    numpy, image = extra("numpy"), extra("PIL.Image")
-    content(path)
+def _check_claim(data: bytes) -> None:
+    """BadPictureError where the head claims more pixels than memory should be asked for."""
     try:
-        with image.open(path) as opened:
-            if opened.mode not in ("L", "P"):
-                raise BadPictureError(f"is in colours ({opened.mode}), not classes: provision data voc-labels")
-            return numpy.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
+        claimed = head(data)
+    except BadPictureError:
+        return  # OpenCV may know it, or says so
+    check_size(claimed.height, claimed.width)
+
+
+def _decodes_to_bytes(data: bytes) -> bool:
+    """Whether Caffe's OpenCV decodes the file, and to 8 bits, as its Data layer demands."""
+    try:
+        found = head(data)
+    except BadPictureError:
+        return False
+    return found.kind in READ_BY_CAFFE and found.bits == 8
 
 
 def padded(pixels: Any, side: int, fill: tuple[int, ...]) -> Any:
@@ -148,11 +157,13 @@ def _type(path: Path, encode: str) -> str:
     """What to encode as: `auto` takes the end of the file's name, as convert_imageset does."""
     if encode != "auto":
         return encode
-    if not path.suffix[1:]:
-        raise BadPictureError("has no suffix that tells its type: --encode-type jpg or png")
-    return path.suffix[1:].lower()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        told = f"is of a type ({suffix}) that Caffe may not decode" if suffix else "has no suffix that tells its type"
+        raise BadPictureError(f"{told}: --encode-type jpg or png")
+    return "jpg" if suffix == ".jfif" else suffix[1:]
 
 
 def _is(path: Path, kind: str) -> bool:
     suffix = path.suffix[1:].lower()
-    return suffix == kind.lower() or (kind.lower() == "jpg" and suffix == "jpeg")
+    return suffix == kind.lower() or (kind.lower() == "jpg" and suffix in ("jpeg", "jfif"))

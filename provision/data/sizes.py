@@ -8,25 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from infra.errors import UsageError
-from provision.data.extras import extra
+from provision.data.heads import BadPictureError, head
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import BadPictureError
-
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF
 
 
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width in pixels. BadPictureError where the file is no picture."""
-    image = extra("PIL.Image")
-    try:
-        with image.open(path) as opened:
-            width, height = opened.size
-            turned = opened.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
-    except FileNotFoundError:
-        raise BadPictureError("is not there") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadPictureError(f"is not a picture: {error}") from None
-    return (width, height) if turned else (height, width)
+    return head(path).shown
 
 
 def size_lines(root: Path, paths: Sequence[str], jobs: int = 0) -> Iterator[str]:
