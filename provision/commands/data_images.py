@@ -53,10 +53,10 @@ def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) 
     from provision.data import lists
     from provision.data.sizes import size_lines
 
-    found = lists.load(source, root=root)
+    found = lists.load(source, root=root, kind="images" if source.is_dir() else "auto")
     if dry_run:
         console.say(f"would write {out}: {len(found.entries)} sizes")
         return
-    lines = list(size_lines(found.root, [entry.path for entry in found.entries], jobs))
+    lines = list(size_lines(found.at, [entry.path for entry in found.entries], jobs))
     lists.write_lines(out, lines)
     console.say(f"{out}: {len(lines)} sizes")

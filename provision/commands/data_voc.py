@@ -90,7 +90,7 @@ def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool,
     names = tuple(word for word in options.pop("classes").split(",") if word)
     rule = labels.Rule(classes=names, **options)
     if dry_run:
-        count = 1 if source.is_file() else sum(1 for _ in source.rglob("*.png"))
+        count = 1 if source.is_file() else len(labels.pictures_of(source))
         console.say(f"would make {out} of {count} label pictures")
         return
     with console.step(f"{source} → {out}"):

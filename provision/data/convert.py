@@ -6,8 +6,9 @@ same keys in the same order.
 
 All is made in `.NAME.part` beside the folder, and gets the folder's name when it is whole: a killed conversion leaves
 no half database, and can be gone on with from the last key that was kept, if the list, the place that its paths start
-from and the options are still the same (a digest beside the records tells). Bad pictures are noted in bad.txt before the records that follow them are kept, so a
-kill forgets none. The finished folder has data.json: how it was made, and how many records it holds.
+from and the options are still the same (a digest beside the records tells). Bad pictures are noted in bad.txt before
+the records that follow them are kept, so a kill forgets none. The finished folder has data.json: how it was made, and
+how many records it holds.
 """
 
 import json

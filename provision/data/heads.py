@@ -1,7 +1,7 @@
 """Heads of picture files: kind, size and channels without decoding, as Caffe's OpenCV (2.4 to 4.6) will see them.
 
-A head may claim any size. What would decode to more pixels than `LARGEST` is a bad picture with a name, before memory is
-asked for; heads themselves are read whatever they claim.
+A head may claim any size. What would decode to more pixels than `LARGEST` is a bad picture with a name, before memory
+is asked for; heads themselves are read whatever they claim.
 """
 
 import struct

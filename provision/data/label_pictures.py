@@ -1,8 +1,9 @@
 """Label pictures as classes: gray values, or a palette's numbers (OpenCV would give its colours).
 
-What programs make of classes besides: one bit, 16 bits, an alpha that hides nothing, three equal channels. These are read,
-where they cannot mean anything else. Colours are for `provision data voc-labels`; so is a palette in another order than
-VOC's (Image.quantize, pngquant and picture editors sort it anew), whose numbers are other classes than its colours.
+What programs make of classes besides: one bit, 16 bits, an alpha that hides nothing, three equal channels. These are
+read, where they cannot mean anything else. Colours are for `provision data voc-labels`; so is a palette in another
+order than VOC's (Image.quantize, pngquant and picture editors sort it anew), whose numbers are other classes than its
+colours.
 """
 
 from pathlib import Path

@@ -127,8 +127,9 @@ class Tables:
         if palette is not None and not self._by_number:
             of = codes(palette)
             return _checked(self.colours[of][pixels], pixels, lambda number: f"{_colour(of[number])} (number {number})")
-        if pixels.ndim == 3 and (plane := label_pictures.gray_classes(pixels)) is not None:
-            if not self._known.issuperset(codes(plane[..., None].repeat(3, axis=2)).ravel().tolist()):
+        if pixels.ndim == 3:
+            plane = label_pictures.gray_classes(pixels)
+            if plane is not None and not self._known.issuperset(extra("numpy").unique(codes(pixels)).tolist()):
                 pixels = plane  # three equal channels of numbers: what cv2.imwrite makes of a stack of planes
         if pixels.ndim == 2:
             return _checked(self.numbers[pixels], pixels, str)

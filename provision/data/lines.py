@@ -36,7 +36,8 @@ def kind_of(line: str, names: Sequence[str] = ()) -> str:
 
 
 def class_of(line: str, names: Sequence[str] = ()) -> tuple[str, int] | None:
-    """The path and the class, which is a number of 32 bits, or the place of one of `names`; None where it is neither."""
+    """The path and the class, which is a number of 32 bits, or the place of one of `names`; None where it is
+    neither."""
     for name in sorted(names, key=len, reverse=True):
         if line.endswith((f" {name}", f"\t{name}")):
             return line[: -len(name)].rstrip(), list(names).index(name)
@@ -58,7 +59,8 @@ def pair_of(line: str) -> tuple[str, str] | None:
 
 
 def odd(line: str, path: str) -> Odd | None:
-    """What is odd about a line whose `path` is not there: another form of list, or of path; None where nothing is seen."""
+    """What is odd about a line whose `path` is not there: another form of list, or of path; None where nothing is
+    seen."""
     if line[0] in "\"'":
         return Odd("quotes are taken for a part of the name", "leave the quotes out")
     if "\\" in path or re.match(r"[A-Za-z]:/", path):
@@ -74,7 +76,9 @@ def _labels(rest: str) -> Odd:
     """What is odd about that which stands after a picture's name."""
     words = re.split(r"[\s,;]+", rest)
     if not all(_NUMBER.fullmatch(word) for word in words):
-        mend = "number the classes from 0: PATH NUMBER; or give their names: --classes NAME,…; or one folder for each class"
+        mend = (
+            "number the classes from 0: PATH NUMBER; or name them: --classes NAME,…; or make one folder for each class"
+        )
         return Odd(f"{rest!r} is no class's number", mend)
     if len(words) > 1:
         mend = "Caffe's Datum has one whole number: make a database for each label, or let an HDF5Data layer read them"

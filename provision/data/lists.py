@@ -1,8 +1,8 @@
 """Lists of pictures: what each line means (`lines`), or what a folder holds (`classfolders`).
 
-Kinds, told apart by the end of the first line: `classes` ("path 7", as Caffe's convert_imageset reads), `pairs` ("image.jpg
-label.png"), `boxes` ("image.jpg boxes.xml") and `images` ("path"). An entry's number is its line's, from 0, counted with
-empty lines, as convert_imageset counts: it is the record's key.
+Kinds, told apart by the end of the first line: `classes` ("path 7", as Caffe's convert_imageset reads), `pairs`
+("image.jpg label.png"), `boxes` ("image.jpg boxes.xml") and `images` ("path"). An entry's number is its line's, from 0,
+counted with empty lines, as convert_imageset counts: it is the record's key.
 """
 
 import os

@@ -1,8 +1,9 @@
 """How long an LMDB file has to be for all of its records to be in it.
 
 LMDB maps the file, and who reads a page beyond its end gets the signal SIGBUS: no error can tell it. A file that is as
-long as its last page says is whole. A shorter one may be whole, too, as pages at the end that a transaction made and gave
-back are never written: so the tree is followed from its root, by the file's bytes, to the highest page that it needs.
+long as its last page says is whole. A shorter one may be whole, too, as pages at the end that a transaction made and
+gave back are never written: so the tree is followed from its root, by the file's bytes, to the highest page that it
+needs.
 
 The layout is that of LMDB 0.9 (mdb.c: MDB_page, MDB_node, MDB_meta) with pointers of 64 bits, little-endian.
 """

@@ -3,8 +3,8 @@
 The steps are those of Caffe's ReadImageToDatum (src/caffe/util/io.cpp) through the same OpenCV, so that records have
 the same bytes as convert_imageset's: blue, green, red; channels first in raw records; JPEG and PNG with OpenCV's
 defaults; the file's own bytes where nothing was to be changed. What differs: a file that was cut off is refused, where
-libjpeg fills it up with gray and goes on; and a file that Caffe's OpenCV could not decode, or to more than 8 bits, does not
-go in as it is.
+libjpeg fills it up with gray and goes on; and a file that Caffe's OpenCV could not decode, or to more than 8 bits, does
+not go in as it is.
 """
 
 from functools import cache

@@ -1,8 +1,8 @@
 """Texts that users bring (lists, files of classes, labels): the one front door.
 
-Windows writes a byte order mark, UTF-16 (PowerShell's >), its own line ends and names in a code page; old Macs end lines
-with a carriage return. A mark is no part of the first name; UTF-16 is read as such; bytes that are no UTF-8 are kept as
-they are (Python's surrogateescape), for the file on the disk may be named so.
+Windows writes a byte order mark, UTF-16 (PowerShell's >), its own line ends and names in a code page; old Macs end
+lines with a carriage return. A mark is no part of the first name; UTF-16 is read as such; bytes that are no UTF-8 are
+kept as they are (Python's surrogateescape), for the file on the disk may be named so.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Files and folders that appear whole or not at all: every command that makes an OUT goes through here.
 
-What is made stands in `.NAME.part` beside OUT, on the same disk, and gets OUT's name at the end. A link is followed: what
-it points to is made, on that disk. What a killed command left there is taken away by the next one; two at once are told
-apart by a lock on the folder. What cannot be given the name at the end (a mount point, the folder one stands in, a device)
-is refused before the work. The disk's refusals become our errors.
+What is made stands in `.NAME.part` beside OUT, on the same disk, and gets OUT's name at the end. A link is followed:
+what it points to is made, on that disk. What a killed command left there is taken away by the next one; two at once are
+told apart by a lock on the folder. What cannot be given the name at the end (a mount point, the folder one stands in, a
+device) is refused before the work. The disk's refusals become our errors.
 """
 
 import errno
@@ -39,7 +39,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def part_folder(whole: Path) -> Iterator[Path]:
-    """The folder `.NAME.part` of a settled `whole`, ours alone meanwhile. It stays, with what it holds, until renamed."""
+    """The folder `.NAME.part` of a settled `whole`, ours alone meanwhile. It stays, with what it holds, until
+    renamed."""
     part = part_of(whole)
     with writing(whole):
         part.mkdir(parents=True, exist_ok=True)
@@ -81,10 +82,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 def settled(target: Path) -> Path:
     """Where `target` really is, links followed. UsageError where nothing made elsewhere can take its place."""
     with writing(target):
-        whole = Path(os.path.realpath(target))  # noqa: PTH118 - pathlib's raises RuntimeError for a loop of links
+        whole = Path(os.path.realpath(target))
         if whole.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if whole.is_dir() and os.path.ismount(whole):  # noqa: PTH118
+        if whole.is_dir() and os.path.ismount(whole):
             raise UsageError(
                 f"{target} is a mount point: nothing can take its place", f"name a folder in it: {target}/new"
             )
