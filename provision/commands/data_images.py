@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
 from provision.commands.options import NEW, PATH, dry_run_option, json_option
@@ -57,6 +58,8 @@ def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) 
     if dry_run:
         console.say(f"would write {out}: {len(found.entries)} sizes")
         return
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"{out} is the list itself", "name a new file")
     lines = list(size_lines(found.at, [entry.path for entry in found.entries], jobs))
     lists.write_lines(out, lines)
     console.say(f"{out}: {len(lines)} sizes")

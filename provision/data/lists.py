@@ -205,4 +205,4 @@ def _there(path: str | Path) -> bool:
 
 
 def _shown(line: str) -> str:
-    return repr(line if len(line) <= 200 else line[:199] + "…")
+    return f"'{line if len(line) <= 200 else line[:199] + '…'}'"

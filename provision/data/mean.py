@@ -11,7 +11,7 @@ import msgspec
 
 from infra.errors import UsageError
 from provision.data.backends import reader
-from provision.data.datum import Datum, decode, encode_blob
+from provision.data.datum import Datum, decode, decode_blob, encode_blob
 from provision.data.extras import extra
 from provision.data.heads import BadPictureError
 from provision.data.made import expected
@@ -31,6 +31,7 @@ class Mean(msgspec.Struct, frozen=True):
 def mean(database: Path, out: Path, *, npy: bool = False, jobs: int = 0) -> Mean:
     """Write the mean to `out`, and as numpy's array beside it with `npy`. UsageError where pictures differ in size."""
     numpy = extra("numpy")
+    _refuse_other(out)
     total, count = _sum(database, jobs)
     average = total / numpy.float32(count)
     with atomic_file(out) as part:
@@ -40,6 +41,16 @@ def mean(database: Path, out: Path, *, npy: bool = False, jobs: int = 0) -> Mean
             numpy.save(file, average)
     means = tuple(float(mean) for mean in average.reshape(average.shape[0], -1).mean(axis=1, dtype=numpy.float64))
     return Mean(count, average.shape, means)
+
+
+def _refuse_other(out: Path) -> None:
+    """UsageError where `out` is a file that is no mean: to write over it (a data.mdb) would lose it."""
+    if not out.is_file():
+        return
+    try:
+        decode_blob(out.read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"{out} is there, and is no mean file", "name a new file") from None
 
 
 def _sum(database: Path, jobs: int) -> tuple[Any, int]:

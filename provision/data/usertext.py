@@ -31,7 +31,7 @@ def read(path: Path, what: str = "a list of pictures") -> str:
     text = _decoded(path, data, what)
     if "\0" in text:
         raise UsageError(f"{path} is not {what}: it holds NUL bytes", "give a text with one entry a line")
-    return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
+    return re.sub("\r+\n", "\n", text).replace("\r", "\n")
 
 
 def lines(path: Path, what: str = "a list of pictures") -> list[tuple[int, str]]:

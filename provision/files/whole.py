@@ -62,7 +62,7 @@ def empty(folder: Path) -> None:
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
     """A path to write that becomes the file `target` at the end, or vanishes. A file that is there is replaced."""
-    whole = settled(target)
+    whole = _real(target)
     if whole.is_dir():
         raise UsageError(f"{target} is a folder", "name a file in it, or a new one")
     if whole.exists() and not whole.is_file():
@@ -80,17 +80,20 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def settled(target: Path) -> Path:
-    """Where `target` really is, links followed. UsageError where nothing made elsewhere can take its place."""
+    """Where the folder `target` really is, links followed. UsageError where nothing made elsewhere can take its place."""
+    whole = _real(target)
+    if whole.is_dir() and os.path.ismount(whole):
+        raise UsageError(f"{target} is a mount point: nothing can take its place", f"name a folder in it: {target}/new")
+    if whole.is_dir() and whole == Path.cwd():
+        raise UsageError(f"{target} is the folder that you are in", "name a folder in it, or go elsewhere")
+    return whole
+
+
+def _real(target: Path) -> Path:
     with writing(target):
         whole = Path(os.path.realpath(target))
         if whole.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if whole.is_dir() and os.path.ismount(whole):
-            raise UsageError(
-                f"{target} is a mount point: nothing can take its place", f"name a folder in it: {target}/new"
-            )
-        if whole.is_dir() and whole == Path.cwd():
-            raise UsageError(f"{target} is the folder that you are in", "name a folder in it, or go elsewhere")
     return whole
 
 

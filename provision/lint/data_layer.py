@@ -52,7 +52,7 @@ def channels(unit: "Unit") -> Iterator[Finding]:
     if len(found) < 2 or (unit.layer and (unit.layer.force_color or unit.layer.force_gray)):
         return
     words = ", ".join(f"{number} ({count})" for number, count in found.most_common())
-    rare = min(found, key=lambda number: found[number])
+    rare = min(found, key=lambda number: (found[number], number))
     which = next(record.name for record in unit.images.good if record.size[0] == rare)
     what = (
         f"pictures have {len(found)} numbers of channels: {words}, such as {which}: Caffe stops at the first other one"
