@@ -70,8 +70,11 @@ def boxes(
 def _names(given: str | None) -> list[str]:
     from provision.data import voc
     from provision.data.classes import names
+    from provision.data.usertext import foreign
 
     found = list(voc.CLASSES[1:]) if given is None else names(given)
+    if foreign("".join(found)):
+        raise UsageError(f"--classes {given} is no text in UTF-8", "save it as UTF-8: names go into the label map")
     if "background" in found:
         raise UsageError(f"--classes {given} names the background", "leave it out: it is label 0 by itself")
     return found

@@ -1,4 +1,5 @@
-"""Heads of picture files: kind, size and channels without decoding, as Caffe's OpenCV (2.4 to 4.6) will see them.
+"""Picture files, as far as they need not be decoded: whether they are whole, and their heads: kind, size and channels
+as Caffe's OpenCV (2.4 to 4.6) will see them.
 
 A head may claim any size. What would decode to more pixels than `LARGEST` is a bad picture with a name, before memory
 is asked for; heads themselves are read whatever they claim.
@@ -24,6 +25,8 @@ READ_BY_CAFFE = (
     "PPM",
 )  # Pillow's names; GIF and AVIF came with later OpenCVs
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)  # what Pillow raises
 
 
@@ -68,6 +71,21 @@ def head(source: Path | bytes) -> Head:
         orientation = _orientation(picture)
         channels, bits = _channels(picture), _bits(picture)
         return Head(str(picture.format), picture.height, picture.width, channels, bits, orientation)
+
+
+def content(path: Path) -> bytes:
+    """The file's bytes. BadPictureError where it is not there, or not whole."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadPictureError(f"cannot be read: {error.strerror}") from None
+    if not data:
+        raise BadPictureError("is empty")
+    if data.startswith(_JPEG) and not data.endswith(_END) and data.rfind(_END) <= data.rfind(_SCAN):
+        raise BadPictureError("is a JPEG that is cut off")
+    if data.startswith(_PNG) and b"IEND" not in data:
+        raise BadPictureError("is a PNG that is cut off")
+    return data
 
 
 def check_size(height: int, width: int) -> None:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from provision.data import voc
 from provision.data.extras import extra
-from provision.data.heads import BadPictureError, check_size, opened
-from provision.data.pictures import content
+from provision.data.heads import BadPictureError, check_size, content, opened
 
 _WIDE = ("I", "I;16", "I;16B", "I;16L")
 CODES = {red << 16 | green << 8 | blue: index for index, (red, green, blue) in enumerate(voc.PALETTE)}

@@ -16,14 +16,13 @@ import msgspec
 from provision.data import voc
 from provision.data.datum import Datum
 from provision.data.extras import extra
-from provision.data.heads import LARGEST, READ_BY_CAFFE, BadPictureError, check_size, head
+from provision.data.heads import LARGEST, READ_BY_CAFFE, BadPictureError, check_size, content, head
+from provision.data.label_pictures import classes_of
 from provision.data.lines import SUFFIXES
 
-__all__ = ["LARGEST", "BadPictureError", "Shape", "content", "image_record", "label_record", "pixels_of", "vision"]
+__all__ = ["LARGEST", "BadPictureError", "Shape", "image_record", "label_record", "pixels_of", "vision"]
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _BUFFER = 31 << 20  # bytes; glibc's highest such size is 32 MB
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -70,29 +69,12 @@ def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int
 def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
     """A label picture's record, one channel of classes, and its height and width. Encoded means PNG: JPEG would blur
     classes into others, and so would resizing by any but the nearest pixel."""
-    from provision.data.label_pictures import classes_of  # which reads its files by `content`
-
     pixels = classes_of(path)
     if shape.resize:
         pixels = vision().resize(pixels, shape.resize[::-1], interpolation=vision().INTER_NEAREST)
     if shape.pad:
         pixels = padded(pixels, shape.pad, (voc.IGNORE,))
     return _datum(pixels, 0, "png" if shape.encode else ""), pixels.shape[:2]
-
-
-def content(path: Path) -> bytes:
-    """The file's bytes. BadPictureError where it is not there, or not whole."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadPictureError(f"cannot be read: {error.strerror}") from None
-    if not data:
-        raise BadPictureError("is empty")
-    if data.startswith(_JPEG) and not data.endswith(_END) and data.rfind(_END) <= data.rfind(_SCAN):
-        raise BadPictureError("is a JPEG that is cut off")
-    if data.startswith(_PNG) and b"IEND" not in data:
-        raise BadPictureError("is a PNG that is cut off")
-    return data
 
 
 def pixels_of(data: bytes, gray: bool) -> Any:

@@ -80,7 +80,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def settled(target: Path) -> Path:
-    """Where the folder `target` really is, links followed. UsageError where nothing made elsewhere can take its place."""
+    """Where the folder `target` really is, links followed. UsageError where nothing can take its place."""
     whole = _real(target)
     if whole.is_dir() and os.path.ismount(whole):
         raise UsageError(f"{target} is a mount point: nothing can take its place", f"name a folder in it: {target}/new")

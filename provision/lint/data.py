@@ -9,34 +9,13 @@ a test picture that was trained with makes a score worthless.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from provision.lint import data_layer
-from provision.lint.data_layer import Layer
 from provision.lint.finding import Finding
 from provision.lint.scan import Scan, Seen, Size
+from provision.lint.unit import Unit
 
 _SHOWN = 3
 _SORTED_FROM = 20  # records; a shorter database may be sorted by chance
-
-
-class Unit(msgspec.Struct, frozen=True):
-    """What one data layer reads, or a pair of them.
-
-    `phase` is train, test or empty; `labels` are the label pictures, where they are apart. `classes` is what the net
-    tells apart (0: not known), `batch` its batch (0: not known), `crop` the side that it cuts out, `layer` what else
-    the net's layer says.
-    """
-
-    images: Scan
-    labels: Scan | None = None
-    phase: str = ""
-    classes: int = 0
-    ignore: frozenset[int] = frozenset({255})
-    limit: int = 0
-    batch: int = 0
-    crop: int = 0
-    layer: Layer | None = None
 
 
 def check(units: list[Unit]) -> list[Finding]:

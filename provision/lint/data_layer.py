@@ -6,36 +6,15 @@ Each of these stops Caffe at its start, or where two pictures meet (data_layer.c
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from provision.data.datum import decode_blob
 from provision.lint.finding import Finding
-
-if TYPE_CHECKING:
-    from provision.lint.data import Unit
+from provision.lint.unit import Unit
 
 _FORCE = "transform_param { force_color: true }"
 
 
-class Layer(msgspec.Struct, frozen=True):
-    """What a data layer says. `backend` is that of its database (Caffe's default is LEVELDB); `mean_file` where it was
-    found, `mean_named` as the net writes it. `labels` is the layer of the label pictures. `resized`: SSD's resize_param
-    makes all pictures alike."""
-
-    name: str
-    backend: str
-    force_color: bool = False
-    force_gray: bool = False
-    resized: bool = False
-    mean_values: int = 0
-    mean_file: Path | None = None
-    mean_named: str = ""
-    labels: "Layer | None" = None
-
-
-def backends(unit: "Unit") -> Iterator[Finding]:
+def backends(unit: Unit) -> Iterator[Finding]:
     """The layer's backend is that of the folder."""
     pairs = [(unit.layer, unit.images), (unit.layer.labels if unit.layer else None, unit.labels)]
     for layer, scan in pairs:
@@ -46,7 +25,7 @@ def backends(unit: "Unit") -> Iterator[Finding]:
         yield Finding("error", scan.where, what, f"data_param {{ backend: {held} }}")
 
 
-def channels(unit: "Unit") -> Iterator[Finding]:
+def channels(unit: Unit) -> Iterator[Finding]:
     """Gray among coloured pictures: the net has one number of channels."""
     found = Counter(size[0] for size, count in unit.images.sizes().items() if len(size) == 3 for _ in range(count))
     if len(found) < 2 or (unit.layer and (unit.layer.force_color or unit.layer.force_gray)):
@@ -61,7 +40,7 @@ def channels(unit: "Unit") -> Iterator[Finding]:
     yield Finding("error" if unit.layer else "warning", unit.images.where, what, mend)
 
 
-def means(unit: "Unit") -> Iterator[Finding]:
+def means(unit: Unit) -> Iterator[Finding]:
     """One mean for each channel, or one; a mean file of the pictures' own size."""
     layer = unit.layer
     if layer is None:
@@ -81,7 +60,7 @@ def means(unit: "Unit") -> Iterator[Finding]:
         yield from _mean_file(unit, layer.mean_file, wanted)
 
 
-def _mean_file(unit: "Unit", file: Path, wanted: list[tuple[int, ...]]) -> Iterator[Finding]:
+def _mean_file(unit: Unit, file: Path, wanted: list[tuple[int, ...]]) -> Iterator[Finding]:
     try:
         shape, _ = decode_blob(file.read_bytes())
     except (OSError, ValueError):
@@ -95,7 +74,7 @@ def _mean_file(unit: "Unit", file: Path, wanted: list[tuple[int, ...]]) -> Itera
         yield Finding("error", str(file), what, mend)
 
 
-def turned(unit: "Unit") -> Iterator[Finding]:
+def turned(unit: Unit) -> Iterator[Finding]:
     """Encoded pictures that EXIF turns: Caffe decodes them as they are stored, but for force_color."""
     found = [record for record in unit.images.good if record.turned]
     if found and not (unit.layer and (unit.layer.force_color or unit.layer.force_gray)):
@@ -104,7 +83,7 @@ def turned(unit: "Unit") -> Iterator[Finding]:
         yield Finding("warning", unit.images.where, what, mend)
 
 
-def _shapes(unit: "Unit") -> list[tuple[int, ...]]:
+def _shapes(unit: Unit) -> list[tuple[int, ...]]:
     """The shapes that the layer makes of the pictures, before any crop."""
     forced = 0
     if unit.layer is not None and unit.images.encoded:

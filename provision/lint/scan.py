@@ -15,14 +15,13 @@ from provision.data import usertext
 from provision.data.backends import reader
 from provision.data.datum import Datum, boxes, decode
 from provision.data.extras import extra
-from provision.data.heads import READ_BY_CAFFE, BadPictureError, head
+from provision.data.heads import READ_BY_CAFFE, BadPictureError, content, head
 from provision.data.label_pictures import classes_of
 from provision.data.lists import Pictures, load
 from provision.data.made import expected
 from provision.data.mean import planes
 from provision.data.orders import boxes_refused
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import content
 
 Size = tuple[int, ...]  # channels, height, width; of files height, width
 

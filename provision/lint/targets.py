@@ -7,8 +7,8 @@ import msgspec
 
 from infra.errors import UsageError
 from provision.data.backends import backend_of
-from provision.lint import data_layer, scan
-from provision.lint.data import Unit
+from provision.lint import scan
+from provision.lint.unit import DataLayer, Unit
 from provision.net import graph
 from provision.net.graph import PHASES, Layer
 from provision.net.text import Message, read
@@ -136,13 +136,13 @@ def _phase_units(net: Message, phase: graph.Phase, path: Path, asked: Asked) -> 
         )
 
 
-def _told(layer: Layer, net: Path, asked: Asked, labels: Layer | None = None) -> data_layer.Layer:
+def _told(layer: Layer, net: Path, asked: Asked, labels: Layer | None = None) -> DataLayer:
     """What the layer says of its database and of what it does with pictures."""
     transform = layer.param("transform")
     named = transform.text("mean_file")
     inner = asked.data / named.removeprefix("/data/").lstrip("/") if asked.data and named.startswith("/data/") else None
     places = [inner] if inner else [Path(named), net.parent / named]
-    return data_layer.Layer(
+    return DataLayer(
         layer.name,
         _backend(layer),
         transform.flag("force_color"),

@@ -35,7 +35,8 @@ def picture(path: Path, width: int = 100, height: int = 60, orientation: int = 0
 def shares(folder: Path) -> list[list[float]]:
     """xmin, ymin, xmax, ymax of each record's first box, as stored."""
     base, found = reader(folder), []
-    for _, value in base.items():
+    for record in base.items():
+        value = record[1]
         group = next(inner for number, inner in fields(value) if number == 3)
         annotation = dict(fields(group))[2]  # type: ignore[arg-type]
         box = dict(fields(dict(fields(annotation))[2]))  # type: ignore[arg-type]

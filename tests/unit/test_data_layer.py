@@ -166,7 +166,9 @@ layer { name: "loss" type: "MultiBoxLoss" bottom: "a" bottom: "b" bottom: "c" bo
 """
 
 
-@pytest.mark.parametrize(("number", "colour", "said"), [(3, "true", ""), (2, "true", "labels 2"), (3, "false", "chann")])
+@pytest.mark.parametrize(
+    ("number", "colour", "said"), [(3, "true", ""), (2, "true", "labels 2"), (3, "false", "chann")]
+)
 def test_ssds_data_is_checked_by_its_boxes(tmp_path: Path, number: int, colour: str, said: str) -> None:
     from provision.data.boxes import prepare
 

@@ -126,7 +126,7 @@ def test_paths_that_begin_with_a_slash_start_from_root(cats: Path) -> None:
 
 
 def test_a_root_that_does_not_hold_them_is_named(cats: Path) -> None:
-    with pytest.raises(UsageError, match="paths start from --root cat: name the folder that holds cat/000.jpg"):
+    with pytest.raises(UsageError, match=r"paths start from --root cat: name the folder that holds cat/000.jpg"):
         convert(Order(listed(b"cat/000.jpg 0\n"), Path("db"), root=Path("cat")))
 
 
@@ -164,7 +164,7 @@ def test_another_root_is_not_gone_on_with(tmp_path: Path) -> None:
         kit.jpegs(tmp_path / name, 2, 20 + number, 20)
     (tmp_path / "a/001.jpg").write_bytes(b"")
     source = kit.write(tmp_path / "list.txt", "000.jpg 0", "001.jpg 1")
-    with pytest.raises(UsageError, match="001.jpg is empty"):
+    with pytest.raises(UsageError, match=r"001.jpg is empty"):
         convert(Order(source, tmp_path / "db", root=tmp_path / "a", strict=True))
     with pytest.raises(UsageError, match="to resume had another list or folder"):
         convert(Order(source, tmp_path / "db", root=tmp_path / "b", strict=True, resume=True))
@@ -227,7 +227,7 @@ def test_hidden_folders_are_no_classes_and_links_are(tmp_path: Path, capsys: pyt
 def test_a_picture_beside_the_folders_is_asked_about(tmp_path: Path) -> None:
     source = classes(tmp_path / "set", cat=1, dog=1)
     shutil.copy(source / "cat/000.jpg", source / "preview.jpg")
-    with pytest.raises(UsageError, match="outside of them preview.jpg: of which class"):
+    with pytest.raises(UsageError, match=r"outside of them preview.jpg: of which class"):
         load(source)
     assert load(source, kind="images").kind == "images"
     assert run(["data", "sizes", str(source), str(tmp_path / "sizes.txt")]) == 0

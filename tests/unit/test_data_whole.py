@@ -239,10 +239,10 @@ def test_is_there_already_means_that_it_is_there(tmp_path: Path) -> None:
     order = Order(tmp_path / "set", tmp_path / "db")
     convert(order)
     (tmp_path / "db/data.mdb").unlink()
-    with pytest.raises(UsageError, match="is not whole any more: .*holds no LMDB"):
+    with pytest.raises(UsageError, match=r"is not whole any more: .*holds no LMDB"):
         convert(order)
     writer(tmp_path / "db", "lmdb").close()
-    with pytest.raises(UsageError, match="holds 0 records, and its data.json says 3"):
+    with pytest.raises(UsageError, match=r"holds 0 records, and its data.json says 3"):
         convert(order)
 
 
@@ -257,7 +257,7 @@ def test_strict_holds_for_what_is_there_already(tmp_path: Path) -> None:
 def test_digits_that_are_gone_are_not_there(tmp_path: Path) -> None:
     prepare(tmp_path / "digits")
     (tmp_path / "digits/test_lmdb/data.mdb").unlink()
-    with pytest.raises(UsageError, match="is not whole any more: .*test_lmdb"):
+    with pytest.raises(UsageError, match=r"is not whole any more: .*test_lmdb"):
         prepare(tmp_path / "digits")
 
 
@@ -310,6 +310,6 @@ def test_a_part_that_got_its_name_meanwhile_is_anothers(tmp_path: Path, monkeypa
 def test_pictures_are_cut_off_too(tmp_path: Path) -> None:
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
-    with pytest.raises(UsageError, match="a.png is a PNG that is cut off"):
+    with pytest.raises(UsageError, match=r"a.png is a PNG that is cut off"):
         labels(tmp_path / "a.png", tmp_path / "b.png", Rule())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
