@@ -47,6 +47,9 @@ from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_opt
     help="store picture files of this format (default with --encoded: as they are)",
 )
 @click.option(
+    "--upright", is_flag=True, help="with --encoded, store pictures that EXIF turns as they are shown, encoded anew"
+)
+@click.option(
     "--pad",
     default=0,
     type=click.IntRange(min=0),
@@ -127,6 +130,7 @@ def _order(source: Path, out: Path, options: dict[str, Any]) -> Any:
         pad=options.pop("pad"),
         fill=_fill(options.pop("pad_value")),
         encode=encode,
+        upright=options.pop("upright"),
     )
     same_size = options.pop("check_size")
     given = options.pop("classes")

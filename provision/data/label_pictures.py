@@ -60,12 +60,12 @@ def classes_of(path: Path) -> Any:
     return plane
 
 
-def gray_classes(pixels: Any) -> Any:
-    """The one plane of three equal ones that hold VOC's numbers; None where they may be colours."""
+def gray_classes(pixels: Any, count: int = len(voc.CLASSES)) -> Any:
+    """The one plane of three equal ones that hold numbers of `count` classes; None where they may be colours."""
     plane = pixels[..., 0]
     if (plane != pixels[..., 1]).any() or (plane != pixels[..., 2]).any():
         return None
-    return plane if bool(((plane < len(voc.CLASSES)) | (plane == voc.IGNORE)).all()) else None
+    return plane if bool(((plane < count) | (plane == voc.IGNORE)).all()) else None
 
 
 def codes(colours: Any) -> Any:

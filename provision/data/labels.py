@@ -1,4 +1,4 @@
-"""VOC's coloured label pictures as class indices: `provision data voc-labels`.
+"""Coloured label pictures (VOC's, or by a file of colours) as class indices: `provision data voc-labels`.
 
 A table of all 2^24 colours (16 MB) holds each colour's class, so a picture is one look-up. A picture with a palette is
 read by its palette's colours, whatever their order there (`by_number`: by the numbers themselves). The void border
@@ -17,6 +17,7 @@ import msgspec
 from infra.border import did_you_mean
 from infra.errors import UsageError
 from provision.data import classfolders, label_pictures, voc
+from provision.data.colours import VOC, Colours
 from provision.data.extras import extra
 from provision.data.heads import BadPictureError
 from provision.data.label_pictures import codes
@@ -29,8 +30,9 @@ _SHOWN = 5  # colours and files that an error names
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Which classes become 1, 2, …, in this order (none: VOC's 20 as they are), and what the others become.
+    """Which classes become 1, 2, …, in this order (none: all as they are), and what the others become.
 
+    `colours` says which colour is which class. `numbers` gives gray values another class (255: 1 for black and white).
     `others` and `unknown` are `background` (0) or `ignore` (255); unknown colours are an error where it is `error`.
     """
 
@@ -38,6 +40,8 @@ class Rule(msgspec.Struct, frozen=True):
     others: str = "background"
     unknown: str = "error"
     by_number: bool = False
+    colours: Colours = VOC
+    numbers: dict[int, int] = {}
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -111,14 +115,16 @@ class Tables:
     def __init__(self, rule: Rule) -> None:
         numpy = extra("numpy")
         self._by_number = rule.by_number
+        self._count = len(rule.colours.names)
         unknown = {"error": _UNKNOWN, "ignore": voc.IGNORE, "background": 0}[rule.unknown]
+        values = _values(rule)
         self.numbers = numpy.full(256, unknown, numpy.uint8)
+        for index, value in (values | rule.numbers).items():
+            self.numbers[index] = value
         self.colours = numpy.full(1 << 24, unknown, numpy.uint8)
         self._known = set[int]()  # colours that are a class's
-        for index, value in _values(rule).items():
-            red, green, blue = voc.PALETTE[index]
-            self.numbers[index] = value
-            self.colours[red << 16 | green << 8 | blue] = value
+        for (red, green, blue), index in rule.colours.numbers().items():
+            self.colours[red << 16 | green << 8 | blue] = values[index]
             self._known.add(red << 16 | green << 8 | blue)
 
     def classes(self, path: Path) -> Any:
@@ -128,7 +134,7 @@ class Tables:
             of = codes(palette)
             return _checked(self.colours[of][pixels], pixels, lambda number: f"{_colour(of[number])} (number {number})")
         if pixels.ndim == 3:
-            plane = label_pictures.gray_classes(pixels)
+            plane = label_pictures.gray_classes(pixels, self._count)
             if plane is not None and not self._known.issuperset(extra("numpy").unique(codes(pixels)).tolist()):
                 pixels = plane  # three equal channels of numbers: what cv2.imwrite makes of a stack of planes
         if pixels.ndim == 2:
@@ -138,15 +144,16 @@ class Tables:
 
 
 def _values(rule: Rule) -> dict[int, int]:
-    """What each of VOC's classes becomes; 0 and 255 stay."""
+    """What each class becomes; 0 and 255 stay."""
+    names = rule.colours.names
     for name in rule.classes:
-        if name not in voc.CLASSES[1:]:
-            raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
+        if name not in names[1:]:
+            raise UsageError(f"there is no class {name!r} in these colours", did_you_mean(name, names[1:]))
     if not rule.classes:
-        return {**{index: index for index in range(len(voc.CLASSES))}, voc.IGNORE: voc.IGNORE}
+        return {**{index: index for index in range(len(names))}, voc.IGNORE: voc.IGNORE}
     other = voc.IGNORE if rule.others == "ignore" else 0
     chosen = {name: place for place, name in enumerate(rule.classes, start=1)}
-    found = {index: chosen.get(name, other) for index, name in enumerate(voc.CLASSES)}
+    found = {index: chosen.get(name, other) for index, name in enumerate(names)}
     return {**found, 0: 0, voc.IGNORE: voc.IGNORE}
 
 

@@ -30,7 +30,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     `resize` is (height, width); `pad` the side of the square that smaller ones are filled up to, at the bottom and the
     right, images with `fill` (blue, green, red) and labels with VOC's ignore label. `encode` is empty for raw records,
-    `auto` for the type of each file's name, or a type that OpenCV writes: jpg, png.
+    `auto` for the type of each file's name, or a type that OpenCV writes: jpg, png. With `upright` files that EXIF
+    turns are stored as they are shown: Caffe decodes the others as they lie, but for force_color.
     """
 
     resize: tuple[int, int] | None = None
@@ -38,6 +39,7 @@ class Shape(msgspec.Struct, frozen=True):
     pad: int = 0
     fill: tuple[int, ...] = (0, 0, 0)
     encode: str = ""
+    upright: bool = False
 
 
 @cache
@@ -55,7 +57,7 @@ def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int
     """An image's record, and the height and width in it. BadPictureError where the file makes none."""
     data = content(path)
     kind = _type(path, shape.encode)
-    if kind and not shape.resize and not shape.pad and _is(path, kind) and _decodes_to_bytes(data):
+    if kind and not shape.resize and not shape.pad and _is(path, kind) and _goes_in(data, shape):
         pixels = pixels_of(data, shape.gray)
         return Datum(0, 0, 0, data, label, True), pixels.shape[:2]
     pixels = pixels_of(data, shape.gray)
@@ -100,13 +102,14 @@ def _check_claim(data: bytes) -> None:
     check_size(claimed.height, claimed.width)
 
 
-def _decodes_to_bytes(data: bytes) -> bool:
-    """Whether Caffe's OpenCV decodes the file, and to 8 bits, as its Data layer demands."""
+def _goes_in(data: bytes, shape: Shape) -> bool:
+    """Whether a file is stored as it is: Caffe's OpenCV decodes it, to 8 bits as its Data layer demands, and the right
+    way up."""
     try:
         found = head(data)
     except BadPictureError:
         return False
-    return found.kind in READ_BY_CAFFE and found.bits == 8
+    return found.kind in READ_BY_CAFFE and found.bits == 8 and not (shape.upright and found.orientation > 1)
 
 
 def padded(pixels: Any, side: int, fill: tuple[int, ...]) -> Any:

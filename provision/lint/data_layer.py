@@ -79,7 +79,8 @@ def turned(unit: Unit) -> Iterator[Finding]:
     found = [record for record in unit.images.good if record.turned]
     if found and not (unit.layer and (unit.layer.force_color or unit.layer.force_gray)):
         what = f"{len(found)} pictures are stored lying on their side or mirrored (EXIF), such as {found[0].name}"
-        mend = f"store them upright (exiftran -ai FILE) and make it again, or make it without --encoded; or {_FORCE}"
+        again = "make it again by data boxes, of files stored upright (exiftran -ai FILE)"
+        mend = f"{again if unit.images.boxes else 'make it again with --upright'}; or {_FORCE}"
         yield Finding("warning", unit.images.where, what, mend)
 
 

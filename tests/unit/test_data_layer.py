@@ -131,7 +131,14 @@ def test_pictures_on_their_side_are_told_where_caffe_does_not_turn_them(tmp_path
     convert(Order(listed, tmp_path / "db", shape=Shape(encode="auto")))
     (finding,) = [one for one in findings(tmp_path, "crop_size: 32") if one.level == "warning"]
     assert "2 pictures are stored lying on their side or mirrored (EXIF), such as 0.jpg" in finding.what
+    assert "make it again with --upright" in finding.mend
     assert findings(tmp_path, "crop_size: 32 force_color: true") == []
+    assert run(["data", "lmdb", str(listed), str(tmp_path / "turned"), "--encoded", "--upright"]) == 0
+    seen = units([tmp_path / "turned"], Asked())[0].images
+    assert sorted(seen.sizes()) == [(3, 40, 40), (3, 41, 41)] and not any(record.turned for record in seen.good)
+    stored = cv2.imdecode(np.frombuffer(kit.read(tmp_path / "turned")[0][1][4], np.uint8), -1)  # type: ignore[arg-type]
+    shown = cv2.imread(str(tmp_path / "set/0.jpg")).astype(int)
+    assert abs(stored.astype(int) - shown).mean() < 3
     convert(Order(listed, tmp_path / "raw"))  # raw records are upright
     assert not [one for one in check(units([tmp_path / "raw"], Asked())) if "side" in one.what]
 
