@@ -8,7 +8,7 @@ force_color.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -58,10 +58,16 @@ def read_list(path: Path) -> list[tuple[str, str]]:
 def read(root: Path, pair: tuple[str, str], classes: Classes) -> Annotated | str:
     """The image with its boxes, or why it cannot be used."""
     image, annotation = pair
+    return annotated(root, image, annotation, lambda shown: boxes_of((root / annotation).read_bytes(), classes, shown))
+
+
+def annotated(root: Path, image: str, source: str, boxes: Callable[[tuple[int, int]], Annotation]) -> Annotated | str:
+    """The image with what `boxes` gives for its height and width when it is shown, or why it cannot be used. `boxes`
+    raises ValueError for what the file `source` says wrong."""
     try:
         data = (root / image).read_bytes()
         picture = _whole(data)
-        found = boxes_of((root / annotation).read_bytes(), classes, picture.shown)
+        found = boxes(picture.shown)
     except FileNotFoundError as error:
         return f"{error.filename} is not there"
     except OSError as error:
@@ -69,12 +75,11 @@ def read(root: Path, pair: tuple[str, str], classes: Classes) -> Annotated | str
     except BadPictureError as error:
         return f"{image} {error}"
     except ValueError as error:
-        return f"{annotation} {error}"
+        return f"{source} {error}"
     height, width = picture.shown
-    stored = (picture.width, picture.height)
-    if found.frame == stored and found.frame != (width, height):
+    if found.frame == (picture.width, picture.height) != (width, height):
         return (
-            f"{annotation} is of {image} as it is stored, not as it is shown and Caffe decodes it (EXIF orientation"
+            f"{source} is of {image} as it is stored, not as it is shown and Caffe decodes it (EXIF orientation"
             f" {picture.orientation}): exiftool -Orientation= {image}"
         )
     marks = ((OTHER_SIZE, found.frame != (width, height)), (GRAY, picture.channels == 1), (TURNED, _turned(picture)))
