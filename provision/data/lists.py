@@ -18,6 +18,8 @@ from provision.data import classfolders, lines, usertext
 from provision.data.lines import SUFFIXES
 from provision.files.whole import atomic_file
 
+__all__ = ["SUFFIXES", "Entry", "Pictures", "load", "numbered", "shuffled", "write_lines"]
+
 T = TypeVar("T")
 
 

@@ -11,7 +11,7 @@ from infra.errors import UsageError
 from provision import console
 from provision.data import voc
 from provision.data.backends import reader
-from provision.data.datum import Datum, decode
+from provision.data.datum import Datum, boxes, decode
 from provision.data.extras import extra
 from provision.data.heads import BadPictureError
 from provision.data.made import expected
@@ -25,8 +25,8 @@ _LONGEST = 240  # bytes of a file's name, with room for .png and what stands aro
 def look(folder: Path, count: int) -> dict[str, Any]:
     """Records, sizes, how they are stored, labels and how often each occurs, and the first `count` records.
 
-    Labels of label pictures are those of their pixels. Sizes of encoded pictures are told of the first ones only: the
-    others would have to be decoded.
+    Labels of label pictures are those of their pixels, of SSD's records those of their boxes. Sizes of encoded pictures
+    are told of the first ones only: the others would have to be decoded.
     """
     source = reader(folder)
     try:
@@ -35,7 +35,11 @@ def look(folder: Path, count: int) -> dict[str, Any]:
         for key, value in source.items():
             datum = _datum(folder, key, value)
             pixels = _holds_classes(datum) if not records else pixels
-            labels.update(_pixels(datum) if pixels else {datum.label: 1})
+            objects = boxes(value)
+            if objects is not None:
+                labels.update(objects)
+            else:
+                labels.update(_pixels(datum) if pixels else {datum.label: 1})
             stored[kind(datum)] += 1
             records += 1
             if not datum.encoded:

@@ -211,3 +211,10 @@ def test_the_map_is_as_large_as_its_content(tmp_path: Path, monkeypatch: pytest.
     picture(tmp_path / "a.jpg")
     made(tmp_path, xml((1, 1, 50, 50)))
     assert 0 < max(asked) <= 1 << 28
+
+
+def test_show_counts_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "a.jpg")
+    made(tmp_path, xml((1, 1, 50, 50)))
+    assert run(["data", "lmdb-show", str(tmp_path / "out/train_lmdb")]) == 0
+    assert "  labels: 1 (1)\n" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What a command makes appears whole or not at all, wherever OUT lies; what cannot be made is said before the work."""
 
 import errno
+import json
 import os
 from pathlib import Path
 from random import Random
@@ -175,6 +176,9 @@ def test_no_room_is_said_before_the_work(
         convert(Order(tmp_path / "set", tmp_path / "db", shape=Shape(resize=(100, 50))))
     assert convert(Order(tmp_path / "set", tmp_path / "db")).records == 3  # the first picture's size is a guess
     assert f"warning: no room in {tmp_path / 'db'}: {3 * 3 * 60 * 80} bytes" in capsys.readouterr().err
+    size = sum(path.stat().st_size for path in (tmp_path / "set").iterdir())
+    assert convert(Order(tmp_path / "set", tmp_path / "files", shape=Shape(encode="auto"))).records == 3
+    assert f"files: {size} bytes are needed, if all are stored as they are" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [{"resize": (100_000, 100_000)}, {"pad": 100_000}])
@@ -243,6 +247,16 @@ def test_is_there_already_means_that_it_is_there(tmp_path: Path) -> None:
         convert(order)
     writer(tmp_path / "db", "lmdb").close()
     with pytest.raises(UsageError, match=r"holds 0 records, and its data.json says 3"):
+        convert(order)
+
+
+def test_what_an_older_version_made_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    kit.jpegs(tmp_path / "set", 3)
+    order = Order(tmp_path / "set", tmp_path / "db")
+    convert(order)
+    facts = json.loads((tmp_path / "db/data.json").read_text())
+    (tmp_path / "db/data.json").write_text(json.dumps(facts | {"format": 1}))
+    with pytest.raises(UsageError, match="made by another version of provision"):
         convert(order)
 
 
