@@ -82,6 +82,15 @@ def test_the_disks_refusals_are_told_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_lets_nothing_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UsageError, match="out cannot be written: Read-only"), atomic_file(tmp_path / "out"):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+
 def test_what_is_wrong_elsewhere_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out"):
         (tmp_path / "source").read_text()
