@@ -130,3 +130,39 @@ def test_what_the_disk_says_at_the_beginning(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UsageError, match="cannot be written as LMDB") as caught:
         writer(tmp_path / "lmdb", "lmdb")
     assert "local file system" in caught.value.mend
+
+
+@pytest.mark.parametrize("words", [["lmdb-show"], ["check"], ["mean", "-"]])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_a_leveldb_that_is_damaged(
+    tmp_path: Path, words: list[str], damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.jpegs(tmp_path / "set", 12)
+    convert(Order(tmp_path / "set", tmp_path / "db", backend="leveldb"))
+    reader(tmp_path / "db").close()  # which makes a table of the log
+    (table,) = (tmp_path / "db").glob("*.ldb")
+    data = bytearray(table.read_bytes())
+    if damage == "changed":
+        data[2000:2010] = bytes(255 - byte for byte in data[2000:2010])  # within a record's pixels
+    table.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
+    if damage == "gone":
+        table.unlink()
+    more = [str(tmp_path / "mean")] if words[1:] else []
+    assert run(["data", words[0], str(tmp_path / "db"), *more]) == 2
+    said = capsys.readouterr().err
+    assert ("is damaged: " in said or "cannot be opened as LevelDB" in said) and "copy it again" in said
+
+
+def test_an_lmdb_that_is_damaged(tmp_path: Path) -> None:
+    kit.jpegs(tmp_path / "set", 2)
+    convert(Order(tmp_path / "set", tmp_path / "db"))
+    data = bytearray((tmp_path / "db/data.mdb").read_bytes())
+    with lmdb.open(str(tmp_path / "db"), readonly=True, lock=False) as env:
+        size = env.stat()["psize"]
+    for at in range(2 * size, len(data), size):
+        data[at + 10 : at + 12] = b"\0\0"  # a page that is no branch, leaf or overflow
+    (tmp_path / "db/data.mdb").write_bytes(data)
+    base = reader(tmp_path / "db")
+    with pytest.raises(UsageError, match="is damaged: "):
+        list(base.items())
+    base.close()
