@@ -10,6 +10,7 @@ The library is plyvel. Its last wheels (1.5.1) are for Python 3.12; those of its
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +30,35 @@ class LevelWriter:
         self._plyvel = library()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._db: Any = self._plyvel.DB(
-            os.fsencode(folder),
-            create_if_missing=True,
-            block_size=_BLOCK,
-            write_buffer_size=_BUFFER,
-            max_open_files=100,
-        )
+        try:
+            self._db: Any = self._plyvel.DB(
+                os.fsencode(folder),
+                create_if_missing=True,
+                block_size=_BLOCK,
+                write_buffer_size=_BUFFER,
+                max_open_files=100,
+            )
+        except self._plyvel.Error as error:
+            raise self._refused(error) from error
 
     def put(self, records: Records) -> None:
         try:
             with self._db.write_batch(transaction=True, sync=True) as batch:
                 for key, value in records:
                     batch.put(key, value)
-        except self._plyvel.IOError as error:
-            raise DiskError(
+        except self._plyvel.Error as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> DiskError | UsageError:
+        """LevelDB tells a full disk and a missing right by its words alone."""
+        if isinstance(error, self._plyvel.IOError) and "ermission" not in _said(error) and "lock" not in _said(error):
+            return DiskError(
                 f"no room to write {self._folder}: {_said(error)}",
-                "free some disk space, then convert again with --resume",
-            ) from error
+                "free some disk space, then give the same command again",
+            )
+        return UsageError(
+            f"{self._folder} cannot be written as LevelDB: {_said(error)}", "name a folder that you may write to"
+        )
 
     def last(self) -> bytes | None:
         with self._db.iterator(reverse=True, include_value=False) as keys:
@@ -68,25 +80,37 @@ class LevelReader:
     backend = "leveldb"
 
     def __init__(self, folder: Path) -> None:
-        plyvel = library()
+        self._plyvel = plyvel = library()
+        self._folder = folder
         try:
             self._db: Any = plyvel.DB(os.fsencode(folder), create_if_missing=False, max_open_files=100)
         except plyvel.Error as error:
             raise UsageError(
                 f"{folder} cannot be opened as LevelDB: {_said(error)}",
-                "end the program that has it open, and make its folder writable; else make the database again",
+                "copy it again, or make it again: provision data lmdb"
+                if isinstance(error, plyvel.CorruptionError)
+                else "end the program that has it open, and make its folder writable; else make the database again",
             ) from error
 
     def __len__(self) -> int:
         return sum(1 for _ in self.keys())
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        with self._db.iterator(fill_cache=False) as pairs:
+        with self._told(), self._db.iterator(fill_cache=False, verify_checksums=True) as pairs:
             yield from pairs
 
     def keys(self) -> Iterator[bytes]:
-        with self._db.iterator(include_value=False, fill_cache=False) as keys:
+        with self._told(), self._db.iterator(include_value=False, fill_cache=False) as keys:
             yield from keys
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What is damaged inside shows only when it is read: UsageError."""
+        try:
+            yield
+        except self._plyvel.Error as error:
+            what = f"{self._folder} is damaged: {_said(error)}"
+            raise UsageError(what, "copy it again, or make it again: provision data lmdb") from error
 
     def close(self) -> None:
         self._db.close()
