@@ -24,7 +24,9 @@ def net() -> None:
 
 def _schema_options(command: Command) -> Command:
     """Add --stack, --source and --source-mirror."""
-    stack = click.option("--stack", default="caffe", show_default=True, help="the fork of Caffe that reads the file")
+    stack = click.option(
+        "--stack", help="the fork of Caffe that reads the file [default: the one whose words it speaks]"
+    )
     source = click.option(
         "--source", type=click.Choice(["git", "debian"]), help="fetch that fork's caffe.proto from this source"
     )
@@ -41,6 +43,7 @@ _data_option = click.option(
     "--data", type=PATH, help="look into the databases of this folder, which is /data in the training"
 )
 _file = click.argument("file", type=PATH)
+_LINES = 8  # lines of findings of one kind that are told in its place
 
 
 @net.command()
@@ -140,16 +143,19 @@ def _short(count: int) -> str:
 @json_option
 @click.pass_context
 def lint(
-    ctx: click.Context, file: Path, stack: str, source: str | None, mirror: str | None, shapes: tuple[str, ...],
+    ctx: click.Context, file: Path, stack: str | None, source: str | None, mirror: str | None, shapes: tuple[str, ...],
     data: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find what is wrong with FILE, a net or a solver. The exit code is 2 where there are errors."""
     from provision.lint import net as checks
 
-    report = checks.lint(file, _schema(stack, source, mirror), data, _shapes(shapes))
+    found = checks.read(file)
+    fork = found.stack if stack is None else stack
+    schema = _schema(fork or "caffe", source, mirror) if fork or source or mirror else None
+    report = checks.check(found, schema, data, _shapes(shapes), fork)
     if as_json:
-        found = [finding.as_json() for finding in report.findings]
-        console.emit_json({"findings": found, "errors": report.errors, "left_out": report.left_out})
+        findings = [finding.as_json() for finding in report.findings]
+        console.emit_json({"findings": findings, "errors": report.errors, "left_out": report.left_out})
     else:
         _show_report(report, file)
     ctx.exit(2 if report.errors else 0)
@@ -164,12 +170,17 @@ def _schema(stack: str, source: Any, mirror: str | None) -> "Schema | None":
 
 
 def _show_report(report: "NetReport", file: Path) -> None:
-    for finding in report.findings:
+    from provision.lint.finding import folded
+
+    for finding, alike in folded(report.findings):
         console.say(f"{finding.where}:{finding.line}: {finding.level}: {finding.what}")
         if finding.why:
             console.say(f"    {finding.why}")
         if finding.mend:
             console.say(f"  → {finding.mend}")
+        if alike:
+            lines = ", ".join(str(other.line) for other in alike[:_LINES]) + (", …" if len(alike) > _LINES else "")
+            console.say(f"    and {len(alike)} more, in {'lines' if len(alike) > 1 else 'line'} {lines} (--json: each)")
     warnings = len(report.findings) - report.errors
     console.say(f"{file}: {_many(report.errors, 'error')}, {_many(warnings, 'warning')}")
     for check in report.left_out:

@@ -315,7 +315,7 @@ def test_255_is_told_to_be_ignored(tmp_path: Path) -> None:
 
 def test_a_class_without_a_picture(tmp_path: Path) -> None:
     found = check(tmp_path, DATA + BODY, data=databases(tmp_path, [0, 1, 0, 1], [0, 1, 2, 1, 2])).findings
-    assert [one.what for one in found] == ["loss: 1 of 3 classes have no picture"]
+    assert [one.what for one in found] == ["loss: 1 of 3 classes have no picture (in TRAIN)"]
 
 
 def test_a_test_that_leaves_pictures_out(tmp_path: Path) -> None:
