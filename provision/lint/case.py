@@ -45,7 +45,8 @@ class State:
 @dataclass(frozen=True)
 class Case:
     """A file's net as it is checked: the states in which it is built, with its solver where that was named, a fork's
-    schema, and what the databases hold (by the source that a layer names)."""
+    schema, and what the databases hold (by the source that a layer names). `stack` is the fork that reads it; empty
+    where the net has words of a fork that no stack has. `stages` are of those who look at one phase alone."""
 
     file: str
     net: Message
@@ -55,6 +56,7 @@ class Case:
     records: Mapping[str, Records] = field(default_factory=dict)
     states: tuple[State, ...] = ()
     stack: str = ""
+    stages: frozenset[str] = frozenset()
 
     @cached_property
     def every(self) -> tuple[Layer, ...]:
@@ -75,10 +77,15 @@ class Case:
         return found
 
     def layers(self, phase: Phase) -> list[Layer]:
-        return graph.layers(self.net, phase)
+        return graph.layers(self.net, phase, self.stages)
 
     def known(self, phase: Phase) -> dict[str, Shape]:
         return known(self.layers(phase), self.given, self.records)
+
+    @property
+    def speaks_bvlc(self) -> bool:
+        """Whether a stack reads it whose shapes are known here: errors of shapes are such of its Caffe."""
+        return bool(self.stack or self.schema)
 
     def finding(
         self, level: Level, rule: str, line: int, what: str, why: str = "", mend: str = "", fold: str = ""

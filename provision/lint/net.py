@@ -85,7 +85,7 @@ def read(file: Path) -> Read:
 
 def lint(
     file: Path, schema: Schema | None = None, data: Path | None = None, given: Mapping[str, Shape] | None = None,
-    stack: str = "",
+    stack: str | None = None,
 ) -> NetReport:  # fmt: skip
     """Read a file and check it. UsageError as `read` and `check` raise it."""
     return check(read(file), schema, data, given, stack)
@@ -93,10 +93,11 @@ def lint(
 
 def check(
     found: Read, schema: Schema | None = None, data: Path | None = None, given: Mapping[str, Shape] | None = None,
-    stack: str = "",
+    stack: str | None = None,
 ) -> NetReport:  # fmt: skip
-    """Check what was read. `schema` is the fork's that is to read it, `stack` that fork where it has no schema here,
-    `data` the folder that is /data in the training. UsageError where a database holds what is no picture."""
+    """Check what was read. `schema` is the fork's that is to read it, `stack` that fork (None: the one whose words the
+    nets speak), `data` the folder that is /data in the training. UsageError where a database holds no pictures."""
+    stack = found.stack if stack is None else stack
     cases = [
         Case(net.file, net.net, found.solver, schema, given or {}, records(net.net, data), net.states, stack)
         for net in found.nets

@@ -47,7 +47,9 @@ def _of_fork(case: Case, fork: Fork, own: dict[str, list[Layer]]) -> Finding:
     named = _listed(f"{kind} ({len(layers)} layers)" if len(layers) > 1 else kind for kind, layers in own.items())
     line = min(layers[0].line for layers in own.values())
     stack = case.schema.stack if case.schema else case.stack
-    what = f"this is {fork.name}'s: {named}" + (f"; {stack} has no such layers" if stack else "")
+    what = f"this is {fork.name}'s: {named}" + (
+        f"; {stack} has no such layers" if stack else "; no stack here has such layers"
+    )
     why = "BVLC's Caffe stops: Unknown layer type" if not case.schema else "Caffe stops: Unknown layer type"
     mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else (
         f"no stack here is {fork.name}'s Caffe: build {fork.source} for it"

@@ -68,8 +68,13 @@ def _over(built: Built, layer: Layer) -> Iterator[Finding]:
 def shapes(built: Built) -> Iterator[Finding]:
     for row in built.inferred.rows:
         if row.odd:
-            what = f"{row.layer.name}: {row.odd}"
-            yield built.case.finding("error", "shape", row.layer.line, what, "Caffe stops at this layer")
+            what, own = f"{row.layer.name}: {row.odd}", built.case.speaks_bvlc
+            why = (
+                "Caffe stops at this layer"
+                if own
+                else "BVLC's Caffe stops at this layer; that fork may compute otherwise"
+            )
+            yield built.case.finding("error" if own else "warning", "shape", row.layer.line, what, why)
         yield from _labels_fit(built, row, built.inferred.blobs)
 
 

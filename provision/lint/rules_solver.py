@@ -17,6 +17,7 @@ _POLICIES: dict[str, tuple[str, ...]] = {
     "multistep": ("gamma", "stepvalue"), "poly": ("power",), "sigmoid": ("gamma", "stepsize"),
     "plateau": ("gamma", "plateau_winsize"),
 }  # fmt: skip
+_OF_FORKS = {"multifixed": "Intel's Caffe and MobileNet-YOLO"}
 _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # REGISTER_SOLVER_CLASS
 _OLD_TYPES = tuple(name.upper() for name in _TYPES)  # the enum of solver_type
 _NO_MOMENTUM = ("AdaGrad", "RMSProp")  # sgd_solvers.hpp: constructor_sanity_check
@@ -43,18 +44,21 @@ def _faults(solver: Message, schema: Schema | None) -> Found:
 
 
 def _numbers(solver: Message) -> Found:
-    for name, least in (("max_iter", 1), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
+    for name, least in (("max_iter", 0), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
         for value in solver.all(name):
             if not isinstance(value, int) or value < least:
                 line, what = solver.line_of(name), f"{name} is {value}"
                 yield line, "error", "number", what, f"at least {least} is meant", "write a whole number"
-    if not solver.all("base_lr"):
+    if not solver.all("base_lr") and solver.text("lr_policy") not in _OF_FORKS:
         yield 1, "error", "number", "base_lr is not given", "the learning rate would be 0", "write base_lr: 0.01"
 
 
 def _length(solver: Message, cases: Sequence[Case]) -> Found:
     """Without max_iter only a Python program trains, which steps the solver itself; its nets have Python layers."""
     if solver.all("max_iter"):
+        if solver.one("max_iter") == 0:
+            what, why = "max_iter is 0", "Caffe trains nothing; it tests once where a test_iter is given"
+            yield solver.line_of("max_iter"), "warning", "number", what, why, "write max_iter: N to train"
         return
     python = not cases or any(layer.type == "Python" for case in cases for layer in case.every)
     why = "`caffe train` would train 0 iterations; a Python program may say how many"
@@ -104,11 +108,14 @@ def _old(word: str) -> int | None:
 
 def _policy(solver: Message) -> Found:
     policy, line = solver.text("lr_policy"), solver.line_of("lr_policy")
-    why = "Caffe stops: Unknown learning rate policy"
+    why = "Unknown learning rate policy"
     if not policy:
-        yield 1, "error", "policy", "lr_policy is not given", why, 'write "fixed"'
+        yield 1, "error", "policy", "lr_policy is not given", f"Caffe stops: {why}", 'write "fixed"'
+    elif policy in _OF_FORKS:
+        what = f"lr_policy {policy!r} is of {_OF_FORKS[policy]} alone"
+        yield line, "warning", "policy", what, f"other Caffes stop: {why}", "use a policy that your Caffe has"
     elif policy not in _POLICIES:
-        yield line, "error", "policy", f"lr_policy {policy!r}", why, did_you_mean(policy, _POLICIES)
+        yield line, "error", "policy", f"lr_policy {policy!r}", f"Caffe stops: {why}", did_you_mean(policy, _POLICIES)
     for name in _POLICIES.get(policy, ()):
         if not solver.all(name):
             what = f'lr_policy "{policy}" needs {name}'

@@ -39,7 +39,12 @@ def of_solver(file: Path, solver: Message) -> tuple[list[Named], list[Finding]]:
         if isinstance(field.value, Message):
             key, where, net = f"{file}#{field.line}.{field.column}", str(file), field.value
         else:
-            path, name = _place(file, str(field.value)), str(field.value)
+            name = str(field.value)
+            path = _place(file, name) or _moved(file, name)
+            if path is not None and _place(file, name) is None:
+                what, why = f"the net {name} is not there", "File not found, unless Caffe starts elsewhere"
+                mend = f"checked in its place: {path}"
+                wrong.append(Finding("warning", str(file), what, mend, "net", field.line, why))
             if path is None:
                 mend = "write the path from the folder in which Caffe starts, or from the solver's folder"
                 what = f"the net {name} is not there"
@@ -97,6 +102,13 @@ def _merged(given: Message, state: State) -> State:
 def _place(file: Path, name: str) -> Path | None:
     """Caffe takes the name from its own folder; most solvers are started from theirs or from a folder above."""
     return next((base / name for base in bases(file) if there(base / name)), None)
+
+
+def _moved(file: Path, name: str) -> Path | None:
+    """A net whose path is of another machine or folder: as much of the path's end as is found from here."""
+    parts = Path(name.replace("\\", "/")).parts
+    ends = [Path(*parts[at:]) for at in range(1, len(parts))]
+    return next((base / end for end in ends for base in bases(file)[1:3] if there(base / end)), None)
 
 
 def there(path: Path, kind: Literal["file", "folder"] = "file") -> bool:

@@ -42,6 +42,12 @@ class Layer:
         """Whether it makes data out of nothing in the net."""
         return self.type in DATA_TYPES or (not self.bottoms and bool(self.tops))
 
+    @property
+    def loss(self) -> bool:
+        """Whether it adds to what is minimised: by its type, or by a loss_weight."""
+        weights = [weight for weight in self.message.all("loss_weight") if isinstance(weight, int | float)]
+        return any(weights) if weights else self.type.endswith(("Loss", "LossOHEM", "Yolov3"))
+
     def param(self, name: str) -> Message:
         return self.message.sub(f"{name}_param")
 
@@ -63,6 +69,43 @@ def present(layer: Layer, phase: Phase, stages: frozenset[str] = frozenset(), le
     if include:
         return any(_meets(rule, phase, stages, level) for rule in include)
     return not any(_meets(rule, phase, stages, level) for rule in exclude)
+
+
+def has_data(net: Message, phase: Phase, stages: frozenset[str] = frozenset(), level: int = 0) -> bool:
+    """Whether anything brings data into the net of that phase."""
+    return any(layer.source for layer in layers(net, phase, stages, level))
+
+
+def stages_of(net: Message) -> list[str]:
+    """The stages that the layers' rules name, in the order of the file."""
+    rules = [rule for layer in every(net) for name in ("include", "exclude") for rule in layer.message.messages(name)]
+    return list(dict.fromkeys(stage for rule in rules for stage in rule.texts("stage") + rule.texts("not_stage")))
+
+
+def meant(
+    net: Message, phase: Phase | None = None, stages: frozenset[str] = frozenset(), level: int = 0
+) -> tuple[Phase, frozenset[str]]:
+    """The phase and stages that the file is for, as far as they are not asked for.
+
+    TEST is a net for use (data come in from outside, and no loss is made of them) and one with data for the test alone.
+    A stage is taken where nothing else has data: the training's for TRAIN, another for TEST.
+    """
+    asked: tuple[Phase, ...] = PHASES if phase is None else (phase,)
+    if not stages and not any(has_data(net, one, stages, level) for one in asked):
+        firsts = ("val", "test", "deploy") if phase == "TEST" else ("train",)
+        words = sorted(stages_of(net), key=lambda stage: firsts.index(stage) if stage in firsts else len(firsts))
+        with_data = (stage for stage in words if any(has_data(net, one, frozenset((stage,)), level) for one in asked))
+        stages = frozenset(next(([stage] for stage in with_data), []))
+    return phase or _meant(net, stages, level), stages
+
+
+def _meant(net: Message, stages: frozenset[str], level: int) -> Phase:
+    train = layers(net, "TRAIN", stages, level)
+    sources = [layer for layer in train if layer.source]
+    if not sources:
+        return "TEST" if has_data(net, "TEST", stages, level) else "TRAIN"
+    fed = all(layer.type in ("Input", "DummyData", "Parameter") for layer in sources)
+    return "TEST" if fed and not any(layer.loss for layer in train) else "TRAIN"
 
 
 def _layer(message: Message, old: bool) -> Layer:

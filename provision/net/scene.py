@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import MissingExtraError
+from provision.net import counts
 from provision.net.graph import Layer
 from provision.net.shapes import Inferred, Row, words
 from provision.net.text import Message
@@ -31,8 +32,6 @@ _KINDS = {
     "own": "Python MultiStageMeanfield PriorBox",
 }
 KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
-
-_LEARN = ("convolution", "dense", "norm", "own")
 
 # fill and border of a box by its kind; `other` is for activations that are not in place and all that is new
 COLOURS: Mapping[str, tuple[str, str]] = {
@@ -105,10 +104,7 @@ def _texts(group: Sequence[Row]) -> tuple[str, ...]:
     first = group[0]
     kinds = " + ".join([_kind(first.layer), *(row.layer.type for row in group[1:])])
     shapes = list(dict.fromkeys(words(shape) for shape in first.tops)) or ["no output"]
-    counted = sum(row.counted or 0 for row in group)
-    unknown = any(row.counted is None and KIND.get(row.layer.type) in _LEARN for row in group)
-    params = f"{counted:,} parameters" if counted else "? parameters" if unknown else ""
-    return tuple(line for line in (first.layer.name, kinds, ", ".join(shapes), params) if line)
+    return tuple(line for line in (first.layer.name, kinds, ", ".join(shapes), counts.of_rows(list(group))) if line)
 
 
 def _kind(layer: Layer) -> str:

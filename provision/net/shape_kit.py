@@ -17,14 +17,19 @@ class Odd(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """The tops' shapes (None: unknown), the parameters' shapes and the multiply-adds of one forward pass."""
+    """The tops' shapes (None: unknown), the parameters' shapes and the multiply-adds of one forward pass. `kept` are
+    the places of those parameters that are kept, not learned (a batch norm's running numbers); `note` says where a
+    shape comes from that the file does not tell."""
 
     tops: tuple[Shape | None, ...]
     params: tuple[Shape, ...] = ()
     macs: int = 0
+    kept: tuple[int, ...] = ()
+    note: str = ""
 
 
 Rule = Callable[[Layer, Sequence[Shape]], Made]
+PartRule = Callable[[Layer, Sequence[Shape | None]], Made]  # a rule that copes with unknown bottoms
 
 
 def axis_of(shape: Shape, axis: int) -> int:
@@ -44,6 +49,15 @@ def per_axis(param: Message, name: str, axes: int, default: int) -> list[int]:
     if len(given) not in (1, axes):
         raise Odd(f"{name} is given {len(given)} times for {axes} spatial axes")
     return given * axes if len(given) == 1 else given
+
+
+def places(bottom: Shape, height: int, width: int) -> Shape:
+    """A blob of pictures with its last two axes changed. Odd where it has not 4 axes, or nothing would be left."""
+    if len(bottom) != 4:
+        raise Odd(f"4 axes are wanted, the bottom is {sizes(bottom)}")
+    if min(height, width) < 1:
+        raise Odd(f"nothing is left of {sizes(bottom)}")
+    return (*bottom[:2], height, width)
 
 
 def size(shape: Sequence[int]) -> int:

@@ -1,38 +1,39 @@
-"""The table of rules: what each type of layer makes of its bottoms. Facts from Caffe's layers at 9b89154, and for the
-forks' own layers from torrvision/caffe fcd05e8b and weiliu89/caffe 4817bf8b."""
+"""The table of rules: what each type of layer makes of its bottoms. Facts from Caffe's layers at 9b89154 and, for the
+kinds of batch norm, from NVIDIA/caffe 87a25543 and intel/caffe; the forks' own layers are in the modules beside this
+one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from provision.net import shape_detect, shape_forks, shape_sources, shape_windows
 from provision.net.graph import Layer
-from provision.net.shape_kit import Made, Odd, Rule, Shape, axis_of, size, sizes
-from provision.net.shape_windows import RULES as WINDOWS
+from provision.net.shape_kit import Made, Odd, PartRule, Rule, Shape, axis_of, size, sizes
 from provision.net.text import Message
 
-__all__ = ["OWN_SHAPE", "RULES", "Made", "Odd", "Shape"]
+__all__ = ["LEARNING", "PART_RULES", "RULES", "Made", "Odd", "Shape", "python"]
 
-# their tops' shapes do not depend on their bottoms'
-OWN_SHAPE = frozenset(("Silence", "HDF5Output", "MultiBoxLoss", "Accuracy"))
+python = shape_detect.python
 
 
 def same(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     return Made((bottoms[0],) * len(layer.tops))
 
 
-def scalar(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+def scalar(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     """A loss; a second top is as its first bottom (the probabilities)."""
     return Made(((), *bottoms[:1])[: len(layer.tops)])
 
 
-def accuracy(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+def accuracy(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     """The share of right answers, and with a second top that of each class."""
     if len(layer.tops) < 2:
         return Made(((),))
-    classes = bottoms[0][axis_of(bottoms[0], layer.param("accuracy").whole("axis", 1))] if bottoms else None
+    score = bottoms[0] if bottoms else None
+    classes = None if score is None else score[axis_of(score, layer.param("accuracy").whole("axis", 1))]
     return Made(((), None if classes is None else (classes,)))
 
 
-def nothing(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+def nothing(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     return Made(())
 
 
@@ -55,9 +56,15 @@ def embed(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 def batch_norm(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    """Mean, variance and the factor of both: kept, not learned."""
+    """Mean, variance and the factor of both: kept, not learned. NVIDIA's and Intel's learn scale and shift, too."""
     channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
-    return Made((bottoms[0],), ((channels,), (channels,), (1,)))
+    param, kept = layer.param("batch_norm"), ((channels,), (channels,), (1,))
+    learned: tuple[Shape, ...] = ()
+    if param.flag("scale_bias") or param.all("scale_filler") or (param.all("bias_filler") and not param.all("filler")):
+        learned = ((channels,), (channels,))
+    elif param.flag("use_weight_bias"):
+        learned = ((channels,),) * (2 if param.flag("bias_term", True) else 1)
+    return Made((bottoms[0],), kept + learned, kept=(0, 1, 2))
 
 
 def scale(layer: Layer, bottoms: Sequence[Shape]) -> Made:
@@ -180,64 +187,11 @@ def parameter(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     return Made((shape,), (shape,))
 
 
-def inputs(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    shapes = [tuple(shape.ints("dim")) for shape in layer.param("input").messages("shape")]
-    return Made(_spread(shapes, len(layer.tops)))
-
-
-def dummy_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    param = layer.param("dummy_data")
-    shapes = [tuple(shape.ints("dim")) for shape in param.messages("shape")]
-    if not shapes:
-        columns = [param.ints(name) for name in ("num", "channels", "height", "width")]
-        rows = max(map(len, columns), default=0)
-        shapes = [tuple(column[min(at, len(column) - 1)] for column in columns) for at in range(rows)]
-    return Made(_spread(shapes, len(layer.tops)))
-
-
-def _spread(shapes: Sequence[Shape], tops: int) -> tuple[Shape | None, ...]:
-    """One shape for all tops, or one for each."""
-    if len(shapes) == 1:
-        return (shapes[0],) * tops
-    return (*shapes, *(None,) * tops)[:tops]
-
-
-def data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    """Of a database the channels are not known, unless as many means tell; of a crop or resize the size is."""
-    batch = layer.param("data").whole("batch_size")
-    transform = layer.message.sub("transform_param")
-    crop_size, resize = transform.whole("crop_size"), transform.sub("resize_param")
-    spatial = (crop_size, crop_size) if crop_size else (resize.whole("height"), resize.whole("width"))
-    channels = 3 if layer.type == "AnnotatedData" else len(transform.all("mean_value"))
-    known = (batch, channels, *spatial) if channels in (1, 3) and all(spatial) and batch else None
-    if channels == 1 and layer.type == "Data":
-        known = None  # one mean value may be meant for all channels
-    label = (batch,) if layer.type == "Data" and batch else None
-    return Made((known, label)[: len(layer.tops)])
-
-
-def image_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    param, crop_size = layer.param("image_data"), layer.message.sub("transform_param").whole("crop_size")
-    batch, channels = param.whole("batch_size", 1), 3 if param.flag("is_color", True) else 1
-    spatial = (crop_size, crop_size) if crop_size else (param.whole("new_height"), param.whole("new_width"))
-    return Made(((batch, channels, *spatial) if all(spatial) else None, (batch,))[: len(layer.tops)])
-
-
-def memory_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    param = layer.param("memory_data")
-    shape = tuple(param.whole(name) for name in ("batch_size", "channels", "height", "width"))
-    return Made((shape, (shape[0],))[: len(layer.tops)])
-
-
-def window_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    batch = layer.param("window_data").whole("batch_size")
-    side = layer.message.sub("transform_param").whole("crop_size", layer.param("window_data").whole("crop_size"))
-    return Made(((batch, 3, side, side) if side else None, (batch,))[: len(layer.tops)])
-
-
 def recurrent(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     """RNN and LSTM: time x streams x inputs; hidden state and cells may be bottoms and tops as well."""
     outputs = layer.param("recurrent").whole("num_output")
+    if outputs < 1:
+        raise Odd("num_output is not given")
     time, streams = bottoms[0][:2]
     exposed = layer.param("recurrent").flag("expose_hidden")
     states = (2 if layer.type == "LSTM" else 1) if exposed else 0
@@ -257,38 +211,35 @@ def meanfield(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     return Made((bottoms[0],), ((1, 1, channels, channels),) * 3)
 
 
-def permute(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    order = layer.param("permute").ints("order")
-    order += [axis for axis in range(len(bottoms[0])) if axis not in order]
-    return Made((tuple(bottoms[0][axis] for axis in order),))
-
-
-def prior_box(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    """Boxes of each size in each aspect ratio, flipped ones too, and one between each least and largest size."""
-    param = layer.param("prior_box")
-    ratios = {1.0}
-    for ratio in (float(str(value)) for value in param.all("aspect_ratio")):
-        ratios |= {round(ratio, 6), round(1 / ratio, 6)} if param.flag("flip", True) else {round(ratio, 6)}
-    boxes = len(ratios) * len(param.all("min_size")) + len(param.all("max_size"))
-    return Made(((1, 2, size(bottoms[0][2:]) * boxes * 4),))
-
-
 _SAME = (
-    "AbsVal", "BNLL", "Clip", "Dropout", "ELU", "Exp", "Log", "LRN", "MVN", "Power", "ReLU", "Sigmoid", "Softmax",
-    "Split", "Swish", "TanH", "Threshold",
+    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "DenseCRF", "DomainTransform", "Dropout", "ELU",
+    "Exp", "FlowWarp", "LRN", "Log", "MVN", "MnActivation", "NegReLU", "Power", "ReLU", "ReLU6", "ShuffleChannel",
+    "Sigmoid", "Softmax", "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 _LOSSES = (
-    "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultiBoxLoss", "MultinomialLogisticLoss",
-    "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
+    "ContrastiveLoss", "EuclideanLoss", "GaussianYolov3", "HingeLoss", "InfogainLoss", "L1Loss", "LpqLoss",
+    "MultiBoxLoss", "MultinomialLogisticLoss", "RegionLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss",
+    "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM", "Yolov3",
 )  # fmt: skip
 
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(_SAME, same), **dict.fromkeys(_LOSSES, scalar), **WINDOWS,
-    "Accuracy": accuracy, "AnnotatedData": data, "ArgMax": argmax, "BatchNorm": batch_norm,
-    "BatchReindex": batch_reindex, "Bias": bias, "Concat": concat, "Crop": crop, "Data": data,
-    "DummyData": dummy_data, "Eltwise": eltwise, "Embed": embed, "Flatten": flatten, "HDF5Output": nothing,
-    "ImageData": image_data, "InnerProduct": inner_product, "Input": inputs, "LSTM": recurrent,
-    "MemoryData": memory_data, "MultiStageMeanfield": meanfield, "Normalize": normalize, "PReLU": prelu,
-    "Parameter": parameter, "Permute": permute, "PriorBox": prior_box, "RNN": recurrent, "Reduction": reduction,
-    "Reshape": reshape, "Scale": scale, "Silence": nothing, "Slice": slices, "Tile": tile, "WindowData": window_data,
+# types that learn or keep numbers: how many is not known before their bottoms are
+LEARNING = frozenset(
+    ("BN", "BatchNorm", "Bias", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DeformableConvolution",
+     "DepthwiseConvolution", "Embed", "InnerProduct", "LSTM", "MultiStageMeanfield", "Normalize", "PReLU", "Parameter",
+     "RNN", "Scale", "SyncBN")
+)  # fmt: skip
+
+# rules that cope with bottoms whose shapes are unknown
+PART_RULES: Mapping[str, PartRule] = {
+    **dict.fromkeys(_LOSSES, scalar), **dict.fromkeys(("HDF5Output", "MatWrite", "Silence"), nothing),
+    **shape_detect.PART_RULES, "Accuracy": accuracy,
+}  # fmt: skip
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(_SAME, same), **shape_windows.RULES, **shape_sources.RULES, **shape_detect.RULES,
+    **shape_forks.RULES, **PART_RULES,
+    "ArgMax": argmax, "BatchNorm": batch_norm, "BatchReindex": batch_reindex, "Bias": bias, "Concat": concat,
+    "Crop": crop, "Eltwise": eltwise, "Embed": embed, "Flatten": flatten, "InnerProduct": inner_product,
+    "LSTM": recurrent, "MultiStageMeanfield": meanfield, "Normalize": normalize, "PReLU": prelu,
+    "Parameter": parameter, "RNN": recurrent, "Reduction": reduction, "Reshape": reshape, "Scale": scale,
+    "Slice": slices, "Tile": tile,
 }  # fmt: skip

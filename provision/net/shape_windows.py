@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 from provision.net.graph import Layer
 from provision.net.shape_kit import Made, Odd, Rule, Shape, axis_of, per_axis, size, sizes
+from provision.net.text import Message
+
+_HOLES = ("hole", "hole_h", "hole_w")
 
 
 def convolution(layer: Layer, bottoms: Sequence[Shape]) -> Made:
@@ -19,31 +22,39 @@ def deconvolution(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 def _convolution(layer: Layer, bottoms: Sequence[Shape], inverse: bool) -> Made:
-    param, first = layer.param("convolution"), bottoms[0]
+    param, first = _param(layer), bottoms[0]
     axis = axis_of(first, param.whole("axis", 1))
     channels, spatial = first[axis], first[axis + 1 :]
-    outputs, group = param.whole("num_output"), param.whole("group", 1)
+    outputs = param.whole("num_output")
+    group = param.whole("group", channels if layer.type == "ConvolutionDepthwise" else 1)
     if outputs < 1:
         raise Odd("num_output is not given")
-    if channels % group or outputs % group:
+    if group < 1 or channels % group or outputs % group:
         raise Odd(f"group {group} does not divide {channels} channels and num_output {outputs}")
     kernel = per_axis(param, "kernel", len(spatial), 0)
     if not all(kernel):
         raise Odd("kernel_size is not given")
     window = _window(layer, kernel, len(spatial))
     slid = tuple((_widened if inverse else _slid)(at, *sliding) for at, sliding in zip(spatial, window, strict=True))
-    tops = tuple((*shape[:axis], outputs, *slid) for shape in bottoms)
+    inputs = bottoms[:1] if layer.type == "DeformableConvolution" else bottoms  # its second bottom is the offsets
+    tops = tuple((*shape[:axis], outputs, *slid) for shape in inputs)
     weight = (channels, outputs // group, *kernel) if inverse else (outputs, channels // group, *kernel)
     params: tuple[Shape, ...] = (weight, (outputs,)) if param.flag("bias_term", True) else (weight,)
-    places = [size(bottom[:axis]) * size(spatial if inverse else slid) for bottom in bottoms]
+    places = [size(bottom[:axis]) * size(spatial if inverse else slid) for bottom in inputs]
     return Made(tops, params, sum(places) * size(weight))
 
 
+def _param(layer: Layer) -> Message:
+    return layer.param("deformable_convolution" if layer.type == "DeformableConvolution" else "convolution")
+
+
 def _window(layer: Layer, kernel: list[int], axes: int) -> list[tuple[int, int, int]]:
-    """Extent, pad and stride for each axis."""
-    param = layer.param("convolution")
+    """Extent, pad and stride for each axis. DeepLab's `hole` is the later `dilation`."""
+    param = _param(layer)
     pads, strides = per_axis(param, "pad", axes, 0), per_axis(param, "stride", axes, 1)
-    dilations = per_axis(param, "dilation", axes, 1)
+    dilations = per_axis(param, "hole" if any(map(param.ints, _HOLES)) else "dilation", axes, 1)
+    if min(strides) < 1:
+        raise Odd("a stride of 0 never moves on")
     extents = [step * (width - 1) + 1 for step, width in zip(dilations, kernel, strict=True)]
     return list(zip(extents, pads, strides, strict=True))
 
@@ -59,16 +70,18 @@ def _widened(at: int, extent: int, pad: int, stride: int) -> int:
 
 
 def pooling(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+    """A second top is the mask of a maximum. More spatial axes than two are a fork's that repeats kernel_size."""
     param, bottom = layer.param("pooling"), bottoms[0]
-    if len(bottom) != 4:
-        raise Odd(f"pooling wants 4 axes, the bottom is {sizes(bottom)}")
+    axes = max(2, len(param.ints("kernel_size")))
+    if len(bottom) != axes + 2:
+        raise Odd(f"pooling wants {axes + 2} axes, the bottom is {sizes(bottom)}")
     if param.flag("global_pooling"):
         return Made(((*bottom[:2], 1, 1),) * len(layer.tops))
-    kernel = per_axis(param, "kernel", 2, 0)
+    kernel = per_axis(param, "kernel", axes, 0)
     if not all(kernel):
         raise Odd("kernel_size is not given")
-    pads, strides = per_axis(param, "pad", 2, 0), per_axis(param, "stride", 2, 1)
-    down = param.text("round_mode") == "FLOOR"
+    pads, strides = per_axis(param, "pad", axes, 0), per_axis(param, "stride", axes, 1)
+    down = str(param.one("round_mode")) in ("FLOOR", "1") or not param.flag("ceil_mode", True)
     spatial = [
         _pooled(at, width, pad, stride, any(pads), down)
         for at, width, pad, stride in zip(bottom[2:], kernel, pads, strides, strict=True)
@@ -109,6 +122,9 @@ def pyramid(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 RULES: dict[str, Rule] = {
     "Convolution": convolution,
+    "ConvolutionDepthwise": convolution,
+    "DepthwiseConvolution": convolution,
+    "DeformableConvolution": convolution,
     "Deconvolution": deconvolution,
     "Pooling": pooling,
     "Im2col": im2col,

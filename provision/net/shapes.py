@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.net.graph import Layer
-from provision.net.shape_rules import OWN_SHAPE, RULES, Made, Odd, Shape
+from provision.net.shape_kit import Made, Odd, Shape
+from provision.net.shape_rules import LEARNING, PART_RULES, RULES, python
 
 
 @dataclass(frozen=True)
 class Row:
     """What is known of one layer. `tops` in order, None where unknown; `params` are its blobs' shapes (None: unknown),
-    `counted` the numbers in those that no earlier layer shares; `macs` multiply-adds of one forward pass."""
+    `counted` the numbers in those that no earlier layer shares, `kept` those of them that are not learned; `macs`
+    multiply-adds of one forward pass. `odd` says why Caffe would stop, `note` where a shape comes from."""
 
     layer: Layer
     tops: tuple[Shape | None, ...]
@@ -24,27 +26,68 @@ class Row:
     counted: int | None
     macs: int | None
     odd: str = ""
+    kept: int = 0
+    note: str = ""
+
+    @property
+    def learned(self) -> int | None:
+        return None if self.counted is None else self.counted - self.kept
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """The layers' rows and the blobs' shapes after the last of them. `losses` are tops that add to the loss."""
+    """The layers' rows and the blobs' shapes after the last of them. Sums are of what is known: `params_known` and
+    `macs_known` say whether that is all."""
 
     rows: tuple[Row, ...]
     blobs: Mapping[str, Shape | None]
 
     @property
     def params(self) -> int:
+        """The numbers in all blobs, learned and kept."""
         return sum(row.counted or 0 for row in self.rows)
+
+    @property
+    def kept(self) -> int:
+        return sum(row.kept for row in self.rows)
+
+    @property
+    def learned(self) -> int:
+        return self.params - self.kept
 
     @property
     def macs(self) -> int:
         return sum(row.macs or 0 for row in self.rows)
 
     @property
+    def params_known(self) -> bool:
+        return all(row.counted is not None for row in self.rows)
+
+    @property
+    def macs_known(self) -> bool:
+        return all(row.macs is not None for row in self.rows)
+
+    @property
     def whole(self) -> bool:
         """Whether nothing is unknown."""
         return all(row.params is not None and None not in row.tops for row in self.rows)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The blobs from which everything unknown follows, in order: what `--shape` is to tell. A layer whose shapes
+        do not fit is none of them, and what nothing makes is one."""
+        made = {name for row in self.rows for name in row.layer.tops}
+        shapes = {name: shape for name, shape in self.blobs.items() if name not in made}
+        found: dict[str, None] = {}
+        for row in self.rows:
+            found.update((name, None) for name in row.layer.bottoms if name not in shapes)
+            waits = None in [shapes.get(name) for name in row.layer.bottoms]
+            waits = waits and (row.layer.type in RULES or row.layer.in_place)
+            tops = dict(zip(row.layer.tops, row.tops, strict=True))
+            if not row.odd and not row.note and not waits:
+                found.update((name, None) for name, shape in tops.items() if shape is None)
+            shapes.update(tops)
+        return tuple(found)
 
     def outputs(self) -> list[tuple[str, Shape | None]]:
         """Blobs that no layer reads: what Caffe prints in a test, each with its shape."""
@@ -57,12 +100,15 @@ class Inferred:
 
 
 def infer(layers: Sequence[Layer], given: Mapping[str, Shape] | None = None) -> Inferred:
-    """Walk the layers in order. `given` are shapes of blobs that data or Python layers make, and win over the file."""
-    blobs: dict[str, Shape | None] = {}
+    """Walk the layers in order. `given` are shapes of blobs, and win over what the file tells."""
+    told = given or {}
+    read = {name for layer in layers for name in layer.bottoms}
+    made = {name for layer in layers for name in layer.tops}
+    blobs: dict[str, Shape | None] = {name: shape for name, shape in told.items() if name in read - made}
     shared: set[str] = set()
     rows = []
     for layer in layers:
-        row = _row(layer, [blobs.get(name) for name in layer.bottoms], given or {}, shared)
+        row = _row(layer, [blobs.get(name) for name in layer.bottoms], told, shared)
         blobs.update(zip(layer.tops, row.tops, strict=True))
         rows.append(row)
     return Inferred(tuple(rows), blobs)
@@ -75,44 +121,51 @@ def count(shape: Shape) -> int:
 
 def _row(layer: Layer, bottoms: list[Shape | None], given: Mapping[str, Shape], shared: set[str]) -> Row:
     made, odd = _made(layer, bottoms)
-    known = made.tops if made else (None,) * len(layer.tops)
-    tops = tuple(
-        given.get(name, known[at] if at < len(known) else None) if layer.source or at >= len(known) or known[at] is None
-        else known[at]
-        for at, name in enumerate(layer.tops)
-    )  # fmt: skip
-    params = made.params if made else None
-    counted = None if params is None else sum(_fresh(layer, params, shared))
-    return Row(layer, tops, params, counted, made.macs if made else None, odd)
+    known = made.tops if made else _in_place(layer, bottoms)
+    padded = (*known, *(None,) * len(layer.tops))
+    tops = tuple(given.get(name, padded[at]) for at, name in enumerate(layer.tops))
+    note = made.note if made and not set(layer.tops) & set(given) else ""
+    if made is None:
+        counts = layer.source or (layer.type in RULES and layer.type not in LEARNING)
+        return Row(layer, tops, () if counts else None, 0 if counts else None, 0 if counts else None, odd)
+    fresh = _fresh(layer, made.params, shared)
+    kept = sum(numbers for at, numbers in fresh.items() if at in made.kept)
+    return Row(layer, tops, made.params, sum(fresh.values()), made.macs, odd, kept, note)
 
 
 def _made(layer: Layer, bottoms: list[Shape | None]) -> tuple[Made | None, str]:
-    rule = RULES.get(layer.type)
     known = [shape for shape in bottoms if shape is not None]
-    if rule is None or (len(known) < len(bottoms) and layer.type not in OWN_SHAPE):
-        return None, ""
     try:
-        return rule(layer, known), ""
+        if rule := PART_RULES.get(layer.type):
+            return rule(layer, bottoms), ""
+        if layer.type == "Python":
+            return python(layer, bottoms), ""
+        if layer.type not in RULES or len(known) < len(bottoms):
+            return None, ""
+        return RULES[layer.type](layer, known), ""
     except Odd as odd:
         return None, str(odd)
-    except (IndexError, ZeroDivisionError):
-        return (
-            None,
-            f"{layer.type} cannot take {len(bottoms)} bottoms of {', '.join(map(words, bottoms)) or 'no shape'}",
-        )
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        shapes = ", ".join(map(words, bottoms)) or "no shape"
+        return None, f"{layer.type} cannot take {len(bottoms)} bottoms of {shapes}"
 
 
-def _fresh(layer: Layer, params: Sequence[Shape], shared: set[str]) -> list[int]:
-    """The counts of those parameters whose name is not taken: layers that name a parameter alike share it."""
-    specs = layer.message.all("param")
-    found = []
+def _in_place(layer: Layer, bottoms: Sequence[Shape | None]) -> tuple[Shape | None, ...]:
+    """What works in its bottom's place keeps its shape, whatever it does."""
+    by_name = dict(zip(layer.bottoms, bottoms, strict=True))
+    return tuple(by_name.get(name) for name in layer.tops)
+
+
+def _fresh(layer: Layer, params: Sequence[Shape], shared: set[str]) -> dict[int, int]:
+    """The counts of those parameters, by place, whose name is not taken: layers that name one alike share it."""
+    specs = layer.message.messages("param")
+    found: dict[int, int] = {}
     for at, shape in enumerate(params):
-        spec = specs[at] if at < len(specs) else ""
-        name = spec if isinstance(spec, str) else getattr(spec, "text", lambda _: "")("name")
+        name = specs[at].text("name") if at < len(specs) else ""
         if name and name in shared:
             continue
         shared.update({name} if name else ())
-        found.append(count(shape))
+        found[at] = count(shape)
     return found
 
 
