@@ -122,7 +122,7 @@ class Built:
         if self.case.solver is not None or any(is_loss(layer) for layer in self.layers):
             return False
         data = [layer for layer in self.sources if layer.type not in FILLED]
-        return not data or not (self.phase == "TRAIN" or any(layer.type in SCORES for layer in self.layers))
+        return not data or not (self.phase == "TRAIN" or any(is_score(layer) for layer in self.layers))
 
     @property
     def trains(self) -> bool:
@@ -135,7 +135,7 @@ class Built:
 
 Rule = Callable[[Case], Iterable[Finding]]
 BuiltRule = Callable[[Built], Iterable[Finding]]
-SCORES = frozenset(("Accuracy", "DetectionEvaluate"))
+_SCORE = re.compile(r"Accuracy$|Evaluate$|^Eval")
 
 
 def is_loss(layer: Layer) -> bool:
@@ -144,6 +144,11 @@ def is_loss(layer: Layer) -> bool:
     if weights:
         return any(weight.strip("0.-") for weight in weights)
     return bool(_LOSS.search(layer.type))
+
+
+def is_score(layer: Layer) -> bool:
+    """Whether the layer says how good the net is, and makes few numbers."""
+    return bool(_SCORE.search(layer.type))
 
 
 def known(layers: Iterable[Layer], given: Mapping[str, Shape], records: Mapping[str, Records]) -> dict[str, Shape]:

@@ -24,7 +24,7 @@ from provision.lint.case import Built, BuiltRule, Case, Rule, source_of
 from provision.lint.finding import Finding
 from provision.lint.records import records
 from provision.lint.states import Named, is_solver, of_net, of_solver
-from provision.net import forks, text
+from provision.net import forks, graph, text
 from provision.net.forks import Fork
 from provision.net.schema import Schema
 from provision.net.shape_kit import Shape
@@ -56,10 +56,10 @@ class Read:
     @property
     def stack(self) -> str:
         """The stack that reads the nets: caffe for plain ones, empty where no stack has their forks' words."""
-        found = self.forks
-        if not found:
+        if not (found := self.forks):
             return "caffe"
-        return found[0].stack if len(found) == 1 else ""
+        foreign = {layer.type for named in self.nets for layer in graph.every(named.net) if forks.with_type(layer.type)}
+        return next((fork.stack for fork in found if foreign <= fork.types), "")
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,10 @@ def _of_fork(case: Case, fork: Fork, own: dict[str, list[Layer]]) -> Finding:
     named = _listed(f"{kind} ({len(layers)} layers)" if len(layers) > 1 else kind for kind, layers in own.items())
     line = min(layers[0].line for layers in own.values())
     stack = case.schema.stack if case.schema else case.stack
-    what = f"this is {fork.name}'s: {named}" + (
-        f"; {stack} has no such layers" if stack else "; no stack here has such layers"
-    )
-    why = "BVLC's Caffe stops: Unknown layer type" if not case.schema else "Caffe stops: Unknown layer type"
-    mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else (
-        f"no stack here is {fork.name}'s Caffe: build {fork.source} for it"
-    )  # fmt: skip
+    lacks = f"{stack} lacks them" if stack else "no stack here has them"
+    what = f"layers of {fork.name} ({fork.source}): {named}; {lacks}"
+    why = "Caffe stops: Unknown layer type" if case.schema else "BVLC's Caffe stops: Unknown layer type"
+    mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else f"build {fork.source} for it"
     return case.finding("error" if case.schema else "warning", "type", line, what, why, mend, fold=fork.name)
 
 
@@ -73,8 +70,8 @@ def fields(case: Case) -> Iterator[Finding]:
         yield case.finding("error", "field", fault.line, fault.what, why, mend, fold=fault.what)
     for fork, faults in foreign.values():
         names = _listed(dict.fromkeys(_name(fault) for fault in faults))
-        what = f"{case.schema.stack} has no field {names}, as {fork.name}'s Caffe has" + _times(len(faults))
-        mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else f"take {fork.source}"
+        what = f"fields of {fork.name} ({fork.source}): {names}{_times(len(faults))}; {case.schema.stack} lacks them"
+        mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else f"build {fork.source} for it"
         yield case.finding("error", "field", faults[0].line, what, why, mend, fold=fork.name)
 
 

@@ -90,7 +90,8 @@ def _labels_fit(built: Built, row: Row, blobs: Mapping[str, Shape | None]) -> It
     places = math.prod(score) // (score[axis] or 1)
     if label is not None and count(label) != places:
         what = f"{layer.name}: {places:,} predictions ({words(score)}) and {count(label):,} labels ({words(label)})"
-        yield built.case.finding("error", "label", layer.line, what, "Caffe stops: Number of labels must match",
+        level = "error" if built.case.speaks_bvlc else "warning"
+        yield built.case.finding(level, "label", layer.line, what, "Caffe stops: Number of labels must match",  # type: ignore[arg-type]
                                  "make labels of the score's size, or crop the score to theirs")  # fmt: skip
     top = layer.param("accuracy").whole("top_k", 1)
     if layer.type == "Accuracy" and top > score[axis]:

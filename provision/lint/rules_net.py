@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from infra.border import nearest
-from provision.lint.case import SCORES, Built, BuiltRule, is_loss
+from provision.lint.case import Built, BuiltRule, is_loss, is_score
 from provision.lint.finding import Finding
 from provision.net.graph import Layer
 from provision.net.shapes import Row, count, words
 
 _MANY = 1000  # lines of one test
 _NEAREST = 10  # bottoms that nobody makes, for which a near name is looked for
-_FEW = SCORES | {"Python"}  # outputs of unknown size that are small, or read otherwise
 
 
 def wiring(built: Built) -> Iterator[Finding]:
@@ -49,7 +48,7 @@ def unread(built: Built) -> Iterator[Finding]:
         return
     for name, row in _unread(built.inferred.rows).items():
         layer = row.layer
-        if (layer.source and name == "label") or is_loss(layer) or layer.type in SCORES:
+        if (layer.source and name == "label") or is_loss(layer) or is_score(layer):
             continue
         if built.inferred.blobs.get(name) == ():
             continue  # one number, which somebody wants to see
@@ -75,9 +74,9 @@ def loud_tests(built: Built) -> Iterator[Finding]:
     for name, row in _unread(built.inferred.rows).items():
         shape = built.inferred.blobs[name]
         lines = None if shape is None else count(shape)
-        if lines == 1 or (shape is None and (is_loss(row.layer) or row.layer.type in _FEW)):
+        if lines == 1 or (shape is None and (is_loss(row.layer) or row.layer.type == "Python")):
             continue
-        if row.layer.type in SCORES or (row.layer.source and built.case.solver is None):
+        if is_score(row.layer) or (row.layer.source and built.case.solver is None):
             continue
         mend = f'end it in TEST by a Silence layer, or keep only loss and accuracy: bottom: "{name}"'
         if lines is None:

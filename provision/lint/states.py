@@ -140,9 +140,12 @@ def of_net(net: Message) -> tuple[State, ...]:
 
 
 def _works(built: Built) -> bool:
-    """Whether it reads data or has a loss; or is filled from outside in a stage of its own."""
-    data = any(layer.type not in FILLED for layer in built.sources)
-    return data or any(is_loss(layer) for layer in built.layers) or bool(built.state.stages and built.sources)
+    """Whether it has a loss, or data to test with or for the training alone; or is filled from outside in a stage of
+    its own."""
+    data = [layer for layer in built.sources if layer.type not in FILLED]
+    if built.phase == "TRAIN" and not built.state.stages:
+        data = [layer for layer in data if not graph.present(layer, "TEST")]
+    return bool(data) or any(is_loss(layer) for layer in built.layers) or bool(built.state.stages and built.sources)
 
 
 def _lines(built: Built) -> list[int]:
