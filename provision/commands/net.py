@@ -7,6 +7,7 @@ import click
 
 from provision import console
 from provision.commands.net_show import data_option, file_argument, shape_option, shapes_of, show
+from provision.commands.net_upgrade import upgrade
 from provision.commands.options import WORDS, Command, json_option
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _schema_options(command: Command) -> Command:
 
 
 net.add_command(show)
+net.add_command(upgrade)
 
 
 @net.command()

@@ -67,7 +67,7 @@ FORKS: tuple[Fork, ...] = (
         "SegNet",
         "alexgkendall/caffe-segnet",
         "BN DenseImageData Upsample",
-        "bn_mode dense_image_data_param scale_filler shift_filler upsample_h upsample_param upsample_w",
+        "bn_mode dense_image_data_param shift_filler upsample_h upsample_param upsample_w",
     ),
     _fork(
         "ENet",
@@ -98,6 +98,22 @@ FORKS: tuple[Fork, ...] = (
         "daijifeng001/caffe-rfcn",
         "BoxAnnotatorOHEM PSROIPooling ROIPooling SmoothL1Loss SmoothL1LossOHEM SoftmaxWithLossOHEM",
         "box_annotator_ohem_param psroi_pooling_param roi_pooling_param",
+    ),
+    _fork(
+        "SENet",
+        "hujie-frank/SENet",
+        "Axpy",
+    ),
+    _fork(
+        "DepthwiseConvolution",
+        "yonghenglh6/DepthwiseConvolution",
+        "DepthwiseConvolution",
+    ),
+    _fork(
+        "ShuffleNet",
+        "farmingyard/ShuffleNet",
+        "ShuffleChannel",
+        "shuffle_channel_param",
     ),
     _fork(
         "NVIDIA's Caffe",
@@ -136,22 +152,6 @@ FORKS: tuple[Fork, ...] = (
         "BN EltwiseAccuracy ImageSegData SelectSegBinary Unpooling WindowClsData WindowInstSegData WindowSegBinary "
         "WindowSegData",
         "unpooling_param",
-    ),
-    _fork(
-        "SENet",
-        "hujie-frank/SENet",
-        "Axpy",
-    ),
-    _fork(
-        "DepthwiseConvolution",
-        "yonghenglh6/DepthwiseConvolution",
-        "DepthwiseConvolution",
-    ),
-    _fork(
-        "ShuffleNet",
-        "farmingyard/ShuffleNet",
-        "ShuffleChannel",
-        "shuffle_channel_param",
     ),
     _fork(
         "Deformable ConvNets",

@@ -20,16 +20,21 @@ _LINE, _SIGN, _PAD = 14.0, 6.3, 9.0  # of a box's text: a line's height, a sign'
 _GAP_X, _GAP_Y = 26.0, 30.0
 
 _KINDS = {
-    "data": "Data ImageData HDF5Data MemoryData WindowData DummyData Input AnnotatedData VideoData Parameter",
-    "convolution": "Convolution Deconvolution Im2col",
-    "dense": "InnerProduct Embed LSTM RNN Recurrent",
-    "pooling": "Pooling SPP Reduction",
-    "norm": "BatchNorm LRN MVN Normalize Scale Bias",
-    "join": "Concat Slice Eltwise Crop Reshape Flatten Split Tile Permute BatchReindex Filter",
+    "data": "Data ImageData HDF5Data MemoryData WindowData DummyData Input AnnotatedData VideoData Parameter "
+    "DenseImageData ImageSegData ImageLabelmapData CPMData",
+    "convolution": "Convolution Deconvolution Im2col ConvolutionDepthwise DepthwiseConvolution DeformableConvolution",
+    "dense": "InnerProduct Embed LSTM RNN Recurrent LSTMUnit",
+    "pooling": "Pooling SPP Reduction ROIPooling ROIAlign PSROIPooling PSROIAlign DeformablePSROIPooling Upsample "
+    "Unpooling Interp Resample Downsample Reorg",
+    "norm": "BatchNorm LRN MVN Normalize Scale Bias BN SyncBN ChannelNorm",
+    "join": "Concat Slice Eltwise Crop Reshape Flatten Split Tile Permute BatchReindex Filter Axpy ShuffleChannel "
+    "CReLU",
     "loss": "SoftmaxWithLoss EuclideanLoss HingeLoss InfogainLoss ContrastiveLoss MultinomialLogisticLoss "
     "SigmoidCrossEntropyLoss SmoothL1Loss MultiBoxLoss Accuracy Softmax ArgMax Silence DetectionOutput "
-    "DetectionEvaluate HDF5Output",
-    "own": "Python MultiStageMeanfield PriorBox",
+    "DetectionEvaluate HDF5Output SmoothL1LossOHEM SoftmaxWithLossOHEM L1Loss RegionLoss Yolov3 SegAccuracy "
+    "YoloDetectionOutput Yolov3DetectionOutput",
+    "own": "Python MultiStageMeanfield PriorBox DenseCRF Proposal BoxAnnotatorOHEM Correlation FlowWarp "
+    "DetectNetTransformation",
 }
 KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
@@ -108,13 +113,15 @@ def _texts(group: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _kind(layer: Layer) -> str:
-    """The type, and what tells one layer of it from another: 3x3, stride, groups, operation."""
-    for name in ("convolution", "pooling"):
+    """The type, and what tells one layer of it from another: 3x3, stride, groups, operation, the class in Python."""
+    for name in ("convolution", "deformable_convolution", "pooling"):
         if layer.message.messages(f"{name}_param"):
             return " ".join([_pooling(layer) or layer.type, *_window(layer.param(name))])
-    if operation := layer.param("eltwise").text("operation"):
-        return f"{layer.type} {operation}"
-    return layer.type
+    for name in ("roi_pooling", "roi_align"):
+        if height := layer.param(name).whole("pooled_h"):
+            return f"{layer.type} {height}x{layer.param(name).whole('pooled_w')}"
+    told = layer.param("eltwise").text("operation") or layer.param("python").text("layer")
+    return f"{layer.type} {told}" if told else layer.type
 
 
 def _pooling(layer: Layer) -> str:
@@ -127,7 +134,7 @@ def _window(param: Message) -> list[str]:
         return ["global"]
     sides = [param.whole("kernel_h"), param.whole("kernel_w")] if param.ints("kernel_h") else param.ints("kernel_size")
     sides = sides * 2 if len(sides) == 1 else sides
-    more = [("stride", "/"), ("dilation", "dilated "), ("group", "groups ")]
+    more = [("stride", "/"), ("dilation", "dilated "), ("hole", "dilated "), ("group", "groups ")]
     return [
         "x".join(map(str, sides)),
         *(f"{sign}{param.whole(name)}" for name, sign in more if param.whole(name, 1) != 1),

@@ -67,7 +67,7 @@ def sensitive_regions(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 def proposals(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     """A region is its picture and four sides."""
     top = layer.tops[0] if layer.tops else "rois"
-    note = f"{_FOUND} regions, as py-faster-rcnn tests; another number: --shape {top}:N,5"
+    note = f"{_FOUND} regions, as py-faster-rcnn tests; else --shape {top}:N,5"
     return Made(((_FOUND, 5), (_FOUND, 1))[: len(layer.tops)], note=note)
 
 
@@ -85,7 +85,7 @@ def proposal_targets(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     classes = re.search(r"num_classes['\"]?\s*:\s*(\d+)", layer.param("python").text("param_str"))
     sides = (_SAMPLED, 4 * int(classes[1])) if classes else None
     top = layer.tops[0] if layer.tops else "rois"
-    note = f"{_SAMPLED} regions, as py-faster-rcnn trains; another number: --shape {top}:N,5"
+    note = f"{_SAMPLED} regions, as py-faster-rcnn trains; else --shape {top}:N,5"
     return Made(((_SAMPLED, 5), (_SAMPLED,), sides, sides, sides)[: len(layer.tops)], note=note)
 
 
@@ -94,7 +94,7 @@ def region_data(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     classes = re.search(r"num_classes['\"]?\s*:\s*(\d+)", layer.param("python").text("param_str"))
     sides = (_SAMPLED, 4 * int(classes[1])) if classes else None
     known: dict[str, Shape | None] = {
-        "im_info": (1, 3), "rois": (_SAMPLED, 5), "labels": (_SAMPLED,), "bbox_targets": sides,
+        "gt_boxes": (1, 5), "im_info": (1, 3), "rois": (_SAMPLED, 5), "labels": (_SAMPLED,), "bbox_targets": sides,
         "bbox_inside_weights": sides, "bbox_outside_weights": sides, "bbox_loss_weights": sides,
     }  # fmt: skip
     return Made(tuple(known.get(name) for name in layer.tops))
@@ -131,22 +131,24 @@ def detect_grid(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     return Made((places(bottom, height, width), grid)[: len(layer.tops)])
 
 
+def _same(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
+    return Made((bottoms[0] if bottoms else None,) * len(layer.tops))
+
+
+def _loss(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
+    return Made(((1,),))
+
+
 _PYTHON: dict[str, PartRule] = {
     "AnchorTargetLayer": anchor_targets, "ProposalLayer": proposals, "ProposalTargetLayer": proposal_targets,
-    "RoIDataLayer": region_data,
+    "RoIDataLayer": region_data, "SpatialDropoutLayer": _same,
 }  # fmt: skip
 
 
-def python(layer: Layer, bottoms: Sequence[Shape | None]) -> Made | None:
-    """py-faster-rcnn's own layers, dropout of whole channels and losses; None for any other layer in Python."""
+def python(layer: Layer) -> PartRule | None:
+    """The rule of a layer in Python: py-faster-rcnn's own, dropout of whole channels and losses. None for any other."""
     name = layer.param("python").text("layer")
-    if rule := _PYTHON.get(name):
-        return rule(layer, bottoms)
-    if name == "SpatialDropoutLayer":
-        return Made((*bottoms[:1],))
-    if "Loss" in name and len(layer.tops) == 1:
-        return Made(((1,),))
-    return None
+    return _PYTHON.get(name) or (_loss if "Loss" in name and len(layer.tops) == 1 else None)
 
 
 RULES: dict[str, Rule] = {

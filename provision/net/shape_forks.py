@@ -60,10 +60,12 @@ def unpooling(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 def interp(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    """DeepLab's and PSPNet's bilinear resizing: by a factor that keeps the corners, or to a size."""
+    """DeepLab's and PSPNet's bilinear resizing: by a factor that keeps the corners, to a size, or to a bottom's."""
     param, bottom = layer.param("interp"), bottoms[0]
     if len(bottom) != 4:
         raise Odd(f"4 axes are wanted, the bottom is {sizes(bottom)}")
+    if len(bottoms) > 1:
+        return Made((places(bottom, *bottoms[1][2:4]),))
     cut = param.whole("pad_beg") + param.whole("pad_end")
     spatial = [at + cut for at in bottom[2:]]
     shrinks, zooms = bool(param.ints("shrink_factor")), bool(param.ints("zoom_factor"))

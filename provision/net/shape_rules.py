@@ -33,6 +33,11 @@ def accuracy(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     return Made(((), None if classes is None else (classes,)))
 
 
+def first(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
+    """As its first bottom, whatever the others are."""
+    return Made((bottoms[0] if bottoms else None,) * len(layer.tops))
+
+
 def nothing(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
     return Made(())
 
@@ -97,7 +102,10 @@ def normalize(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 def concat(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+    """Intel's may permute and flatten its bottoms first."""
     param, first = layer.param("concat"), bottoms[0]
+    if param.flag("per_fla_fuse"):
+        return Made(((first[0], sum(size(bottom[1:]) for bottom in bottoms)),))
     axis = axis_of(first, param.whole("concat_dim", param.whole("axis", 1)))
     for other in bottoms[1:]:
         if len(other) != len(first) or other[:axis] + other[axis + 1 :] != first[:axis] + first[axis + 1 :]:
@@ -212,9 +220,9 @@ def meanfield(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 _SAME = (
-    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "DenseCRF", "DomainTransform", "Dropout", "ELU",
-    "Exp", "FlowWarp", "LRN", "Log", "MVN", "MnActivation", "NegReLU", "Power", "ReLU", "ReLU6", "ShuffleChannel",
-    "Sigmoid", "Softmax", "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
+    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
+    "MnActivation", "NegReLU", "Power", "RReLU", "ReLU", "ReLU6", "SeLu", "ShuffleChannel", "Sigmoid", "Softmax",
+    "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 _LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "GaussianYolov3", "HingeLoss", "InfogainLoss", "L1Loss", "LpqLoss",
@@ -232,7 +240,8 @@ LEARNING = frozenset(
 # rules that cope with bottoms whose shapes are unknown
 PART_RULES: Mapping[str, PartRule] = {
     **dict.fromkeys(_LOSSES, scalar), **dict.fromkeys(("HDF5Output", "MatWrite", "Silence"), nothing),
-    **shape_detect.PART_RULES, "Accuracy": accuracy,
+    **dict.fromkeys(("DenseCRF", "DomainTransform", "FlowWarp"), first), **shape_detect.PART_RULES,
+    "Accuracy": accuracy,
 }  # fmt: skip
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_SAME, same), **shape_windows.RULES, **shape_sources.RULES, **shape_detect.RULES,

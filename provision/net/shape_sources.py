@@ -6,11 +6,13 @@ Of a database the channels and sizes are not in the file; a crop, a resize or as
 from collections.abc import Sequence
 
 from provision.net.graph import Layer
-from provision.net.shape_kit import Made, Rule, Shape
+from provision.net.shape_kit import Made, Odd, Rule, Shape, sizes
 
 
 def inputs(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     shapes = [tuple(shape.ints("dim")) for shape in layer.param("input").messages("shape")]
+    if bad := next((shape for shape in shapes if min(shape, default=1) < 0), None):
+        raise Odd(f"{sizes(bad)} is no shape")
     return Made(_spread(shapes, len(layer.tops)))
 
 
@@ -55,7 +57,9 @@ def image_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 def memory_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param = layer.param("memory_data")
     shape = tuple(param.whole(name) for name in ("batch_size", "channels", "height", "width"))
-    return Made((shape, (shape[0],))[: len(layer.tops)])
+    if not all(shape):
+        return Made((None,) * len(layer.tops))
+    return Made((shape, (shape[0],), (shape[0], 1, 1, 2))[: len(layer.tops)])  # DeepLab's third: the sizes before
 
 
 def window_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
@@ -71,6 +75,8 @@ def segmented(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     spatial = (transform.whole("crop_height", side), transform.whole("crop_width", side))
     known = (batch, 3 if param.flag("is_color", True) else 1, *spatial) if all(spatial) else None
     label = (batch, 1, *spatial) if all(spatial) else None
+    if param.text("label_type") == "NONE" and len(layer.tops) == 2:
+        return Made((known, (batch, 1, 1, 2)))
     return Made((known, label, (batch, 1, 1, 2))[: len(layer.tops)])
 
 

@@ -115,6 +115,8 @@ def pyramid(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     bottom, height = bottoms[0], layer.param("spp").whole("pyramid_height")
     if height < 1:
         raise Odd("pyramid_height is not given")
+    if 2 ** (min(height, 31) - 1) > min(bottom[2:], default=1):
+        raise Odd(f"a pyramid of {height} levels does not fit into {sizes(bottom)}")
     if height == 1:
         return Made(((*bottom[:2], 1, 1),))
     return Made(((bottom[0], bottom[1] * (4**height - 1) // 3),))

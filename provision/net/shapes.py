@@ -82,7 +82,7 @@ class Inferred:
         for row in self.rows:
             found.update((name, None) for name in row.layer.bottoms if name not in shapes)
             waits = None in [shapes.get(name) for name in row.layer.bottoms]
-            waits = waits and (row.layer.type in RULES or row.layer.in_place)
+            waits = waits and (row.layer.type in RULES or row.layer.in_place or python(row.layer) is not None)
             tops = dict(zip(row.layer.tops, row.tops, strict=True))
             if not row.odd and not row.note and not waits:
                 found.update((name, None) for name, shape in tops.items() if shape is None)
@@ -136,10 +136,8 @@ def _row(layer: Layer, bottoms: list[Shape | None], given: Mapping[str, Shape], 
 def _made(layer: Layer, bottoms: list[Shape | None]) -> tuple[Made | None, str]:
     known = [shape for shape in bottoms if shape is not None]
     try:
-        if rule := PART_RULES.get(layer.type):
+        if rule := PART_RULES.get(layer.type) or python(layer):
             return rule(layer, bottoms), ""
-        if layer.type == "Python":
-            return python(layer, bottoms), ""
         if layer.type not in RULES or len(known) < len(bottoms):
             return None, ""
         return RULES[layer.type](layer, known), ""

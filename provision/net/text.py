@@ -117,6 +117,16 @@ def parse(text: str, where: str = "prototxt") -> Message:
         ) from error
 
 
+def comments(text: str) -> int:
+    """How many comments the text has, which `parse` leaves out."""
+    at, found = 0, 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        found += match is not None and match[0].startswith("#")
+        at = match.end() if match else at + 1
+    return found
+
+
 def write(message: Message) -> str:
     """The tree as text, two spaces a level: `parse` gives the same tree again."""
     return "".join(_lines(message, ""))

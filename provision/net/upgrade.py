@@ -1,9 +1,9 @@
 """Nets and solvers of earlier Caffes as today's are written.
 
-Read are `layers { layer { type: "conv" … } }` (V0, 2013), `layers { type: CONVOLUTION … }` (V1, 2014), `input` with
-its `input_dim` or `input_shape`, and batch norms with learning rates of their own. What becomes of each field is what
-Caffe's `upgrade_net_proto_text` and `upgrade_solver_proto_text` make of it (util/upgrade_proto.cpp at 9b89154). A fork's
-own fields and types stay as they are, and every field keeps its line.
+Read are `layers { layer { type: "conv" … } }` (V0, 2013), `layers { type: CONVOLUTION … }` (V1, 2014), `input` with its
+`input_dim` or `input_shape`, and batch norms with learning rates of their own. What becomes of each field is what
+`upgrade_net_proto_text` and `upgrade_solver_proto_text` make of it (Caffe's util/upgrade_proto.cpp at 9b89154). Fields
+and types of a fork's own stay as they are, and every field keeps its line.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,0 +1,76 @@
+"""`provision net upgrade`: a net or solver of an earlier Caffe in today's words."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from infra.errors import UsageError
+from provision import console
+from provision.commands.options import NEW, PATH, dry_run_option
+
+if TYPE_CHECKING:
+    from provision.net.upgrade import Upgraded
+
+
+@click.command()
+@click.argument("file", type=PATH, metavar="IN")
+@click.argument("out", type=NEW, metavar="OUT")
+@click.option("--force", is_flag=True, help="write over OUT where it is there, IN itself included")
+@dry_run_option
+def upgrade(file: Path, out: Path, force: bool, dry_run: bool) -> None:
+    """Write IN, a net or solver of an earlier Caffe, anew into OUT as today's Caffe reads it.
+
+    It is what Caffe's upgrade_net_proto_text and upgrade_solver_proto_text make of it: `layers` of 2013 and 2014, input
+    fields, transformations in data layers and learning rates of batch norms; of solvers solver_type. What a fork of
+    Caffe added stays. Comments are not kept.
+    """
+    from provision.lint.net import is_solver
+    from provision.net import text, upgrade
+
+    message = text.read(file)
+    solver = is_solver(message)
+    found = upgrade.solver(message) if solver else upgrade.net(message)
+    _free(file, out, force)
+    written = text.write(found.message) if found.done else file.read_text(encoding="utf-8", errors="replace")
+    _tell(file, found, text.comments(file.read_text(encoding="utf-8", errors="replace")))
+    if dry_run:
+        console.say(written.rstrip("\n"))
+        console.say(f"would write {out}")
+        return
+    _write(out, written)
+    console.say(f"written: {out}" + ("" if solver else f"\n  next: provision net lint {out}"))
+
+
+def _free(file: Path, out: Path, force: bool) -> None:
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", f"name a file in it: {out / file.name}")
+    if out.exists() and not force:
+        what = f"{out} is the file that is to be read" if out.samefile(file) else f"{out} is there already"
+        raise UsageError(what, "name another file, or write over it with --force")
+
+
+def _tell(file: Path, found: "Upgraded", comments: int) -> None:
+    if not found.done:
+        console.say(f"{file} is in today's words already: it is copied as it is")
+        return
+    console.say(f"{file}: {', '.join(found.done)} → today's words")
+    for line, what in found.remarks:
+        console.say(f"  {file}:{line}: {what}")
+    if comments:
+        many = f"{comments} comments are" if comments > 1 else "1 comment is"
+        console.say(f"  {many} not kept")
+
+
+def _write(out: Path, written: str) -> None:
+    """The file whole or not at all."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.write_text(written, encoding="utf-8")
+        part.replace(out)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(
+            f"{out} cannot be written: {error.strerror}", "name a file in a folder that is there"
+        ) from error
