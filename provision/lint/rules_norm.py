@@ -1,6 +1,7 @@
 """Rules of batch norm: use_global_stats by hand, a bias before it, no Scale behind it. Facts are of Caffe 9b89154."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from provision.lint.case import Built, BuiltRule
 from provision.lint.finding import Finding
@@ -31,7 +32,7 @@ def partners(built: Built) -> Iterator[Finding]:
     if not built.trains:
         return
     made: dict[str, Layer] = {}
-    for layer, after in zip(built.layers, (*built.layers[1:], None), strict=True):
+    for layer, after in zip_longest(built.layers, built.layers[1:]):
         if layer.type == "BatchNorm":
             yield from _partners(built, layer, made.get("".join(layer.bottoms[:1])), after)
         made.update((name, layer) for name in layer.tops)
