@@ -117,6 +117,16 @@ class Built:
         return tuple(layer for layer in self.layers if layer.source)
 
     @cached_property
+    def unmade(self) -> frozenset[str]:
+        """Bottoms that nothing makes before they are read."""
+        made: set[str] = set()
+        missing: set[str] = set()
+        for layer in self.layers:
+            missing.update(name for name in layer.bottoms if name not in made)
+            made.update(layer.tops)
+        return frozenset(missing)
+
+    @cached_property
     def deploys(self) -> bool:
         """Whether it is for use: nothing is learned or scored in it, and its outputs are meant to be large."""
         if self.case.solver is not None or any(is_loss(layer) for layer in self.layers):

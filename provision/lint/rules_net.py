@@ -48,7 +48,7 @@ def unread(built: Built) -> Iterator[Finding]:
         return
     for name, row in _unread(built.inferred.rows).items():
         layer = row.layer
-        if (layer.source and name == "label") or is_loss(layer) or is_score(layer):
+        if (layer.source and (name == "label" or built.unmade)) or is_loss(layer) or is_score(layer):
             continue
         if built.inferred.blobs.get(name) == ():
             continue  # one number, which somebody wants to see
@@ -76,7 +76,7 @@ def loud_tests(built: Built) -> Iterator[Finding]:
         lines = None if shape is None else count(shape)
         if lines == 1 or (shape is None and (is_loss(row.layer) or row.layer.type == "Python")):
             continue
-        if is_score(row.layer) or (row.layer.source and built.case.solver is None):
+        if is_score(row.layer) or (row.layer.source and (built.unmade or built.case.solver is None)):
             continue
         mend = f'end it in TEST by a Silence layer, or keep only loss and accuracy: bottom: "{name}"'
         if lines is None:

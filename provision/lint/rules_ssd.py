@@ -62,22 +62,27 @@ def _steps(built: Built, box: Layer, cells: tuple[int, ...], picture: tuple[int,
 def heads(built: Built) -> Iterator[Finding]:
     """Priors x 4 and priors x classes against the convolutions, their number and order."""
     for detector in detectors(built.layers):
-        if detector.classes < 1:
-            what = f"{detector.layer.name}: num_classes is not given"
-            why = "Caffe stops: Must provide num_classes"
-            yield built.case.finding("error", "ssd", detector.layer.line, what, why, "write it, with the background")
-            continue
-        joins = {"mbox_loc": detector.loc, "mbox_conf": detector.conf, "mbox_priorbox": detector.priors}
-        known = {_name(join, name): join for name, join in joins.items() if join is not None}
-        counts = {name: len(join.heads) for name, join in known.items()}
-        if len(set(counts.values())) > 1:
-            what = " and ".join(f"{name} joins {count} maps" for name, count in counts.items())
-            why = "Caffe stops: Number of priors must match number of location predictions"
-            yield built.case.finding("error", "ssd", detector.layer.line, what, why, "join the same maps in each")
-            continue
-        moved = list(_order(built, detector))
-        yield from moved or (*_places(built, detector), *_classes(built, detector))
-        yield from _channels_last(built, detector)
+        yield from _of_detector(built, detector)
+
+
+def _of_detector(built: Built, detector: Detector) -> Iterator[Finding]:
+    layer = detector.layer
+    if detector.classes < 1:
+        what, why = f"{layer.name}: num_classes is not given", "Caffe stops: Must provide num_classes"
+        yield built.case.finding("error", "ssd", layer.line, what, why, "write it, with the background")
+        return
+    joins = {"mbox_loc": detector.loc, "mbox_conf": detector.conf, "mbox_priorbox": detector.priors}
+    counts = {_name(join, name): len(join.heads) for name, join in joins.items() if join is not None}
+    if len(set(counts.values())) > 1:
+        what = " and ".join(f"{name} joins {count} maps" for name, count in counts.items())
+        why = "Caffe stops: Number of priors must match number of location predictions"
+        yield built.case.finding("error", "ssd", layer.line, what, why, "join the same maps in each")
+        return
+    moved = list(_order(built, detector))
+    classes = [] if moved else list(_classes(built, detector))
+    yield from moved or (*_places(built, detector), *classes)
+    yield from _channels_last(built, detector)
+    if not any(one.line == layer.line for one in classes):
         yield from _reshaped(built, detector)
 
 
