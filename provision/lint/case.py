@@ -142,6 +142,15 @@ class Built:
     def tests(self) -> bool:
         return self.phase == "TEST" and not self.deploys
 
+    @property
+    def never_runs(self) -> bool:
+        """Whether the solver only makes this test net, for somebody else to run."""
+        solver = self.case.solver
+        if solver is None or not self.tests or solver.flag("test_initialization", True):
+            return False
+        every, last = solver.whole("test_interval"), solver.whole("max_iter")
+        return every > last or not every
+
 
 Rule = Callable[[Case], Iterable[Finding]]
 BuiltRule = Callable[[Built], Iterable[Finding]]

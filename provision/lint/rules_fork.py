@@ -81,7 +81,8 @@ def _fork_of(fault: Fault, others: Iterable[Fork], stack: str) -> Fork | None:
     mine = [fork for fork in others if fork in having]
     if having:
         return (mine or having)[0]
-    return next(iter(others), None) if "has no field" in fault.what and not fault.near else None
+    unknown = "has no field" in fault.what and (not fault.near or _name(fault).endswith("_param"))
+    return next(iter(others), None) if unknown else None
 
 
 def _name(fault: Fault) -> str:

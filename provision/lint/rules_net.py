@@ -69,7 +69,7 @@ def _unread(rows: Sequence[Row]) -> dict[str, Row]:
 
 def loud_tests(built: Built) -> Iterator[Finding]:
     """Outputs of the test that are no scalars: Caffe prints a line for each number (solver.cpp: Solver::Test)."""
-    if not built.tests or _never_runs(built):
+    if not built.tests or built.never_runs:
         return
     for name, row in _unread(built.inferred.rows).items():
         shape = built.inferred.blobs[name]
@@ -88,15 +88,6 @@ def loud_tests(built: Built) -> Iterator[Finding]:
         why = f"Caffe prints {lines:,} lines at each test, first at iteration 0: the training seems to stand still"
         loud = "error" if lines > _MANY and built.case.solver is not None else "warning"
         yield built.case.finding(loud, "output", row.layer.line, what, why, mend, fold=loud)  # type: ignore[arg-type]
-
-
-def _never_runs(built: Built) -> bool:
-    """Whether the solver only makes the test's net, for somebody else to run."""
-    solver = built.case.solver
-    if solver is None or solver.flag("test_initialization", True):
-        return False
-    every, last = solver.whole("test_interval"), solver.whole("max_iter")
-    return every > last or not every
 
 
 def feeds(built: Built) -> Iterator[Finding]:
