@@ -90,16 +90,20 @@ class _Seen:
 
 
 def _net(file: Path) -> "Message":
-    """The file as a net. UsageError where it is a solver, which names its net."""
+    """The file as a net, which may stand in a solver. UsageError where it is a solver that names its net."""
     from provision.lint.net import is_solver
     from provision.net import text
 
     message = text.read(file)
-    if is_solver(message):
-        named = [name for field in ("net", "train_net", "test_net") for name in message.texts(field)]
-        mend = f"provision net show {named[0]}" if named else "name a net"
-        raise UsageError(f"{file} is a solver", mend)
-    return message
+    if not is_solver(message):
+        return message
+    if inside := message.messages("net_param") + message.messages("train_net_param"):
+        return inside[0]
+    named = [name for field in ("net", "train_net", "test_net") for name in message.texts(field)]
+    there = [base / name for name in named for base in (Path(), file.parent, *file.parent.parents)
+             if (base / name).is_file()]  # fmt: skip
+    mend = f"provision net show {there[0]}" if there else f"show its net, {named[0]}" if named else "name a net"
+    raise UsageError(f"{file} is a solver", mend)
 
 
 def _stages_there(seen: _Seen, stages: tuple[str, ...]) -> None:

@@ -116,7 +116,38 @@ def detector() -> str:
     return text.replace('phase: TEST stage: "infer"', "phase: TEST").replace('not_stage: "infer"', 'stage: "train"')
 
 
-NETS = {"windows": windows, "others": others, "deep": deep, "detector": detector}
+def of_2013() -> str:
+    """V0, with a padding layer that Caffe folds into the convolution behind it."""
+    kinds = [
+        ("pad", 'type: "padding" pad: 2', "data", "pad"),
+        ("c", 'type: "conv" num_output: 4 kernelsize: 5 stride: 2 group: 2 blobs_lr: 1 blobs_lr: 2', "pad", "c"),
+        ("r", 'type: "relu"', "c", "c"), ("n", 'type: "lrn" local_size: 3', "c", "n"),
+        ("p", 'type: "pool" pool: MAX kernelsize: 3 stride: 2', "n", "p"), ("d", 'type: "dropout"', "p", "p"),
+        ("f", 'type: "flatten"', "p", "f"), ("ip", 'type: "innerproduct" num_output: 7 biasterm: false', "f", "ip"),
+        ("sm", 'type: "softmax"', "ip", "sm"),
+    ]  # fmt: skip
+    layers = (f'layers {{ layer {{ name: "{name}" {words} }} bottom: "{bottom}" top: "{top}" }}\n'
+              for name, words, bottom, top in kinds)  # fmt: skip
+    return 'input: "data" input_dim: 2 input_dim: 6 input_dim: 13 input_dim: 17\n' + "".join(layers)
+
+
+def of_2014() -> str:
+    """V1, with parameters that two layers share."""
+    kinds = [
+        ("a", "INNER_PRODUCT", "data", 'param: "w" param: "b" blobs_lr: 1 inner_product_param { num_output: 3 }'),
+        ("b", "INNER_PRODUCT", "data", 'param: "w" param: "b" inner_product_param { num_output: 3 }'),
+        ("c", "CONVOLUTION", "data", "blobs_lr: 1 blobs_lr: 2 convolution_param { num_output: 5 kernel_size: 3 }"),
+        ("p", "POOLING", "c", "pooling_param { kernel_size: 3 stride: 2 pad: 1 }"), ("s", "SIGMOID", "p", ""),
+        ("t", "TANH", "p", "include { phase: TRAIN }"),
+    ]  # fmt: skip
+    layers = (f'layers {{ name: "{name}" type: {kind} bottom: "{bottom}" top: "{name}" {words} }}\n'
+              for name, kind, bottom, words in kinds)  # fmt: skip
+    return 'input: "data" input_dim: 2 input_dim: 6 input_dim: 13 input_dim: 17\n' + "".join(layers)
+
+
+NETS = {
+    "windows": windows, "others": others, "deep": deep, "detector": detector, "of_2013": of_2013, "of_2014": of_2014,
+}  # fmt: skip
 
 
 @cache

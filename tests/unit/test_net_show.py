@@ -151,4 +151,12 @@ def test_a_shape_may_be_told_of_any_blob(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_solver_leads_to_its_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(tmp_path, 'train_net: "other.prototxt"\nbase_lr: 1\n') == 2
-    assert "provision net show other.prototxt" in capsys.readouterr().err
+    assert "show its net, other.prototxt" in capsys.readouterr().err
+    (tmp_path / "other.prototxt").write_text(INPUT + CONV)
+    assert shown(tmp_path, 'train_net: "other.prototxt"\nbase_lr: 1\n') == 2
+    assert f"provision net show {tmp_path / 'other.prototxt'}" in capsys.readouterr().err
+
+
+def test_a_net_inside_a_solver_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(tmp_path, f"base_lr: 1\nnet_param {{\n{INPUT}{CONV}}}\n", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["params"] == 112
