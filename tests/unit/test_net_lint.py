@@ -287,6 +287,29 @@ def test_what_belongs_to_another_fork_is_sent_there(tmp_path: Path) -> None:
     assert all("caffe-crfrnn" in one.mend for one in found)
 
 
+def test_a_whole_net_of_another_fork_is_two_lines(tmp_path: Path) -> None:
+    schema = Schema("caffe", "test", compile_proto(PROTO), TYPES)
+    more = "".join(
+        f"""layer {{ name: "n{at}" type: "PriorBox" bottom: "data" bottom: "data" top: "n{at}"
+        prior_box_param {{ min_size: 9 }} }}
+        layer {{ name: "q{at}" type: "Permute" bottom: "n{at}" top: "q{at}" permute_param {{ order: 0 }} own_word: 3 }}
+        """
+        for at in range(20)
+    )
+    found = [one for one in check(tmp_path, DATA + more + BODY, schema=schema).findings if one.level == "error"]
+    assert [one.rule for one in found] == ["field", "type"]
+    assert "prior_box_param, permute_param, own_word (60 times); caffe lacks them" in found[0].what
+    assert "PriorBox (20 layers), Permute (20 layers)" in found[1].what
+
+
+def test_a_slip_in_a_net_of_another_fork_is_still_told(tmp_path: Path) -> None:
+    schema = Schema("caffe", "test", compile_proto(PROTO), TYPES)
+    norm = 'layer { name: "n" type: "Normalize" bottom: "data" top: "n" norm_param { scale_filler { value: 9 } } }'
+    net = DATA + norm + BODY.replace('"data"', '"n"').replace("num_output", "num_outputs")
+    found = check(tmp_path, net, schema=schema).findings
+    assert any("did you mean num_output" in one.mend for one in found)
+
+
 def databases(folder: Path, train: list[int], test: list[int]) -> Path:
     for name, labels in (("train_lmdb", train), ("test_lmdb", test)):
         write(folder / "data" / name, [Datum(1, 2, 2, bytes(4), label) for label in labels])
