@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from provision.lint.net import NetReport, Read
     from provision.net.schema import Schema
 
-_LINES = 8  # of findings of one kind that are told in its place
+_ALSO = 2  # errors of one kind whose words are told beside the first's
+_LINES = 8  # of the others
 
 
 @click.group()
@@ -84,6 +85,10 @@ def _show_report(report: "NetReport", found: "Read", stack: str) -> None:
             console.say(f"    {finding.why}")
         if finding.mend:
             console.say(f"  → {finding.mend}")
+        if finding.level == "error":
+            for other in alike[:_ALSO]:
+                console.say(f"{other.where}:{other.line}: {other.level}: {other.what}")
+            alike = alike[_ALSO:]
         if alike:
             lines = ", ".join(str(other.line) for other in alike[:_LINES]) + (", …" if len(alike) > _LINES else "")
             console.say(f"    and {len(alike)} more, in {'lines' if len(alike) > 1 else 'line'} {lines} (--json: each)")

@@ -12,6 +12,7 @@ from pathlib import Path
 from provision.lint import (
     rules_data,
     rules_fork,
+    rules_labelmap,
     rules_layers,
     rules_net,
     rules_norm,
@@ -34,7 +35,8 @@ __all__ = ["NetReport", "Read", "check", "is_solver", "lint", "read"]
 
 _OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_fork.RULES)
 _OF_BUILT: tuple[BuiltRule, ...] = (
-    *rules_net.RULES, *rules_layers.RULES, *rules_norm.RULES, *rules_ssd.RULES, *rules_data.RULES,
+    *rules_net.RULES, *rules_layers.RULES, *rules_norm.RULES, *rules_ssd.RULES, *rules_labelmap.RULES,
+    *rules_data.RULES,
 )  # fmt: skip
 _ANYWHERE = frozenset(("phase", "output", "norm", "loss", "unread", "test"))  # rules whose words name the state
 

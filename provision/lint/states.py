@@ -18,6 +18,7 @@ from provision.net import graph, text
 from provision.net.graph import PHASES, Layer, Phase
 from provision.net.text import Message
 
+_MOST = 16  # states in which one net is checked
 _INLINE = ("net_param", "train_net_param", "test_net_param")
 
 
@@ -44,17 +45,18 @@ def of_solver(file: Path, solver: Message) -> tuple[list[Named], list[Finding]]:
             if path is not None and _place(file, name) is None:
                 what, why = f"the net {name} is not there", "File not found, unless Caffe starts elsewhere"
                 mend = f"checked in its place: {path}"
-                wrong.append(Finding("warning", str(file), what, mend, "net", field.line, why))
+                wrong.append(Finding("warning", str(file), what, mend, "net", field.line, why, what))
             if path is None:
                 mend = "write the path from the folder in which Caffe starts, or from the solver's folder"
                 what = f"the net {name} is not there"
-                wrong.append(Finding("error", str(file), what, mend, "net", field.line, "File not found"))
+                wrong.append(Finding("error", str(file), what, mend, "net", field.line, "File not found", what))
                 continue
             key = where = str(path)
             net = found[key].net if key in found else text.read(path)
         before = found[key].states if key in found else ()
         state = _merged(net.sub("state"), state)
-        found[key] = Named(where, net, (*before, *(() if state in before else (state,))))
+        more = () if state in before or len(before) >= _MOST else (state,)
+        found[key] = Named(where, net, (*before, *more))
         if not inline and not graph.every(net) and not before:
             what, why = f"{where} has no layers", "Caffe would train an empty net"
             wrong.append(Finding("error", str(file), what, "name a net", "net", field.line, why))
@@ -162,7 +164,7 @@ def _meant(layers: Iterable[Layer]) -> list[State]:
                 told = [phase for phase in PHASES if rule.text("phase") == phase]
                 stages.setdefault(stage, set()).update(told)
     found = [State(phase) for phase in PHASES]
-    for stage, phases in stages.items():
+    for stage, phases in list(stages.items())[:_MOST]:
         by_name: Phase = "TRAIN" if "train" in stage.lower() else "TEST"
         found += [State(phase, frozenset((stage,))) for phase in PHASES if phase in (phases or {by_name})]
     return found

@@ -202,3 +202,15 @@ def annotated(folder: Path, labels: tuple[int, ...]) -> None:
             return b"\x0a" + varint(len(datum)) + datum + rest[rest.index(b"\x10\x00\x1a") :]
 
     write(folder, [Record(3, SIDE, SIDE, b"")])
+
+
+def test_a_label_map_against_the_classes(tmp_path: Path) -> None:
+    mapped = TRAIN.replace("batch_size: 1 }", 'batch_size: 1 } annotated_data_param { label_map_file: "map.prototxt" }')
+    assert check(tmp_path, train=mapped).findings == ()  # the map is not here
+    for last, level in ((2, ""), (4, "error"), (1, "warning")):
+        text = "".join(f'item {{ name: "n{label}" label: {label} display_name: "d" }}' for label in range(last + 1))
+        (tmp_path / "map.prototxt").write_text(text)
+        found = [(one.level, one.rule, one.mend) for one in check(tmp_path, train=mapped).findings]
+        assert [(one[0], one[1], f"num_classes: {last + 1}" in one[2]) for one in found] == (
+            [(level, "label", True)] if level else []
+        )
