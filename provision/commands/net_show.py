@@ -1,5 +1,6 @@
 """`provision net show`, and the options that it shares with `net lint`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from provision import console
 from provision.commands.options import NEW, PATH, json_option
 
 if TYPE_CHECKING:
-    from provision.net.graph import Phase
+    from provision.net.graph import Layer, Phase
     from provision.net.shape_kit import Shape
     from provision.net.shapes import Inferred
     from provision.net.text import Message
@@ -69,21 +70,31 @@ def show(
         console.emit_json(_plain(inferred, seen))
         return
     _table(inferred, seen)
-    for hint in _hints(inferred, seen):
+    for hint in (*_other_stages(seen, stages), *_hints(inferred, seen)):
         console.say(f"  {hint}")
     console.say(f"drawn into {out}" if out else f"  as a picture: provision net show {file} --out {file.stem}.svg")
 
 
+@dataclass(frozen=True)
 class _Seen:
     """The net as it is looked at: in which phase, stages and level."""
 
-    def __init__(self, file: Path, net: "Message", phase: "Phase", stages: frozenset[str], level: int) -> None:
-        self.file, self.net, self.phase, self.stages, self.level = file, net, phase, stages, level
-        self.name = net.text("name") or file.stem
-        stage = f", stage {' and '.join(sorted(stages))}" if stages else ""
-        self.words = f"{phase}{stage}{f', level {level}' if level else ''}"
+    file: Path
+    net: "Message"
+    phase: "Phase"
+    stages: frozenset[str]
+    level: int
 
-    def layers(self) -> Any:
+    @property
+    def name(self) -> str:
+        return self.net.text("name") or self.file.stem
+
+    @property
+    def words(self) -> str:
+        stage = f", stage {' and '.join(sorted(self.stages))}" if self.stages else ""
+        return f"{self.phase}{stage}{f', level {self.level}' if self.level else ''}"
+
+    def layers(self) -> "list[Layer]":
         from provision.net import graph
 
         return graph.layers(self.net, self.phase, self.stages, self.level)
@@ -114,6 +125,16 @@ def _stages_there(seen: _Seen, stages: tuple[str, ...]) -> None:
         if stage not in known:
             there = f"it names {', '.join(known)}" if known else "it names none"
             raise UsageError(f"{seen.file} has no stage {stage}", f"{there}: write one of them, or leave --stage out")
+
+
+def _other_stages(seen: _Seen, asked: tuple[str, ...]) -> list[str]:
+    """That a stage was taken unasked, and which others there are."""
+    from provision.net import graph
+
+    others = [stage for stage in graph.stages_of(seen.net) if stage not in seen.stages]
+    if asked or not seen.stages or not others:
+        return []
+    return [f"the stage {', '.join(seen.stages)} is taken, which has data; others: --stage {' | '.join(others)}"]
 
 
 def _blobs_there(seen: _Seen, inferred: "Inferred", given: "dict[str, Shape]") -> None:

@@ -151,7 +151,7 @@ FORKS: tuple[Fork, ...] = (
         "HyeonwooNoh/caffe",
         "BN EltwiseAccuracy ImageSegData SelectSegBinary Unpooling WindowClsData WindowInstSegData WindowSegBinary "
         "WindowSegData",
-        "unpooling_param",
+        "bn_mode shift_filler unpooling_param",
     ),
     _fork(
         "Deformable ConvNets",
@@ -165,6 +165,8 @@ FORKS: tuple[Fork, ...] = (
         "BN BatchReduction Gather Normalize ROIPooling Scatter SegData SmoothL1Loss SyncBN VideoData",
         "slope_filler video_data_param",
     ),
+    _fork("PVANet", "sanghoon/caffe", "Proposal ROIPooling SmoothL1Loss", "proposal_param roi_pooling_param"),
+    _fork("video-caffe", "chuckcho/video-caffe", "NdConvolution NdPooling VideoData", "kernel_shape stride_shape"),
     _fork(
         "caffe-windows",
         "happynear/caffe-windows",

@@ -102,8 +102,8 @@ def meant(
 def _meant(net: Message, stages: frozenset[str], level: int) -> Phase:
     train = layers(net, "TRAIN", stages, level)
     sources = [layer for layer in train if layer.source]
-    if not sources:
-        return "TEST" if has_data(net, "TEST", stages, level) else "TRAIN"
+    if not sources and has_data(net, "TEST", stages, level):
+        return "TEST"
     fed = all(layer.type in ("Input", "DummyData", "Parameter") for layer in sources)
     return "TEST" if fed and not any(layer.loss for layer in train) else "TRAIN"
 

@@ -22,10 +22,11 @@ _GAP_X, _GAP_Y = 26.0, 30.0
 _KINDS = {
     "data": "Data ImageData HDF5Data MemoryData WindowData DummyData Input AnnotatedData VideoData Parameter "
     "DenseImageData ImageSegData ImageLabelmapData CPMData",
-    "convolution": "Convolution Deconvolution Im2col ConvolutionDepthwise DepthwiseConvolution DeformableConvolution",
+    "convolution": "Convolution Deconvolution Im2col ConvolutionDepthwise DepthwiseConvolution DeformableConvolution "
+    "NdConvolution",
     "dense": "InnerProduct Embed LSTM RNN Recurrent LSTMUnit",
-    "pooling": "Pooling SPP Reduction ROIPooling ROIAlign PSROIPooling PSROIAlign DeformablePSROIPooling Upsample "
-    "Unpooling Interp Resample Downsample Reorg",
+    "pooling": "Pooling NdPooling SPP Reduction ROIPooling ROIAlign PSROIPooling PSROIAlign DeformablePSROIPooling "
+    "Upsample Unpooling Interp Resample Downsample Reorg",
     "norm": "BatchNorm LRN MVN Normalize Scale Bias BN SyncBN ChannelNorm",
     "join": "Concat Slice Eltwise Crop Reshape Flatten Split Tile Permute BatchReindex Filter Axpy ShuffleChannel "
     "CReLU",

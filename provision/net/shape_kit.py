@@ -40,12 +40,17 @@ def axis_of(shape: Shape, axis: int) -> int:
 
 
 def per_axis(param: Message, name: str, axes: int, default: int) -> list[int]:
-    """A window's field for each spatial axis: `NAME_h`, `NAME_w`, or NAME (kernel_size for kernel) once or per axis."""
+    """A window's field for each spatial axis: `NAME_h`, `NAME_w`, or NAME (kernel_size for kernel) once or per axis.
+
+    A fork for videos has `NAME_shape` with a dim for each.
+    """
     if param.ints(f"{name}_h") or param.ints(f"{name}_w"):
         if axes != 2:
             raise Odd(f"{name}_h and {name}_w want 2 spatial axes, there are {axes}")
         return [param.whole(f"{name}_h", default), param.whole(f"{name}_w", default)]
-    given = param.ints("kernel_size" if name == "kernel" else name) or [default]
+    given = (
+        param.ints("kernel_size" if name == "kernel" else name) or param.sub(f"{name}_shape").ints("dim") or [default]
+    )
     if len(given) not in (1, axes):
         raise Odd(f"{name} is given {len(given)} times for {axes} spatial axes")
     return given * axes if len(given) == 1 else given

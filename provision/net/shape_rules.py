@@ -233,8 +233,8 @@ _LOSSES = (
 # types that learn or keep numbers: how many is not known before their bottoms are
 LEARNING = frozenset(
     ("BN", "BatchNorm", "Bias", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DeformableConvolution",
-     "DepthwiseConvolution", "Embed", "InnerProduct", "LSTM", "MultiStageMeanfield", "Normalize", "PReLU", "Parameter",
-     "RNN", "Scale", "SyncBN")
+     "DepthwiseConvolution", "Embed", "InnerProduct", "LSTM", "MultiStageMeanfield", "NdConvolution", "Normalize",
+     "PReLU", "Parameter", "RNN", "Scale", "SyncBN")
 )  # fmt: skip
 
 # rules that cope with bottoms whose shapes are unknown

@@ -72,7 +72,7 @@ def _widened(at: int, extent: int, pad: int, stride: int) -> int:
 def pooling(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     """A second top is the mask of a maximum. More spatial axes than two are a fork's that repeats kernel_size."""
     param, bottom = layer.param("pooling"), bottoms[0]
-    axes = max(2, len(param.ints("kernel_size")))
+    axes = max(2, len(param.ints("kernel_size")), len(param.sub("kernel_shape").ints("dim")))
     if len(bottom) != axes + 2:
         raise Odd(f"pooling wants {axes + 2} axes, the bottom is {sizes(bottom)}")
     if param.flag("global_pooling"):
@@ -128,6 +128,8 @@ RULES: dict[str, Rule] = {
     "DepthwiseConvolution": convolution,
     "DeformableConvolution": convolution,
     "Deconvolution": deconvolution,
+    "NdConvolution": convolution,
+    "NdPooling": pooling,
     "Pooling": pooling,
     "Im2col": im2col,
     "SPP": pyramid,

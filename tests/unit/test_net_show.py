@@ -45,7 +45,8 @@ STAGED = (
         (data("b", phase("TEST")) + CONV + LOSS, "TRAIN", ("TRAIN", [])),
         (STAGED, None, ("TRAIN", ["train"])),
         (STAGED, "TEST", ("TEST", ["val"])),
-        (CONV, None, ("TRAIN", [])),
+        (CONV, None, ("TEST", [])),  # a part of a net, for use
+        (CONV + LOSS, None, ("TRAIN", [])),
     ],
 )
 def test_the_phase_and_stage_that_the_file_means(net: str, asked: graph.Phase | None, meant: object) -> None:
@@ -60,7 +61,8 @@ def shown(tmp_path: Path, net: str, *words: str) -> int:
 
 def test_stages_are_taken_or_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(tmp_path, STAGED) == 0
-    assert "TRAIN, stage train" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "TRAIN, stage train" in out and "--stage val | deploy" in out
     assert shown(tmp_path, STAGED, "--stage", "deploy", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["phase"] == "TEST" and found["stages"] == ["deploy"]
