@@ -14,7 +14,7 @@ from provision.net.shapes import Inferred, infer
 from provision.net.text import Message
 
 FILLED = frozenset(("Input", "DummyData", "Parameter", "MemoryData"))  # no picture of a data set comes out of these
-_LOSS = re.compile(r"Loss(Layer)?\d*$|^SoftmaxWithLoss")
+_LOSS = re.compile("Loss")
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def check(
         all_found += _of_states(case)
     all_found += rules_pairs.findings(cases)
     key = {finding: (finding.where, finding.line, finding.rule) for finding in all_found}
-    return NetReport(tuple(sorted(key, key=key.__getitem__)), tuple(_left_out(found, cases, schema, data)))
+    return NetReport(tuple(sorted(key, key=key.__getitem__)), tuple(_left_out(found, cases, schema, data, stack)))
 
 
 def _of_states(case: Case) -> Iterator[Finding]:
@@ -129,14 +129,16 @@ def _of_states(case: Case) -> Iterator[Finding]:
         yield finding
 
 
-def _left_out(found: Read, cases: Sequence[Case], schema: Schema | None, data: Path | None) -> Iterator[str]:
+def _left_out(
+    found: Read, cases: Sequence[Case], schema: Schema | None, data: Path | None, stack: str
+) -> Iterator[str]:
     if schema is None:
-        speaks = " and ".join(f"{fork.name}'s ({fork.source})" for fork in found.forks)
-        if found.stack:
-            how = f"--stack {found.stack} --source git" if speaks else "--stack STACK --source git|debian"
+        speaks = " and ".join(f"{fork.name} ({fork.source})" for fork in found.forks)
+        if stack:
+            how = f"--stack {stack} --source {'git|debian' if stack == 'caffe' else 'git'}"
             yield f"unknown fields and types of layers (no fork's schema is here): {how}"
         else:
-            yield f"unknown fields: the net is {speaks}, and no stack is of it"
+            yield f"unknown fields: the net has words of {speaks}, and no stack has them all"
     databases = any(source_of(layer) for case in cases for layer in case.every)
     if databases and data is None:
         yield "labels against num_output, and what depends on the databases' shapes: --data DIR"

@@ -48,9 +48,13 @@ def _of_fork(case: Case, fork: Fork, own: dict[str, list[Layer]]) -> Finding:
     line = min(layers[0].line for layers in own.values())
     stack = case.schema.stack if case.schema else case.stack
     lacks = f"{stack} lacks them" if stack else "no stack here has them"
+    if fork.stack and not stack:
+        lacks = f"the stack {fork.stack} has these, and lacks others of this net"
     what = f"layers of {fork.name} ({fork.source}): {named}; {lacks}"
     why = "Caffe stops: Unknown layer type" if case.schema else "BVLC's Caffe stops: Unknown layer type"
     mend = f"take the stack that has them: --stack {fork.stack}" if fork.stack else f"build {fork.source} for it"
+    if fork.stack and not stack:
+        mend = f"see what it lacks: --stack {fork.stack}"
     return case.finding("error" if case.schema else "warning", "type", line, what, why, mend, fold=fork.name)
 
 

@@ -157,18 +157,18 @@ def _testing(solver: Message, cases: Sequence[Case]) -> Found:
         why = "Caffe stops: test_state must be unspecified or specified once per test net"
         yield solver.line_of("test_state"), "error", "test", what, why, "write one for each, in order"
     scores = any(layer.type == "Accuracy" for case in cases for layer in case.every)
-    if not rounds and not every and not own and scores:
+    if not rounds and not every and not own and scores and solver.all("max_iter"):
         what, why = "the net has an accuracy, and the solver never tests", "nobody would see how good the net is"
         yield 1, "warning", "test", what, why, "write test_iter and test_interval"
 
 
 def _saving(solver: Message) -> Found:
     every, line = solver.whole("snapshot"), solver.line_of("snapshot")
-    why = "no snapshot is made before the end, and a spot machine may go at any time"
-    if not every:
+    why = "a spot machine may go at any time"
+    if not every and solver.all("max_iter"):  # else a Python program steps it, and saves by itself
         yield line, "warning", "snapshot", "no snapshot is made before the end", why, "write snapshot: N"
     if every > solver.whole("max_iter") > 0:
-        what = f"snapshot {every} is more than max_iter {solver.whole('max_iter')}"
+        what = f"snapshot {every} is more than max_iter {solver.whole('max_iter')}: none is made before the end"
         yield line, "warning", "snapshot", what, why, "write a smaller snapshot"
 
 

@@ -60,3 +60,12 @@ def test_a_slip_in_a_net_of_another_fork_is_still_told(tmp_path: Path) -> None:
     net = DATA + norm + BODY.replace('"data"', '"n"').replace("num_output", "num_outputs")
     found = check(tmp_path, net, schema=schema).findings
     assert any("did you mean num_output" in one.mend for one in found)
+
+
+def test_words_of_two_forks_are_two_lines(tmp_path: Path) -> None:
+    norm = 'layer { name: "n" type: "Normalize" bottom: "data" top: "n" norm_param { } }'
+    up = 'layer { name: "up" type: "Upsample" bottom: "n" top: "up" upsample_param { scale: 2 } }'
+    report = check(tmp_path, DATA + norm + up + BODY.replace('"data"', '"up"'))
+    assert [(one.level, one.rule) for one in report.findings] == [("warning", "type")] * 2
+    assert "the stack caffe-ssd has these, and lacks others of this net" in report.findings[0].what
+    assert any("no stack has them all" in one for one in report.left_out)

@@ -67,3 +67,9 @@ def test_a_policy_of_a_fork(tmp_path: Path) -> None:
     solver = SOLVER.replace('"step"', '"multifixed"')
     found = only(check(tmp_path, DATA + BODY, solver), "policy")
     assert found.level == "warning" and "Intel's Caffe" in found.what
+
+
+def test_a_python_program_that_steps_the_solver_saves_and_tests_by_itself(tmp_path: Path) -> None:
+    python = 'layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "m" layer: "L" } }'
+    solver = 'train_net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot: 0'
+    assert only(check(tmp_path, python + BODY, solver), "number").level == "warning"
