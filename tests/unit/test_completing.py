@@ -43,7 +43,7 @@ def test_no_command_is_imported_to_name_it(press, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("provision net ", ["plain,lint", "plain,show"]),
+        ("provision net ", ["plain,lint", "plain,show", "plain,upgrade"]),
         ("provision data lm", ["plain,lmdb", "plain,lmdb-show"]),
         ("provision up --gpu", ["plain,--gpu-memory", "plain,--gpus"]),
         ("provision up --fallback ", ["plain,none", "plain,on-demand"]),
@@ -55,7 +55,7 @@ def test_no_command_is_imported_to_name_it(press, monkeypatch: pytest.MonkeyPatc
         ("provision image choose --stack caffe-c", ["plain,caffe-crfrnn"]),
         ("provision completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
         ("provision help au", ["plain,audit"]),
-        ("provision help net ", ["plain,lint", "plain,show"]),
+        ("provision help net ", ["plain,lint", "plain,show", "plain,upgrade"]),
         ("provision help nonsense ", []),
         ("provision net lint ne", ["file,ne"]),
         ("provision logs ./my", ["file,./my"]),

@@ -201,7 +201,7 @@ def nets(draw: st.DrawFn) -> Message:
 
 
 @given(nets())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_net_is_too_odd_to_be_looked_at(net: Message) -> None:
     found = infer(graph.layers(net, *graph.meant(net)))
     assert len(found.rows) == 1 + len(net.all("layer"))

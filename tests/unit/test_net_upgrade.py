@@ -207,3 +207,11 @@ def test_the_command_takes_solvers_and_refuses_a_folder(old: Path, capsys: pytes
     assert old.with_name("new").read_text() == 'net: "n.prototxt"\ntype: "AdaGrad"\n'
     assert run(["net", "upgrade", str(old), str(old.parent / "no" / "new")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_lint_reads_old_nets(old: Path) -> None:
+    from provision.lint.net import lint
+
+    old.write_text(V0.replace('bottom: "p1" top: "ip"', 'bottom: "p9" top: "ip"'))
+    found = [(one.line, one.what) for one in lint(old).findings if one.rule == "bottom"]
+    assert (20, "ip reads p9, which nothing makes before it") in found
