@@ -10,37 +10,30 @@ from provision.lint.states import bases, there
 from provision.net import text
 from provision.net.text import Message
 
-_COUNTS = {
-    "MultiBoxLoss": "multibox_loss",
-    "DetectionOutput": "detection_output",
-    "DetectionEvaluate": "detection_evaluate",
+# by type: the message that counts classes, and the bottom that holds labels (None: the layer names a map itself)
+_COUNTS: dict[str, tuple[str, int | None]] = {
+    "MultiBoxLoss": ("multibox_loss", 3),
+    "DetectionEvaluate": ("detection_evaluate", 1),
+    "DetectionOutput": ("detection_output", None),
 }
 
 
 def classes(built: Built) -> Iterator[Finding]:
-    """num_classes against the map that the net's own layers name: its labels, with the background's 0."""
-    named = {name: layer for layer in built.layers for name in _maps(layer.message)} if _any_counts(built) else {}
-    maps = {name: labels for name in named if (labels := _labels(Path(built.case.file), name))}
+    """num_classes against the map that the layer names, or that of the data whose labels it reads."""
+    makers = {name: layer for layer in built.sources for name in layer.tops}
     for layer in built.layers:
-        if not maps or layer.type not in _COUNTS:
-            continue
-        count = layer.param(_COUNTS[layer.type]).whole("num_classes")
-        name, labels = max(maps.items(), key=lambda item: max(item[1]))
-        last = max(labels)
-        if count and last + 1 != count:
+        message, at = _COUNTS.get(layer.type, ("", None))
+        source = layer if at is None else makers.get(layer.bottoms[at]) if at < len(layer.bottoms) else None
+        count = layer.param(message).whole("num_classes") if message and source else 0
+        name = next(_maps(source.message), "") if count and source else ""
+        labels = _labels(Path(built.case.file), name) if name else []
+        if labels and (last := max(labels)) + 1 != count:
             what = f"{layer.name}: num_classes {count}, and {name} has labels to {last}"
-            why = (
-                "boxes of the last classes are beyond the loss's memory"
-                if last >= count
-                else "some classes have no name"
-            )
+            why = "some classes have no name"
+            if last >= count:
+                why = "boxes of the last classes are no class of the net: the loss reads beyond its memory"
             mend = f"write num_classes: {last + 1} (the background is one of them)"
-            level = "error" if last >= count else "warning"
-            yield built.case.finding(level, "label", layer.line, what, why, mend)  # type: ignore[arg-type]
-
-
-def _any_counts(built: Built) -> bool:
-    return any(layer.type in _COUNTS for layer in built.layers)
+            yield built.case.finding("warning", "label", layer.line, what, why, mend)
 
 
 def _maps(message: Message) -> Iterator[str]:
