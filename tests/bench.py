@@ -188,6 +188,12 @@ def log_rows() -> Iterable[dict[str, object]]:
     return rows()
 
 
+def net_rows() -> Iterable[dict[str, object]]:
+    from tests.bench_nets import rows
+
+    return rows()
+
+
 def notice_rows() -> list[dict[str, object]]:
     """What the guard saves after a notice, one part of it broken on the way, on a line of 40 MB/s."""
     from tests.bench_notice import rows
@@ -209,6 +215,7 @@ GROUPS: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
     "data": data_rows,
     "visual-genome": visual_genome_rows,
     "logs": log_rows,
+    "nets": net_rows,
     "notice": notice_rows,
     "images": image_rows,
 }

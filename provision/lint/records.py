@@ -54,7 +54,7 @@ def _look(place: Path, pixels: bool) -> Records:
         for looked, (_, value) in enumerate(base.items(), 1):
             datum = decode(value)
             shape = shape or _shape(datum)
-            labels |= _pixels(datum) if pixels else {datum.label}
+            labels |= _pixels(datum) if pixels else _labels(value, datum)
             if looked >= _LOOKED:
                 break
         return Records(shape or (0, 0, 0), len(base), frozenset(labels), looked)
@@ -71,6 +71,17 @@ def _shape(datum: "Datum") -> tuple[int, ...]:
         return datum.channels, datum.height, datum.width
     picture = _picture(datum)
     return (1 if picture.ndim == 2 else picture.shape[2], *picture.shape[:2])
+
+
+def _labels(value: bytes, datum: "Datum") -> set[int]:
+    """The record's label; of SSD's AnnotatedDatum those of its boxes (field 1 of each annotation_group, field 3)."""
+    from provision.data.datum import fields
+
+    parts = fields(value)
+    if not any(number == 1 and isinstance(part, bytes) for number, part in parts):
+        return {datum.label}
+    groups = [fields(part) for number, part in parts if number == 3 and isinstance(part, bytes)]
+    return {label for group in groups for number, label in group if number == 1 and isinstance(label, int)}
 
 
 def _pixels(datum: "Datum") -> set[int]:

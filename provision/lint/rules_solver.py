@@ -1,11 +1,13 @@
-"""Rules for solvers: the nets that they name, what a policy needs, what is tested and saved how often."""
+"""Rules for solvers: its type and what that takes, what a policy needs, what is tested and saved how often."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from infra.border import did_you_mean
+from provision.lint.case import Case
 from provision.lint.finding import Finding
-from provision.net import graph, text
+from provision.lint.states import bases, there
 from provision.net.schema import Schema
 from provision.net.text import Message
 
@@ -15,166 +17,175 @@ _POLICIES: dict[str, tuple[str, ...]] = {
     "multistep": ("gamma", "stepvalue"), "poly": ("power",), "sigmoid": ("gamma", "stepsize"),
     "plateau": ("gamma", "plateau_winsize"),
 }  # fmt: skip
+_OF_FORKS = {"multifixed": "Intel's Caffe and MobileNet-YOLO"}
+_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # REGISTER_SOLVER_CLASS
+_OLD_TYPES = tuple(name.upper() for name in _TYPES)  # the enum of solver_type
+_NO_MOMENTUM = ("AdaGrad", "RMSProp")  # sgd_solvers.hpp: constructor_sanity_check
 _IN_CONTAINER = ("/work", "/data", "/weights", "/project")
-
-Named = tuple[Path, Message, frozenset[str]]
-
-
-def nets_of(file: Path, solver: Message) -> tuple[list[Named], list[Finding]]:
-    """The nets that a solver names, as far as they are there, with their stages; and what is wrong with that."""
-    found: list[Named] = []
-    wrong: list[Finding] = []
-    names = [
-        (field.line, str(field.value)) for field in solver.fields if field.name in ("net", "train_net", "test_net")
-    ]
-    stages = frozenset(solver.sub("train_state").texts("stage") + solver.sub("test_state").texts("stage"))
-    for line, name in dict.fromkeys(names):
-        if (path := _place(file, name)) is not None:
-            found.append((path, text.read(path), stages))
-        else:
-            mend = "write the path from the folder in which Caffe starts, or from the solver's folder"
-            wrong.append(
-                Finding("error", str(file), f"the net {name} is not there", mend, "net", line, "File not found")
-            )
-    found += [(file, net, stages) for net in solver.messages("net_param") + solver.messages("train_net_param")]
-    if not names and not found:
-        wrong.append(Finding("error", str(file), "the solver names no net", 'write net: "…"', "net", 1, "Caffe stops"))
-    return found, wrong
-
-
-def _place(file: Path, name: str) -> Path | None:
-    """Caffe takes the name from its own folder; most solvers are started from theirs or from a folder above."""
-    return next((base / name for base in _bases(file) if (base / name).is_file()), None)
-
-
-def _bases(file: Path) -> list[Path]:
-    return [Path(), file.parent, *file.parent.parents]
-
-
-def findings(file: str, solver: Message, schema: Schema | None, nets: Sequence[Message]) -> list[Finding]:
-    found = [*_numbers(solver), *_policy(solver), *_testing(solver, nets), *_saving(solver, file), *_texts(solver)]
-    if schema is not None:
-        for fault in schema.faults(solver, "SolverParameter"):
-            mend = f"did you mean {' or '.join(fault.near)}?" if fault.near else ""
-            found.append((fault.line, "error", "field", fault.what, f"{schema.stack} refuses the whole file", mend))
-    return [Finding(level, file, what, mend, rule, line, why) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
-
 
 Found = Iterator[tuple[int, str, str, str, str, str]]
 
 
+def findings(file: str, solver: Message, schema: Schema | None, cases: Sequence[Case]) -> list[Finding]:
+    found = [
+        *_numbers(solver), *_length(solver, cases), *_type(solver), *_policy(solver), *_steps(solver),
+        *_testing(solver, cases), *_saving(solver), *_folder(solver, file), *_texts(solver), *_faults(solver, schema),
+    ]  # fmt: skip
+    return [Finding(level, file, what, mend, rule, line, why, what) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
+
+
+def _faults(solver: Message, schema: Schema | None) -> Found:
+    for fault in schema.faults(solver, "SolverParameter") if schema else ():
+        if fault.path.startswith(("net_param.", "train_net_param.", "test_net_param.")):
+            continue  # told of the net itself
+        mend = f"did you mean {' or '.join(fault.near)}?" if fault.near else ""
+        why = f"{schema.stack} refuses the whole file" if schema else ""
+        yield fault.line, "error", "field", fault.what, why, mend
+
+
 def _numbers(solver: Message) -> Found:
-    for name, least in (("max_iter", 1), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
+    for name, least in (("max_iter", 0), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
         for value in solver.all(name):
             if not isinstance(value, int) or value < least:
-                line = solver.line_of(name)
-                yield (
-                    line,
-                    "error",
-                    "number",
-                    f"{name} is {value}",
-                    f"at least {least} is meant",
-                    "write a whole number",
-                )
-    if not solver.all("max_iter"):
-        yield 1, "error", "number", "max_iter is not given", "Caffe would train 0 iterations", "write max_iter: N"
-    if not solver.all("base_lr"):
+                line, what = solver.line_of(name), f"{name} is {value}"
+                yield line, "error", "number", what, f"at least {least} is meant", "write a whole number"
+    if not solver.all("base_lr") and solver.text("lr_policy") not in _OF_FORKS:
         yield 1, "error", "number", "base_lr is not given", "the learning rate would be 0", "write base_lr: 0.01"
-    steps = solver.ints("stepvalue")
-    late = [step for step in steps if step >= solver.whole("max_iter") > 0]
-    if steps != sorted(steps):
+
+
+def _length(solver: Message, cases: Sequence[Case]) -> Found:
+    """Without max_iter only a Python program trains, which steps the solver itself; its nets have Python layers."""
+    if solver.all("max_iter"):
+        if solver.one("max_iter") == 0:
+            what, why = "max_iter is 0", "Caffe trains nothing; it tests once where a test_iter is given"
+            yield solver.line_of("max_iter"), "warning", "number", what, why, "write max_iter: N to train"
+        return
+    python = not cases or any(layer.type == "Python" for case in cases for layer in case.every)
+    why = "`caffe train` would train 0 iterations; a Python program may say how many"
+    yield 1, "warning" if python else "error", "number", "max_iter is not given", why, "write max_iter: N"
+
+
+def _type(solver: Message) -> Found:
+    """The solver's type as it is registered, and what it refuses."""
+    kind, line = solver.text("type", "SGD"), solver.line_of("type")
+    alike = next((name for name in _TYPES if name.lower() == kind.lower()), None)
+    old = [str(value) for value in solver.all("solver_type")]
+    if kind not in _TYPES:
+        mend = f'write type: "{alike}"' if alike else did_you_mean(kind, _TYPES)
         yield (
-            solver.line_of("stepvalue"),
+            line,
             "error",
-            "policy",
-            "stepvalues do not rise",
-            "steps are left out",
-            "sort them",
+            "solver",
+            f"the solver's type is {kind!r}",
+            f"Caffe stops: Unknown solver type: {kind}",
+            mend,
         )
-    elif late:
-        what = f"stepvalue {late[0]} is not before max_iter {solver.whole('max_iter')}"
-        why = "that step never comes: was max_iter made smaller, and the schedule not?"
-        yield solver.line_of("stepvalue"), "warning", "policy", what, why, "scale stepvalue and max_iter alike"
+    if old and solver.all("type"):
+        why = "Caffe stops: old solver_type field (enum) and new type field (string) cannot be both specified"
+        line = solver.line_of("solver_type")
+        yield line, "error", "solver", "solver_type and type are both given", why, "leave solver_type out"
+    elif old:
+        line, at = solver.line_of("solver_type"), _old(old[-1])
+        if at is None:
+            mend = did_you_mean(old[-1], _OLD_TYPES)
+            yield line, "error", "solver", f"solver_type is {old[-1]}", "Caffe refuses the whole file", mend
+        alike = None if at is None else _TYPES[at]
+    momentum = [value for value in solver.all("momentum") if isinstance(value, (int, float))]
+    if alike in _NO_MOMENTUM and any(momentum):
+        what, why = f"{alike} with momentum {momentum[-1]}", f"Caffe stops: Momentum cannot be used with {alike}"
+        yield solver.line_of("momentum"), "error", "solver", what, why, "leave momentum out"
+    decay = [value for value in solver.all("rms_decay") if isinstance(value, (int, float))]
+    if alike == "RMSProp" and decay and not 0 <= decay[-1] < 1:
+        what = f"rms_decay is {decay[-1]}"
+        yield solver.line_of("rms_decay"), "error", "solver", what, "Caffe stops", "write a number from 0 to below 1"
+
+
+def _old(word: str) -> int | None:
+    if word in _OLD_TYPES:
+        return _OLD_TYPES.index(word)
+    return int(word) if word in ("0", "1", "2", "3", "4", "5") else None
 
 
 def _policy(solver: Message) -> Found:
-    policy = solver.text("lr_policy")
-    line = solver.line_of("lr_policy")
+    policy, line = solver.text("lr_policy"), solver.line_of("lr_policy")
+    why = "Unknown learning rate policy"
     if not policy:
-        yield (
-            1,
-            "error",
-            "policy",
-            "lr_policy is not given",
-            "Caffe stops: Unknown learning rate policy",
-            'write "fixed"',
-        )
+        yield 1, "error", "policy", "lr_policy is not given", f"Caffe stops: {why}", 'write "fixed"'
+    elif policy in _OF_FORKS:
+        what = f"lr_policy {policy!r} is of {_OF_FORKS[policy]} alone"
+        yield line, "warning", "policy", what, f"other Caffes stop: {why}", "use a policy that your Caffe has"
     elif policy not in _POLICIES:
-        mend = did_you_mean(policy, _POLICIES)
-        yield line, "error", "policy", f"lr_policy {policy!r}", "Caffe stops: Unknown learning rate policy", mend
+        yield line, "error", "policy", f"lr_policy {policy!r}", f"Caffe stops: {why}", did_you_mean(policy, _POLICIES)
     for name in _POLICIES.get(policy, ()):
         if not solver.all(name):
             what = f'lr_policy "{policy}" needs {name}'
             yield line, "error", "policy", what, "Caffe takes 0 for what is not given", f"write {name}"
 
 
-def _testing(solver: Message, nets: Sequence[Message]) -> Found:
+def _steps(solver: Message) -> Found:
+    steps, line = solver.ints("stepvalue"), solver.line_of("stepvalue")
+    late = [step for step in steps if step >= solver.whole("max_iter") > 0]
+    if any(after < before for before, after in pairwise(steps)):
+        yield line, "error", "policy", "stepvalues do not rise", "steps are left out", "sort them"
+    elif late:
+        what = f"stepvalue {late[0]} is not before max_iter {solver.whole('max_iter')}"
+        why = "that step never comes: was max_iter made smaller, and the schedule not?"
+        yield line, "warning", "policy", what, why, "scale stepvalue and max_iter alike"
+
+
+def _testing(solver: Message, cases: Sequence[Case]) -> Found:
+    """test_iter, test_interval and test_state against the test nets (solver.cpp: InitTestNets)."""
     rounds, every = solver.ints("test_iter"), solver.whole("test_interval")
-    tested = len(solver.all("test_net")) or (1 if rounds else 0)
-    if every and not rounds:
-        what, why = "test_interval without test_iter", "Caffe stops: test_iter must be given for each test net"
-        yield solver.line_of("test_interval"), "error", "test", what, why, "write test_iter: N"
+    own = len(solver.all("test_net")) + len(solver.all("test_net_param"))
+    generic = bool(solver.all("net") or solver.all("net_param"))
+    line, states = solver.line_of("test_iter"), len(solver.all("test_state"))
+    if own and (len(rounds) < own if generic else len(rounds) != own):
+        what = f"{len(rounds)} test_iter for {own} test nets"
+        why = "Caffe stops: test_iter must be specified for each test network"
+        yield line, "error", "test", what, why, "write one for each, in order"
+    elif rounds and not own and not generic:
+        what, why = "test_iter without a test_net", "Caffe stops: test_iter must be specified for each test network"
+        yield line, "error", "test", what, why, "write test_net, or leave test_iter out"
+    elif every and not rounds and generic:
+        what, why = "test_interval without test_iter", "the solver has no test net, and never tests"
+        yield solver.line_of("test_interval"), "warning", "test", what, why, "write test_iter: N"
     if rounds and not every:
         what, why = "test_iter without test_interval", "Caffe stops where the solver has a test net and no interval"
-        yield solver.line_of("test_iter"), "error", "test", what, why, "write test_interval: N"
-    if rounds and solver.all("test_net") and len(rounds) != tested:
-        what = f"{len(rounds)} test_iter for {tested} test nets"
-        yield solver.line_of("test_iter"), "error", "test", what, "Caffe stops", "write one for each, in order"
-    has_accuracy = any(layer.type == "Accuracy" for net in nets for layer in graph.every(net))
-    if nets and not rounds and has_accuracy:
+        yield line, "error", "test", what, why, "write test_interval: N"
+    if states and rounds and states != len(rounds):
+        what = f"{states} test_state for {len(rounds)} test_iter"
+        why = "Caffe stops: test_state must be unspecified or specified once per test net"
+        yield solver.line_of("test_state"), "error", "test", what, why, "write one for each, in order"
+    scores = any(layer.type == "Accuracy" for case in cases for layer in case.every)
+    if not rounds and not every and not own and scores and solver.all("max_iter"):
         what, why = "the net has an accuracy, and the solver never tests", "nobody would see how good the net is"
         yield 1, "warning", "test", what, why, "write test_iter and test_interval"
 
 
-def _saving(solver: Message, file: str) -> Found:
-    prefix, every = solver.text("snapshot_prefix"), solver.whole("snapshot")
-    line = solver.line_of("snapshot_prefix")
-    if not every:
-        what = "no snapshot is made before the end"
-        yield (
-            solver.line_of("snapshot"),
-            "warning",
-            "snapshot",
-            what,
-            "a spot machine may go at any time",
-            "snapshot: N",
-        )
+def _saving(solver: Message) -> Found:
+    every, line = solver.whole("snapshot"), solver.line_of("snapshot")
+    why = "a spot machine may go at any time"
+    if not every and solver.all("max_iter"):  # else a Python program steps it, and saves by itself
+        yield line, "warning", "snapshot", "no snapshot is made before the end", why, "write snapshot: N"
     if every > solver.whole("max_iter") > 0:
-        what = f"snapshot {every} is more than max_iter {solver.whole('max_iter')}"
-        yield (
-            solver.line_of("snapshot"),
-            "warning",
-            "snapshot",
-            what,
-            "no snapshot is made before the end",
-            "write a smaller snapshot",
-        )
-    folder, bases = Path(prefix).parent, _bases(Path(file))
-    if prefix and not prefix.startswith(_IN_CONTAINER) and not any((base / folder).is_dir() for base in bases):
+        what = f"snapshot {every} is more than max_iter {solver.whole('max_iter')}: none is made before the end"
+        yield line, "warning", "snapshot", what, why, "write a smaller snapshot"
+
+
+def _folder(solver: Message, file: str) -> Found:
+    prefix = solver.text("snapshot_prefix")
+    folder = Path(prefix).parent
+    absent = not any(there(base / folder, "folder") for base in bases(Path(file)))
+    if prefix and "${" not in prefix and not prefix.startswith(_IN_CONTAINER) and absent:
+        what = f"the folder {folder} of snapshot_prefix is not there"
         why = "Caffe stops at the start, or at the first snapshot: Cannot write to snapshot prefix"
         mend = f"mkdir -p {folder} (the recipe caffe-classify puts snapshots elsewhere by itself)"
-        yield line, "warning", "snapshot", f"the folder {folder} of snapshot_prefix is not there", why, mend
+        yield solver.line_of("snapshot_prefix"), "warning", "snapshot", what, why, mend
 
 
 def _texts(solver: Message) -> Found:
     for field in solver.fields:
         if isinstance(field.value, str) and ("${" in field.value or "{{" in field.value):
             what = f"{field.name}: {field.value} is left unresolved"
-            yield (
-                field.line,
-                "error",
-                "placeholder",
-                what,
-                "Caffe would look for a file of that very name",
-                "write the value",
-            )
+            why = "Caffe would look for a file of that very name"
+            yield field.line, "error", "placeholder", what, why, "write the value"

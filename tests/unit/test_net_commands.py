@@ -74,6 +74,50 @@ def test_a_file_that_is_no_prototxt(net: Path, capsys: pytest.CaptureFixture[str
     assert f"{net}:3:1:" in capsys.readouterr().err
 
 
+BOTH = DATA + "".join(
+    f'''layer {{ name: "c{at}" type: "Convolution" bottom: "{f"c{at - 1}" if at else "data"}" top: "c{at}"
+    convolution_param {{ num_output: 4 kernel_size: 1 }} }}
+    layer {{ name: "bn{at}" type: "BatchNorm" bottom: "c{at}" top: "c{at}" }}
+    layer {{ name: "s{at}" type: "Scale" bottom: "c{at}" top: "c{at}" }}
+    '''
+    for at in range(40)
+)
+
+
+def test_findings_of_one_kind_are_told_once(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net.write_text(BOTH + BODY.replace('"data"', '"c39"'))
+    assert run(["net", "lint", str(net)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("has a bias") == 1 and "and 39 more, in lines " in out and "no errors, 40 warnings" in out
+    assert run(["net", "lint", str(net), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["findings"]) == 40
+
+
+def test_a_net_is_read_as_the_fork_whose_words_it_speaks(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norm = 'layer { name: "n" type: "Normalize" bottom: "data" top: "n" norm_param { scale_filler { value: 9 } } }'
+    net.write_text(DATA + norm + BODY.replace('"data"', '"n"'))
+    assert run(["net", "lint", str(net)]) == 0
+    out = capsys.readouterr().out
+    assert "no errors, no warnings, read as caffe-ssd (SSD's words)" in out
+    assert "not checked: unknown fields" in out and "--stack caffe-ssd --source git" in out
+    assert run(["net", "lint", str(net), "--stack", "caffe-ssd"]) == 0
+    assert "no errors, no warnings" in capsys.readouterr().out
+    assert run(["net", "lint", str(net), "--stack", "caffe"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: layers of SSD (weiliu89/caffe): Normalize; caffe lacks them" in out and "--stack caffe-ssd" in out
+
+
+def test_a_fork_that_no_stack_has_is_named_once(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norm = "".join(f'layer {{ name: "b{at}" type: "BN" bottom: "data" top: "data" }}' for at in range(30))
+    up = 'layer { name: "up" type: "Upsample" bottom: "data" top: "up" upsample_param { scale: 2 } }'
+    net.write_text(DATA + norm + up + BODY.replace('"data"', '"up"'))
+    assert run(["net", "lint", str(net)]) == 0
+    out = capsys.readouterr().out
+    assert (
+        out.count("warning:") == 1 and "BN (30 layers)" in out and "Upsample" in out and "no stack here has them" in out
+    )
+
+
 def test_a_fork_that_is_not_known(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["net", "lint", str(net), "--stack", "caffe-crf"]) == 2
     assert "caffe-crfrnn" in capsys.readouterr().err

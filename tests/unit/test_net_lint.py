@@ -9,7 +9,6 @@ from provision.data.datum import Datum
 from provision.data.lmdb_writer import write
 from provision.lint.finding import Finding
 from provision.lint.net import NetReport, lint
-from provision.net.schema import Schema, compile_proto
 
 DATA = """
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
@@ -252,39 +251,7 @@ def test_steps_after_the_end(tmp_path: Path) -> None:
     assert "800 is not before max_iter 100" in only(check(tmp_path, DATA + BODY, solver), "policy").what
 
 
-# with a schema, and with data
-
-PROTO = """
-syntax = "proto2"; package caffe; enum Phase { TRAIN = 0; TEST = 1; }
-message NetParameter { repeated LayerParameter layer = 1; }
-message Rule { optional Phase phase = 1; }
-message Some { optional string source = 1; optional uint32 batch_size = 2; optional Backend backend = 3;
-               enum Backend { LMDB = 0; } }
-message Dense { optional uint32 num_output = 1; }
-message LayerParameter { optional string name = 1; optional string type = 2; repeated string bottom = 3;
-  repeated string top = 4; repeated Rule include = 5; optional Some data_param = 6;
-  optional Dense inner_product_param = 7; }
-"""
-TYPES = frozenset(("Data", "InnerProduct", "Accuracy", "SoftmaxWithLoss"))
-
-
-def test_what_the_fork_has_no_word_for(tmp_path: Path) -> None:
-    schema = Schema("caffe", "test", compile_proto(PROTO), TYPES)
-    assert check(tmp_path, DATA + BODY, schema=schema).findings == ()
-    slip = only(check(tmp_path, DATA + BODY.replace("num_output", "num_outputs"), schema=schema), "field")
-    assert slip.line == 7 and "did you mean num_output?" in slip.mend
-    kind = only(check(tmp_path, DATA + BODY.replace('"InnerProduct"', '"InerProduct"'), schema=schema), "type")
-    assert kind.level == "error" and "did you mean InnerProduct?" in kind.mend
-
-
-def test_what_belongs_to_another_fork_is_sent_there(tmp_path: Path) -> None:
-    schema = Schema("caffe", "test", compile_proto(PROTO), TYPES)
-    net = DATA + BODY.replace('type: "InnerProduct"', 'type: "MultiStageMeanfield"').replace(
-        "inner_product_param { num_output: 3 }", "multi_stage_meanfield_param { num_iterations: 5 }"
-    )
-    found = check(tmp_path, net, schema=schema).findings
-    assert {one.rule for one in found} == {"type", "field"}
-    assert all("caffe-crfrnn" in one.mend for one in found)
+# with data
 
 
 def databases(folder: Path, train: list[int], test: list[int]) -> Path:
@@ -315,7 +282,7 @@ def test_255_is_told_to_be_ignored(tmp_path: Path) -> None:
 
 def test_a_class_without_a_picture(tmp_path: Path) -> None:
     found = check(tmp_path, DATA + BODY, data=databases(tmp_path, [0, 1, 0, 1], [0, 1, 2, 1, 2])).findings
-    assert [one.what for one in found] == ["loss: 1 of 3 classes have no picture"]
+    assert [one.what for one in found] == ["loss: 1 of 3 classes have no picture (in TRAIN)"]
 
 
 def test_a_test_that_leaves_pictures_out(tmp_path: Path) -> None:
