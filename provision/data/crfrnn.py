@@ -65,9 +65,9 @@ def _labels(kit: Path, target: Path, classes: tuple[str, ...], years: tuple[str,
 
 def prepare_voc2012(target: Path) -> Path:
     """VOC2012, downloaded (2 GB) to a folder beside `target` that stays, and prepared with all its classes."""
-    from provision.data import datasets
+    from provision.data import datasets, downloads
 
     kit = target.with_name("voc2012")
     if not (target / "data.json").exists():
-        datasets.get(datasets.find("voc2012")[1], kit)
+        downloads.get(datasets.find("voc2012")[1], kit)
     return prepare(kit / "VOCdevkit", target)

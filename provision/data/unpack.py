@@ -6,10 +6,14 @@ of links, devices or the owners and rights of another machine.
 """
 
 import contextlib
+import gzip
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,6 +23,10 @@ from infra.errors import UsageError
 from provision.files.folders import check_room, inside
 
 Progress = Callable[[int, int], None]
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError,
+    gzip.BadGzipFile, struct.error, ValueError, OverflowError,
+)  # fmt: skip
 _CHUNK = 1 << 20
 
 
@@ -111,7 +119,7 @@ def _refused(archive: Path, name: str, why: str) -> UsageError:
 def _explained(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise UsageError(f"{archive} cannot be unpacked: {error}", "fetch it again") from error
 
 
