@@ -5,12 +5,18 @@ Images are filled up to a square, with the mean colour; labels there and on VOC'
 The write-up's converter made both background, and trained them. What was begun and killed is gone on with.
 """
 
+import fcntl
+import glob
 import hashlib
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from infra.errors import UsageError
+from provision import console
 from provision.data import convert, devkit, labels
 from provision.data.digits import already
 from provision.data.lists import write_lines
@@ -29,27 +35,70 @@ def prepare(
 
     With `classes` these become 1, 2, …, the others background, and images that show none of them are left out.
     UsageError for a kit that is none or damaged, for photos larger than `size` pixels, and where `target` is something
-    else.
+    else, or is made from another kit.
     """
     asked: dict[str, Any] = {"data": "crfrnn", "classes": list(classes), "years": list(years), "size": size}
     if (target / "data.json").exists() and already(target, asked):
+        _refuse_other_kit(target, kit)
         return target
     lists = target.with_name(f".{target.name}.lists")
     listed = devkit.read(devkit.Wanted(kit, tuple(SETS.values()), years, classes, segmentation=True))
     pictures = _labels(kit, target, classes, years) if classes else None
     counts = {}
-    for phase, name in SETS.items():
-        source = write_lines(lists / f"{name}.txt", listed.sets[name])
-        order = convert.Order(
-            source, target / phase, kind="pairs", root=kit, labels=pictures, shape=Shape(pad=size, fill=MEAN),
-            strict=True, jobs=jobs, resume=True,
-        )  # fmt: skip
-        counts[phase] = convert.convert(order).records
-    write_lines(target / "data.json", [json.dumps(asked | counts, indent=2)])
-    for folder in (lists, pictures):
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for phase, name in SETS.items():
+            source = write_lines(lists / f"{name}.txt", listed.sets[name])
+            order = convert.Order(
+                source, target / phase, kind="pairs", root=kit, labels=pictures, shape=Shape(pad=size, fill=MEAN),
+                strict=True, jobs=jobs, resume=True,
+            )  # fmt: skip
+            counts[phase] = _converted(order)
+    finally:
+        shutil.rmtree(lists, ignore_errors=True)
+    write_lines(target / "data.json", [json.dumps(asked | counts | {"kit": str(kit.resolve())}, indent=2)])
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.labels-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     return target
+
+
+def _refuse_other_kit(target: Path, kit: Path) -> None:
+    before = json.loads((target / "data.json").read_text(encoding="utf-8")).get("kit")
+    if before not in (None, str(kit.resolve())):
+        raise UsageError(f"{target} was prepared from another kit: {before}", "name a new folder, or remove this one")
+
+
+def _converted(order: convert.Order) -> int:
+    """How many records were made. What was begun with other options is thrown away; UsageError as of `convert`, with
+    mends that the command crfrnn has."""
+    part = order.out.with_name(f".{order.out.name}.part")
+    if part.is_dir() and not _fits(part, convert.plan(order).digest):
+        _throw_away(part, order.out)
+    try:
+        return convert.convert(order).records
+    except UsageError as error:
+        if "--resume" not in error.mend and "--strict" not in error.mend:
+            raise
+        mend = "mend that file, or give a larger --size for larger photos; the same command goes on where it stopped"
+        raise UsageError(error.what, mend) from error
+
+
+def _fits(part: Path, digest: str) -> bool:
+    """Whether what was begun is of the same list and options."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        return bool(json.loads((part / "resume.json").read_text(encoding="utf-8"))["digest"] == digest)
+    return False
+
+
+def _throw_away(part: Path, out: Path) -> None:
+    """Remove it, unless another conversion is at it: then that is told by `convert`."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            console.line(f"what was begun of {out} with other options is thrown away")
+            shutil.rmtree(part, ignore_errors=True)
+    finally:
+        os.close(handle)
 
 
 def _labels(kit: Path, target: Path, classes: tuple[str, ...], years: tuple[str, ...]) -> Path:

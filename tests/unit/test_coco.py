@@ -193,7 +193,8 @@ def test_a_mended_copy_passes_and_keeps_what_was_right(tmp_path: Path, capsys: p
         tmp_path, annotation(1, keypoints=[1, 2, 2]), annotation(1, segmentation=...),
         annotation(3, bbox=[80, 10, 50, 40], segmentation=[[80, 10, 99, 10, 99, 49, 80, 49]]),
         annotation(4, area=0, iscrowd=...), annotation(5, segmentation=[[1, 2], *MASK]),
-        annotation(6, bbox=[10, 10, 1, 9]), annotation(7, image_id=2), annotation(8, category_id=5), annotation(9, bbox=...), images=images,
+        annotation(6, bbox=[10, 10, 1, 9]),
+        annotation(7, image_id=2), annotation(8, category_id=5), annotation(9, bbox=...), images=images,
     )  # fmt: skip
     before = path.read_bytes()
     target = tmp_path / "mended.json"
