@@ -17,6 +17,7 @@ _COMMANDS = {
     "sizes": (_HERE + "data_images", "names and sizes of the images of a list"),
     "check": (_HERE + "data_check", "what stops or spoils a training: labels, sizes, missing files, overlap"),
     "visual-genome": (_HERE + "data_coco", "Visual Genome as COCO annotations for a list of classes"),
+    "coco": (_HERE + "data_coco_from", "boxes of VOC, YOLO or labelme as COCO annotations"),
     "coco-check": (_HERE + "data_coco", "whether annotations are what Detectron needs"),
     "get": (_HERE + "data_get", "download a data set, with resume and checksum"),
     "sync": (_HERE + "data_sync", "copy a folder to or from S3, changed files only"),
