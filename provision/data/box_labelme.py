@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from infra.errors import UsageError
-from provision.data.box_set import Box, Boxes, BoxSet, below, bounds
+from provision.data.box_set import Box, Boxes, BoxSet, below, bounds, is_there
 
 _CORNERS = 36  # of the polygon that stands for a circle
 
@@ -65,7 +65,7 @@ def _image(path: Path, root: Path, lost: Counter[str]) -> Boxes:
             boxes.append(box)
     named = path.parent / PurePosixPath(found.image_path.replace("\\", "/"))
     beside = path.with_suffix(named.suffix)  # where the files were moved, images lie beside them
-    place = named if named.exists() or not beside.exists() else beside
+    place = named if is_there(named) or not is_there(beside) else beside
     return Boxes(below(root, place), tuple(boxes), found.image_width or 0, found.image_height or 0)
 
 

@@ -1,5 +1,6 @@
 """Images with boxes, whatever file they were written in: what the readers of VOC's XML, COCO, YOLO and labelme give."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,10 +69,13 @@ def bounds(points: Sequence[float]) -> Corners:
 
 def below(root: Path, path: Path) -> str:
     """The path as it is written in a list: below the root, or whole."""
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.resolve().as_posix()
+    whole, above = (Path(os.path.abspath(one)) for one in (path, root))  # noqa: PTH100 - resolve() refuses odd names
+    return (whole.relative_to(above) if whole.is_relative_to(above) else whole).as_posix()
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; False also for what cannot be a name."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib's raises OSError
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 from infra.border import read_text, read_yaml
 from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data.box_set import Box, Boxes, BoxSet, below, bounds, pictures
+from provision.data.box_set import Box, Boxes, BoxSet, below, bounds, is_there, pictures
 
 _NAMES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
 _SPLITS = {"train": ("train",), "test": ("val", "valid", "validation", "test")}
@@ -60,14 +60,14 @@ def _place(base: Path, home: Path, text: str) -> Path:
     """Where a set is: below the base, or beside the YAML file; some exports write ../train/images and mean
     train/images."""
     for path in (base / text, home / text, base / text.removeprefix("../"), home / text.removeprefix("../")):
-        if path.exists():
+        if is_there(path):
             return path
     raise UsageError(f"{base / text} is not there", "mend `path`, `train` or `val` in the YAML file")
 
 
 def _named(source: Path, given: Any) -> list[str]:
     if isinstance(given, dict):
-        if sorted(given) != list(range(len(given))):
+        if set(given) != set(range(len(given))):
             raise UsageError(f"{source}: names are not numbered 0, 1, 2, …", "give each class its number")
         given = [given[number] for number in range(len(given))]
     if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
