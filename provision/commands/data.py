@@ -8,6 +8,7 @@ _HERE = "provision.commands."
 _COMMANDS = {
     "digits": (_HERE + "data_digits", "scikit-learn's digits as LMDB databases"),
     "voc-lists": (_HERE + "data_voc", "VOC's lists of images and annotations"),
+    "voc-aug": (_HERE + "data_aug", "SBD's labels for VOC2012: the larger training set (trainaug)"),
     "voc-labels": (_HERE + "data_voc", "VOC's coloured label pictures as class indices"),
     "lmdb": (_HERE + "data_lmdb", "images, labels or both as LMDB or LevelDB databases for Caffe"),
     "lmdb-show": (_HERE + "data_lmdb", "what is in such a database"),

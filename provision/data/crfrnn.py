@@ -17,7 +17,7 @@ from typing import Any
 
 from infra.errors import UsageError
 from provision import console
-from provision.data import convert, devkit, labels
+from provision.data import convert, devkit, labels, voc_aug
 from provision.data.digits import already
 from provision.data.lists import write_lines
 from provision.data.pictures import Shape
@@ -29,30 +29,35 @@ SIZE = 500  # no photo of VOC is larger
 
 def prepare(
     kit: Path, target: Path, *, classes: tuple[str, ...] = (), years: tuple[str, ...] = ("2012",), size: int = SIZE,
-    jobs: int = 0,
+    augmented: bool = False, jobs: int = 0,
 ) -> Path:  # fmt: skip
     """The folder `target`, from an unpacked development kit; found as it is where it was made with the same options.
 
-    With `classes` these become 1, 2, …, the others background, and images that show none of them are left out.
+    `augmented` trains on VOC's trainaug (see `voc_aug`). With `classes` these become 1, 2, …, the others background,
+    and images that show none of them are left out.
     UsageError for a kit that is none or damaged, for photos larger than `size` pixels, and where `target` is something
     else, or is made from another kit.
     """
     asked: dict[str, Any] = {"data": "crfrnn", "classes": list(classes), "years": list(years), "size": size}
+    if augmented:
+        asked["augmented"] = True
     if (target / "data.json").exists() and already(target, asked):
-        _refuse_other_kit(target, kit)
+        _refuse_another(target, kit, augmented)
         return target
+    sets = sets_of(augmented)
+    listed = devkit.read(devkit.Wanted(kit, tuple(sets.values()), years, classes, segmentation=True))
     lists = target.with_name(f".{target.name}.lists")
-    listed = devkit.read(devkit.Wanted(kit, tuple(SETS.values()), years, classes, segmentation=True))
-    pictures = _labels(kit, target, classes, years) if classes else None
     counts = {}
     try:
-        for phase, name in SETS.items():
+        for phase, name in sets.items():
             source = write_lines(lists / f"{name}.txt", listed.sets[name])
-            order = convert.Order(
-                source, target / phase, kind="pairs", root=kit, labels=pictures, shape=Shape(pad=size, fill=MEAN),
-                strict=True, jobs=jobs, resume=True,
+            pictures = _labels(kit, target, classes, years, name) if classes else None
+            counts[phase] = _converted(
+                convert.Order(
+                    source, target / phase, kind="pairs", root=kit, labels=pictures, shape=Shape(pad=size, fill=MEAN),
+                    strict=True, jobs=jobs, resume=True,
+                )
             )  # fmt: skip
-            counts[phase] = _converted(order)
     finally:
         shutil.rmtree(lists, ignore_errors=True)
     write_lines(target / "data.json", [json.dumps(asked | counts | {"kit": str(kit.resolve())}, indent=2)])
@@ -61,10 +66,16 @@ def prepare(
     return target
 
 
-def _refuse_other_kit(target: Path, kit: Path) -> None:
-    before = json.loads((target / "data.json").read_text(encoding="utf-8")).get("kit")
-    if before not in (None, str(kit.resolve())):
-        raise UsageError(f"{target} was prepared from another kit: {before}", "name a new folder, or remove this one")
+def _refuse_another(target: Path, kit: Path, augmented: bool) -> None:
+    """UsageError where the folder is of another kit, or another training set. Older ones do not tell their kit."""
+    facts = json.loads((target / "data.json").read_text(encoding="utf-8"))
+    if facts.get("kit") not in (None, str(kit.resolve())):
+        raise UsageError(
+            f"{target} was prepared from another kit: {facts['kit']}", "name a new folder, or remove this one"
+        )
+    if facts.get("augmented", False) != augmented:
+        before = "with" if facts.get("augmented") else "without"
+        raise UsageError(f"{target} was prepared {before} --augmented", "name a new folder, or remove this one")
 
 
 def _converted(order: convert.Order) -> int:
@@ -101,14 +112,20 @@ def _throw_away(part: Path, out: Path) -> None:
         os.close(handle)
 
 
-def _labels(kit: Path, target: Path, classes: tuple[str, ...], years: tuple[str, ...]) -> Path:
+def sets_of(augmented: bool) -> dict[str, str]:
+    """VOC's set of each phase."""
+    return SETS | {"train": voc_aug.LIST} if augmented else SETS
+
+
+def _labels(kit: Path, target: Path, classes: tuple[str, ...], years: tuple[str, ...], name: str) -> Path:
     """Label pictures of these classes alone; a folder for each choice, as another may have been killed before."""
-    choice = hashlib.sha256(",".join((*classes, *years)).encode()).hexdigest()[:8]
+    source = voc_aug.LABELS if name == voc_aug.LIST else "SegmentationClass"
+    choice = hashlib.sha256(",".join((*classes, *years, source)).encode()).hexdigest()[:8]
     folder = target.with_name(f".{target.name}.labels-{choice}")
     for year in years:
         made = folder / f"VOC{year}" / "JPEGImages"  # a label picture is found by its photo's path
-        if not made.exists():
-            labels.convert(kit / f"VOC{year}" / "SegmentationClass", made, labels.Rule(classes=classes))
+        if not made.exists() and (kit / f"VOC{year}" / source).is_dir():
+            labels.convert(kit / f"VOC{year}" / source, made, labels.Rule(classes=classes))
     return folder
 
 

@@ -16,6 +16,7 @@ from infra.errors import UsageError
 from provision.data import voc
 from provision.data.lists import shuffled, write_lines
 from provision.data.sizes import size_lines
+from provision.data.voc_aug import LABELS, LIST
 
 _TASKS = {"Main": ("Annotations", ".xml"), "Segmentation": ("SegmentationClass", ".png")}
 
@@ -73,7 +74,10 @@ def write(listed: Listed, kit: Path, out: Path) -> list[Path]:
 
 
 def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
-    years = [year for year in wanted.years if not (name == "test" and year == "2012")]
+    alone = {"test": "2007", LIST: "2012"}.get(name)
+    years = [year for year in wanted.years if alone in (None, year)]
+    if not years and name == LIST:
+        raise UsageError(f"only VOC2012 has a set {LIST}", "give --years 2012")
     if not years:
         raise UsageError("VOC2012's test set is not public", "choose --sets trainval, train or val, or --years 2007")
     before = len(missing)
@@ -92,11 +96,18 @@ def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
 def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]:
     task = "Segmentation" if wanted.segmentation else "Main"
     folder, suffix = _TASKS[task]
+    if name == LIST:
+        if not wanted.segmentation:
+            raise UsageError(f"{LIST} has label pictures alone", "add --segmentation")
+        folder = LABELS
     root = wanted.kit / f"VOC{year}"
     source = root / "ImageSets" / task / f"{name}.txt"
     if not source.is_file():
         part = "VOCtest_06-Nov-2007.tar" if name == "test" else f"VOC{year}'s trainval tar"
-        raise UsageError(f"{source} is not there", f"unpack {part} in the same place; or choose --sets, --years")
+        mend = f"unpack {part} in the same place; or choose --sets, --years"
+        if name == LIST:
+            mend = f"make it of SBD's labels: provision data voc-aug benchmark_RELEASE {wanted.kit}"
+        raise UsageError(f"{source} is not there", mend)
     names = _text(source).split()
     if wanted.classes:
         shown = _showing(root, wanted.classes)
