@@ -23,7 +23,14 @@ LONGEST_S = 30.0
 TIMEOUT_S = 60
 CHUNK = 1 << 18
 AGAIN = (408, 425, 429)  # of the codes 4xx; all 5xx may pass too
-PAGES = ("text/html", "application/xhtml+xml")
+# types of what servers send in place of a file, and the endings of the names that may be of such a type
+PAGES = {
+    "text/html": "html?|xhtml|svg|xml",
+    "application/xhtml+xml": "html?|xhtml|svg|xml",
+    "application/json": "json",
+    "text/xml": "xml|svg",
+    "application/xml": "xml|svg",
+}
 PAGE = re.compile(rb"(?i)<(!doctype\s+html|html|head|title|body|script|meta)\b")
 
 
@@ -91,16 +98,19 @@ class Transfer:
         say("%s: %s; going on in %g s" % (os.path.basename(self.path), why, seconds))
         time.sleep(seconds)
 
-    def wants_page(self):
-        """Whether the address itself names a page."""
-        return re.search(r"(?i)\.(x?html?|svg|xml)$", urllib.parse.urlsplit(self.url).path) is not None
+    def wants(self, kind):
+        """Whether the address itself names something of that type; of JSON and XML also where it names nothing."""
+        name = urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
+        if "." not in name and kind not in ("text/html", "application/xhtml+xml"):
+            return True
+        return kind not in PAGES or re.search(r"(?i)\.(%s)$" % PAGES[kind], name) is not None
 
     def look(self, answer, whole, begin):
         """Refuse before it has come: a page in place of the file. `whole`: bytes of all of it, 0: not known."""
         kind = (answer.headers.get("Content-Type") or "").split(";")[0].strip().lower()
-        if kind in PAGES and not self.wants_page():
+        if not self.wants(kind):
             self.forget()
-            raise Refused("page", "the server sent a web page (%s) in place of the file" % kind)
+            raise Refused("page", "the server sent a page (%s) in place of the file" % kind)
 
     def progress(self, at, whole):
         """So many bytes are here."""
@@ -132,7 +142,7 @@ class Transfer:
                 self.connection(before)
                 return
             except urllib.error.HTTPError as error:
-                why = "%d %s" % (error.code, error.reason)
+                why = ("%d %s" % (error.code, error.reason)).split("\n")[0]
                 if error.code < 500 and error.code not in AGAIN:
                     raise Refused("refused", "the server says " + why, error.code) from None
             except (Broken, OSError, http.client.HTTPException, ssl.CertificateError) as error:
@@ -182,6 +192,9 @@ class Transfer:
     def write(self, answer, begin):
         length = answer.headers.get("Content-Length")
         whole = begin + int(length) if length else 0
+        if answer.getcode() == 206:  # of a part, whose end may not be the file's
+            total = re.search(r"/(\d+)$", answer.headers.get("Content-Range") or "")
+            whole = int(total.group(1)) if total else whole
         self.told = bool(length) or bool(getattr(answer, "chunked", False))
         self.look(answer, whole, begin)
         try:
@@ -192,9 +205,12 @@ class Transfer:
             raise Broken("the connection broke off at %d of %d bytes" % (got, whole))
         if self.size and got != self.size:
             self.wrong_size(got)
-        if not self.wants_page() and is_page(self.part):
+        if not got:
             self.forget()
-            raise Refused("page", "the server sent a web page in place of the file")
+            raise Refused("page", "the server sent nothing in place of the file")
+        if not self.wants("text/html") and is_page(self.part):
+            self.forget()
+            raise Refused("page", "the server sent a page (HTML) in place of the file")
 
     def store(self, answer, whole, begin):
         """Put the answer behind the first `begin` bytes; how many are there then. OSError of the disk alone."""

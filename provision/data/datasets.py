@@ -77,7 +77,7 @@ def is_url(what: str) -> bool:
 def find(what: str, sha256: str = "", md5: str = "", unpacked: bool = False) -> tuple[str, Set]:
     """The set of that name; for a URL, a set of that one file, with the user's sums.
 
-    UsageError for an unknown name, and for a sum that is none.
+    UsageError for an unknown name, for a sum that is none, and for sums beside a name.
     """
     for kind, text in (("sha256", sha256), ("md5", md5)):
         if text and (len(text) != _SUMS[kind] or not set(text.lower()) <= set("0123456789abcdef")):
@@ -87,4 +87,9 @@ def find(what: str, sha256: str = "", md5: str = "", unpacked: bool = False) -> 
         return PurePosixPath(file.name).stem, Set(about=what, files=(file,))
     if what not in table().sets:
         raise UsageError(f"there is no data set {what!r}", did_you_mean(what, table().sets))
+    if sha256 or md5 or unpacked:
+        raise UsageError(
+            f"--sha256, --md5 and --unpack are for an address: the set {what} has its own",
+            "leave them out; --from gives another place to take its files from",
+        )
     return what, table().sets[what]

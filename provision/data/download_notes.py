@@ -54,8 +54,11 @@ def had(target: Path) -> dict[str, Have]:
 
 def note(target: Path, url: str, found: Have | None) -> None:
     """Note that the folder has it; None: that it has it no longer."""
-    others = {key: value for key, value in had(target).items() if key != url}
-    _write(target / NOTES, {**others, url: found} if found else others)
+    left = {key: value for key, value in had(target).items() if key != url} | ({url: found} if found else {})
+    if left:
+        _write(target / NOTES, left)
+    else:
+        (target / NOTES).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Have]:

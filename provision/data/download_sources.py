@@ -9,6 +9,7 @@ import msgspec
 from infra import download
 from infra.disk import is_file
 from infra.errors import HostError, UsageError
+from provision.console import Say
 from provision.data.datasets import File, Set, is_url
 from provision.data.download_notes import pins
 
@@ -63,28 +64,31 @@ def refuse_unproven(todo: list[Wanted]) -> None:
             continue
         for url in wanted.addresses:
             if not download.private(url):
+                mend = "take an address with https://"
+                if url == wanted.file.url:
+                    mend += ", or give the sum that its owner tells: --sha256 SUM"
                 raise UsageError(
-                    f"{url} comes by http://, where anyone on the way can change it, and nobody publishes its sum",
-                    "take an address with https://, or give the sum that its owner tells: --sha256 SUM",
+                    f"{url} comes by http://, where anyone on the way can change it, and nobody publishes its sum", mend
                 )
 
 
-def room(wanted: Wanted, target: Path) -> int:
+def room(wanted: Wanted, target: Path, say: Say) -> int:
     """Bytes that a file will need: what is not here of it yet, and as much again for what comes out of it."""
     path = target / wanted.name
     if wanted.local is not None:
         return wanted.local.stat().st_size
     if is_file(path):
         return path.stat().st_size if wanted.file.unpack else 0
-    size = wanted.file.size or _size(wanted)
+    size = wanted.file.size or _size(wanted, say)
     part = target / f"{wanted.name}.part"
     here = part.stat().st_size if part.exists() else 0
     return max(0, size - here) + (size if wanted.file.unpack else 0)
 
 
-def _size(wanted: Wanted) -> int:
+def _size(wanted: Wanted, say: Say) -> int:
     """The file's size in bytes, as the first server that answers says; 0 where none does: the fetch will tell why."""
     for url in wanted.addresses:
+        say(f"  {wanted.name}: asking {urlsplit(url).hostname} for its size")
         try:
             if size := download.size(url):
                 return size

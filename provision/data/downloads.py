@@ -65,7 +65,7 @@ def get(chosen: Set, target: Path, keep: bool = False, say: Say = console.line, 
     """
     todo = [wanted_file(file, chosen, sources) for file in missing(chosen, target)]
     refuse_unproven(todo)
-    check_room(target, sum(room(wanted, target) for wanted in todo))
+    check_room(target, sum(room(wanted, target, say) for wanted in todo))
     fetched: list[str] = []
     taken: list[str] = []
     with _alone(target, say):
@@ -129,7 +129,7 @@ def _at_hand(wanted: Wanted, target: Path, say: Say) -> _Lying | None:
     if wrong := _wrong(file, sums):
         if ours:  # the table, or the pin, is of another version by now
             return None
-        raise UsageError(f"{path} is not what {file.name} should be: {wrong}", "move it away, or give the right file")
+        raise UsageError(f"{path}: {wrong}", "move it away, or give the right file")
     if not ours:
         say(f"  {file.name}: {path} is taken" + ("" if _known(file) else f", sha256 {found.sha256}; not pinned"))
     return _Lying(path, found, ours, ours)
@@ -171,7 +171,7 @@ def _from_server(file: File, url: str, target: Path, tries: int, say: Say) -> _L
         say(f"  {file.name}: the server did not say how long it is, and nobody publishes its sum: it may be a half")
     found = seen(sums["sha256"], path.stat().st_size)
     note(target, file.url, found)
-    return _Lying(path, found, True, (told or file.unpack) and url in file.addresses)
+    return _Lying(path, found, True, told and url in file.addresses)
 
 
 # checking
@@ -191,13 +191,13 @@ def _wrong(file: File, sums: dict[str, str]) -> str:
     """What is wrong with a file of these sums: those that are published decide, or else the pin."""
     for kind, text in file.sums.items():
         if sums[kind] != text:
-            return f"its {kind} is {sums[kind]}, and {text} was published"
+            return f"it is not what was published: its {kind} is {sums[kind]}, not {text}"
     before = None if file.sums else pins().get(file.url)
     if before is None or before.sha256 == sums["sha256"]:
         return ""
     return (
-        f"its sha256 is {sums['sha256']}, and was {before.sha256} on {before.fetched[:10]} (if the new file is right, "
-        f"take the old sum out of {pins_path()})"
+        f"it is not the file that came on {before.fetched[:10]}: its sha256 is {sums['sha256']}, not {before.sha256} "
+        f"(if the new file is right, take the old sum out of {pins_path()})"
     )
 
 

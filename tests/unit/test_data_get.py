@@ -107,7 +107,8 @@ def test_what_would_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("words", "said"),
     [
         (["voc2013"], "did you mean voc2012"), (["http://x/y.zip", "--sha256", "abc"], "is no sha256"),
-        (["http://x/y.zip", "--md5", "z" * 32], "is no md5"), (["ftp://x/y"], "there is no data set"),
+        (["http://x/y.zip", "--md5", "z" * 32], "is no md5"), (["voc2007", "--sha256", "a" * 64], "has its own"),
+        (["ftp://x/y"], "there is no data set"),
     ],
 )  # fmt: skip
 def test_words_that_mean_nothing(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +127,7 @@ def test_a_published_sum_is_checked(
     assert got.have[URL].sha256 == SHA and got.fetched == ["hello there.txt"]
     assert "hello there.txt: sha256 and md5 as published" in capsys.readouterr().err
     assert not download_notes.pins_path().exists()
-    with pytest.raises(HostError, match=f"its md5 is {MD5}, and {'0' * 32} was published"):
+    with pytest.raises(HostError, match=f"it is not what was published: its md5 is {MD5}, not {'0' * 32}"):
         downloads.get(chosen(md5="0" * 32), tmp_path / "b")
     assert list((tmp_path / "b").iterdir()) == []
     assert downloads.missing(chosen(md5="0" * 32), tmp_path / "b")
@@ -163,7 +164,7 @@ def test_a_file_without_a_published_sum_is_pinned(
     downloads.get(chosen(), tmp_path / "b")
     assert "as pinned on 20" in capsys.readouterr().err
     web.pages[URL] = Page(b"other\n")
-    with pytest.raises(HostError, match=f"and was {SHA} on 20") as caught:
+    with pytest.raises(HostError, match=f"it is not the file that came on 20.*not {SHA}") as caught:
         downloads.get(chosen(), tmp_path / "c")
     assert str(download_notes.pins_path()) in caught.value.what
     assert list((tmp_path / "c").iterdir()) == []
@@ -203,7 +204,7 @@ def test_a_page_in_place_of_the_file_is_neither_kept_nor_pinned(
     web, url = serve(monkeypatch), "https://host.invalid/set.tgz"
     web.pages[url] = page
     what = Set(about="", files=(File(url=url, unpack=unpacked),))
-    with pytest.raises(HostError, match="sent a web page") as caught:
+    with pytest.raises(HostError, match="sent a page") as caught:
         downloads.get(what, tmp_path / "d")
     assert "see in a browser" in caught.value.mend and str(tmp_path / "d" / "set.tgz") in caught.value.mend
     assert list((tmp_path / "d").iterdir()) == [] and not download_notes.pins_path().exists()
@@ -248,6 +249,36 @@ def test_what_may_be_a_half_is_told_and_not_pinned(
     web.pages["https://host.invalid/net.caffemodel"] = Page(b"half and half")
     assert run([*words, str(tmp_path / "b")]) == 0
     assert (tmp_path / "b" / "net.caffemodel").read_bytes() == b"half and half"
+
+
+def test_a_plain_tar_that_may_be_a_half_is_not_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was cut between two files looks whole."""
+    with tarfile.open(tmp_path / "whole.tar", "w") as out:
+        for name in ("ds/a", "ds/b"):
+            out.addfile(tarfile.TarInfo(name))
+    serve(monkeypatch, ds_tar=Page((tmp_path / "whole.tar").read_bytes()[:512], length=False))
+    assert run(["data", "get", "https://host.invalid/ds.tar", str(tmp_path / "d"), "--unpack"]) == 0
+    assert "it may be a half" in capsys.readouterr().err and download_notes.pins() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "code"),
+    [
+        ("net_caffemodel", Page(b""), 9), ("net_caffemodel", Page(b'{"error": "quota"}', "application/json"), 9),
+        ("net_caffemodel", Page(b"<Error/>", "application/xml"), 9), ("set_json", Page(b"{}", "application/json"), 0),
+        ("api", Page(b"{}", "application/json"), 0), ("api", Page(b"gone", "text/html"), 9),
+        ("a_xml", Page(b"<a/>", "text/xml"), 0),
+    ],
+)  # fmt: skip
+def test_nothing_and_messages_of_servers_are_no_files(
+    name: str, page: Page, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(monkeypatch, **{name: page})
+    assert run(["data", "get", f"https://host.invalid/{name.replace('_', '.')}", str(tmp_path / "d")]) == code
+    assert bool(download_notes.pins()) == (code == 0)
+    assert code == 0 or list((tmp_path / "d").iterdir()) == []
 
 
 def test_two_addresses_with_one_name_do_not_share_a_folder(
@@ -323,7 +354,7 @@ def test_a_file_that_was_brought_by_hand_is_taken_without_more_room_and_never_re
     folder = lying(tmp_path / "d")
     assert downloads.get(chosen(sha256=SHA, size=9 * 10**18), folder).taken == ["hello there.txt"]
     wrong = lying(tmp_path / "e", b"my own\n")
-    with pytest.raises(UsageError, match=r"is not what hello there\.txt should be") as caught:
+    with pytest.raises(UsageError, match=r"hello there\.txt: it is not what was published") as caught:
         downloads.get(chosen(sha256=SHA), wrong)
     assert "move it away" in caught.value.mend
     assert (wrong / "hello there.txt").read_bytes() == b"my own\n"
