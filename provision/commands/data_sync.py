@@ -98,7 +98,8 @@ def _show(changes: "list[Change]", place: "Place", folder: Path, as_json: bool, 
     gone = len(changes) - len(copied)
     size = console.size(sum(change.size for change in copied))
     would = "would copy" if dry_run else "copied"
-    console.say(f"{would} {len(copied):,} files, {size}" + (f"; deleted: {gone:,}" if gone else ""))
+    deleted = f"; {'would delete' if dry_run else 'deleted'}: {gone:,}" if gone else ""
+    console.say(f"{would} {len(copied):,} files, {size}{deleted}")
 
 
 def _to_machine(

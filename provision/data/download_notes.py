@@ -20,12 +20,14 @@ NOTES = ".provision-get.json"
 
 
 class Have(msgspec.Struct, frozen=True):
-    """A file that a folder has: its sum and size; the topmost names that came out of it where it was unpacked."""
+    """A file that a folder has: its sum and size; the topmost names that came out of it where it was unpacked.
+    `by_hand`: the user brought it, so that nobody else may remove it."""
 
     sha256: str
     size: int
     fetched: str
     unpacked: list[str] | None = None
+    by_hand: bool = False
 
 
 def seen(sha256: str, size: int) -> Have:

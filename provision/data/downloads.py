@@ -125,14 +125,15 @@ def _at_hand(wanted: Wanted, target: Path, say: Say) -> _Lying | None:
                 raise UsageError(f"{path} came from {url}", "name another folder for this one")
     sums = _sums(file, path)
     found = seen(sums["sha256"], path.stat().st_size)
-    ours = wanted.local is None and any(url in have and have[url].sha256 == found.sha256 for url in file.addresses)
+    noted = [have[url] for url in file.addresses if url in have]
+    ours = wanted.local is None and any(one.sha256 == found.sha256 and not one.by_hand for one in noted)
     if wrong := _wrong(file, sums):
         if ours:  # the table, or the pin, is of another version by now
             return None
         raise UsageError(f"{path}: {wrong}", "move it away, or give the right file")
     if not ours:
         say(f"  {file.name}: {path} is taken" + ("" if _known(file) else f", sha256 {found.sha256}; not pinned"))
-    return _Lying(path, found, ours, ours)
+    return _Lying(path, msgspec.structs.replace(found, by_hand=not ours), ours, ours)
 
 
 def _from_servers(wanted: Wanted, target: Path, say: Say) -> _Lying:
@@ -150,7 +151,9 @@ def _from_servers(wanted: Wanted, target: Path, say: Say) -> _Lying:
                     download.forget(target / file.name)
     assert first is not None  # there is an address
     by_hand = f"or bring the file by hand: put it to {target / file.name}, and run the same command again"
-    raise HostError(first.what, f"{first.mend}; {by_hand}") from first
+    others = len(wanted.addresses) - 1
+    more = f"; nor from {others} other address{'es' * (others > 1)}" if others else ""
+    raise HostError(first.what + more, f"{first.mend}; {by_hand}") from first
 
 
 def _from_server(file: File, url: str, target: Path, tries: int, say: Say) -> _Lying:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -368,6 +369,9 @@ def test_an_archive_that_was_brought_by_hand_stays(tmp_path: Path, monkeypatch: 
     (tmp_path / "d").mkdir()
     archive = packed(tmp_path / "d" / "x.tgz", ("ds/a", b"a"))
     what = Set(about="", files=(File(url="https://host.invalid/x.tgz", unpack=True),))
+    assert downloads.get(what, tmp_path / "d").taken == ["x.tgz"]
+    assert archive.exists() and (tmp_path / "d" / "ds" / "a").read_bytes() == b"a"
+    shutil.rmtree(tmp_path / "d" / "ds")
     assert downloads.get(what, tmp_path / "d").taken == ["x.tgz"]
     assert archive.exists() and (tmp_path / "d" / "ds" / "a").read_bytes() == b"a"
 
