@@ -33,8 +33,8 @@ _CHUNK = 1 << 20
 def unpack(archive: Path, target: Path, progress: Progress = lambda done, total: None) -> list[str]:
     """Unpack into `target`, beside what is there; the names of the topmost files and folders.
 
-    `progress` gets bytes done and in all. UsageError where it is no archive, or has a member that would lie outside or
-    is neither file nor folder: then nothing of it is kept. DiskError where there is no room.
+    `progress` gets bytes done and in all. UsageError where it is no archive, is empty, or has a member that would lie
+    outside or is neither file nor folder: then nothing of it is kept. DiskError where there is no room.
     """
     part = target / f".{archive.name}.unpacking"
     with writing(target):
@@ -44,6 +44,8 @@ def unpack(archive: Path, target: Path, progress: Progress = lambda done, total:
             with _explained(archive):
                 _all(archive, part, progress)
             names = sorted(path.name for path in part.iterdir())
+            if not names:
+                raise UsageError(f"{archive} holds no file", "fetch it again; or is it the wrong one?")
             _merge(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -437,6 +437,15 @@ def test_zip_and_tar_and_no_archive(tmp_path: Path) -> None:
         unpack(tmp_path / "c.zip", tmp_path / "none")
 
 
+def test_an_archive_without_a_file_is_an_error(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "none.zip", "w"):
+        pass
+    for archive in (tmp_path / "none.zip", packed(tmp_path / "none.tgz")):
+        with pytest.raises(UsageError, match="holds no file"):
+            unpack(archive, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil-provision", "a/../../evil", "..\\evil"])
 def test_nothing_gets_out_of_the_folder(name: str, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "target"
