@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from infra.disk import is_file
 from infra.errors import UsageError
 from provision import console
 from provision.data import convert, devkit, labels, voc_aug
@@ -67,7 +68,8 @@ def prepare(
 
 
 def _refuse_another(target: Path, kit: Path, augmented: bool) -> None:
-    """UsageError where the folder is of another kit, or another training set. Older ones do not tell their kit."""
+    """UsageError where the folder is of another kit, or another training set, or lacks a database. Older ones do not
+    tell their kit."""
     facts = json.loads((target / "data.json").read_text(encoding="utf-8"))
     if facts.get("kit") not in (None, str(kit.resolve())):
         raise UsageError(
@@ -76,6 +78,14 @@ def _refuse_another(target: Path, kit: Path, augmented: bool) -> None:
     if facts.get("augmented", False) != augmented:
         before = "with" if facts.get("augmented") else "without"
         raise UsageError(f"{target} was prepared {before} --augmented", "name a new folder, or remove this one")
+    for phase in SETS:
+        for name in ("images_lmdb", "labels_lmdb"):
+            path = target / phase / name / "data.mdb"
+            if not is_file(path) or not path.stat().st_size:
+                raise UsageError(
+                    f"{path} is not there, though {target / 'data.json'} tells of it",
+                    f"remove {target}, and give the same command again",
+                )
 
 
 def _converted(order: convert.Order) -> int:

@@ -127,6 +127,14 @@ def test_another_kit_is_not_said_to_be_there_already(kit: Path, tmp_path: Path) 
     assert prepare(other, made, size=48) == made
 
 
+def test_a_database_that_is_gone_is_not_said_to_be_there(kit: Path, tmp_path: Path) -> None:
+    made = prepare(kit, tmp_path / "data", size=48)
+    (made / "test" / "labels_lmdb" / "data.mdb").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"labels_lmdb/data\.mdb is not there") as caught:
+        prepare(kit, made, size=48)
+    assert f"remove {made}" in caught.value.mend
+
+
 def test_after_a_size_that_was_too_small_a_larger_one_does_it(kit: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"2012_00000\d\.jpg") as caught:
         prepare(kit, tmp_path / "data", size=32)
