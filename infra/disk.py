@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.errors import DiskError, UsageError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_file(path: Path) -> bool:
@@ -23,7 +23,7 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         said = error.strerror or str(error)
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise DiskError(
                 f"{place} cannot be written: {said}", "free some disk space there, or name another folder"
             ) from error

@@ -4,12 +4,18 @@ from pathlib import Path
 
 import click
 
-from infra.border import read_text
-from infra.disk import is_file
 from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
 from provision.commands.options import NEW, PATH, dry_run_option, json_option
+
+_SAID = {
+    "of another size than their picture": "annotations say another size than their picture has, such as {}'s:"
+    " boxes are shares of the size that they say, as in convert_annoset",
+    "gray": "images are gray, such as {}: a net needs transform_param {{ force_color: true }}, as ssd-voc has",
+    "turned by EXIF": "images are turned by EXIF, such as {}: their boxes are right with force_color: true alone;"
+    " `exiftran -ai FILE` stores a picture upright",
+}
 
 
 @click.command()
@@ -39,7 +45,8 @@ def boxes(
     as_json: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Make OUT, LMDB databases for SSD and their label map, from images with boxes (VOC's XML)."""
-    from provision.data.annotated import prepare, read_list
+    from provision.data.boxes import prepare
+    from provision.data.voc_xml import read_list
 
     names = _names(classes)
     if dry_run:
@@ -62,17 +69,15 @@ def boxes(
 
 def _names(given: str | None) -> list[str]:
     from provision.data import voc
+    from provision.data.classes import names
+    from provision.data.usertext import foreign
 
-    if given is None:
-        return list(voc.CLASSES[1:])
-    text = read_text(Path(given)).replace("\n", ",") if is_file(Path(given)) else given
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names) or "background" in names:
-        raise UsageError(
-            f"--classes {given} is no list of different names",
-            "name each class once, without the background, which is label 0",
-        )
-    return names
+    found = list(voc.CLASSES[1:]) if given is None else names(given)
+    if foreign("".join(found)):
+        raise UsageError(f"--classes {given} is no text in UTF-8", "save it as UTF-8: names go into the label map")
+    if "background" in found:
+        raise UsageError(f"--classes {given} names the background", "leave it out: it is label 0 by itself")
+    return found
 
 
 def _remarks(target: Path, made: dict[str, object]) -> list[str]:
@@ -83,6 +88,8 @@ def _remarks(target: Path, made: dict[str, object]) -> list[str]:
             said.append(f"{kind}: {count} objects {cause} are left out")
         if without := made["without_boxes"][kind]:  # type: ignore[index]
             said.append(f"{kind}: {without} images have no object")
+        for cause, count in made["remarks"][kind].items():  # type: ignore[index]
+            said.append(f"{kind}: {count} {_SAID[cause].format(made['such_as'][cause])}")  # type: ignore[index]
     if made["bad"]:
         said.append(f"{made['bad']} images cannot be used: {target / 'bad.txt'}")
     if made["in_both"]:

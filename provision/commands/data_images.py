@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
 from provision.commands.options import NEW, PATH, dry_run_option, json_option
@@ -53,10 +54,12 @@ def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) 
     from provision.data import lists
     from provision.data.sizes import size_lines
 
-    found = lists.load(source, root=root)
+    found = lists.load(source, root=root, kind="images" if source.is_dir() else "auto")
     if dry_run:
         console.say(f"would write {out}: {len(found.entries)} sizes")
         return
-    lines = list(size_lines(found.root, [entry.path for entry in found.entries], jobs))
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"{out} is the list itself", "name a new file")
+    lines = list(size_lines(found.at, [entry.path for entry in found.entries], jobs))
     lists.write_lines(out, lines)
     console.say(f"{out}: {len(lines)} sizes")

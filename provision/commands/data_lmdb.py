@@ -24,6 +24,12 @@ from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_opt
 )
 @click.option("--root", type=PATH, help="the folder that the list's paths are relative to (default: the list's folder)")
 @click.option("--labels", type=PATH, help="make pairs: this folder has a label picture of the same name for each image")
+@click.option(
+    "--classes",
+    metavar="NAME,...|FILE",
+    help="the classes in their order, 0, 1, …, where folders or the ends of lines are names; FILE has one on each line,"
+    " as OUT/labels.txt (default: the folders in the order of their names)",
+)
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", show_default=True)
 @click.option(
     "--resize",
@@ -39,6 +45,9 @@ from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_opt
     default="",
     metavar="jpg|png",
     help="store picture files of this format (default with --encoded: as they are)",
+)
+@click.option(
+    "--upright", is_flag=True, help="with --encoded, store pictures that EXIF turns as they are shown, encoded anew"
 )
 @click.option(
     "--pad",
@@ -109,6 +118,7 @@ def _word(kind: str) -> str:
 
 
 def _order(source: Path, out: Path, options: dict[str, Any]) -> Any:
+    from provision.data.classes import names
     from provision.data.convert import Order
     from provision.data.pictures import Shape
 
@@ -120,9 +130,12 @@ def _order(source: Path, out: Path, options: dict[str, Any]) -> Any:
         pad=options.pop("pad"),
         fill=_fill(options.pop("pad_value")),
         encode=encode,
+        upright=options.pop("upright"),
     )
     same_size = options.pop("check_size")
-    return Order(source=source, out=out, shape=shape, same_size=same_size, **options)
+    given = options.pop("classes")
+    classes = tuple(names(given)) if given is not None else ()
+    return Order(source=source, out=out, shape=shape, same_size=same_size, classes=classes, **options)
 
 
 def _fill(text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
 from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_option
@@ -68,7 +69,16 @@ def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any
     "--classes",
     default="",
     metavar="NAME,...",
-    help="the classes that become labels 1, 2, … (default: VOC's 20 as they are)",
+    help="the classes that become labels 1, 2, … (default: all as they are)",
+)
+@click.option(
+    "--colours",
+    type=PATH,
+    metavar="FILE",
+    help="other colours than VOC's: R,G,B NAME on each line, class 0 first; the name ignore stands for 255",
+)
+@click.option(
+    "--map", "mapped", default="", metavar="FROM:TO,...", help="give gray values another class: 255:1 for white masks"
 )
 @click.option("--others", type=click.Choice(["background", "ignore"]), default="background", show_default=True)
 @click.option("--unknown", type=click.Choice(["error", "ignore", "background"]), default="error", show_default=True)
@@ -82,18 +92,20 @@ def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any
 @json_option
 @on_option
 def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Make gray PNGs of class indices from VOC's coloured label pictures: of a file, or of a folder.
+    """Make gray PNGs of class indices from coloured label pictures, VOC's or by --colours: of a file, or of a folder.
 
     The void border becomes 255, the label that a training ignores.
     """
     import msgspec
 
-    from provision.data import labels, voc
+    from provision.data import colours, labels, voc
 
     names = tuple(word for word in options.pop("classes").split(",") if word)
-    rule = labels.Rule(classes=names, **options)
+    given, numbers = options.pop("colours"), _numbers(options.pop("mapped"))
+    table = colours.read(given) if given else colours.VOC
+    rule = labels.Rule(classes=names, colours=table, numbers=numbers, **options)
     if dry_run:
-        count = 1 if source.is_file() else sum(1 for _ in source.rglob("*.png"))
+        count = 1 if source.is_file() else len(labels.pictures_of(source))
         console.say(f"would make {out} of {count} label pictures")
         return
     with console.step(f"{source} → {out}"):
@@ -101,9 +113,16 @@ def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool,
     if as_json:
         console.emit_json(msgspec.to_builtins(made))
         return
-    shown = ("background", *names) if names else voc.CLASSES
+    shown = dict(enumerate((table.names[0], *names) if names else table.names)) | {voc.IGNORE: "ignored"}
     console.say(f"{out}: {made.pictures} label pictures")
     total = sum(made.pixels.values())
     for value, count in made.pixels.items():
-        name = "ignored" if value == voc.IGNORE else shown[value]
-        console.say(f"  {value:3} {name:12} {100 * count / total:6.2f} % of the pixels")
+        console.say(f"  {value:3} {shown.get(value, ''):12} {100 * count / total:6.2f} % of the pixels")
+
+
+def _numbers(text: str) -> dict[int, int]:
+    """The gray values of --map, and what each becomes. UsageError for other words."""
+    pairs = [word.split(":") for word in text.split(",") if word]
+    if not all(len(pair) == 2 and all(word.isdigit() and int(word) < 256 for word in pair) for pair in pairs):
+        raise UsageError(f"--map {text} is no list of FROM:TO", "write numbers from 0 to 255: --map 255:1")
+    return {int(old): int(new) for old, new in pairs}

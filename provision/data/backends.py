@@ -6,6 +6,7 @@ from infra.errors import UsageError
 from provision.data.databases import Reader, Writer
 
 BACKENDS = ("lmdb", "leveldb")
+LONGEST_KEY = 511  # bytes; LMDB's, as it is compiled everywhere
 
 
 def writer(folder: Path, backend: str) -> Writer:

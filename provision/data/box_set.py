@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from provision.data.lists import SUFFIXES
+from provision.data.lines import SUFFIXES
 
 Corners = tuple[float, float, float, float]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from infra.border import load_yaml
 from infra.disk import is_file
 from infra.errors import UsageError
+from provision.data import usertext
 
 OURS = {"clothing": Path(__file__).with_name("clothing.yaml")}
 
@@ -28,6 +29,22 @@ def load(name: str) -> Classes:
         raise UsageError(f"{path} names no class", "write a line for each: shirt: [t-shirt, tee]")
     owners(classes, str(path))
     return classes
+
+
+def names(given: str) -> list[str]:
+    """Classes in their order: NAME,NAME,… or a file with a name on each line, as labels.txt is. UsageError where a name
+    stands there twice, or none does."""
+    text = given
+    if is_file(Path(given)):
+        text = usertext.read(Path(given), "a file of class names").replace("\n", ",")
+    if "{" in text:
+        raise UsageError(
+            f"{given} is no list of names, but a label map", "write one name on each line, without label 0"
+        )
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found or len(set(found)) < len(found):
+        raise UsageError(f"--classes {given} is no list of different names", "name each class once: cat,dog; or a file")
+    return found
 
 
 def owners(classes: Classes, where: str = "classes") -> dict[str, int]:

@@ -62,6 +62,22 @@ def decode(message: bytes) -> Datum:
     return Datum(channels, height, width, data, label, None if encoded is None else bool(encoded), b"".join(floats))
 
 
+def boxes(message: bytes) -> dict[int, int] | None:
+    """How many boxes of each label SSD's `AnnotatedDatum` holds; None for other records, and for what is no message."""
+    try:
+        found = fields(message)
+        if not found or found[0][0] != 1 or not isinstance(found[0][1], bytes):
+            return None
+        groups = [fields(value) for number, value in found if number == 3 and isinstance(value, bytes)]
+    except ValueError:
+        return None
+    counts: dict[int, int] = {}
+    for group in groups:
+        label = next((value for number, value in group if number == 1 and isinstance(value, int)), 0)
+        counts[label] = counts.get(label, 0) + sum(number == 2 for number, _ in group)
+    return counts
+
+
 def fields(message: bytes) -> list[tuple[int, int | bytes]]:
     """Number and value of each field, in order; a value is a number, or bytes. ValueError where it is no message."""
     found: list[tuple[int, int | bytes]] = []

@@ -12,7 +12,8 @@ from typing import Any
 from infra.errors import UsageError
 from provision.data.extras import extra
 from provision.data.lmdb_writer import Datum, write
-from provision.files.folders import atomic_folder
+from provision.data.made import lost
+from provision.files.whole import atomic_folder
 
 TEST_FRACTION = 0.2
 SEED = 1
@@ -50,7 +51,8 @@ def prepare(target: Path, *, test_fraction: float = TEST_FRACTION, seed: int = S
 
 
 def already(target: Path, asked: dict[str, Any]) -> bool:
-    """Whether `target` is there as asked. UsageError where something else is there: nothing of it is touched."""
+    """Whether `target` is there as asked, and whole. UsageError where something else is there: nothing of it is
+    touched."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     try:
@@ -61,6 +63,8 @@ def already(target: Path, asked: dict[str, Any]) -> bool:
     if made != asked:
         changed = ", ".join(f"{key} {made[key]}, not {asked[key]}" for key in asked if made[key] != asked[key])
         raise UsageError(f"{target} was prepared otherwise: {changed}", "name a new folder, or remove this one")
+    if gone := lost(target):
+        raise UsageError(f"{target} is not whole any more: {gone}", "remove it, and give the same command again")
     return True
 
 

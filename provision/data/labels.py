@@ -1,4 +1,4 @@
-"""VOC's coloured label pictures as class indices: `provision data voc-labels`.
+"""Coloured label pictures (VOC's, or by a file of colours) as class indices: `provision data voc-labels`.
 
 A table of all 2^24 colours (16 MB) holds each colour's class, so a picture is one look-up. A picture with a palette is
 read by its palette's colours, whatever their order there (`by_number`: by the numbers themselves). The void border
@@ -16,19 +16,23 @@ import msgspec
 
 from infra.border import did_you_mean
 from infra.errors import UsageError
-from provision.data import voc
+from provision.data import classfolders, label_pictures, voc
+from provision.data.colours import VOC, Colours
 from provision.data.extras import extra
+from provision.data.heads import BadPictureError
+from provision.data.label_pictures import codes
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import BadPictureError, content, vision
-from provision.files.folders import atomic_folder
+from provision.data.pictures import vision
+from provision.files.whole import atomic_file, atomic_folder
 
 _UNKNOWN = 254  # in tables: a colour or number of no class
 _SHOWN = 5  # colours and files that an error names
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Which classes become 1, 2, …, in this order (none: VOC's 20 as they are), and what the others become.
+    """Which classes become 1, 2, …, in this order (none: all as they are), and what the others become.
 
+    `colours` says which colour is which class. `numbers` gives gray values another class (255: 1 for black and white).
     `others` and `unknown` are `background` (0) or `ignore` (255); unknown colours are an error where it is `error`.
     """
 
@@ -36,6 +40,8 @@ class Rule(msgspec.Struct, frozen=True):
     others: str = "background"
     unknown: str = "error"
     by_number: bool = False
+    colours: Colours = VOC
+    numbers: dict[int, int] = {}
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -49,20 +55,29 @@ def convert(source: Path, out: Path, rule: Rule, jobs: int = 0) -> Converted:
     """A picture, or a folder of PNGs as a folder of the same names. UsageError names colours of no class and files
     that cannot be read, and nothing is left then."""
     tables = Tables(rule)
+    if out.exists() and (out.is_file() or any(out.iterdir()) or source.is_file()):
+        raise UsageError(f"{out} is there already", "name a new file" if source.is_file() else "name a new folder")
     if source.is_file():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return _all([(source, out)], tables, 1)
-    pairs = sorted(path.relative_to(source) for path in source.rglob("*.png")) if source.is_dir() else []
-    if not pairs:
+        with atomic_file(out) as part:
+            return _all([(source, part)], tables, 1)
+    paths = pictures_of(source)
+    with atomic_folder(out) as folder:
+        for path in {Path(path).parent for path in paths}:
+            (folder / path).mkdir(parents=True, exist_ok=True)
+        return _all([(source / path, folder / path) for path in paths], tables, jobs)
+
+
+def pictures_of(source: Path) -> list[str]:
+    """The label pictures below a folder, whatever the case of their suffix. UsageError where there are none."""
+    if not source.exists():
+        raise UsageError(f"{source} is not there", "name a label picture, or a folder of them")
+    found = classfolders.below(source, (".png",))
+    classfolders.say(source, found)
+    if not found.files:
         raise UsageError(
             f"{source} holds no label pictures (*.png)", "name the folder that holds them; VOC's is SegmentationClass"
         )
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is there already", "name a new folder, or remove it")
-    with atomic_folder(out) as part:
-        for folder in {path.parent for path in pairs}:
-            (part / folder).mkdir(parents=True, exist_ok=True)
-        return _all([(source / path, part / path) for path in pairs], tables, jobs)
+    return found.files
 
 
 def _all(pairs: Sequence[tuple[Path, Path]], tables: "Tables", jobs: int) -> Converted:
@@ -90,10 +105,7 @@ def _one(pair: tuple[Path, Path], tables: "Tables") -> Any:
         values = tables.classes(source)
     except BadPictureError as error:
         return f"{source} {error}"
-    _, data = vision().imencode(".png", values)
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(data)
-    part.replace(target)
+    target.write_bytes(vision().imencode(".png", values)[1])
     return extra("numpy").bincount(values.ravel(), minlength=256)
 
 
@@ -103,60 +115,46 @@ class Tables:
     def __init__(self, rule: Rule) -> None:
         numpy = extra("numpy")
         self._by_number = rule.by_number
+        self._count = len(rule.colours.names)
         unknown = {"error": _UNKNOWN, "ignore": voc.IGNORE, "background": 0}[rule.unknown]
+        values = _values(rule)
         self.numbers = numpy.full(256, unknown, numpy.uint8)
-        self.colours = numpy.full(1 << 24, unknown, numpy.uint8)
-        for index, value in _values(rule).items():
-            red, green, blue = voc.PALETTE[index]
+        for index, value in (values | rule.numbers).items():
             self.numbers[index] = value
-            self.colours[red << 16 | green << 8 | blue] = value
+        self.colours = numpy.full(1 << 24, unknown, numpy.uint8)
+        self._known = set[int]()  # colours that are a class's
+        for (red, green, blue), index in rule.colours.numbers().items():
+            self.colours[red << 16 | green << 8 | blue] = values[index]
+            self._known.add(red << 16 | green << 8 | blue)
 
     def classes(self, path: Path) -> Any:
         """Height x width classes of a label picture. BadPictureError names what has none."""
-        numpy, image = extra("numpy"), extra("PIL.Image")
-        content(path)
-        try:
-            with image.open(path) as opened:
-                mode, palette = opened.mode, opened.getpalette()
-                pixels = numpy.array(opened if mode in ("L", "P", "RGB") else opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
-        if mode == "P" and not self._by_number:
-            return self._by_palette(pixels, palette)
+        pixels, palette = label_pictures.read(path)
+        if palette is not None and not self._by_number:
+            of = codes(palette)
+            return _checked(self.colours[of][pixels], pixels, lambda number: f"{_colour(of[number])} (number {number})")
+        if pixels.ndim == 3:
+            plane = label_pictures.gray_classes(pixels, self._count)
+            if plane is not None and not self._known.issuperset(extra("numpy").unique(codes(pixels)).tolist()):
+                pixels = plane  # three equal channels of numbers: what cv2.imwrite makes of a stack of planes
         if pixels.ndim == 2:
             return _checked(self.numbers[pixels], pixels, str)
-        codes = _codes(pixels)
-        return _checked(self.colours[codes], codes, _colour)
-
-    def _by_palette(self, pixels: Any, palette: list[int]) -> Any:
-        numpy = extra("numpy")
-        table = numpy.zeros((256, 3), numpy.uint8)
-        colours = numpy.array(palette, numpy.uint8).reshape(-1, 3)
-        table[: len(colours)] = colours
-        codes = _codes(table)
-        return _checked(
-            self.colours[codes][pixels], pixels, lambda number: f"{_colour(codes[number])} (number {number})"
-        )
+        of = codes(pixels)
+        return _checked(self.colours[of], of, _colour)
 
 
 def _values(rule: Rule) -> dict[int, int]:
-    """What each of VOC's classes becomes; 0 and 255 stay."""
+    """What each class becomes; 0 and 255 stay."""
+    names = rule.colours.names
     for name in rule.classes:
-        if name not in voc.CLASSES[1:]:
-            raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
+        if name not in names[1:]:
+            raise UsageError(f"there is no class {name!r} in these colours", did_you_mean(name, names[1:]))
     if not rule.classes:
-        return {**{index: index for index in range(len(voc.CLASSES))}, voc.IGNORE: voc.IGNORE}
+        return {**{index: index for index in range(len(names))}, voc.IGNORE: voc.IGNORE}
     other = voc.IGNORE if rule.others == "ignore" else 0
     chosen = {name: place for place, name in enumerate(rule.classes, start=1)}
-    found = {index: chosen.get(name, other) for index, name in enumerate(voc.CLASSES)}
+    found = {index: chosen.get(name, other) for index, name in enumerate(names)}
     return {**found, 0: 0, voc.IGNORE: voc.IGNORE}
-
-
-def _codes(colours: Any) -> Any:
-    """Red, green and blue of the last axis as one number."""
-    numpy = extra("numpy")
-    wide = colours.astype(numpy.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
 def _checked(values: Any, pixels: Any, name: Any) -> Any:

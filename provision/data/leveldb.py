@@ -29,24 +29,35 @@ class LevelWriter:
         self._plyvel = library()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._db: Any = self._plyvel.DB(
-            os.fsencode(folder),
-            create_if_missing=True,
-            block_size=_BLOCK,
-            write_buffer_size=_BUFFER,
-            max_open_files=100,
-        )
+        try:
+            self._db: Any = self._plyvel.DB(
+                os.fsencode(folder),
+                create_if_missing=True,
+                block_size=_BLOCK,
+                write_buffer_size=_BUFFER,
+                max_open_files=100,
+            )
+        except self._plyvel.Error as error:
+            raise self._refused(error) from error
 
     def put(self, records: Records) -> None:
         try:
             with self._db.write_batch(transaction=True, sync=True) as batch:
                 for key, value in records:
                     batch.put(key, value)
-        except self._plyvel.IOError as error:
-            raise DiskError(
+        except self._plyvel.Error as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> DiskError | UsageError:
+        """LevelDB tells a full disk and a missing right by its words alone."""
+        if isinstance(error, self._plyvel.IOError) and "ermission" not in _said(error) and "lock" not in _said(error):
+            return DiskError(
                 f"no room to write {self._folder}: {_said(error)}",
-                "free some disk space, then convert again with --resume",
-            ) from error
+                "free some disk space, then give the same command again",
+            )
+        return UsageError(
+            f"{self._folder} cannot be written as LevelDB: {_said(error)}", "name a folder that you may write to"
+        )
 
     def last(self) -> bytes | None:
         with self._db.iterator(reverse=True, include_value=False) as keys:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import DiskError, UsageError
+from provision.data import lmdb_pages
 from provision.data.databases import Records
 from provision.data.extras import extra
 
@@ -18,26 +19,41 @@ class LmdbWriter:
     def __init__(self, folder: Path) -> None:
         self._lmdb = extra("lmdb")
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._env: Any = self._lmdb.open(os.fsencode(folder), map_size=_ROOM, mode=0o644)
+        folder.mkdir(parents=True, exist_ok=True)  # lmdb would make it with the files' mode, and nobody could enter
+        try:
+            self._env: Any = self._lmdb.open(os.fsencode(folder), map_size=_ROOM, mode=0o644)
+        except self._lmdb.Error as error:
+            raise self._refused(error) from error
 
     def put(self, records: Records) -> None:
-        while True:
-            try:
-                with self._env.begin(write=True) as txn:
-                    for key, value in records:
-                        txn.put(key, value, append=True)
-                return
-            except self._lmdb.MapFullError:
+        try:
+            while not self._put(records):
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
-            except self._lmdb.Error as error:
-                # a commit that the disk has no room for ends as "Input/output error": LMDB's write was cut short
-                if not isinstance(error, self._lmdb.DiskError) and "Input/output error" not in str(error):
-                    raise
-                raise DiskError(
-                    f"no room to write {self._folder}: {error}",
-                    "free some disk space, then convert again with --resume",
-                ) from error
+        except self._lmdb.Error as error:
+            raise self._refused(error) from error
+
+    def _put(self, records: Records) -> bool:
+        """Whether the map had room."""
+        try:
+            with self._env.begin(write=True) as txn:
+                for key, value in records:
+                    txn.put(key, value, append=True)
+            return True
+        except self._lmdb.MapFullError:
+            return False
+
+    def _refused(self, error: Exception) -> DiskError | UsageError:
+        # a commit that the disk has no room for ends as "Input/output error": LMDB's write was cut short
+        if isinstance(error, self._lmdb.DiskError) or any(
+            words in str(error) for words in ("Input/output error", "No space left", "quota")
+        ):
+            return DiskError(
+                f"no room to write {self._folder}: {error}", "free some disk space, then give the same command again"
+            )
+        return UsageError(
+            f"{self._folder} cannot be written as LMDB: {error}",
+            "LMDB needs a local file system and address space (ulimit -v): name a folder on another disk",
+        )
 
     def last(self) -> bytes | None:
         with self._env.begin() as txn, txn.cursor() as cursor:
@@ -69,6 +85,12 @@ class LmdbReader:
             raise UsageError(
                 f"{folder} cannot be read as LMDB: {error}", "make it again: provision data lmdb"
             ) from error
+        held = (folder / "data.mdb").stat().st_size
+        needed = lmdb_pages.needed(folder / "data.mdb", self._env.stat()["psize"], self._env.info()["last_pgno"])
+        if held < needed:  # to read on is to be killed: SIGBUS
+            self._env.close()
+            what = f"{folder / 'data.mdb'} is cut off: it has {held:,} bytes, and {needed:,} are in use"
+            raise UsageError(what, "copy it again, to its end; or make it again: provision data lmdb")
 
     def __len__(self) -> int:
         return int(self._env.stat()["entries"])

@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from infra.disk import writing
 from infra.errors import UsageError
 from provision.data.backends import reader
-from provision.data.datum import Datum, decode, encode_blob
+from provision.data.datum import Datum, decode, decode_blob, encode_blob
 from provision.data.extras import extra
+from provision.data.heads import BadPictureError
+from provision.data.made import expected
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import BadPictureError, vision
+from provision.data.pictures import vision
+from provision.files.whole import atomic_file
 
 
 class Mean(msgspec.Struct, frozen=True):
@@ -29,22 +31,26 @@ class Mean(msgspec.Struct, frozen=True):
 def mean(database: Path, out: Path, *, npy: bool = False, jobs: int = 0) -> Mean:
     """Write the mean to `out`, and as numpy's array beside it with `npy`. UsageError where pictures differ in size."""
     numpy = extra("numpy")
+    _refuse_other(out)
     total, count = _sum(database, jobs)
     average = total / numpy.float32(count)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _put(out, encode_blob(average.tobytes(), *average.shape))
+    with atomic_file(out) as part:
+        part.write_bytes(encode_blob(average.tobytes(), *average.shape))
     if npy:
-        with writing(out):
-            numpy.save(out.with_suffix(".npy"), average)
+        with atomic_file(out.with_suffix(".npy")) as part, part.open("wb") as file:
+            numpy.save(file, average)
     means = tuple(float(mean) for mean in average.reshape(average.shape[0], -1).mean(axis=1, dtype=numpy.float64))
     return Mean(count, average.shape, means)
 
 
-def _put(path: Path, data: bytes) -> None:
-    with writing(path):
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
+def _refuse_other(out: Path) -> None:
+    """UsageError where `out` is a file that is no mean: to write over it (a data.mdb) would lose it."""
+    if not out.is_file():
+        return
+    try:
+        decode_blob(out.read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"{out} is there, and is no mean file", "name a new file") from None
 
 
 def _sum(database: Path, jobs: int) -> tuple[Any, int]:
@@ -70,6 +76,9 @@ def _sum(database: Path, jobs: int) -> tuple[Any, int]:
         source.close()
     if total is None:
         raise UsageError(f"{database} is empty", "make it again: provision data lmdb")
+    if count != (told := expected(database) or count):
+        what = f"{database} holds {count} records, and its data.json says {told}: a part of it is lost"
+        raise UsageError(what, "copy it again, or make it again: provision data lmdb")
     return total, count
 
 
@@ -80,15 +89,27 @@ def planes(datum: Datum) -> Any:
     """
     numpy = extra("numpy")
     if datum.encoded:
-        pixels = vision().imdecode(numpy.frombuffer(datum.data, numpy.uint8), -1) if datum.data else None
-        if pixels is None:
-            raise BadPictureError("holds an encoded picture that cannot be decoded")
+        pixels = _decoded(datum.data)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
     flat = numpy.frombuffer(datum.floats, "<f4") if datum.floats else numpy.frombuffer(datum.data, numpy.uint8)
     if flat.size != shape[0] * shape[1] * shape[2]:
         raise BadPictureError(f"holds {flat.size} values where {shape[0]} x {shape[1]} x {shape[2]} are announced")
     return flat.reshape(shape)
+
+
+def _decoded(data: bytes) -> Any:
+    """The picture of a file's bytes, as they lie in it. BadPictureError where Caffe could not use it."""
+    numpy, cv2 = extra("numpy"), vision()
+    try:
+        pixels = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), -1) if data else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise BadPictureError("holds an encoded picture that cannot be decoded")
+    if pixels.dtype != numpy.uint8:
+        raise BadPictureError(f"holds an encoded picture of {8 * pixels.itemsize} bits, and Caffe reads 8 alone")
+    return pixels
 
 
 def _words(pixels: Any) -> str:

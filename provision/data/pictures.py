@@ -3,7 +3,8 @@
 The steps are those of Caffe's ReadImageToDatum (src/caffe/util/io.cpp) through the same OpenCV, so that records have
 the same bytes as convert_imageset's: blue, green, red; channels first in raw records; JPEG and PNG with OpenCV's
 defaults; the file's own bytes where nothing was to be changed. What differs: a file that was cut off is refused, where
-libjpeg fills it up with gray and goes on.
+libjpeg fills it up with gray and goes on; and a file that Caffe's OpenCV could not decode, or to more than 8 bits, does
+not go in as it is.
 """
 
 from functools import cache
@@ -15,14 +16,13 @@ import msgspec
 from provision.data import voc
 from provision.data.datum import Datum
 from provision.data.extras import extra
+from provision.data.heads import LARGEST, READ_BY_CAFFE, BadPictureError, check_size, content, head
+from provision.data.label_pictures import classes_of
+from provision.data.lines import SUFFIXES
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+__all__ = ["LARGEST", "BadPictureError", "Shape", "image_record", "label_record", "pixels_of", "vision"]
+
 _BUFFER = 31 << 20  # bytes; glibc's highest such size is 32 MB
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
-
-
-class BadPictureError(Exception):
-    """A picture that makes no record; the text says why."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -30,7 +30,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     `resize` is (height, width); `pad` the side of the square that smaller ones are filled up to, at the bottom and the
     right, images with `fill` (blue, green, red) and labels with VOC's ignore label. `encode` is empty for raw records,
-    `auto` for the type of each file's name, or a type that OpenCV writes: jpg, png.
+    `auto` for the type of each file's name, or a type that OpenCV writes: jpg, png. With `upright` files that EXIF
+    turns are stored as they are shown: Caffe decodes the others as they lie, but for force_color.
     """
 
     resize: tuple[int, int] | None = None
@@ -38,6 +39,7 @@ class Shape(msgspec.Struct, frozen=True):
     pad: int = 0
     fill: tuple[int, ...] = (0, 0, 0)
     encode: str = ""
+    upright: bool = False
 
 
 @cache
@@ -55,7 +57,7 @@ def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int
     """An image's record, and the height and width in it. BadPictureError where the file makes none."""
     data = content(path)
     kind = _type(path, shape.encode)
-    if kind and not shape.resize and not shape.pad and _is(path, kind):
+    if kind and not shape.resize and not shape.pad and _is(path, kind) and _goes_in(data, shape):
         pixels = pixels_of(data, shape.gray)
         return Datum(0, 0, 0, data, label, True), pixels.shape[:2]
     pixels = pixels_of(data, shape.gray)
@@ -77,24 +79,10 @@ def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
     return _datum(pixels, 0, "png" if shape.encode else ""), pixels.shape[:2]
 
 
-def content(path: Path) -> bytes:
-    """The file's bytes. BadPictureError where it is not there, or not whole."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadPictureError(f"cannot be read: {error.strerror}") from None
-    if not data:
-        raise BadPictureError("is empty")
-    if data.startswith(_JPEG) and not data.endswith(_END) and data.rfind(_END) <= data.rfind(_SCAN):
-        raise BadPictureError("is a JPEG that is cut off")
-    if data.startswith(_PNG) and b"IEND" not in data:
-        raise BadPictureError("is a PNG that is cut off")
-    return data
-
-
 def pixels_of(data: bytes, gray: bool) -> Any:
     """Height x width x (blue, green, red), or height x width, of an encoded picture."""
     cv2, numpy = vision(), extra("numpy")
+    _check_claim(data)
     flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), flag)
@@ -105,17 +93,23 @@ def pixels_of(data: bytes, gray: bool) -> Any:
     return pixels
 
 
-def classes_of(path: Path) -> Any:
-    """Height x width classes of a label picture: gray values, or a palette's numbers (OpenCV gives its colours)."""
-    numpy, image = extra("numpy"), extra("PIL.Image")
-    content(path)
+def _check_claim(data: bytes) -> None:
+    """BadPictureError where the head claims more pixels than memory should be asked for."""
     try:
-        with image.open(path) as opened:
-            if opened.mode not in ("L", "P"):
-                raise BadPictureError(f"is in colours ({opened.mode}), not classes: provision data voc-labels")
-            return numpy.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadPictureError(f"is not a picture, or is damaged: {error}") from None
+        claimed = head(data)
+    except BadPictureError:
+        return  # OpenCV may know it, or says so
+    check_size(claimed.height, claimed.width)
+
+
+def _goes_in(data: bytes, shape: Shape) -> bool:
+    """Whether a file is stored as it is: Caffe's OpenCV decodes it, to 8 bits as its Data layer demands, and the right
+    way up."""
+    try:
+        found = head(data)
+    except BadPictureError:
+        return False
+    return found.kind in READ_BY_CAFFE and found.bits == 8 and not (shape.upright and found.orientation > 1)
 
 
 def padded(pixels: Any, side: int, fill: tuple[int, ...]) -> Any:
@@ -148,11 +142,13 @@ def _type(path: Path, encode: str) -> str:
     """What to encode as: `auto` takes the end of the file's name, as convert_imageset does."""
     if encode != "auto":
         return encode
-    if not path.suffix[1:]:
-        raise BadPictureError("has no suffix that tells its type: --encode-type jpg or png")
-    return path.suffix[1:].lower()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        told = f"is of a type ({suffix}) that Caffe may not decode" if suffix else "has no suffix that tells its type"
+        raise BadPictureError(f"{told}: --encode-type jpg or png")
+    return "jpg" if suffix == ".jfif" else suffix[1:]
 
 
 def _is(path: Path, kind: str) -> bool:
     suffix = path.suffix[1:].lower()
-    return suffix == kind.lower() or (kind.lower() == "jpg" and suffix == "jpeg")
+    return suffix == kind.lower() or (kind.lower() == "jpg" and suffix in ("jpeg", "jfif"))

@@ -1,26 +1,32 @@
 """What is in a database: `provision data lmdb-show`."""
 
+import hashlib
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from infra.disk import writing
 from infra.errors import UsageError
 from provision import console
 from provision.data import voc
 from provision.data.backends import reader
-from provision.data.databases import Reader
-from provision.data.datum import Datum, decode
+from provision.data.datum import Datum, boxes, decode
 from provision.data.extras import extra
+from provision.data.heads import BadPictureError
+from provision.data.made import expected
 from provision.data.mean import planes
-from provision.data.pictures import BadPictureError, vision
+from provision.data.pictures import vision
+from provision.files.whole import atomic_file
+
+_LONGEST = 240  # bytes of a file's name, with room for .png and what stands around it while it is written
 
 
 def look(folder: Path, count: int) -> dict[str, Any]:
     """Records, sizes, how they are stored, labels and how often each occurs, and the first `count` records.
 
-    Labels of label pictures are those of their pixels. Sizes of encoded pictures are told of the first ones only: the
-    others would have to be decoded.
+    Labels of label pictures are those of their pixels, of SSD's records those of their boxes. Sizes of encoded pictures
+    are told of the first ones only: the others would have to be decoded.
     """
     source = reader(folder)
     try:
@@ -29,7 +35,11 @@ def look(folder: Path, count: int) -> dict[str, Any]:
         for key, value in source.items():
             datum = _datum(folder, key, value)
             pixels = _holds_classes(datum) if not records else pixels
-            labels.update(_pixels(datum) if pixels else {datum.label: 1})
+            objects = boxes(value)
+            if objects is not None:
+                labels.update(objects)
+            else:
+                labels.update(_pixels(datum) if pixels else {datum.label: 1})
             stored[kind(datum)] += 1
             records += 1
             if not datum.encoded:
@@ -38,6 +48,7 @@ def look(folder: Path, count: int) -> dict[str, Any]:
             "database": str(folder),
             "backend": source.backend,
             "records": records,
+            "lost": max(0, (expected(folder) or 0) - records),
             "stored": dict(stored.most_common()),
             "sizes": dict(sizes.most_common()),
             "label_pictures": pixels,
@@ -51,6 +62,8 @@ def look(folder: Path, count: int) -> dict[str, Any]:
 def summary(told: dict[str, Any]) -> str:
     """A few lines for people."""
     lines = [f"{told['database']}: {told['records']} records ({told['backend']})"]
+    if told["lost"]:
+        lines.append(f"  {told['lost']} more are in its data.json: a part of the database is lost")
     for name in ("stored", "sizes", "labels"):
         words = [f"{key} ({number})" for key, number in told[name].items()]
         if words:
@@ -60,11 +73,13 @@ def summary(told: dict[str, Any]) -> str:
 
 
 def save(folder: Path, count: int, out: Path) -> list[Path]:
-    """The first `count` pictures as PNG in `out`; pictures of classes in VOC's colours."""
-    out.mkdir(parents=True, exist_ok=True)
+    """The first `count` pictures as PNG in `out`; pictures of classes in VOC's colours. The paths of those saved."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     source = reader(folder)
     try:
-        return [_save(folder, source, key, value, out) for key, value in islice(source.items(), count)]
+        made = [_save(folder, key, value, out) for key, value in islice(source.items(), count)]
+        return [path for path in made if path is not None]
     finally:
         source.close()
 
@@ -130,15 +145,18 @@ def _row(key: bytes, datum: Datum) -> dict[str, Any]:
     }
 
 
-def _save(folder: Path, source: Reader, key: bytes, value: bytes, out: Path) -> Path:
-    name = key.decode(errors="replace").replace("/", "_")
-    path = out / f"{name}.png"
+def _save(folder: Path, key: bytes, value: bytes, out: Path) -> Path | None:
+    name = key.decode(errors="replace").replace("/", "_").replace("\0", "_")
     try:
         pixels = _drawable(planes(_datum(folder, key, value)))
     except BadPictureError as error:
         console.line(f"{name} {error}")
-        return path
-    path.write_bytes(vision().imencode(".png", pixels)[1])
+        return None
+    if len(name.encode()) > _LONGEST:
+        name = name.encode()[: _LONGEST - 9].decode(errors="ignore") + "-" + hashlib.sha256(key).hexdigest()[:8]
+    path = out / f"{name}.png"
+    with atomic_file(path) as part:
+        part.write_bytes(vision().imencode(".png", pixels)[1])
     return path
 
 

@@ -1,35 +1,18 @@
-"""Folders: made whole or not at all, with room on the disk, and nothing outside of them."""
+"""Folders: with room on the disk, and nothing outside of them. Whole or not at all: `whole`."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from infra.disk import writing
 from infra.errors import DiskError
 from provision import console
+from provision.files.whole import atomic_file, atomic_folder
+
+__all__ = ["atomic_file", "atomic_folder", "check_room", "inside", "staging"]
 
 _RESERVE = 50_000_000  # bytes
-
-
-@contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `target` at the end, or vanishes if anything fails.
-
-    `target` must not hold files.
-    """
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with writing(target):
-        part.mkdir(parents=True)
-    try:
-        yield part
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 @contextmanager

@@ -6,32 +6,16 @@ stop Caffe at once or teach it the wrong thing; records sorted by class and one 
 a test picture that was trained with makes a score worthless.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-import msgspec
-
+from provision.lint import data_layer
 from provision.lint.finding import Finding
 from provision.lint.scan import Scan, Seen, Size
+from provision.lint.unit import Unit
 
 _SHOWN = 3
 _SORTED_FROM = 20  # records; a shorter database may be sorted by chance
-
-
-class Unit(msgspec.Struct, frozen=True):
-    """What one data layer reads, or a pair of them.
-
-    `phase` is train, test or empty; `labels` are the label pictures, where they are apart. `classes` is what the net
-    tells apart (0: not known), `batch` its batch (0: not known), `crop` the side that it cuts out.
-    """
-
-    images: Scan
-    labels: Scan | None = None
-    phase: str = ""
-    classes: int = 0
-    ignore: frozenset[int] = frozenset({255})
-    limit: int = 0
-    batch: int = 0
-    crop: int = 0
 
 
 def check(units: list[Unit]) -> list[Finding]:
@@ -40,6 +24,7 @@ def check(units: list[Unit]) -> list[Finding]:
     trained = [unit.images for unit in units if unit.phase == "train"]
     tested = [unit.images for unit in units if unit.phase == "test"]
     found += [finding for training in trained for other in tested for finding in overlap(training, other)]
+    found += [finding for training in trained for other in tested for finding in other_names(training, other)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
@@ -60,10 +45,21 @@ def bad(unit: Unit) -> Iterator[Finding]:
             )
 
 
+def lost(unit: Unit) -> Iterator[Finding]:
+    """As many records as data.json says."""
+    for scan in filter(None, (unit.images, unit.labels)):
+        if scan.expected is not None and scan.expected != len(scan.records):
+            what = f"holds {len(scan.records)} records, and its data.json says {scan.expected}: a part of it is lost"
+            yield Finding("error", scan.where, what, "copy it again, or make it again")
+
+
 def sizes(unit: Unit) -> Iterator[Finding]:
     """Pictures need one size, a crop, or batches of one picture; none may be above the limit or below the crop."""
-    found = unit.images.sizes()
-    if len(found) > 1 and not unit.crop and unit.batch != 1:
+    found = Counter[Size]()
+    for size, count in unit.images.sizes().items():
+        found[size[-2:]] += count
+    alike = unit.crop or unit.batch == 1 or unit.images.boxes or (unit.layer is not None and unit.layer.resized)
+    if len(found) > 1 and not alike:
         words = ", ".join(f"{_size(size)} ({count})" for size, count in found.most_common(_SHOWN))
         what = f"pictures have {len(found)} sizes: {words}; Caffe stops where they meet in one batch"
         mend = "make it again with --resize HEIGHT WIDTH or --pad SIZE; or batch_size: 1, or a crop_size"
@@ -84,13 +80,14 @@ def labels(unit: Unit) -> Iterator[Finding]:
     if not unit.classes:
         return
     values = scan.values()
-    wrong = sorted(value for value in values if not 0 <= value < unit.classes and value not in unit.ignore)
+    lowest = 1 if scan.boxes else 0  # 0 is the background, which no box may be
+    wrong = sorted(value for value in values if not lowest <= value < unit.classes and value not in unit.ignore)
     if not wrong:
         return
     which = next(record.key for record in scan.good if wrong[-1] in record.values)
     what = (
         f"labels {', '.join(map(str, wrong[:8]))}{' …' if len(wrong) > 8 else ''} are no class of {unit.classes} "
-        f"(0 to {unit.classes - 1}), {wrong[-1]} in {which}: error 77 or 700 on a GPU, nonsense on a CPU"
+        f"({lowest} to {unit.classes - 1}), {wrong[-1]} in {which}: error 77 or 700 on a GPU, nonsense on a CPU"
     )
     yield Finding("error", scan.where, what, _label_mend(unit, wrong))
 
@@ -107,12 +104,18 @@ def absent(unit: Unit) -> Iterator[Finding]:
     """Classes that occur nowhere; and one class for all records."""
     scan = unit.labels or unit.images
     values = [value for value in scan.values() if not (unit.labels and value in unit.ignore)]
-    if len(values) == 1 and (unit.classes or unit.labels) and len(scan.records) > 1:
+    if len(values) == 1 and (unit.classes or unit.labels) and len(scan.records) > 1 and not scan.boxes:
         what = f"every {'pixel' if unit.labels else 'picture'} has the label {values[0]}: there is nothing to learn"
         mend = "see what is in it: provision data lmdb-show; were the labels converted (provision data voc-labels)?"
         yield Finding("error", scan.where, what, mend)
         return
-    missing = [value for value in range(unit.classes) if value not in values]
+    if len(values) == 1 and not unit.labels and not scan.boxes and len(scan.records) > 1:
+        folders = {record.name.split("/")[0] for record in scan.records if "/" in record.name}
+        if len(folders) > 1 and not unit.classes:
+            what = f"every picture has the label {values[0]}, though they lie in {len(folders)} folders"
+            mend = "if the folders are classes, make it again with --kind classes"
+            yield Finding("warning", scan.where, f"{what}: {', '.join(sorted(folders)[:_SHOWN])}", mend)
+    missing = [value for value in range(1 if scan.boxes else 0, unit.classes) if value not in values]
     if missing and scan.good:
         what = f"{len(missing)} of {unit.classes} classes do not occur: {', '.join(map(str, missing[:20]))}"
         yield Finding(
@@ -125,7 +128,7 @@ def absent(unit: Unit) -> Iterator[Finding]:
 
 def in_order(unit: Unit) -> Iterator[Finding]:
     """Caffe reads in the order of the file: batches of one class let a training stand still."""
-    if unit.labels or unit.phase == "test" or len(unit.images.good) < _SORTED_FROM:
+    if unit.labels or unit.images.boxes or unit.phase == "test" or len(unit.images.good) < _SORTED_FROM:
         return
     values = [next(iter(record.values)) for record in unit.images.good]
     if values == sorted(values) and values[0] != values[-1]:
@@ -177,7 +180,23 @@ def overlap(train: Scan, test: Scan) -> Iterator[Finding]:
         yield Finding("warning", where, what, "check that the names stand for different pictures")
 
 
-RULES: tuple[Callable[[Unit], Iterator[Finding]], ...] = (empty, bad, sizes, labels, absent, in_order, in_step)
+def other_names(train: Scan, test: Scan) -> Iterator[Finding]:
+    """The same number is the same class in training and test."""
+    if not train.names or not test.names or train.names == test.names:
+        return
+    pairs = zip(train.names, test.names, strict=False)
+    apart = next(
+        (f"{number} is {ours} and {theirs}" for number, (ours, theirs) in enumerate(pairs) if ours != theirs), ""
+    )
+    what = f"class {apart}" if apart else f"{len(train.names)} classes and {len(test.names)} in labels.txt"
+    mend = f"make the test again with --classes {train.where}/labels.txt"
+    yield Finding("error", f"{train.where} and {test.where}", f"classes have other numbers: {what}", mend)
+
+
+RULES: tuple[Callable[[Unit], Iterator[Finding]], ...] = (
+    empty, bad, lost, data_layer.backends, data_layer.channels, data_layer.means, data_layer.turned, sizes, labels,
+    absent, in_order, in_step,
+)  # fmt: skip
 
 
 def _many(records: list[Seen], word: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from infra.errors import UsageError
 from provision.data.backends import backend_of
 from provision.lint import scan
-from provision.lint.data import Unit
+from provision.lint.unit import DataLayer, Unit
 from provision.net import graph
 from provision.net.graph import PHASES, Layer
 from provision.net.text import Message, read
@@ -108,7 +108,8 @@ def _net(path: Path, asked: Asked) -> list[Unit]:
 
 def _phase_units(net: Message, phase: graph.Phase, path: Path, asked: Asked) -> Iterator[Unit]:
     layers = graph.layers(net, phase)
-    sources = [layer for layer in layers if layer.type == "Data" and layer.tops]
+    sources = [layer for layer in layers if layer.type in ("Data", "AnnotatedData") and layer.tops]
+    objects = max((layer.param("multibox_loss").whole("num_classes") for layer in layers), default=0)
     judges = [(at, layer) for at, layer in enumerate(layers) if layer.type in _JUDGES and len(layer.bottoms) > 1]
     answers = {layer.tops[0]: layer for layer in sources}  # label pictures, by the blob that they make
     apart = {layer.bottoms[1] for _, layer in judges if layer.bottoms[1] in answers}
@@ -126,12 +127,38 @@ def _phase_units(net: Message, phase: graph.Phase, path: Path, asked: Asked) -> 
             images,
             labels,
             phase.lower(),
-            asked.classes or classes,
+            asked.classes or classes or (objects if layer.type == "AnnotatedData" else 0),
             ignore,
             asked.limit,
             layer.param("data").whole("batch_size"),
             layer.param("transform").whole("crop_size"),
+            _told(layer, path, asked, partner),
         )
+
+
+def _told(layer: Layer, net: Path, asked: Asked, labels: Layer | None = None) -> DataLayer:
+    """What the layer says of its database and of what it does with pictures."""
+    transform = layer.param("transform")
+    named = transform.text("mean_file")
+    inner = asked.data / named.removeprefix("/data/").lstrip("/") if asked.data and named.startswith("/data/") else None
+    places = [inner] if inner else [Path(named), net.parent / named]
+    return DataLayer(
+        layer.name,
+        _backend(layer),
+        transform.flag("force_color"),
+        transform.flag("force_gray"),
+        bool(transform.messages("resize_param")),
+        len(transform.all("mean_value")),
+        next((place for place in places if named and place.is_file()), None),
+        named,
+        _told(labels, net, asked) if labels else None,
+    )
+
+
+def _backend(layer: Layer) -> str:
+    """The backend by its word or number in caffe.proto, which takes LEVELDB where nothing is said."""
+    given = layer.param("data")
+    return "LMDB" if given.whole("backend") == 1 else given.text("backend", "LEVELDB")
 
 
 def _classes(before: list[Layer], blob: str) -> int:

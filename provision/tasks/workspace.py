@@ -21,6 +21,7 @@ from provision.data import PREPARERS
 from provision.files import objects
 from provision.files.folders import atomic_folder, check_room, staging
 from provision.files.objects import Wanted
+from provision.files.whole import settled
 from provision.recipes.spec import SnapshotFiles
 from provision.runs import copies, fetch
 from provision.runs.copies import Copied
@@ -200,6 +201,7 @@ def refuse_other(out: Path, replace: bool) -> None:
 @contextmanager
 def results(out: Path, asked: Mapping[str, Any]) -> Iterator[Path]:
     """A folder for the task to write to, which takes the place of `out` at the end, with a note of what was asked."""
+    out = settled(out)
     aside = out.with_name(f".{out.name}.{os.getpid()}.old")
     with atomic_folder(out) as part:
         yield part

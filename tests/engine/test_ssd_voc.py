@@ -13,7 +13,7 @@ from images.build import build
 from images.choose import choose
 from infra.shell import LocalShell
 from provision.commands.data_boxes import boxes
-from provision.data.annotated import prepare
+from provision.data.boxes import prepare
 from provision.logs.failures import explain
 from provision.recipes.loading import load
 from provision.recipes.rendering import render

@@ -56,7 +56,7 @@ def test_it_makes_the_same_bytes_as_this_machine(tools: Image, tmp_path: Path) -
 def test_what_is_half_made_goes_when_it_is_stopped(tools: Image, tmp_path: Path) -> None:
     """docker stop sends SIGINT, which is Ctrl-C to Python."""
     tmp_path.chmod(0o777)
-    line = "import time; from provision.data.lmdb_writer import atomic_folder; from pathlib import Path\n"
+    line = "import time; from provision.files.whole import atomic_folder; from pathlib import Path\n"
     line += "with atomic_folder(Path('/data/set')): Path('/data/begun').touch(); time.sleep(60)"
     words = ["docker", "run", "--detach", "--rm", "--init", "--user", "12345:12345", "--volume", f"{tmp_path}:/data",
              tools.tag, "/opt/provision/venv/bin/python", "-c", line]  # fmt: skip

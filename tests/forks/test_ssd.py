@@ -26,7 +26,7 @@ from images.source import resolve
 from images.stacks import stacks
 from infra.shell import LocalShell
 from provision.data import annotated
-from provision.data.annotated import prepare
+from provision.data.boxes import prepare
 from provision.data.voc import CLASSES
 from provision.logs.caffe import Resumed
 from provision.recipes.loading import load

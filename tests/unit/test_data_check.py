@@ -27,8 +27,8 @@ layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
 PAIR_NET = """
-layer { name: "i" type: "Data" top: "data" data_param { source: "/data/images_lmdb" batch_size: 1 } }
-layer { name: "l" type: "Data" top: "label" data_param { source: "/data/labels_lmdb" batch_size: 1 } }
+layer { name: "i" type: "Data" top: "data" data_param { source: "/data/images_lmdb" batch_size: 1 backend: LMDB } }
+layer { name: "l" type: "Data" top: "label" data_param { source: "/data/labels_lmdb" batch_size: 1 backend: LMDB } }
 layer { name: "score" type: "Convolution" bottom: "data" top: "score" convolution_param { num_output: 21 } }
 layer { name: "crop" type: "Crop" bottom: "score" bottom: "data" top: "crop" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "crop" bottom: "label" top: "loss" LOSS }
@@ -143,14 +143,14 @@ def test_nothing_but_background(tmp_path: Path) -> None:
 def test_pictures_of_many_sizes(tmp_path: Path, data: Path) -> None:
     database(tmp_path / "mixed", [picture(1, 0), picture(2, 1, 3, 3), picture(3, 0)])
     (what,) = whats(found(tmp_path / "mixed"), "warning")
-    assert what == "pictures have 2 sizes: 1 x 2 x 2 (2), 1 x 3 x 3 (1); Caffe stops where they meet in one batch"
+    assert what == "pictures have 2 sizes: 2 x 2 (2), 3 x 3 (1); Caffe stops where they meet in one batch"
     (what,) = whats(found(tmp_path / "mixed", limit=2), "error")
-    assert what == "1 pictures are larger than 2: 1 x 3 x 3"
+    assert what == "1 pictures are larger than 2: 3 x 3"
     (tmp_path / "mixed").rename(tmp_path / "data/other")
     text = NET.replace("/data/train_lmdb", "/data/other")
     assert any("pictures have 2 sizes" in what for what in whats(found(net(tmp_path, text), data=data), "error"))
     errors = whats(found(net(tmp_path, text, crop=3), data=data), "error")
-    assert errors == ["2 pictures are smaller than the crop of 3: 1 x 2 x 2"]
+    assert errors == ["2 pictures are smaller than the crop of 3: 2 x 2"]
 
 
 def test_an_empty_database(tmp_path: Path) -> None:

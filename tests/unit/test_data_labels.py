@@ -171,3 +171,52 @@ def test_sizes_are_those_that_are_shown(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["data", "sizes", str(listed), str(tmp_path / "other.txt")]) == 2
     assert "lying.jpg is not a picture" in capsys.readouterr().err
     assert not (tmp_path / "other.txt").exists()
+
+
+COLOURS = """# what the camera saw
+0,0,0 background
+64 128 64\tanimal
+128,0,0, red car
+192,192,192 ignore
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [COLOURS, "background:0,0,0::\nanimal:64,128,64::\nred car:128,0,0:parts:\nvoid:192,192,192::\n"]
+)
+def test_colours_of_ones_own(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "colours.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    colours = [[(0, 0, 0), (64, 128, 64)], [(128, 0, 0), (192, 192, 192)]]
+    Image.fromarray(np.array(colours, np.uint8)).save(tmp_path / "a.png")
+    words = ["data", "voc-labels", str(tmp_path / "a.png"), "--colours", str(tmp_path / "colours.txt")]
+    assert run([*words, str(tmp_path / "b.png")]) == 0
+    assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[0, 1], [2, 255]]
+    assert "2 red car       25.00 %" in capsys.readouterr().out
+    assert run([*words, str(tmp_path / "c.png"), "--classes", "red car"]) == 0
+    assert np.asarray(Image.open(tmp_path / "c.png")).tolist() == [[0, 0], [1, 255]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0,0,0 a\n0,0,0 b\n", "txt:2: '0,0,0 b' has a name or a colour that stood before"),
+        ("0,0,0 a\n300,0,0 b\n", "txt:2: '300,0,0 b' is no colour with a name"),
+        ("a\n", "is no colour with a name"),
+        ("# nothing\n", "names 0 classes"),
+    ],
+)
+def test_colours_that_are_none(tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.write(tmp_path / "colours.txt", text)
+    words = ["data", "voc-labels", "a.png", str(tmp_path / "b.png"), "--colours", str(tmp_path / "colours.txt")]
+    assert run(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_masks_of_black_and_white(tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert(mode).save(tmp_path / "a.png")
+    words = ["data", "voc-labels", str(tmp_path / "a.png")]
+    assert run([*words, str(tmp_path / "b.png"), "--map", "255:1"]) == 0
+    assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[0, 1]]
+    assert run([*words, str(tmp_path / "c.png"), "--map", "white:1"]) == 2
+    assert "--map white:1 is no list of FROM:TO" in capsys.readouterr().err

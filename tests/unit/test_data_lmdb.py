@@ -18,6 +18,7 @@ from provision.data import leveldb
 from provision.data.backends import reader, writer
 from provision.data.convert import Made, Order, convert
 from provision.data.pictures import Shape
+from provision.files.whole import part_folder
 from tests.unit import data_kit as kit
 
 BACKENDS = ("lmdb", "leveldb")
@@ -288,13 +289,13 @@ def test_another_list_is_not_gone_on_with(pictures: Path, tmp_path: Path, monkey
         killed_after(patch, 2)
         with pytest.raises(KilledError):
             convert(Order(pictures / "list.txt", tmp_path / "db"))
-    with pytest.raises(UsageError, match="another list or other options"):
+    with pytest.raises(UsageError, match="another list or folder, or other options"):
         convert(Order(pictures / "list.txt", tmp_path / "db", limit=39, resume=True))
 
 
 def test_two_conversions_at_once(pictures: Path, tmp_path: Path) -> None:
     order = Order(pictures / "list.txt", tmp_path / "db")
-    with module._part(order.out), pytest.raises(UsageError, match="another conversion is making"):
+    with part_folder(order.out), pytest.raises(UsageError, match="another command is making"):
         convert(order)
 
 
@@ -304,7 +305,7 @@ def test_made_once(pictures: Path, tmp_path: Path) -> None:
     before = (tmp_path / "db/data.mdb").stat().st_mtime_ns
     assert convert(order) == Made("classes", 40, 0, "lmdb", ["."], found=True)
     assert (tmp_path / "db/data.mdb").stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="from another list or with other options"):
+    with pytest.raises(UsageError, match="from another list or folder, or with other options"):
         convert(Order(pictures / "list.txt", tmp_path / "db", shuffle=True))
 
 
@@ -341,7 +342,7 @@ def test_a_full_disk_is_told(tmp_path: Path, said: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["a.jpg 1", "b.jpg one"], r"list.txt:2: no class at the end of 'b.jpg one'"),
+        (["a.jpg 1", "b.jpg one"], r"list.txt:2: 'b.jpg one': 'one' is no class's number"),
         (["a.jpg a.png", "b.jpg"], r"list.txt:2: 'b.jpg' is not an image and a label picture"),
         ([], "is empty"),
         (["nowhere.jpg 1"], "none of 1 pictures can be used; the first, nowhere.jpg, cannot be read"),

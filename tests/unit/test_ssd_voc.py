@@ -16,6 +16,7 @@ from provision.cli import run as provision
 from provision.commands.data_boxes import boxes as boxes_command
 from provision.data import annotated
 from provision.data.annotated import Annotated, Box
+from provision.data.voc_xml import Classes, boxes_of
 from provision.logs.failures import explain
 from provision.recipes.loading import load
 from provision.recipes.rendering import render
@@ -242,8 +243,8 @@ def test_the_data_is_whole_and_says_what_was_left_out(voc: Path, capsys: pytest.
 
 
 def test_a_difficult_after_its_box_counts(voc: Path) -> None:
-    found, _ = annotated.boxes_of((voc / "flower.xml").read_text(), ["dog", "cow"], 640, 427, False)
-    assert [box.difficult for box in found] == [True, False]
+    found = boxes_of((voc / "flower.xml").read_bytes(), Classes(["dog", "cow"]), (427, 640))
+    assert [box.difficult for box in found.boxes] == [True, False]
 
 
 @pytest.mark.parametrize(
