@@ -15,6 +15,7 @@ from typing import Literal
 from infra.errors import UsageError
 from provision.data import box_coco, box_labelme, box_voc, box_yolo
 from provision.data.box_set import BoxSet
+from provision.data.lines import SUFFIXES
 
 FORMS = ("voc", "coco", "yolo", "labelme")
 
@@ -55,8 +56,8 @@ def form_of(source: Path) -> str:
     if suffix == ".json":
         return "labelme" if box_labelme.is_labelme(source) else "coco"
     with source.open("rb") as lines:
-        head = lines.readline(4096)
-    return "voc" if head.strip().lower().endswith(b".xml") else "yolo"
+        head = lines.readline(4096).strip().lower()
+    return "yolo" if head.endswith(tuple(suffix.encode() for suffix in SUFFIXES)) else "voc"
 
 
 def _folder(source: Path) -> str:

@@ -28,6 +28,19 @@ def read(source: Path, root: Path) -> BoxSet:
     return BoxSet("voc", ours if names <= set(ours) else sorted(names), images)
 
 
+def pairs(folder: Path, root: Path) -> list[tuple[str, str]]:
+    """Each image and its XML file of a folder, as a list has them."""
+    files = [path for path in sorted(folder.rglob("*.xml")) if not path.name.startswith(".")]
+    return [(_picture(path, _filename(path), root), below(root, path)) for path in files]
+
+
+def _filename(path: Path) -> str | None:
+    try:
+        return ElementTree.fromstring(path.read_bytes()).findtext("filename")
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):  # told when its boxes are read
+        return None
+
+
 def _listed(source: Path, root: Path) -> list[tuple[str, Path]]:
     found = []
     for number, line in enumerate(read_text(source).removeprefix("\ufeff").splitlines(), 1):

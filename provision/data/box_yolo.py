@@ -31,7 +31,8 @@ def read(source: Path, root: Path, split: str = "train", names: Sequence[str] = 
     if not labels:
         raise UsageError(
             f"none of the {len(paths)} pictures of {source} has a file of labels",
-            "put labels into `labels` beside `images`, or beside each picture: a.jpg, a.txt",
+            "put labels into `labels` beside `images`, or beside each picture: a.jpg, a.txt; for VOC, write an image "
+            "and its XML file on each line",
         )
     images = [
         Boxes(below(root, path), _boxes(labels[path], known) if path in labels else (), shares=True) for path in paths

@@ -170,8 +170,13 @@ READERS = {
         "data boxes out --train pairs.txt --test pairs.txt --classes cat",
         "data coco pairs.txt out.json --classes cat",
     ),
-    "labelme/a.json": ("data coco labelme out.json", "data coco labelme/a.json out.json --form labelme"),
+    "labelme/a.json": (
+        "data boxes out --train labelme --test labelme",
+        "data coco labelme out.json",
+        "data coco labelme/a.json out.json --form labelme",
+    ),
     "yolo/labels/a.txt": (
+        "data boxes out --train yolo --test yolo",
         "data coco yolo out.json --root yolo --jobs 1",
         "data coco yolo/data.yaml out.json --dry-run",
     ),
@@ -200,6 +205,7 @@ READERS = {
         "data coco-check coco.json --fix out.json --dry-run",
         "data coco-check coco.json --fix out.json",
         "data coco-check coco.json --images . --all",
+        "data boxes out --train coco.json --test coco.json",
     ),
     "objects.json": (
         "data visual-genome out.json --objects objects.json --images image_data.json",

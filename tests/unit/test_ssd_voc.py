@@ -250,7 +250,7 @@ def test_a_difficult_after_its_box_counts(voc: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "more", "said"),
     [
-        ({"train.txt": "china.jpg\n"}, [], "train.txt:1: 'china.jpg' is not an image and an annotation"),
+        ({"train.txt": "china.jpg\n"}, [], "none of the 1 pictures of"),
         ({"train.txt": "\n"}, [], "is empty"),
         ({"train.txt": "no.jpg china.xml\n"}, [], "no.jpg is not there"),
         ({"china.xml": "<annotation>"}, ["--strict"], "china.xml is no XML"),
