@@ -10,6 +10,7 @@ The library is plyvel. Its last wheels (1.5.1) are for Python 3.12; those of its
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +80,37 @@ class LevelReader:
     backend = "leveldb"
 
     def __init__(self, folder: Path) -> None:
-        plyvel = library()
+        self._plyvel = plyvel = library()
+        self._folder = folder
         try:
             self._db: Any = plyvel.DB(os.fsencode(folder), create_if_missing=False, max_open_files=100)
         except plyvel.Error as error:
             raise UsageError(
                 f"{folder} cannot be opened as LevelDB: {_said(error)}",
-                "end the program that has it open, and make its folder writable; else make the database again",
+                "copy it again, or make it again: provision data lmdb"
+                if isinstance(error, plyvel.CorruptionError)
+                else "end the program that has it open, and make its folder writable; else make the database again",
             ) from error
 
     def __len__(self) -> int:
         return sum(1 for _ in self.keys())
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        with self._db.iterator(fill_cache=False) as pairs:
+        with self._told(), self._db.iterator(fill_cache=False, verify_checksums=True) as pairs:
             yield from pairs
 
     def keys(self) -> Iterator[bytes]:
-        with self._db.iterator(include_value=False, fill_cache=False) as keys:
+        with self._told(), self._db.iterator(include_value=False, fill_cache=False) as keys:
             yield from keys
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What is damaged inside shows only when it is read: UsageError."""
+        try:
+            yield
+        except self._plyvel.Error as error:
+            what = f"{self._folder} is damaged: {_said(error)}"
+            raise UsageError(what, "copy it again, or make it again: provision data lmdb") from error
 
     def close(self) -> None:
         self._db.close()

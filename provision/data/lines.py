@@ -86,4 +86,6 @@ def _labels(rest: str) -> Odd:
     if not re.fullmatch(r"[+-]?\d+", rest):
         mend = "Caffe's Datum has no other: number the classes, or let an HDF5Data layer read the values"
         return Odd(f"labels are whole numbers, not {rest}", mend)
+    if class_of(f"a {rest}"):
+        return Odd(f"{rest} stands behind the picture, and the first line has no label", "give each line one, or none")
     return Odd(f"the label {rest} has more than 32 bits", "Caffe's Datum has no longer one: number the classes from 0")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class LmdbReader:
     backend = "lmdb"
 
     def __init__(self, folder: Path) -> None:
-        lmdb = extra("lmdb")
+        self._lmdb = lmdb = extra("lmdb")
+        self._folder = folder
         try:
             self._env: Any = lmdb.open(os.fsencode(folder), readonly=True, lock=False)
         except lmdb.Error as error:
@@ -96,12 +98,21 @@ class LmdbReader:
         return int(self._env.stat()["entries"])
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        with self._env.begin() as txn, txn.cursor() as cursor:
+        with self._told(), self._env.begin() as txn, txn.cursor() as cursor:
             yield from cursor.iternext()
 
     def keys(self) -> Iterator[bytes]:
-        with self._env.begin() as txn, txn.cursor() as cursor:
+        with self._told(), self._env.begin() as txn, txn.cursor() as cursor:
             yield from cursor.iternext(values=False)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What is damaged inside shows only when it is read: UsageError."""
+        try:
+            yield
+        except self._lmdb.Error as error:
+            what = f"{self._folder} is damaged: {error}"
+            raise UsageError(what, "copy it again, or make it again: provision data lmdb") from error
 
     def close(self) -> None:
         self._env.close()

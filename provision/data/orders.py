@@ -94,6 +94,12 @@ def plan(order: Order) -> Plan:
         raise boxes_refused(order.source)
     if order.classes and found.kind != "classes":
         raise UsageError(f"--classes names classes, and {order.source} has none", "leave --classes out")
+    beyond = [entry for entry in found.entries if order.classes and not 0 <= entry.label < len(order.classes)]
+    if beyond:
+        raise UsageError(
+            f"{beyond[0].path} has the label {beyond[0].label}, and --classes names {len(order.classes)}",
+            "name all classes, from 0 on",
+        )
     entries = numbered(shuffled(found.entries, order.seed)) if order.shuffle else found.entries
     entries = entries[: order.limit] if order.limit else entries
     pair = [f"images_{order.backend}", f"labels_{order.backend}"]

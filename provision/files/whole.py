@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.disk import FULL, writing
@@ -75,7 +75,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
             yield part
             part.replace(whole)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses this, too
+            part.unlink()
         raise
 
 

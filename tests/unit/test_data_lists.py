@@ -87,6 +87,10 @@ def test_a_list_in_another_code_page_than_the_files(cats: Path) -> None:
         (b"cat/000.jpg 1\ncat/001.jpg 0,1\n", "txt:2: 'cat/001.jpg 0,1': there are 2 labels"),
         (b"cat/000.jpg cat\n", "'cat' is no class's number\n.*--classes"),
         (b"cat/000.jpg 99999999999\n", "the label 99999999999 has more than 32 bits"),
+        (
+            b"cat/000.jpg\ncat/001.jpg 3\n",
+            "txt:2: 'cat/001.jpg 3': 3 stands behind the picture, and the first line has",
+        ),
         (b"file label\ncat/000.jpg 0\n", "txt:1: 'file label' is no picture: a head line"),
         (b"c\0a\0t\0\n\0", "looks like UTF-16 without its mark\n.*UTF-8"),
         (b"\x89PNG\r\n\x1a\n", "is a PNG, not a list of pictures"),
@@ -203,6 +207,9 @@ def test_folders_and_names_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"dog is none of the classes given\n.*did you mean dogs"):
         load(source, classes=("cat", "dogs"))
     listed = kit.write(tmp_path / "list.txt", "cat/000.jpg")
+    kit.write(tmp_path / "numbers.txt", "cat/000.jpg 1")
+    with pytest.raises(UsageError, match=r"cat/000.jpg has the label 1, and --classes names 1"):
+        plan(Order(tmp_path / "numbers.txt", tmp_path / "db", root=source, classes=("cat",)))
     with pytest.raises(UsageError, match="--classes names classes"):
         plan(Order(listed, tmp_path / "db", root=source, classes=("cat",)))
 

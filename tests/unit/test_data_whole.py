@@ -1,21 +1,16 @@
 """What a command makes appears whole or not at all, wherever OUT lies; what cannot be made is said before the work."""
 
 import errno
-import json
 import os
 from pathlib import Path
-from random import Random
 
-import lmdb
 import pytest
 from PIL import Image
 
 from infra.errors import DiskError, UsageError
 from provision.cli import run
 from provision.data import room
-from provision.data.backends import reader, writer
 from provision.data.convert import Order, convert
-from provision.data.digits import prepare
 from provision.data.labels import Rule
 from provision.data.labels import convert as labels
 from provision.data.pictures import Shape
@@ -80,6 +75,15 @@ def test_the_disks_refusals_are_told_and_nothing_is_left(
         fill(part)
         raise OSError(number, os.strerror(number))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_lets_nothing_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UsageError, match="out cannot be written: Read-only"), atomic_file(tmp_path / "out"):
+        raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_what_is_wrong_elsewhere_stays_what_it_is(tmp_path: Path) -> None:
@@ -186,126 +190,6 @@ def test_sizes_beyond_memory_are_refused(tmp_path: Path, option: dict[str, objec
     kit.jpegs(tmp_path / "set", 1)
     with pytest.raises(UsageError, match="100000 x 100000 pixels are more"):
         convert(Order(tmp_path / "set", tmp_path / "db", shape=Shape(**option)))  # type: ignore[arg-type]
-
-
-# databases that are not whole
-
-
-def cut(database: Path, share: float) -> Path:
-    data = (database / "data.mdb").read_bytes()
-    (database / "data.mdb").write_bytes(data[: int(len(data) * share)])
-    return database
-
-
-@pytest.mark.parametrize("share", [0.5, 0.99])
-@pytest.mark.parametrize("words", [["lmdb-show"], ["check"], ["mean", "-"]])
-def test_an_lmdb_that_is_cut_off(
-    tmp_path: Path, words: list[str], share: float, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kit.jpegs(tmp_path / "set", 6)
-    convert(Order(tmp_path / "set", tmp_path / "db"))
-    more = [str(tmp_path / "mean")] if words[1:] else []
-    assert run(["data", words[0], str(cut(tmp_path / "db", share)), *more]) == 2
-    assert "data.mdb is cut off: it has" in capsys.readouterr().err
-
-
-def grown_and_shrunk(folder: Path, seed: int, size: int) -> Path:
-    """A database of a few transactions that put and delete."""
-    random = Random(seed)
-    with lmdb.open(str(folder), map_size=1 << 26) as env:
-        for _ in range(4):
-            with env.begin(write=True) as txn:
-                for _ in range(200):
-                    txn.put(b"%08d" % random.randrange(10**8), b"x" * random.randint(1, size))
-                for key, _ in list(txn.cursor())[:: random.choice([2, 3])]:
-                    txn.delete(key)
-    return folder
-
-
-def test_an_lmdb_whose_last_pages_were_never_written_is_whole(tmp_path: Path) -> None:
-    short = 0
-    for seed, size in ((57, 300), (17, 3000), (26, 3000), (1, 300)):
-        folder = grown_and_shrunk(tmp_path / str(seed), seed, size)
-        with lmdb.open(str(folder), readonly=True, lock=False) as env, env.begin() as txn:
-            used = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-            keys = [key for key, _ in txn.cursor()]
-        short += (folder / "data.mdb").stat().st_size < used
-        base = reader(folder)
-        assert [key for key, _ in base.items()] == keys
-        base.close()
-        with pytest.raises(UsageError, match="is cut off"):
-            reader(cut(folder, 0.5))
-    assert short  # else this tests nothing
-
-
-def test_is_there_already_means_that_it_is_there(tmp_path: Path) -> None:
-    kit.jpegs(tmp_path / "set", 3)
-    order = Order(tmp_path / "set", tmp_path / "db")
-    convert(order)
-    (tmp_path / "db/data.mdb").unlink()
-    with pytest.raises(UsageError, match=r"is not whole any more: .*holds no LMDB"):
-        convert(order)
-    writer(tmp_path / "db", "lmdb").close()
-    with pytest.raises(UsageError, match=r"holds 0 records, and its data.json says 3"):
-        convert(order)
-
-
-def test_what_an_older_version_made_is_not_taken_for_the_same(tmp_path: Path) -> None:
-    kit.jpegs(tmp_path / "set", 3)
-    order = Order(tmp_path / "set", tmp_path / "db")
-    convert(order)
-    facts = json.loads((tmp_path / "db/data.json").read_text())
-    (tmp_path / "db/data.json").write_text(json.dumps(facts | {"format": 1}))
-    with pytest.raises(UsageError, match="made by another version of provision"):
-        convert(order)
-
-
-def test_strict_holds_for_what_is_there_already(tmp_path: Path) -> None:
-    kit.jpegs(tmp_path / "set", 3)
-    (tmp_path / "set/001.jpg").write_bytes(b"")
-    convert(Order(tmp_path / "set", tmp_path / "db"))
-    with pytest.raises(UsageError, match="1 bad pictures are not in it"):
-        convert(Order(tmp_path / "set", tmp_path / "db", strict=True))
-
-
-def test_digits_that_are_gone_are_not_there(tmp_path: Path) -> None:
-    prepare(tmp_path / "digits")
-    (tmp_path / "digits/test_lmdb/data.mdb").unlink()
-    with pytest.raises(UsageError, match=r"is not whole any more: .*test_lmdb"):
-        prepare(tmp_path / "digits")
-
-
-def test_a_database_that_lost_a_part_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kit.jpegs(tmp_path / "set", 5)
-    convert(Order(tmp_path / "set", tmp_path / "db", backend="leveldb"))
-    base = writer(tmp_path / "db", "leveldb")
-    base.trim(b"00000002")
-    base.close()
-    assert run(["data", "check", str(tmp_path / "db")]) == 2
-    assert "holds 2 records, and its data.json says 5: a part of it is lost" in capsys.readouterr().out
-    assert run(["data", "mean", str(tmp_path / "db"), str(tmp_path / "mean")]) == 2
-    assert "a part of it is lost" in capsys.readouterr().err
-    assert run(["data", "lmdb-show", str(tmp_path / "db")]) == 0
-    assert "3 more are in its data.json" in capsys.readouterr().out
-
-
-def test_what_the_disk_says_at_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plyvel = pytest.importorskip("plyvel")
-
-    def full(*_: object, **__: object) -> None:
-        raise plyvel.IOError(b"IO error: /db/LOG: No space left on device")
-
-    monkeypatch.setattr(plyvel, "DB", full)
-    with pytest.raises(DiskError, match="no room to write"):
-        writer(tmp_path / "level", "leveldb")
-
-    def refused(*_: object, **__: object) -> None:
-        raise lmdb.Error("db: Function not implemented")
-
-    monkeypatch.setattr(lmdb, "open", refused)
-    with pytest.raises(UsageError, match="cannot be written as LMDB") as caught:
-        writer(tmp_path / "lmdb", "lmdb")
-    assert "local file system" in caught.value.mend
 
 
 def test_a_part_that_got_its_name_meanwhile_is_anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
