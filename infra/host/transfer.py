@@ -134,12 +134,12 @@ class Transfer:
                 os.remove(path)
 
     def receive(self) -> None:
-        """All of the file in PATH.part, over many connections if need be. One that brings something is a new first."""
-        failed = 0
+        """All of the file in PATH.part, over many connections if need be. One that brings more than any before is a new
+        first; a server that has it begin again and again is none."""
+        failed, most = 0, size_of(self.part)
         while True:
-            before = size_of(self.part)
             try:
-                self.connection(before)
+                self.connection(size_of(self.part))
                 return
             except urllib.error.HTTPError as error:
                 why = ("%d %s" % (error.code, error.reason)).split("\n")[0]
@@ -150,7 +150,8 @@ class Transfer:
                 if isinstance(cause, ssl.CertificateError) or "CERTIFICATE_VERIFY" in str(cause):
                     raise Refused("refused", "the server's certificate is not trusted: %s" % cause) from None
                 why = str(cause) or type(error).__name__
-            failed = 1 if size_of(self.part) > before else failed + 1
+            failed = 1 if size_of(self.part) > most else failed + 1
+            most = max(most, size_of(self.part))
             if failed >= self.tries:
                 raise Refused("broken", "%s (after %d tries, at %d bytes)" % (why, failed, size_of(self.part)))
             self.pause(min(PAUSE_S * 2 ** (failed - 1), LONGEST_S), why)

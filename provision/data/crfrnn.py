@@ -114,10 +114,13 @@ def _throw_away(part: Path, out: Path) -> None:
     """Remove it, unless another conversion is at it: then that is told by `convert`."""
     handle = os.open(part, os.O_RDONLY)
     try:
-        with suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            console.line(f"what was begun of {out} with other options is thrown away")
-            shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # of a disk on a network, which may know no locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        console.line(f"what was begun of {out} with other options is thrown away")
+        shutil.rmtree(part, ignore_errors=True)
     finally:
         os.close(handle)
 

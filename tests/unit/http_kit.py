@@ -40,6 +40,7 @@ class Page:
     code: int = 200
     length: bool = True
     breaks: list[int] = field(default_factory=list)
+    part: str = ""  # a Content-Range that every answer has
     leads: str = ""
 
 
@@ -58,6 +59,8 @@ class Web:
             raise urllib.error.HTTPError(url, code, "No", email.message.Message(), io.BytesIO())
         body = page.body[: page.breaks.pop(0)] if page.breaks and method == "GET" else page.body
         told = {"Content-Type": page.kind} | ({"Content-Length": str(len(page.body))} if page.length else {})
+        if page.part:
+            return Answer(body, url, {**told, "Content-Range": page.part}, 206)
         return Answer(body if method == "GET" else b"", page.leads or url, told)
 
 

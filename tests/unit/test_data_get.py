@@ -1,11 +1,14 @@
 """`data get` without the network: the table, what is planned, sums and pins, and archives that would break out."""
 
+import fcntl
 import io
 import json
+import os
 import re
 import shutil
 import stat
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -405,6 +408,29 @@ def test_voc_and_sbd_have_a_lasting_address_and_others_behind_it() -> None:
         assert any(one.startswith("http://host.robots.ox.ac.uk/pascal/VOC/") for one in file.mirrors)
     (benchmark,) = sets["sbd"].files
     assert benchmark.url.startswith("https://www2.eecs.berkeley.edu/") and benchmark.size == 1_419_539_633
+
+
+def test_a_second_command_waits_for_the_first_and_finds_all_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = serve(monkeypatch)
+    web.pages[URL] = Page(HELLO)
+    handle, told = os.open(tmp_path, os.O_RDONLY), threading.Event()
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    found: list[list[str]] = []
+
+    def say(text: str) -> None:
+        if "another command" in text:
+            told.set()
+
+    second = threading.Thread(target=lambda: found.append(downloads.get(chosen(), tmp_path, say=say).fetched))
+    second.start()
+    assert told.wait(10) and fetched(web) == []
+    (tmp_path / "hello there.txt").write_bytes(HELLO)
+    download_notes.note(tmp_path, URL, download_notes.seen(SHA, 6))
+    os.close(handle)
+    second.join(10)
+    assert found == [[]] and fetched(web) == []
 
 
 # archives

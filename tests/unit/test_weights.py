@@ -234,6 +234,14 @@ def test_mirrors_are_tried_where_the_address_fails_and_a_page_is_none_of_the_fil
     assert caught.value.kind == "refused" and not Path(wish["path"]).exists()
 
 
+def test_a_server_that_sends_one_part_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = serve(monkeypatch, net=Page(b"x" * 100, part="bytes 0-99/200"))
+    wish = {"url": "https://host.invalid/net", "path": str(tmp_path / "net"), "sha256": SUM}
+    with pytest.raises(transfer.Refused, match="after 8 tries"):
+        download.Download(wish).fetch()  # type: ignore[no-untyped-call]
+    assert len(web.asked) < 20
+
+
 def test_what_is_to_be_known_of_an_address_is_told_before_a_machine_is_rented_and_where_it_fails() -> None:
     known = Weights(file="x.caffemodel", url="https://upstream/x", licence="free", note="shut since 2021")
     assert "shut since 2021" in weights.terms(known) and "shut since 2021" in weights.words(weights.rows([known])[0])
