@@ -16,6 +16,12 @@ def script(name: str) -> str:
     return slim_python(text) if name.endswith(".py") else slim_shell(text)
 
 
+def program(*names: str) -> str:
+    """Several scripts as one program: what one imports of another stands above it."""
+    texts = [script(name) for name in names]
+    return "".join(re.sub(rf"(?m)^from {re.escape(__name__)}\.\w+ import [^(\n]*\n", "", text) for text in texts)
+
+
 def guard_modules() -> list[str]:
     """The names of the guard's modules, as `script` takes them and as they are called on the host."""
     folder = files(__name__).joinpath("guard")

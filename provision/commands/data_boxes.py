@@ -21,12 +21,18 @@ _SAID = {
 @click.command()
 @click.argument("target", metavar="OUT", type=NEW)
 @click.option(
-    "--train", required=True, type=PATH, help="the list of training images: an image and its XML file on each line"
+    "--train",
+    required=True,
+    type=PATH,
+    help="the training images: a list of images and XML files (VOC), a COCO file, YOLO's YAML file, list or folder, or"
+    " a folder of labelme's files",
 )
 @click.option("--test", required=True, type=PATH, help="the list of test images to score with, in the same form")
 @click.option("--root", default=".", type=PATH, help="the folder that the lists' paths are relative to")
 @click.option(
-    "--classes", help="class names in their order: cat,dog, or a file with one name on each line (default: VOC's 20)"
+    "--classes",
+    help="class names in their order: cat,dog, or a file with one name on each line (default: VOC's 20, or those of the"
+    " COCO, YOLO or labelme files)",
 )
 @click.option("--leave-out-others", "others", is_flag=True, help="leave objects of other classes out")
 @click.option("--strict", is_flag=True, help="stop at the first image that cannot be used")
@@ -44,13 +50,15 @@ def boxes(
     target: Path, train: Path, test: Path, root: Path, classes: str | None, others: bool, strict: bool, jobs: int,
     as_json: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Make OUT, LMDB databases for SSD and their label map, from images with boxes (VOC's XML)."""
+    """Make OUT, LMDB databases for SSD and their label map, from images with boxes (VOC, COCO, YOLO, labelme)."""
     from provision.data.boxes import prepare
-    from provision.data.voc_xml import read_list
+    from provision.data.drawn import load
 
-    names = _names(classes)
+    given = _names(classes) if classes is not None else []
+    drawn = load(train, root, "train", given)
+    names = given or drawn.names
     if dry_run:
-        count = {kind: len(read_list(path)) for kind, path in (("train", train), ("test", test))}
+        count = {"train": len(drawn.images), "test": len(load(test, root, "test", names).images)}
         console.say(f"would make {target}: {count['train']} images to train with, {count['test']} to test")
         console.say(f"  labels: {', '.join(f'{label} {name}' for label, name in enumerate(names, 1))}")
         return
@@ -67,12 +75,11 @@ def boxes(
     console.say(f"next: provision train ssd-voc --data {target} --set classes={','.join(names)} --on NAME")
 
 
-def _names(given: str | None) -> list[str]:
-    from provision.data import voc
+def _names(given: str) -> list[str]:
     from provision.data.classes import names
     from provision.data.usertext import foreign
 
-    found = list(voc.CLASSES[1:]) if given is None else names(given)
+    found = names(given)
     if foreign("".join(found)):
         raise UsageError(f"--classes {given} is no text in UTF-8", "save it as UTF-8: names go into the label map")
     if "background" in found:

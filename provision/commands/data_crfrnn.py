@@ -23,6 +23,7 @@ from provision.commands.options import NEW, PATH, dry_run_option, json_option
     metavar="YEAR,...",
     help="VOC's years to use; 2007 as well, where the kit has it",
 )
+@click.option("--augmented", is_flag=True, help="train on VOC2012 with SBD's labels (trainaug: see voc-aug)")
 @click.option("--size", default=500, show_default=True, help="pad images to this side, in pixels")
 @click.option(
     "--jobs", default=0, type=click.IntRange(min=0), help="the number of threads (default: one for each core)"
@@ -30,25 +31,27 @@ from provision.commands.options import NEW, PATH, dry_run_option, json_option
 @dry_run_option
 @json_option
 @on_option
-def crfrnn(kit: Path, out: Path, classes: str, years: str, size: int, jobs: int, dry_run: bool, as_json: bool) -> None:
+def crfrnn(
+    kit: Path, out: Path, classes: str, years: str, augmented: bool, size: int, jobs: int, dry_run: bool, as_json: bool
+) -> None:
     """Make DIR from VOC's segmentations for the recipe crfrnn: images and labels in train/ and test/.
 
-    DEVKIT is the unpacked kit (VOCdevkit). train/ holds VOC's set train, and test/ its set val.
+    DEVKIT is the unpacked kit (VOCdevkit). train/ holds VOC's set train (or trainaug), and test/ its set val.
     """
     from provision.data import crfrnn as made
     from provision.data import devkit
 
     names, of = (tuple(word for word in text.split(",") if word) for text in (classes, years))
     if dry_run:
-        listed = devkit.read(devkit.Wanted(kit, tuple(made.SETS.values()), of, names, segmentation=True))
-        counts = {phase: len(listed.sets[name]) for phase, name in made.SETS.items()}
+        listed = devkit.read(devkit.Wanted(kit, tuple(made.sets_of(augmented).values()), of, names, segmentation=True))
+        counts = {phase: len(listed.sets[name]) for phase, name in made.sets_of(augmented).items()}
         if as_json:
             console.emit_json(counts)
         else:
             console.say(f"would make {out}: {counts['train']} images to train with, {counts['test']} to test with")
         return
     with console.step(f"{kit} → {out}"):
-        made.prepare(kit, out, classes=names, years=of, size=size, jobs=jobs)
+        made.prepare(kit, out, classes=names, years=of, size=size, augmented=augmented, jobs=jobs)
     facts = json.loads((out / "data.json").read_text(encoding="utf-8"))
     if as_json:
         console.emit_json(facts)

@@ -8,7 +8,7 @@ import click
 from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
-from provision.commands.options import PATH, dry_run_option, json_option
+from provision.commands.options import PATH, WORDS, dry_run_option, json_option
 
 if TYPE_CHECKING:
     from provision.data.datasets import File, Set
@@ -26,17 +26,27 @@ if TYPE_CHECKING:
 )
 @click.option("--unpack", is_flag=True, help="for a URL: unpack the file, an archive (tar or zip)")
 @click.option("--keep", is_flag=True, help="keep archives after they are unpacked")
+@click.option(
+    "--from",
+    "sources",
+    type=WORDS,
+    multiple=True,
+    metavar="FILE|DIR|URL",
+    help="take the files from here first: your own copies, or another address; their sums are checked all the same",
+)
 @json_option
 @dry_run_option
 @on_option
 def get(
-    what: str | None, folder: Path | None, sha256: str, md5: str, unpack: bool, keep: bool, as_json: bool, dry_run: bool
-) -> None:
+    what: str | None, folder: Path | None, sha256: str, md5: str, unpack: bool, keep: bool, sources: tuple[str, ...],
+    as_json: bool, dry_run: bool,
+) -> None:  # fmt: skip
     """Download a data set (or any file) to DIR, check it and unpack it. Without a name, list the data sets.
 
-    Without DIR, the folder is called NAME. A download that broke off goes on, and a file that DIR has is kept.
+    Without DIR, the folder is called NAME. A download that broke off goes on. What DIR has under a file's name is
+    checked in its place and kept: so a file may be brought by hand.
     """
-    from provision.data import datasets
+    from provision.data import datasets, download_sources, downloads
 
     if what is None:
         _list(as_json)
@@ -45,18 +55,21 @@ def get(
     target = folder or Path(name)
     if target.is_file():
         raise UsageError(f"{target} is a file", "name a folder")
-    todo = datasets.missing(chosen, target)
+    download_sources.refuse_unused(chosen, sources)
+    todo = downloads.missing(chosen, target)
     if dry_run:
         _show_plan(chosen, target, todo, as_json)
         return
     if chosen.licence:
         console.line(f"{what}: {chosen.about}\n  licence: {chosen.licence} ({chosen.licence_url})")
-    have = datasets.get(chosen, target, keep)
+    got = downloads.get(chosen, target, keep, sources=sources)
     if as_json:
-        console.emit_json({"folder": str(target), "files": {url: _row(file) for url, file in have.items()}})
+        console.emit_json({"folder": str(target), "files": {url: _row(file) for url, file in got.have.items()}})
         return
-    fetched = ", ".join(file.name for file in todo) or "nothing: all is there already"
-    console.say(f"{target}: fetched {fetched}")
+    if got.taken:
+        console.say(f"{target}: taken as it was there {', '.join(got.taken)}")
+    if got.fetched or not got.taken:
+        console.say(f"{target}: fetched {', '.join(got.fetched) or 'nothing: all is there already'}")
 
 
 def _row(value: object) -> object:

@@ -54,6 +54,8 @@ def check_paths(context: click.Context) -> None:
         if value is None or value == param.get_default(context) or not isinstance(param.type, click.Path):
             continue
         for path in value if isinstance(value, tuple) else (value,):
+            if str(path).startswith(("http://", "https://")):
+                continue
             pure = PurePosixPath(path)
             if pure.parts[:2] != ("/", "data") or ".." in pure.parts:
                 put = clouds.hint(

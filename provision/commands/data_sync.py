@@ -1,5 +1,6 @@
 """`provision data sync`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _SHOWN = 40
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST", required=False)
 @click.option("--delete", is_flag=True, help="delete from DST the files that SRC does not have")
+@click.option("--force", is_flag=True, help="with --delete: do not ask where nothing that DST has would stay")
 @click.option("--checksum", is_flag=True, help="compare the contents of all files of equal size, whatever their times")
 @click.option(
     "--on",
@@ -32,8 +34,8 @@ _SHOWN = 40
 @json_option
 @dry_run_option
 def sync(
-    source: str, target: str | None, delete: bool, checksum: bool, name: str | None, as_json: bool, dry_run: bool,
-    **flags: Any,
+    source: str, target: str | None, delete: bool, force: bool, checksum: bool, name: str | None, as_json: bool,
+    dry_run: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Copy the changed files of a folder to S3 or from it: SRC or DST is s3://BUCKET/PREFIX.
 
@@ -58,8 +60,24 @@ def sync(
     store = S3(clouds.session(**flags).cloud, place.bucket, "")
     changes = s3_folder.plan(store, place, folder, up, delete, checksum)
     if not dry_run:
+        if not force:
+            _ask_before_all_goes(changes, source, target)
         s3_folder.apply(store, place, folder, changes, up)
     _show(changes, place, folder, as_json, dry_run)
+
+
+def _ask_before_all_goes(changes: "list[Change]", source: str, target: str) -> None:
+    """UsageError where --delete would leave nothing of what the target has, and the user does not agree."""
+    from provision.files.s3_folder import NOTHING_STAYS
+
+    count = sum(change.why == NOTHING_STAYS for change in changes)
+    if not count:
+        return
+    said = f"all {count:,} files of {target} would be deleted: {source} has none of them"
+    if not sys.stdin.isatty():
+        raise UsageError(f"{said}; nothing was copied", "is SRC the right one? If it is: --force, after --dry-run")
+    if not click.confirm(f"{said}. Delete them?", err=True):
+        raise UsageError("nothing was copied or deleted", "name the right SRC, or leave out --delete")
 
 
 def _show(changes: "list[Change]", place: "Place", folder: Path, as_json: bool, dry_run: bool) -> None:
@@ -80,7 +98,8 @@ def _show(changes: "list[Change]", place: "Place", folder: Path, as_json: bool, 
     gone = len(changes) - len(copied)
     size = console.size(sum(change.size for change in copied))
     would = "would copy" if dry_run else "copied"
-    console.say(f"{would} {len(copied):,} files, {size}" + (f"; deleted: {gone:,}" if gone else ""))
+    deleted = f"; {'would delete' if dry_run else 'deleted'}: {gone:,}" if gone else ""
+    console.say(f"{would} {len(copied):,} files, {size}{deleted}")
 
 
 def _to_machine(
@@ -102,6 +121,8 @@ def _to_machine(
     there = machine(name, flags)
     cloud = there.session.cloud
     objects = S3(cloud, place.bucket, "").objects(place.prefix)
+    if not any(not s3_object.key.endswith("/") for s3_object in objects):
+        raise UsageError(f"{place} has no file to copy", "is it the right prefix?")
     size = sum(s3_object.size for s3_object in objects)
     if not dry_run:
         with there.shell() as shell, console.step(f"{place} to {name}"):

@@ -15,7 +15,10 @@ from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_opt
 @click.argument("kit", metavar="DEVKIT", type=PATH)
 @click.argument("out", type=PATH)
 @click.option(
-    "--sets", default="trainval,test", show_default=True, help="the lists to make: trainval, test, train or val"
+    "--sets",
+    default="trainval,test",
+    show_default=True,
+    help="the lists to make: trainval, test, train, val, or trainaug (see voc-aug)",
 )
 @click.option(
     "--years",

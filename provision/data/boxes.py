@@ -12,9 +12,10 @@ from typing import Any
 from infra.errors import UsageError
 from provision.data.annotated import labelmap
 from provision.data.backends import LONGEST_KEY
+from provision.data.drawn import Drawn, load, place
 from provision.data.lmdb_store import LmdbWriter
 from provision.data.parallel import ordered, tracked
-from provision.data.voc_xml import Classes, read, read_list
+from provision.data.voc_xml import Classes
 from provision.files.folders import check_room
 from provision.files.whole import atomic_folder
 
@@ -59,12 +60,12 @@ def prepare(
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already", "name a new folder, or remove this one")
-    pairs = {"train": read_list(train), "test": read_list(test)}
-    shared = len({image for image, _ in pairs["train"]} & {image for image, _ in pairs["test"]})
+    drawn = {"train": load(train, root, "train", names), "test": load(test, root, "test", names)}
+    shared = len({*drawn["train"].paths} & {*drawn["test"].paths})
     asked = Asked(root, Classes(names, others), strict, jobs)
     with atomic_folder(target) as part:
-        check_room(target, sum(_bytes(root / image) for some in pairs.values() for image, _ in some))
-        reports = {kind: _database(part / f"{kind}_lmdb", kind, pairs[kind], asked) for kind in pairs}
+        check_room(target, sum(_bytes(root / path) for some in drawn.values() for path in some.paths))
+        reports = {kind: _database(part / f"{kind}_lmdb", kind, drawn[kind], asked) for kind in drawn}
         bad = [line for report in reports.values() for line in report.bad]
         if bad:
             _write(part / "bad.txt", "\n".join(bad) + "\n")
@@ -96,11 +97,11 @@ def _bytes(path: Path) -> int:
         return 0
 
 
-def _database(folder: Path, kind: str, pairs: Sequence[tuple[str, str]], asked: Asked) -> Report:
-    report = Report()
+def _database(folder: Path, kind: str, drawn: Drawn, asked: Asked) -> Report:
+    report = Report(dropped=Counter(drawn.left_out))
     writer = LmdbWriter(folder)
     try:
-        for records in _commits(_records(kind, pairs, asked, report)):
+        for records in _commits(_records(kind, drawn, asked, report)):
             writer.put(records)
     finally:
         writer.close()
@@ -108,7 +109,9 @@ def _database(folder: Path, kind: str, pairs: Sequence[tuple[str, str]], asked: 
         raise UsageError(f"no image of the {kind} list can be used: {report.bad[0]}", "look at the list and --root")
     if not report.boxes:
         what = f"no image of the {kind} list has an object of the classes: there is nothing to learn or to score"
-        raise UsageError(what, "look at the names in the XML files, and at --classes")
+        if report.bad:
+            what += f"; {len(report.bad)} images cannot be used, the first: {report.bad[0]}"
+        raise UsageError(what, "look at the names in the annotations, and at --classes")
     return report
 
 
@@ -125,13 +128,12 @@ def _commits(records: Iterator[tuple[bytes, bytes]]) -> Iterator[list[tuple[byte
         yield some
 
 
-def _records(
-    kind: str, pairs: Sequence[tuple[str, str]], asked: Asked, report: Report
-) -> Iterator[tuple[bytes, bytes]]:
+def _records(kind: str, drawn: Drawn, asked: Asked, report: Report) -> Iterator[tuple[bytes, bytes]]:
     names = asked.classes.names
-    pictures = ordered(lambda pair: read(asked.root, pair, asked.classes), pairs, asked.jobs)
-    for number, picture in enumerate(tracked(pictures, len(pairs), f"{kind} images")):
-        key = b"%08d_%s" % (number, os.fsencode(pairs[number][0]))
+    pictures = ordered(lambda image: place(asked.root, image, asked.classes), drawn.images, asked.jobs)
+    paths = drawn.paths
+    for number, picture in enumerate(tracked(pictures, len(paths), f"{kind} images")):
+        key = b"%08d_%s" % (number, os.fsencode(paths[number]))
         if not isinstance(picture, str) and len(key) > LONGEST_KEY:
             picture = f"{picture.path} has too long a path: its key has {len(key)} bytes, LMDB takes {LONGEST_KEY}"
         if isinstance(picture, str):

@@ -19,6 +19,11 @@ Box = tuple[float, float, float, float]
 _AT_ONCE = 1000
 _PIECE = 1 << 20
 _LISTS = ("images", "annotations", "categories")
+_MARK = codecs.BOM_UTF8
+_OTHERS = (
+    (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip FILE"), (b"PK\x03\x04", "a zip archive", "unpack it"),
+    (codecs.BOM_UTF16_LE, "in UTF-16", "save it as UTF-8"), (codecs.BOM_UTF16_BE, "in UTF-16", "save it as UTF-8"),
+)  # fmt: skip
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
@@ -51,12 +56,14 @@ class Category(msgspec.Struct, frozen=True):
 
 
 class Raw(msgspec.Struct, frozen=True):
-    """A file in pieces: each image, annotation and category as its JSON; `rest` are all other keys."""
+    """A file in pieces: each image, annotation and category as its JSON; `rest` are all other keys. `marked`: it begins
+    with a byte order mark."""
 
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
     rest: dict[str, msgspec.Raw]
+    marked: bool = False
 
 
 def read(path: Path) -> Raw:
@@ -66,17 +73,34 @@ def read(path: Path) -> Raw:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a file of COCO annotations") from error
     _check_text(path, data)
+    text = memoryview(data)[len(_MARK) :] if (marked := data.startswith(_MARK)) else data
     try:
-        found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         images, annotations, classes = (_list(path, found, key) for key in _LISTS)
     except (msgspec.DecodeError, RecursionError) as error:
-        said = f"{path} is no file of COCO annotations: {error}"
-        raise UsageError(said, "JSON has neither NaN nor comments: take them out") from error
-    return Raw(images, annotations, classes, found)
+        raise UsageError(f"{path} is no file of COCO annotations: {error}", _mend(str(error))) from error
+    return Raw(images, annotations, classes, found, marked)
+
+
+def _mend(said: str) -> str:
+    """What to do about JSON that cannot be read, by what msgspec says."""
+    if "truncated" in said:
+        return "it is cut off: copy or fetch it again"
+    if "trailing characters" in said:
+        return "it holds more than one value (JSON Lines?): write one mapping with the lists " + ", ".join(_LISTS)
+    if "got `array`" in said and "$" not in said:
+        return "it is a list, as detections are; annotations are a mapping with the lists " + ", ".join(_LISTS)
+    if "malformed" in said or "out of range" in said:
+        return "JSON has neither NaN nor comments: take them out"
+    return "write the lists that a file of COCO annotations has: " + ", ".join(_LISTS)
 
 
 def _check_text(path: Path, data: bytes) -> None:
-    """UsageError for bytes that are no UTF-8: msgspec would find them only where it makes a text of them."""
+    """UsageError for what is compressed, and for bytes that are no UTF-8: msgspec would find them only where it makes a
+    text of them."""
+    for start, what, mend in _OTHERS:
+        if data.startswith(start):
+            raise UsageError(f"{path} is {what}, and not the JSON itself", mend)
     decode = codecs.getincrementaldecoder("utf-8")().decode
     whole = memoryview(data)
     try:

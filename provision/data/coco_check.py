@@ -10,7 +10,7 @@ What Detectron does was read in its source at 04155a0 (datasets/json_dataset.py,
   above it trains, and nobody is told that it trains outputs that nothing belongs to.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,9 +18,12 @@ from typing import Any
 import msgspec
 
 from infra.errors import UsageError
-from provision.data import coco
+from provision.data import coco, coco_masks, coco_pictures
+from provision.data import coco_ids as ids
 from provision.data import coco_kinds as kinds
+from provision.data.coco_ids import is_id
 from provision.data.coco_kinds import CocoFault, CocoFaults, Kind
+from provision.data.coco_masks import is_box, is_number
 
 Entry = dict[str, Any]
 
@@ -47,6 +50,8 @@ def check(
     """
     raw = coco.read(path)
     found = CocoFaults()
+    if raw.marked:
+        found.add(kinds.MARKED, path.name)
     categories = entries(raw.categories)
     names = _categories(categories, found)
     pictures = _images(entries(raw.images), found)
@@ -60,8 +65,10 @@ def check(
         found.add(kinds.NOTHING, path.name)
     elif used.kept == used.boxes:
         found.add(kinds.ALL_BOXES, path.name)
+    if kind := used.form.doubt():
+        found.add(kind, path.name)
     if folder is not None:
-        _files(entries(raw.images), folder, sample, found)
+        coco_pictures.check(entries(raw.images), folder, sample, found)
     if num_classes is not None:
         _num_classes(num_classes, len(names), found)
     counts = {"images": len(raw.images), "annotations": len(raw.annotations), "categories": len(names)}
@@ -79,23 +86,13 @@ def entries(pieces: Sequence[msgspec.Raw]) -> Iterator[Any]:
             raise UsageError(f"an entry cannot be read: {error}", f"mend the entry that begins with {start}") from error
 
 
-def is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_box(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(is_number(number) for number in value)
-
-
 def _whole(kind: str, entry: Any, keys: Iterable[str], place: str, found: CocoFaults) -> bool:
     """Whether the entry is a mapping with all keys; what is not so is noted."""
     if not isinstance(entry, dict):
         found.add(kinds.NOT_A_MAPPING, place)
         return False
+    if ids.mend(entry):
+        found.add(kinds.TEXT_ID, place)
     missing = [key for key in keys if key not in entry]
     for key in missing:
         found.add(kinds.lacks(kind, key), place)
@@ -144,7 +141,10 @@ def _images(some: Iterable[Any], found: CocoFaults) -> dict[int, Picture | None]
         if not isinstance(entry, dict) or "id" not in entry or not _new_id("images", entry, where, seen, found):
             continue
         pictures[entry["id"]] = _size(entry, found) if whole else None
-        name = str(entry.get("file_name", ""))
+        name = entry.get("file_name", "")
+        if "file_name" in entry and not (isinstance(name, str) and name):
+            found.add(kinds.NO_NAME, where)
+            continue
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             found.add(kinds.ELSEWHERE, name)
         if name in files:
@@ -169,6 +169,31 @@ class _Used:
     categories: set[int] = field(default_factory=set)
     kept: int = 0
     boxes: int = 0
+    form: "_Form" = field(default_factory=lambda: _Form())
+
+
+@dataclass
+class _Form:
+    """What speaks for boxes that are meant otherwise: how many were seen, leave their pictures, would do as two
+    corners, and lie between 0 and 1."""
+
+    seen: int = 0
+    spill: int = 0
+    corners: int = 0
+    shares: int = 0
+
+    def see(self, box: Sequence[float], picture: Picture) -> None:
+        x, y, w, h = box
+        self.seen += 1
+        self.spill += x + w > picture.width or y + h > picture.height
+        self.corners += 0 <= x < w <= picture.width + 1 and 0 <= y < h <= picture.height + 1
+        self.shares += min(box) >= 0 and max(box) <= 1
+
+    def doubt(self) -> Kind | None:
+        """What all boxes together look like, where it is not x, y, width, height in pixels."""
+        if self.seen and self.shares == self.seen:
+            return kinds.SHARES
+        return kinds.CORNERS if self.seen > 3 and self.corners == self.seen and self.spill * 3 >= self.seen else None
 
 
 def _annotations(
@@ -190,9 +215,12 @@ def _annotations(
             found.add(kinds.NO_CATEGORY, f"{where}: category {entry['category_id']}")
         used.pictures.add(picture)
         used.categories.add(category)
-        kept = _kept(entry, pictures.get(picture), where, found)
+        size = pictures.get(picture)
+        kept = _kept(entry, size, where, found) and picture in pictures and category in names
         used.kept += kept
-        used.boxes += kept and is_rectangle(entry)
+        used.boxes += kept and coco_masks.is_rectangle(entry)
+        if size and is_box(entry.get("bbox")):
+            used.form.see(entry["bbox"], size)
     return used
 
 
@@ -201,8 +229,9 @@ def _kept(entry: Entry, picture: Picture | None, where: str, found: CocoFaults) 
     box, area = entry.get("bbox"), entry.get("area")
     if "iscrowd" in entry and entry["iscrowd"] not in (0, 1):
         found.add(kinds.CROWD, where)
-    if "segmentation" in entry and (kind := _mask(entry)):
-        found.add(kind, where)
+    sides = (picture.width, picture.height) if picture else None
+    if "segmentation" in entry and (fault := coco_masks.fault(entry, sides)):
+        found.add(fault, where)
     if "bbox" in entry and not is_box(box):
         found.add(kinds.NO_BOX, where)
     if entry.get("ignore") == 1:
@@ -234,59 +263,7 @@ def dropped(box: Sequence[float], picture: Picture | None) -> Kind | None:
     return kinds.SPILLS if x < 0 or y < 0 or x + w > picture.width or y + h > picture.height else None
 
 
-def _mask(entry: Entry) -> Kind | None:
-    mask = entry["segmentation"]
-    if isinstance(mask, list):
-        return None if any(isinstance(polygon, list) and len(polygon) >= 6 for polygon in mask) else kinds.NO_MASK
-    return kinds.PACKED if entry.get("iscrowd") == 0 else None
-
-
-def is_rectangle(entry: Entry) -> bool:
-    """Whether the object's one polygon is nothing but its box."""
-    mask, box = entry.get("segmentation"), entry.get("bbox")
-    if not (isinstance(mask, list) and len(mask) == 1 and is_box(box)):
-        return False
-    x, y, w, h = box  # type: ignore[misc]
-    polygon = mask[0]
-    if not isinstance(polygon, list) or len(polygon) != 8:
-        return False
-    return {*zip(polygon[::2], polygon[1::2], strict=True)} == {(x, y), (x + w, y), (x + w, y + h), (x, y + h)}
-
-
 # what is not in the file
-
-
-def _files(some: Iterable[Any], folder: Path, sample: int | None, found: CocoFaults) -> None:
-    named = [entry for entry in some if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)]
-    step = max(1, -(-len(named) // sample)) if sample else 1
-    size_of = image_sizer()
-    for entry in named[::step]:
-        path = folder / entry["file_name"]
-        if not path.is_file():
-            found.add(kinds.MISSING, entry["file_name"])
-            continue
-        real = size_of(path)
-        if real is None:
-            found.add(kinds.UNREADABLE, entry["file_name"])
-        elif real != (entry.get("width"), entry.get("height")):
-            said = f"{entry.get('width')} x {entry.get('height')}"
-            found.add(kinds.OTHER_SIZE, f"{entry['file_name']}: {real[0]} x {real[1]}, not {said}")
-
-
-def image_sizer() -> Callable[[Path], tuple[int, int] | None]:
-    """A function from a file to its (width, height), by its first bytes; None where it is no picture."""
-    from provision.data.extras import extra
-
-    pil = extra("PIL.Image")
-
-    def size_of(path: Path) -> tuple[int, int] | None:
-        try:
-            with pil.open(path) as picture:
-                return int(picture.width), int(picture.height)
-        except (OSError, ValueError, SyntaxError):  # Pillow raises the last for some broken files
-            return None
-
-    return size_of
 
 
 def _num_classes(given: int, have: int, found: CocoFaults) -> None:

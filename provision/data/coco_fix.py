@@ -2,7 +2,7 @@
 
 Left out are pictures that lack a key, come a second time or (where their folder is given) are not there, and objects
 that Detectron would drop or stumble over. Boxes are clipped, areas and polygons that are missing follow from the box,
-ids that are there twice or not at all are numbered anew.
+ids that are there twice or not at all are numbered anew; those that are texts ("7") become numbers.
 """
 
 from collections import Counter
@@ -12,42 +12,56 @@ from typing import Any
 
 import msgspec
 
+from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data import coco, coco_kinds
-from provision.data.coco_check import (
-    IMAGE_KEYS,
-    Entry,
-    Picture,
-    dropped,
-    entries,
-    is_box,
-    is_id,
-    is_number,
-)
+from provision.data import coco, coco_ids, coco_kinds, coco_masks
+from provision.data.coco_check import IMAGE_KEYS, Entry, Picture, dropped, entries
+from provision.data.coco_ids import is_id
+from provision.data.coco_masks import is_box, is_number
 
 
 def fix(path: Path, target: Path, folder: Path | None, write: bool = True) -> dict[str, int]:
-    """Write the mended copy. The result: what was done, in words, and how often. UsageError where both are one file."""
+    """Write the mended copy. The result: what was done, in words, and how often. UsageError where both are one file,
+    and where nothing would be left."""
     if target.exists() and target.samefile(path):
         raise UsageError(f"{target} is the file itself", "give another name: the original stays")
     raw = coco.read(path)
     done: Counter[str] = Counter()
     images = list(_images(entries(raw.images), folder, done))
     pictures = {image["id"]: Picture(image["width"], image["height"]) for image in images}
-    names = {entry["id"] for entry in entries(raw.categories) if isinstance(entry, dict) and is_id(entry.get("id"))}
-    annotations = _annotations(raw.annotations, pictures, names, done)
+    categories = list(_whole_ids(entries(raw.categories), "categories", done))
+    names = {entry["id"] for entry in categories if isinstance(entry, dict) and is_id(entry.get("id"))}
+    annotations = _some(path, _annotations(raw.annotations, pictures, names, done), done)
     if write:
-        lists = {"images": images, "annotations": annotations, "categories": raw.categories}
+        lists: dict[str, Iterable[Any]] = {"images": images, "annotations": annotations, "categories": categories}
         coco.write(target, dict(raw.rest), lists)
     else:
         for _ in annotations:
             pass
-    return dict(done.most_common())
+    return {words: number for words, number in done.most_common() if number}
+
+
+def _some(path: Path, annotations: Iterator[Entry], done: Counter[str]) -> Iterator[Entry]:
+    """The same; UsageError where there is none."""
+    some = False
+    for entry in annotations:
+        some = True
+        yield entry
+    if not some:
+        causes = ", ".join(f"{number:,} {words}" for words, number in done.items()) or "the file has no annotation"
+        raise UsageError(f"nothing of {path} would be left to train with: {causes}", "mend what the table says by hand")
+
+
+def _whole_ids(some: Iterable[Any], what: str, done: Counter[str]) -> Iterator[Any]:
+    """The same entries, with their ids as numbers."""
+    for entry in some:
+        done[f"ids of {what} written as numbers"] += coco_ids.mend(entry)
+        yield entry
 
 
 def _images(some: Iterable[Any], folder: Path | None, done: Counter[str]) -> Iterator[Entry]:
     seen: set[int] = set()
-    for entry in some:
+    for entry in _whole_ids(some, "pictures", done):
         if why := _bad_image(entry, folder, seen):
             done[f"pictures left out ({why})"] += 1
         else:
@@ -62,7 +76,9 @@ def _bad_image(entry: Any, folder: Path | None, seen: set[int]) -> str:
         return "no size"
     if entry["id"] in seen:
         return "id twice"
-    if folder is not None and not (folder / str(entry["file_name"])).is_file():
+    if not isinstance(entry["file_name"], str) or not entry["file_name"]:
+        return "no file_name"
+    if folder is not None and not is_file(folder / entry["file_name"]):
         return "no such file"
     return ""
 
@@ -71,11 +87,10 @@ def _annotations(
     some: list[msgspec.Raw], pictures: dict[int, Picture], names: set[int], done: Counter[str]
 ) -> Iterator[Entry]:
     """The annotations that can be trained with. New ids are higher than all ids that are there."""
-    fresh = max(
-        (entry["id"] for entry in entries(some) if isinstance(entry, dict) and is_id(entry.get("id"))), default=0
-    )
+    known = (coco_ids.number(entry.get("id")) for entry in entries(some) if isinstance(entry, dict))
+    fresh = max((number for number in known if number is not None), default=0)
     seen: set[int] = set()
-    for entry in entries(some):
+    for entry in _whole_ids(entries(some), "annotations", done):
         if why := _bad(entry, pictures, names):
             done[f"objects left out ({why})"] += 1
             continue
@@ -110,18 +125,19 @@ def _mend(entry: Entry, picture: Picture, done: Counter[str]) -> None:
     if entry.get("iscrowd") not in (0, 1):
         entry["iscrowd"] = 0
         done["iscrowd set to 0"] += 1
-    mask = entry.get("segmentation")
-    polygons = (
-        [polygon for polygon in mask if isinstance(polygon, list) and len(polygon) >= 6]
-        if isinstance(mask, list)
-        else mask
-    )
-    if not polygons:
+    _mend_mask(entry, box, picture, done)
+
+
+def _mend_mask(entry: Entry, box: coco.Box, picture: Picture, done: Counter[str]) -> None:
+    if coco_masks.usable(entry, (picture.width, picture.height)) and not isinstance(entry["segmentation"], list):
+        return
+    sound = coco_masks.polygons(entry.get("segmentation"))
+    if not sound:
         entry["segmentation"] = coco.rectangle(box)
         done["polygons taken from the box (for Faster R-CNN)"] += 1
-    elif polygons != mask:
-        entry["segmentation"] = polygons
-        done["polygons of less than three points left out"] += 1
+    elif sound != entry["segmentation"]:
+        entry["segmentation"] = sound
+        done["polygons left out that are none, or of less than three points"] += 1
 
 
 def _clipped(box: list[float], picture: Picture) -> coco.Box:

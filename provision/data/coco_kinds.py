@@ -62,12 +62,22 @@ TWICE = {
     "categories": Kind("error", "two categories with one id", "give each a number of its own"),
 }
 NO_ID = "an id that is no whole number"
+TEXT_ID = Kind("error", 'an id as a text ("7") or with a point (7.0): pycocotools takes a text for its letters', _FIX)
+MARKED = Kind("error", "the file begins with a byte order mark: Detectron's reader of JSON stops", _FIX)
+NO_NAME = Kind("error", "a picture's file_name is no name", "write the file's name, or leave the picture out")
 FILE_TWICE = Kind("warning", "two pictures of one file", "are they the same? keep one")
 ELSEWHERE = Kind("warning", "a file_name outside of the pictures' folder", "write it relative to the folder")
 NO_SIZE = Kind("error", "a picture's width or height is not above 0", "write its size, or leave the picture out")
 MISSING = Kind("error", "a picture that is not in the folder", "give the right --images; --fix leaves these out")
 UNREADABLE = Kind("error", "a file that is no picture", "fetch it again, or leave the picture out")
 OTHER_SIZE = Kind("error", "a picture of another size than the file says: boxes lie elsewhere", "write its real size")
+STORED_SIZE = Kind(
+    "error", "a photo that its EXIF turns, annotated as it is stored: Detectron turns it, and boxes lie elsewhere",
+    "take the turn out of the file: exiftool -n -Orientation=1 FILE",
+)  # fmt: skip
+TURNED = Kind(
+    "note", "a photo that its EXIF turns, annotated as it is shown: right for Detectron; others may not turn it", ""
+)
 LOST = Kind("warning", "an annotation of a picture that is not in the file: never seen", _FIX)
 NO_CATEGORY = Kind(
     "error", "an annotation of a category that is not in the file", "add the category; --fix drops these"
@@ -78,9 +88,24 @@ TINY = Kind("warning", "a box no more than a pixel wide or high (clipped): dropp
 OUTSIDE = Kind("warning", "a box wholly outside of its picture: dropped", _FIX)
 SPILLS = Kind("note", "a box that leaves its picture: clipped", _FIX)
 NO_AREA = Kind("warning", "an area that is not above 0: dropped", _FIX)
+CORNERS = Kind(
+    "error", "boxes look like x1, y1, x2, y2, and not x, y, width, height: they leave their pictures",
+    "write each box as x1, y1, x2 - x1, y2 - y1",
+)  # fmt: skip
+SHARES = Kind(
+    "error",
+    "boxes are shares of the picture (0 to 1), and not pixels",
+    "multiply them by the picture's width and height",
+)
 CROWD = Kind("error", "iscrowd is neither 0 nor 1", _FIX)
 IGNORED = Kind("note", "an annotation with ignore 1: dropped", "")
 NO_MASK = Kind("warning", "no polygon of three points or more: fails a Mask R-CNN", "train Faster R-CNN with it")
+NO_SEGMENTATION = Kind("error", "a segmentation that is neither polygons nor run-length encoded: Detectron stops", _FIX)
+NO_POLYGON = Kind(
+    "error", "a polygon that is no list of numbers x, y, x, y, …: pycocotools fails on it, or takes all memory", _FIX
+)
+BAD_RUNS = Kind("error", "a run-length encoded mask that does not fill its picture", _FIX)
+FAR = Kind("warning", "polygons that lie elsewhere than their box", "draw one of them anew, or drop the object")
 PACKED = Kind("warning", "a mask that is run-length encoded, and iscrowd 0: fails a Mask R-CNN", "make it polygons")
 BACKGROUND = Kind(
     "warning", "a category for the background: Detectron adds one itself", "take it out of the categories"

@@ -16,6 +16,7 @@ from infra.errors import UsageError
 from provision.data import voc
 from provision.data.lists import shuffled, write_lines
 from provision.data.sizes import size_lines
+from provision.data.voc_aug import LABELS, LIST
 
 _TASKS = {"Main": ("Annotations", ".xml"), "Segmentation": ("SegmentationClass", ".png")}
 
@@ -41,6 +42,9 @@ class Listed(msgspec.Struct, frozen=True):
 
 def read(wanted: Wanted) -> Listed:
     """The lists, out of the kit. UsageError where it is not a kit, or where it lacks files and `strict` is set."""
+    for what, some in (("set", wanted.sets), ("year", wanted.years)):
+        if not some:
+            raise UsageError(f"no {what} is named", f"give one: --{what}s {'trainval' if what == 'set' else '2012'}")
     for name in wanted.classes:
         if name not in voc.CLASSES[1:]:
             raise UsageError(f"VOC has no class {name!r}", did_you_mean(name, voc.CLASSES[1:]))
@@ -70,8 +74,20 @@ def write(listed: Listed, kit: Path, out: Path) -> list[Path]:
 
 
 def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
-    years = [year for year in wanted.years if not (name == "test" and year == "2012")]
+    alone = {"test": "2007", LIST: "2012"}.get(name)
+    years = [year for year in wanted.years if alone in (None, year)]
+    if not years and name == LIST:
+        raise UsageError(f"only VOC2012 has a set {LIST}", "give --years 2012")
+    if not years:
+        raise UsageError("VOC2012's test set is not public", "choose --sets trainval, train or val, or --years 2007")
+    before = len(missing)
     lines = [line for year in years for line in _year(wanted, name, year, missing)]
+    if not lines and len(missing) > before:
+        raise UsageError(
+            f"none of the images of {name} is whole: {len(missing) - before} files of {wanted.kit} are not there, the "
+            f"first: {missing[before]}",
+            "unpack VOC's tars there again: provision data get voc2007, voc2012",
+        )
     if not lines:
         raise UsageError(f"no image is left for {name}", "choose other classes or sets")
     return lines if name in ("test", "val") else shuffled(lines, wanted.seed)
@@ -80,12 +96,19 @@ def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
 def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]:
     task = "Segmentation" if wanted.segmentation else "Main"
     folder, suffix = _TASKS[task]
+    if name == LIST:
+        if not wanted.segmentation:
+            raise UsageError(f"{LIST} has label pictures alone", "add --segmentation")
+        folder = LABELS
     root = wanted.kit / f"VOC{year}"
     source = root / "ImageSets" / task / f"{name}.txt"
     if not source.is_file():
         part = "VOCtest_06-Nov-2007.tar" if name == "test" else f"VOC{year}'s trainval tar"
-        raise UsageError(f"{source} is not there", f"unpack {part} in the same place; or choose --sets, --years")
-    names = read_text(source).split()
+        mend = f"unpack {part} in the same place; or choose --sets, --years"
+        if name == LIST:
+            mend = f"make it of SBD's labels: provision data voc-aug benchmark_RELEASE {wanted.kit}"
+        raise UsageError(f"{source} is not there", mend)
+    names = _text(source).split()
     if wanted.classes:
         shown = _showing(root, wanted.classes)
         names = [stem for stem in names if stem in shown]
@@ -107,13 +130,20 @@ def _showing(root: Path, classes: Iterable[str]) -> set[str]:
         if not files:
             raise UsageError(f"{root} has no list of the class {name}", "unpack the kit's ImageSets/Main")
         for path in files:
-            for line in read_text(path).splitlines():
+            for line in _text(path).splitlines():
                 words = line.split()
                 if len(words) == 2 and words[1] == "1":
                     shown.add(words[0])
     return shown
 
 
+def _text(path: Path) -> str:
+    """A list's text, without the byte order mark that editors of Windows begin it with."""
+    return read_text(path).removeprefix("\ufeff")
+
+
 def _where(kit: Path) -> str:
+    if (kit / "JPEGImages").is_dir() or (kit / "ImageSets").is_dir():
+        return f"it is the folder of one year: name the folder that it is in, {kit.resolve().parent}"
     inside = kit / "VOCdevkit"
     return f"it holds {inside}: name that" if inside.is_dir() else "unpack VOC's tars there: provision data get"

@@ -6,10 +6,14 @@ of links, devices or the owners and rights of another machine.
 """
 
 import contextlib
+import gzip
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,14 +23,18 @@ from infra.errors import UsageError
 from provision.files.folders import check_room, inside
 
 Progress = Callable[[int, int], None]
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError,
+    gzip.BadGzipFile, struct.error, ValueError, OverflowError,
+)  # fmt: skip
 _CHUNK = 1 << 20
 
 
 def unpack(archive: Path, target: Path, progress: Progress = lambda done, total: None) -> list[str]:
     """Unpack into `target`, beside what is there; the names of the topmost files and folders.
 
-    `progress` gets bytes done and in all. UsageError where it is no archive, or has a member that would lie outside or
-    is neither file nor folder: then nothing of it is kept. DiskError where there is no room.
+    `progress` gets bytes done and in all. UsageError where it is no archive, is empty, or has a member that would lie
+    outside or is neither file nor folder: then nothing of it is kept. DiskError where there is no room.
     """
     part = target / f".{archive.name}.unpacking"
     with writing(target):
@@ -36,6 +44,8 @@ def unpack(archive: Path, target: Path, progress: Progress = lambda done, total:
             with _explained(archive):
                 _all(archive, part, progress)
             names = sorted(path.name for path in part.iterdir())
+            if not names:
+                raise UsageError(f"{archive} holds no file", "fetch it again; or is it the wrong one?")
             _merge(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -111,7 +121,7 @@ def _refused(archive: Path, name: str, why: str) -> UsageError:
 def _explained(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise UsageError(f"{archive} cannot be unpacked: {error}", "fetch it again") from error
 
 

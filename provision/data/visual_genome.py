@@ -35,6 +35,7 @@ MIN_SIZE = 2.0
 SEED = 1
 
 _NO_CLASS = 0
+_HOME = "https://homes.cs.washington.edu/~ranjay/visualgenome"  # its old name, visualgenome.org, is in other hands
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def convert(
 ) -> Report:  # fmt: skip
     """Write `target` (and the held-out part beside it, see `val_path`); what became of the input.
 
-    UsageError where the input is not Visual Genome's.
+    UsageError where the input is not Visual Genome's, and where one of the files would have no object.
     """
     if not 0 <= wanted.val_fraction < 1:
         raise UsageError(
@@ -96,9 +97,28 @@ def convert(
     parts = {target: [number for number in sorted(known) if not held_out(number, wanted)]}
     if wanted.val_fraction:
         parts[val_path(target)] = [number for number in sorted(known) if held_out(number, wanted)]
+    for path, numbers in parts.items():
+        _refuse_empty(path, numbers, kept, wanted, report)
     written = [_write(path, numbers, known, kept, wanted) for path, numbers in parts.items()]
     _count(report, kept, wanted, written)
     return report
+
+
+def _refuse_empty(path: Path, numbers: list[int], kept: list[_Kept], wanted: Wanted, report: Report) -> None:
+    """UsageError for a file without an object: nothing could be trained or scored with it."""
+    if {box.image for box in kept}.intersection(numbers):
+        return
+    if kept:
+        raise UsageError(
+            f"{path} would have no object: its share of the pictures has none of these classes",
+            f"give another --val-fraction than {wanted.val_fraction:g}, or another --seed",
+        )
+    left_out = "; ".join(f"{count:,} left out: {cause}" for cause, count in report.dropped.most_common())
+    raise UsageError(
+        f"none of {report.objects:,} objects is of one of the {len(wanted.classes)} classes"
+        + (f" ({left_out})" if left_out else ""),
+        "look at the names in --classes, and whether --objects and --images are of one version",
+    )
 
 
 def val_path(target: Path) -> Path:
@@ -208,7 +228,7 @@ def _write(
     some = [box for box in kept if box.image in mine]
     full = {box.image for box in some}
     pictures = [number for number in numbers if wanted.keep_empty or number in full]
-    head = {"info": {"description": "Visual Genome, chosen classes", "url": "https://visualgenome.org"}, "licenses": []}
+    head = {"info": {"description": "Visual Genome, chosen classes", "url": _HOME}, "licenses": []}
     coco.write(path, head, {
         "images": (_image(number, known[number], wanted.flat) for number in pictures),
         "annotations": (_annotation(place, box) for place, box in enumerate(some, 1)),

@@ -24,6 +24,8 @@ from provision.files.folders import check_room, inside
 
 Action = Literal["upload", "download", "delete"]
 AT_ONCE = 10
+GONE, NOTHING_STAYS = "gone", "nothing of it is in the source"
+_LONGEST_KEY = 1024  # bytes: S3's own limit
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class Change:
 
 
 def plan(store: S3, place: Place, folder: Path, up: bool, delete: bool = False, checksum: bool = False) -> list[Change]:
-    """What would be done, by path. UsageError where a key would lie outside of the folder."""
+    """What would be done, by path. Where source and target have no file in common, and with `delete` all of the target
+    would go, each deletion is for NOTHING_STAYS: the source may be a mistyped one.
+
+    UsageError where the source has no file, where a key would lie outside of the folder, or cannot be one.
+    """
     here = index.local_index(folder) if up or folder.is_dir() else {}
     patterns = index.patterns_of(folder)
     there = {
@@ -49,6 +55,7 @@ def plan(store: S3, place: Place, folder: Path, up: bool, delete: bool = False, 
     }
     source: Mapping[str, index.Entry | Stored] = here if up else there
     target: Mapping[str, index.Entry | Stored] = there if up else here
+    _check_source(source, place, folder, up)
     changes = []
     for name in sorted(source):
         if inside(folder, name) is None:
@@ -57,8 +64,32 @@ def plan(store: S3, place: Place, folder: Path, up: bool, delete: bool = False, 
             modified = 0.0 if up else there[name].modified
             changes.append(Change("upload" if up else "download", name, source[name].size, why, modified))
     if delete:
-        changes += [Change("delete", name, target[name].size, "gone") for name in sorted(target) if name not in source]
+        why = GONE if source.keys() & target.keys() else NOTHING_STAYS
+        changes += [Change("delete", name, target[name].size, why) for name in sorted(target) if name not in source]
     return changes
+
+
+def _check_source(source: Mapping[str, object], place: Place, folder: Path, up: bool) -> None:
+    """UsageError for a source without a file, which would be copied as nothing, and for names that S3 cannot hold."""
+    if not source:
+        raise UsageError(
+            f"{folder if up else place} has no file to copy",
+            f"is it the right {'folder' if up else 'prefix'}? What {index.IGNORE_FILE} names is left out",
+        )
+    wrong = [name for name in source if up and not _may_be_key(place.prefix + name)]
+    if wrong:
+        raise UsageError(
+            f"S3 cannot hold {len(wrong)} of the names of files in {folder}: they are no UTF-8, or longer than "
+            f"{_LONGEST_KEY} bytes; the first is {wrong[0]!r}",
+            f"rename them, or name them in {index.IGNORE_FILE}; nothing was copied",
+        )
+
+
+def _may_be_key(key: str) -> bool:
+    try:
+        return len(key.encode()) <= _LONGEST_KEY
+    except UnicodeEncodeError:
+        return False
 
 
 def _why(path: Path, here: index.Entry | None, there: Stored | None, up: bool, checksum: bool) -> str:

@@ -116,11 +116,12 @@ def _weights(recipe: Recipe, weights: Weights) -> Iterator[Fault]:
         f"weights: {weights.file!r} is not a file's name",
         "",
     )
-    yield (
-        not re.match(r"https?://[^/\s]+/\S", weights.url),
-        f"{key}: url {weights.url!r}",
-        "write http:// or https:// and all",
-    )
+    for name, url in (("url", weights.url), *(("mirrors", mirror) for mirror in weights.mirrors)):
+        yield (
+            not re.match(r"https?://[^/\s]+/\S", url),
+            f"{key}: {name} {url!r}",
+            "write http:// or https:// and all",
+        )
     yield not weights.licence.strip(), f"{key}: licence is empty", "say under which terms it may be used"
     for kind, digits in (("sha256", 64), ("sha1", 40)):
         text = getattr(weights, kind)

@@ -43,12 +43,15 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A file of trained weights, brought to the host before the training: /weights/FILE in the container.
 
     Its `licence` is shown and, where it is `non_commercial`, has to be accepted. `sha256` or `sha1` (hex) is
-    upstream's where it publishes one; the file is pinned by its sha256 when it is first fetched. `when` are options of
-    which all must have these values, or the file is not needed. `size` in bytes, 0 where it is not known.
+    upstream's where it publishes one; the file is pinned by its sha256 when it is first fetched. `mirrors` are tried
+    in their order where `url` fails; the same sum holds for them. `when` are options of which all must have these
+    values, or the file is not needed. `size` in bytes, 0 where it is not known. `note`: what to know of its address.
     """
 
     file: str
     url: str
+    mirrors: tuple[str, ...] = ()
+    note: str = ""
     licence: str
     licence_url: str = ""
     non_commercial: bool = False

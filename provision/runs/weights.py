@@ -23,7 +23,7 @@ import msgspec
 from infra.border import load_yaml
 from infra.download import private
 from infra.errors import HostError, RunError, UsageError
-from infra.host import script
+from infra.host import program
 from infra.shell import Result, Shell
 from provision import console, settings
 from provision.console import Say
@@ -52,9 +52,10 @@ def path_on_host(weights: Weights, folder: str = FOLDER) -> str:
 
 
 def terms(weights: Weights) -> str:
-    """The licence in one line."""
+    """The licence in one line, and what is to be known of the address."""
     said = weights.licence + (f" ({weights.licence_url})" if weights.licence_url else "")
-    return said + (" — not for commercial use" if weights.non_commercial else "")
+    said += " — not for commercial use" if weights.non_commercial else ""
+    return said + (f"; {weights.note}" if weights.note else "")
 
 
 def refuse_unaccepted(files: Iterable[Weights], accepted: Iterable[str]) -> None:
@@ -77,7 +78,7 @@ def refuse_unproven(files: Iterable[Weights], fetched: Mapping[str, Any]) -> Non
     """Raise a UsageError for a file by http:// of which no sum is known: anyone on the way may put another in its
     place. `fetched` is the manifest's: what this run had before."""
     for weights in files:
-        if weights.sha1 or expected(weights, fetched)[0] or private(weights.url):
+        if weights.sha1 or expected(weights, fetched)[0] or all(map(private, (weights.url, *weights.mirrors))):
             continue
         entry = f"{{pinned: {{{json.dumps(weights.url)}: {{sha256: SUM, size: BYTES, date: '{date.today()}'}}}}}}"
         raise UsageError(
@@ -140,7 +141,8 @@ def words(row: Mapping[str, Any]) -> str:
     """A row in one line."""
     size = f", {console.size(row['size'])}" if row["size"] else ""
     only = " — not for commercial use" if row["non_commercial"] else ""
-    return f"{row['file']}{size} from {row['url']}; licence: {row['licence']}{only}; sha256 {row['checksum']}"
+    note = f"; {row['note']}" if row["note"] else ""
+    return f"{row['file']}{size} from {row['url']}; licence: {row['licence']}{only}; sha256 {row['checksum']}{note}"
 
 
 # to the host
@@ -154,7 +156,14 @@ def fetch(
     refuse_unproven(files, fetched)
     wanted = {path_on_host(weights, folder): (weights, *expected(weights, fetched)) for weights in files}
     asked = [
-        {"url": weights.url, "path": path, "sha256": sha256, "sha1": weights.sha1, "size": weights.size}
+        {
+            "url": weights.url,
+            "mirrors": weights.mirrors,
+            "path": path,
+            "sha256": sha256,
+            "sha1": weights.sha1,
+            "size": weights.size,
+        }
         for path, (weights, sha256, _) in wanted.items()
     ]
     for weights in files:
@@ -178,8 +187,8 @@ def _run(shell: Shell, asked: Sequence[Mapping[str, Any]], say: Say) -> tuple[Re
         if text and not text.startswith("{"):
             say(f"  weights {text}")
 
-    program = script("download.py").encode()
-    done = shell.run(["python3", "-", json.dumps(asked)], check=False, stdin=program, on_line=on_line)
+    sent = program("transfer.py", "download.py").encode()
+    done = shell.run(["python3", "-", json.dumps(asked)], check=False, stdin=sent, on_line=on_line)
     answers = []
     for line in done.out.splitlines():
         with suppress(ValueError):
@@ -211,4 +220,6 @@ def _explained(weights: Weights, answer: Mapping[str, Any], sha256: str, source:
         "broken": f"run the same command again: what has come is kept; {put}",
         "full": "take a machine with a larger --disk",
     }
+    if weights.note and kind in ("page", "refused", "broken"):
+        what += f"; {weights.note}"
     return HostError(f"weights {weights.file} could not be fetched from {weights.url}: {what}", mends.get(kind, put))

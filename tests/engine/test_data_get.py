@@ -30,6 +30,7 @@ class Served:
     breaks_at: int = 0  # bytes of a body, after which the connection ends
     busy: int = 0  # so many answers are 503
     ranges: bool = True
+    part: int = 0  # so many bytes at most are an answer, as a part
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     port: int = 0
 
@@ -63,12 +64,14 @@ def served() -> Iterator[Served]:
             begin = 0
             if asked and state.ranges and self.headers.get("If-Range") == state.tag:
                 begin = int(asked.removeprefix("bytes=").rstrip("-"))
-            self.send_response(206 if begin else 200)
+            end = min(len(data), begin + state.part) if state.part else len(data)
+            self.send_response(206 if begin or state.part else 200)
             self.send_header("ETag", state.tag)
-            self.send_header("Content-Length", str(len(data) - begin))
-            if begin:
-                self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(end - begin))
+            if begin or state.part:
+                self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(data)}")
             self.end_headers()
+            data = data[:end]
             if body:
                 self.wfile.write(data[begin : begin + state.breaks_at] if state.breaks_at else data[begin:])
 
@@ -126,6 +129,14 @@ def test_a_file_that_changed_meanwhile_comes_from_its_start(served: Served, tmp_
     served.files["big.bin"], served.tag, served.breaks_at = BIG[::-1], '"two"', 0
     download.fetch(served.url("big.bin"), tmp_path / "big")
     assert (tmp_path / "big").read_bytes() == BIG[::-1]
+
+
+def test_a_part_that_nobody_asked_for_is_no_whole(served: Served, tmp_path: Path) -> None:
+    """A server that answers the first request with a part of the file is asked for the rest."""
+    served.part = 1_000_000
+    download.fetch(served.url("big.bin"), tmp_path / "big", sleep=lambda _: None)
+    assert (tmp_path / "big").read_bytes() == BIG
+    assert [row[2] for row in served.asked] == ["", "bytes=1000000-", "bytes=2000000-"]
 
 
 def test_what_is_not_there_is_not_asked_for_twice(served: Served, tmp_path: Path) -> None:

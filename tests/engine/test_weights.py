@@ -227,7 +227,7 @@ def test_a_page_and_a_file_of_another_length_are_refused_before_they_come(server
     with pytest.raises(HostError, match="has 3000000 bytes, not 5"):
         fetch(tmp_path, server.url, size=5)
     server.kind = "text/html; charset=utf-8"
-    with pytest.raises(HostError, match="a web page"):
+    with pytest.raises(HostError, match="sent a page"):
         fetch(tmp_path, server.url)
     assert [one.name for one in tmp_path.rglob("*.*")] == ["net.caffemodel.lock"]
 

@@ -76,6 +76,10 @@ gamma: 0.1
 max_iter: 10
 snapshot_prefix: "s/x"
 """
+LABELME = {
+    "version": "5.4.1", "flags": {}, "imagePath": "../a.jpg", "imageData": None, "imageHeight": 10, "imageWidth": 10,
+    "shapes": [{"label": "cat", "points": [[1, 1], [6, 6]], "shape_type": "rectangle", "flags": {}}],
+}  # fmt: skip
 GOOD: dict[str, bytes] = {
     "config/provision/settings.yaml": b"region: us-east-1\nmax_hours: 4.0\namis: {a: b}\nmore_regions: [eu-west-1]\n",
     "provision.yaml": b"cloud: aws\ndisk_gb: 100\nbudget: 5\naccept_licences: [x]\n",
@@ -94,6 +98,12 @@ GOOD: dict[str, bytes] = {
     "image_data.json": json.dumps(IMAGE_DATA).encode(),
     "classes.yaml": b"shirt: [shirt, t-shirt]\nhat:\n",
     "names.txt": b"cat\ndog\n",
+    "labelme/a.json": json.dumps(LABELME).encode(),
+    "yolo/images/a.jpg": picture("JPEG"),
+    "yolo/labels/a.txt": b"0 0.5 0.5 0.4 0.4\n1 0.1 0.1 0.5 0.1 0.5 0.5\n",
+    "yolo/classes.txt": b"cat\ndog\n",
+    "yolo/data.yaml": b"path: .\ntrain: images\nval: images\nnames: {0: cat, 1: dog}\n",
+    "yolo/train.txt": b"images/a.jpg\n",
     "train.log": LOG,
     "there/data.json": b'{"train": 10, "test": 5, "classes": ["a", "b"]}',
     "coco/annotations.json": json.dumps(COCO).encode(),
@@ -154,8 +164,26 @@ READERS = {
     "pairs.txt": (
         "data boxes out --train pairs.txt --test pairs.txt --dry-run",
         "data boxes out --train pairs.txt --test pairs.txt",
+        "data coco pairs.txt out.json",
     ),
-    "a.xml": ("data boxes out --train pairs.txt --test pairs.txt --classes cat",),
+    "a.xml": (
+        "data boxes out --train pairs.txt --test pairs.txt --classes cat",
+        "data coco pairs.txt out.json --classes cat",
+    ),
+    "labelme/a.json": (
+        "data boxes out --train labelme --test labelme",
+        "data coco labelme out.json",
+        "data coco labelme/a.json out.json --form labelme",
+    ),
+    "yolo/labels/a.txt": (
+        "data boxes out --train yolo --test yolo",
+        "data coco yolo out.json --root yolo --jobs 1",
+        "data coco yolo/data.yaml out.json --dry-run",
+    ),
+    "yolo/classes.txt": ("data coco yolo out.json --form yolo --dry-run",),
+    "yolo/data.yaml": ("data coco yolo/data.yaml out.json", "data coco yolo/data.yaml out.json --split test --dry-run"),
+    "yolo/train.txt": ("data coco yolo/train.txt out.json --root yolo --form yolo",),
+    "yolo/images/a.jpg": ("data coco yolo out.json --strict",),
     "a.jpg": (
         "data lmdb list.txt out",
         "data sizes list.txt out",
@@ -177,6 +205,7 @@ READERS = {
         "data coco-check coco.json --fix out.json --dry-run",
         "data coco-check coco.json --fix out.json",
         "data coco-check coco.json --images . --all",
+        "data boxes out --train coco.json --test coco.json",
     ),
     "objects.json": (
         "data visual-genome out.json --objects objects.json --images image_data.json",

@@ -39,8 +39,8 @@ ODD = (
 
 # these work in the test's folder alone, or ask the world first: they are called without --dry-run, too
 WORK_HERE = [
-    "boxes", "check", "coco-check", "crfrnn", "digits", "get", "lmdb", "lmdb-show", "mean", "new", "sizes",
-    "visual-genome", "voc-labels", "voc-lists",
+    "boxes", "check", "coco", "coco-check", "crfrnn", "digits", "get", "lmdb", "lmdb-show", "mean", "new", "sizes",
+    "visual-genome", "voc-aug", "voc-labels", "voc-lists",
 ]  # fmt: skip
 
 

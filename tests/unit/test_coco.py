@@ -1,6 +1,8 @@
 """`data coco-check`: what Detectron stumbles over or drops is named, and what can be mended is."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from provision.cli import run
 from provision.data import coco_kinds as kinds
+from provision.data import coco_masks
 from provision.data.coco_check import Picture, check, dropped
 
 pil = pytest.importorskip("PIL.Image")
@@ -81,7 +84,21 @@ def test_each_key_of_a_picture_is_missed(key: str, tmp_path: Path) -> None:
         ({"ignore": 1}, kinds.IGNORED),
         ({"segmentation": []}, kinds.NO_MASK),
         ({"segmentation": [[1, 2, 3, 4]]}, kinds.NO_MASK),
-        ({"segmentation": {"size": [80, 100], "counts": "abc"}}, kinds.PACKED),
+        ({"segmentation": {"size": [80, 100], "counts": [0, 10, 7990]}}, kinds.PACKED),
+        ({"segmentation": {"size": [80, 100], "counts": "abc"}}, kinds.BAD_RUNS),
+        ({"segmentation": {"size": [80, 100], "counts": [10, 20, 53]}}, kinds.BAD_RUNS),
+        ({"segmentation": {"size": [100, 80], "counts": [0, 10, 7990]}}, kinds.BAD_RUNS),
+        ({"segmentation": {"counts": [0, 10, 7990]}}, kinds.BAD_RUNS),
+        ({"segmentation": None}, kinds.NO_SEGMENTATION),
+        ({"segmentation": {}}, kinds.NO_SEGMENTATION),
+        ({"segmentation": "[[1]]"}, kinds.NO_SEGMENTATION),
+        ({"segmentation": [[[10, 10], [60, 12], [58, 50], [11, 48], [9, 9], [8, 8]]]}, kinds.NO_POLYGON),
+        ({"segmentation": [[10, 10, None, 12, 58, 50]]}, kinds.NO_POLYGON),
+        ({"segmentation": [[10, 10, 60, 12, 58, 50, 9]]}, kinds.NO_POLYGON),
+        ({"segmentation": [10, 10, 60, 12, 58, 50]}, kinds.NO_POLYGON),
+        ({"segmentation": [[80, 60, 90, 60, 90, 70]]}, kinds.FAR),
+        ({"image_id": "1"}, kinds.TEXT_ID),
+        ({"category_id": 1.0}, kinds.TEXT_ID),
         ({"id": 1}, kinds.TWICE["annotations"]),
     ],
 )
@@ -102,7 +119,7 @@ def test_categories_and_pictures_that_are_wrong(tmp_path: Path) -> None:
                 {"id": 1, "file_name": "1.jpg", "width": 100, "height": 80},
                 {"id": 2, "file_name": "../2.jpg", "width": 0, "height": 80}, "3.jpg"],
         categories=[{"id": 1, "name": "shirt"}, {"id": 2, "name": "shirt"}, {"id": 3, "name": "__background__"},
-                    {"id": "4", "name": "hat"}],
+                    {"id": "four", "name": "hat"}],
     )  # fmt: skip
     said = {what for _, what in found(path)}
     for kind in (kinds.TWICE["images"], kinds.FILE_TWICE, kinds.ELSEWHERE, kinds.NO_SIZE, kinds.NOT_A_MAPPING,
@@ -134,6 +151,8 @@ def test_boxes_that_pose_as_masks_are_told(tmp_path: Path) -> None:
 def test_a_file_of_which_nothing_is_left(tmp_path: Path) -> None:
     assert ("error", kinds.NOTHING.what) in found(written(tmp_path, annotation(area=0)))
     assert ("error", kinds.NOTHING.what) in found(written(tmp_path))
+    assert ("error", kinds.NOTHING.what) in found(written(tmp_path, annotation(), images=[]))
+    assert ("error", kinds.NOTHING.what) in found(written(tmp_path, annotation(image_id=9), annotation(2, image_id=8)))
 
 
 def test_pictures_are_looked_for_and_measured(tmp_path: Path) -> None:
@@ -172,8 +191,9 @@ def test_a_mended_copy_passes_and_keeps_what_was_right(tmp_path: Path, capsys: p
               {"id": 2, "file_name": "2.jpg", "width": 100, "height": 80}, {"id": 3, "file_name": "3.jpg"}]  # fmt: skip
     path = written(
         tmp_path, annotation(1, keypoints=[1, 2, 2]), annotation(1, segmentation=...),
-        annotation(3, bbox=[80, 10, 50, 40]), annotation(4, area=0, iscrowd=...),
-        annotation(5, segmentation=[[1, 2], *MASK]), annotation(6, bbox=[10, 10, 1, 9]),
+        annotation(3, bbox=[80, 10, 50, 40], segmentation=[[80, 10, 99, 10, 99, 49, 80, 49]]),
+        annotation(4, area=0, iscrowd=...), annotation(5, segmentation=[[1, 2], *MASK]),
+        annotation(6, bbox=[10, 10, 1, 9]),
         annotation(7, image_id=2), annotation(8, category_id=5), annotation(9, bbox=...), images=images,
     )  # fmt: skip
     before = path.read_bytes()
@@ -221,6 +241,146 @@ def test_files_of_something_else(text: str, said: str, tmp_path: Path, capsys: p
     assert said in capsys.readouterr().err
     assert run(["data", "coco-check", str(tmp_path / "none.json")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+# photos that their EXIF turns
+
+
+def photo(path: Path, width: int, height: int, orientation: int) -> None:
+    exif = pil.Exif()
+    exif[0x0112] = orientation
+    pil.new("RGB", (width, height)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "kind"),
+    [
+        ((60, 100), 6, kinds.TURNED), ((100, 60), 6, kinds.STORED_SIZE), ((60, 100), 8, kinds.TURNED),
+        ((100, 60), 3, kinds.TURNED), ((100, 60), 1, None), ((50, 50), 6, kinds.OTHER_SIZE),
+    ],
+)  # fmt: skip
+def test_a_photo_has_the_size_that_it_is_shown_with(
+    size: tuple[int, int], orientation: int, kind: kinds.Kind | None, tmp_path: Path
+) -> None:
+    """As OpenCV reads it, and so Detectron."""
+    cv2 = pytest.importorskip("cv2")
+    photo(tmp_path / "1.jpg", 100, 60, orientation)
+    images = [{"id": 1, "file_name": "1.jpg", "width": size[0], "height": size[1]}]
+    path = written(tmp_path, annotation(bbox=[5, 5, 20, 20], segmentation=[[5, 5, 25, 5, 25, 20]]), images=images)
+    findings, _ = check(path, tmp_path, None, None)
+    assert [one.what for one in findings] == ([kind.what] if kind else [])
+    read = cv2.imread(str(tmp_path / "1.jpg")).shape[1::-1]
+    assert (read == size) == (kind in (None, kinds.TURNED))
+
+
+def test_the_head_of_a_huge_picture_is_read_and_odd_names_are_told(tmp_path: Path) -> None:
+    pil.new("1", (30_000, 20_000)).save(tmp_path / "huge.png")
+    before = pil.MAX_IMAGE_PIXELS
+    images = [{"id": 1, "file_name": "huge.png", "width": 30_000, "height": 20_000},
+              {"id": 2, "file_name": "n" * 300, "width": 9, "height": 9},
+              {"id": 3, "file_name": None, "width": 9, "height": 9}]  # fmt: skip
+    findings, _ = check(written(tmp_path, annotation(), images=images), tmp_path, None, None)
+    told = {one.what: one.examples for one in findings}
+    assert told[kinds.MISSING.what] == ["n" * 300] and told[kinds.NO_NAME.what] == ["images[2]"]
+    assert kinds.UNREADABLE.what not in told and kinds.OTHER_SIZE.what not in told
+    assert before == pil.MAX_IMAGE_PIXELS
+
+
+# what is meant otherwise
+
+
+def test_boxes_that_are_two_corners_or_shares_are_recognised(tmp_path: Path) -> None:
+    corners = [[10, 10, 60, 50], [50, 30, 90, 70], [5, 40, 99, 79], [60, 5, 95, 35]]
+    assert ("error", kinds.CORNERS.what) in found(
+        written(tmp_path, *(annotation(n, bbox=box) for n, box in enumerate(corners, 1)))
+    )
+    right = [[x, y, right - x, bottom - y] for x, y, right, bottom in corners]
+    assert not {kinds.CORNERS.what, kinds.SHARES.what} & {
+        what for _, what in found(written(tmp_path, *(annotation(n, bbox=box) for n, box in enumerate(right, 1))))
+    }
+    assert ("error", kinds.SHARES.what) in found(written(tmp_path, annotation(bbox=[0.1, 0.2, 0.5, 0.5])))
+
+
+def test_ids_as_texts_are_told_and_written_as_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = [{"id": "7", "file_name": "7.jpg", "width": 100, "height": 80}]
+    path = written(
+        tmp_path, annotation("3", image_id="7"), annotation("4", image_id=7.0, category_id="1"), images=images
+    )  # type: ignore[arg-type]
+    assert {what for _, what in found(path)} == {kinds.TEXT_ID.what}
+    assert run(["data", "coco-check", str(path), "--fix", str(tmp_path / "mended.json")]) == 2
+    assert "ids of annotations written as numbers" in capsys.readouterr().err
+    mended = json.loads((tmp_path / "mended.json").read_text())
+    assert [(one["id"], one["image_id"], one["category_id"]) for one in mended["annotations"]] == [(3, 7, 1), (4, 7, 1)]
+    assert found(tmp_path / "mended.json") == set()
+
+
+def test_a_mended_copy_has_something_or_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, annotation(image_id=9), annotation(2, bbox=None))
+    assert run(["data", "coco-check", str(path), "--fix", str(tmp_path / "mended.json")]) == 2
+    assert "nothing of" in (said := capsys.readouterr().err) and "their picture is not in the file" in said
+    assert [one.name for one in tmp_path.iterdir()] == ["set.json"]
+
+
+def test_masks_that_are_none_become_the_box_and_sound_ones_stay(tmp_path: Path) -> None:
+    runs = {"size": [80, 100], "counts": [0, 10, 7990]}
+    masks: list[Any] = [
+        None,
+        [[[10, 10], [60, 12], [58, 50]]],
+        {"size": [1, 1], "counts": [5]},
+        runs,
+        [*MASK, [1, None]],
+    ]
+    path = written(tmp_path, *(annotation(n, segmentation=mask, iscrowd=1) for n, mask in enumerate(masks, 1)))
+    run(["data", "coco-check", str(path), "--fix", str(tmp_path / "mended.json")])
+    made = [one["segmentation"] for one in json.loads((tmp_path / "mended.json").read_text())["annotations"]]
+    box = [[10, 10, 60, 10, 60, 50, 10, 50]]
+    assert made == [box, box, box, runs, MASK]
+
+
+def test_runs_are_counted_as_pycocotools_packs_them(tmp_path: Path) -> None:
+    mask = pytest.importorskip("pycocotools.mask")
+    numpy = pytest.importorskip("numpy")
+    random = numpy.random.RandomState(1)
+    for share in (0.001, 0.5, 0.999):
+        dots = numpy.asfortranarray(random.rand(80, 100) < share, dtype=numpy.uint8)
+        dots[20:70, 30:80] ^= 1
+        packed = mask.encode(dots)["counts"].decode()
+        assert sum(coco_masks._unpacked(packed) or []) == 8000
+        assert found(written(tmp_path, annotation(), annotation(2, iscrowd=1,
+                     segmentation={"size": [80, 100], "counts": packed}))) == set()  # fmt: skip
+        assert ("error", kinds.BAD_RUNS.what) in found(written(
+            tmp_path, annotation(2, iscrowd=1, segmentation={"size": [80, 100], "counts": packed[:-1]})))  # fmt: skip
+
+
+# files that cannot be read
+
+
+def test_a_byte_order_mark_is_told_and_goes(tmp_path: Path) -> None:
+    path = written(tmp_path, annotation())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert found(path) == {("error", kinds.MARKED.what)}
+    run(["data", "coco-check", str(path), "--fix", str(tmp_path / "mended.json")])
+    assert found(tmp_path / "mended.json") == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "mend"),
+    [
+        (gzip.compress, "gunzip"), (lambda data: data.decode().encode("utf-16"), "save it as UTF-8"),
+        (lambda data: b"PK\x03\x04" + data, "unpack it"), (lambda data: data[:-40], "cut off"),
+        (lambda data: data + b"\n" + data, "JSON Lines"), (lambda data: b"[" + data + b"]", "as detections are"),
+        (lambda data: data.replace(b"1900", b"NaN"), "neither NaN nor comments"),
+        (lambda data: data.replace(b"1900", b"1e400"), "mend the entry that begins with"),
+        (lambda data: data.replace(b"shirt", b"caf\xe9"), "in UTF-8"),
+    ],
+)  # fmt: skip
+def test_each_file_that_is_not_json_has_its_own_mend(
+    change: Callable[[bytes], bytes], mend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, annotation())
+    path.write_bytes(change(path.read_bytes()))
+    assert run(["data", "coco-check", str(path)]) == 2
+    assert mend in capsys.readouterr().err
 
 
 def by_pixels(box: tuple[float, float, float, float], width: int, height: int) -> bool:

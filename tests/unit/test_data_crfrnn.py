@@ -1,6 +1,7 @@
 """VOC's segmentations as the recipe crfrnn's databases, from a small kit: real photos, classes by construction."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,36 @@ def test_what_was_begun_is_gone_on_with(kit: Path, tmp_path: Path) -> None:
     prepare(kit, made, size=48)
     assert (made / "train" / "images_lmdb" / "data.mdb").stat().st_mtime_ns == before
     assert look(made, 48, voc.CLASSES[1:]) == 1
+
+
+def test_another_kit_is_not_said_to_be_there_already(kit: Path, tmp_path: Path) -> None:
+    made = prepare(kit, tmp_path / "data", size=48)
+    other = tmp_path / "other"
+    shutil.copytree(kit, other)
+    with pytest.raises(UsageError, match="was prepared from another kit"):
+        prepare(other, made, size=48)
+    facts = json.loads((made / "data.json").read_text())
+    del facts["kit"]  # as older ones are
+    (made / "data.json").write_text(json.dumps(facts))
+    assert prepare(other, made, size=48) == made
+
+
+def test_a_database_that_is_gone_is_not_said_to_be_there(kit: Path, tmp_path: Path) -> None:
+    made = prepare(kit, tmp_path / "data", size=48)
+    (made / "test" / "labels_lmdb" / "data.mdb").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"labels_lmdb/data\.mdb is not there") as caught:
+        prepare(kit, made, size=48)
+    assert f"remove {made}" in caught.value.mend
+
+
+def test_after_a_size_that_was_too_small_a_larger_one_does_it(kit: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"2012_00000\d\.jpg") as caught:
+        prepare(kit, tmp_path / "data", size=32)
+    assert "a larger --size" in caught.value.mend
+    assert "--resume" not in caught.value.mend and "--strict" not in caught.value.mend
+    made = prepare(kit, tmp_path / "data", classes=("dog",), size=48)
+    assert look(made, 48, ("dog",)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["VOCdevkit", "data"]
 
 
 def test_a_photo_that_is_too_large_is_named(kit: Path, tmp_path: Path) -> None:

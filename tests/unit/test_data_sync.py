@@ -17,6 +17,7 @@ from infra.aws.s3_transfer import etag_fits
 from infra.errors import UsageError
 from localcloud import access
 from provision.cli import run
+from provision.commands.data_sync import _ask_before_all_goes
 from provision.files import s3_folder, s3_to_host
 from provision.files.s3_folder import Change, plan
 from provision.runs import inputs
@@ -100,9 +101,42 @@ def test_the_ignore_file_holds_for_both_ways(tmp_path: Path) -> None:
     put(tmp_path, "cache/x", b"1")
     put(tmp_path, "y.tmp", b"1")
     put(tmp_path, "z", b"1")
-    held = [stored(name, b"2") for name in ("cache/far", "far.tmp", "folder/")]
+    put(tmp_path, "w", b"2")
+    held = [stored(name, b"2") for name in ("cache/far", "far.tmp", "folder/", "w")]
     assert planned(tmp_path, held, delete=True) == [("upload", "z", "new")]
     assert planned(tmp_path, held, up=False, delete=True) == [("delete", "z", "gone")]
+
+
+def test_a_source_without_a_file_is_refused_and_deletes_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "mine.txt", b"1")
+    for more in ({}, {"delete": True}):
+        with pytest.raises(UsageError, match=r"s3://lab/voc/? has no file to copy"):
+            planned(tmp_path, [stored("folder/", b"")], up=False, **more)
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match="empty has no file to copy"):
+            planned(tmp_path / "empty", [stored("a.txt", b"1")], **more)
+
+
+def test_a_source_of_which_the_target_has_nothing_is_asked_about_before_all_goes(tmp_path: Path) -> None:
+    put(tmp_path, "VOC2007/1.jpg", b"1")
+    held = [stored("1.jpg", b"1"), stored("2.jpg", b"1")]
+    changes = plan(cast(S3, Bucket(*held)), PLACE, tmp_path, up=True, delete=True)
+    assert [one.why for one in changes if one.action == "delete"] == [s3_folder.NOTHING_STAYS] * 2
+    with pytest.raises(
+        UsageError, match="all 2 files of s3://lab/voc would be deleted: set has none of them"
+    ) as caught:
+        _ask_before_all_goes(changes, "set", "s3://lab/voc")
+    assert "--force" in caught.value.mend
+    _ask_before_all_goes([one for one in changes if one.action == "upload"], "set", "s3://lab/voc")
+
+
+def test_names_that_s3_cannot_hold_are_told_before_anything_is_copied(tmp_path: Path) -> None:
+    put(tmp_path, "right.jpg", b"1")
+    (tmp_path / os.fsdecode(b"\xb9\xb7.jpg")).write_bytes(b"1")
+    with pytest.raises(UsageError, match="cannot hold 1 of the names of files"):
+        planned(tmp_path, [])
+    put(tmp_path, ".provisionignore", b"\xb9*\n")
+    assert planned(tmp_path, []) == [("upload", "right.jpg", "new")]
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil"])

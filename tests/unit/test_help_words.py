@@ -26,7 +26,7 @@ def found(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         ("quota", "doctor"),
         ("permissions", "iam-policy, doctor"),
         ("licence", "train"),
-        ("coco", "data coco-check, data visual-genome"),
+        ("coco", "data coco, data coco-check, data visual-genome"),
         ("plot", "logs"),
         # words that are not ours
         ("terminate", "down"),

@@ -68,7 +68,7 @@ def test_an_odd_suffix_does_not_reach_opencv(suffix: str, capsys: pytest.Capture
             "VOC/VOC2012/ImageSets/Main/train.txt",
             b"9" * 5000,
             "data voc-lists VOC out --sets train --years 2012",
-            "no image",
+            "none of the images of train",
         ),
         (
             "VOC/VOC2012/ImageSets/Main/train.txt",

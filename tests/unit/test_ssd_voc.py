@@ -83,6 +83,8 @@ def test_weights_are_for_a_start_from_them_and_a_resumed_training_has_its_own() 
     assert [one.file for one in render(recipe).weights] == ["VGG_ILSVRC_16_layers_fc_reduced.caffemodel"]
     begins = "exec caffe train -solver solver.prototxt -weights /weights/VGG_ILSVRC_16_layers_fc_reduced.caffemodel"
     assert begins in render(recipe).files["train.sh"]
+    own = render(recipe, {"start": "/project/mine.caffemodel"})
+    assert own.weights == () and "-weights /project/mine.caffemodel " in own.files["train.sh"]
     small = render(recipe, SMALL)
     assert small.weights == () and "-weights" not in small.files["train.sh"].split("\n", 1)[1]
     assert small.resumed("snapshots/ssd_iter_7") == ("sh", "train.sh", "-snapshot", "snapshots/ssd_iter_7.solverstate")
@@ -106,6 +108,7 @@ def test_a_batch_is_shared_by_the_gpus_and_the_test_sees_every_image_once() -> N
         ({"body": "small"}, 0, "--set start=none"),
         ({**SMALL, "size": 100}, 0, "multiple of 32"),
         ({"body": "resnet"}, 0, "vgg or small"),
+        ({"start": "/project/a b; rm"}, 0, "/project/FILE"),
         ({"classes": "cat,cat"}, 0, "cat is there twice"),
         ({"classes": "background,cat"}, 0, "label 0 by itself"),
     ],
@@ -247,7 +250,7 @@ def test_a_difficult_after_its_box_counts(voc: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "more", "said"),
     [
-        ({"train.txt": "china.jpg\n"}, [], "train.txt:1: 'china.jpg' is not an image and an annotation"),
+        ({"train.txt": "china.jpg\n"}, [], "none of the 1 pictures of"),
         ({"train.txt": "\n"}, [], "is empty"),
         ({"train.txt": "no.jpg china.xml\n"}, [], "no.jpg is not there"),
         ({"china.xml": "<annotation>"}, ["--strict"], "china.xml is no XML"),

@@ -62,6 +62,7 @@ def command(files: tuple[Path, Path, Path], out: Path, *more: str) -> int:
 def test_objects_become_annotations(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     report = convert(files[0], files[1], tmp_path / "out.json", Wanted(WORN))
     made = json.loads((tmp_path / "out.json").read_text())
+    assert "visualgenome.org" not in json.dumps(made["info"])
     assert made["categories"] == [
         {"id": 1, "name": "shirt", "supercategory": "visual genome"},
         {"id": 2, "name": "hat", "supercategory": "visual genome"},
@@ -194,6 +195,22 @@ def test_input_of_something_else_names_the_place(
     files[0].write_text(json.dumps(objects))
     assert command(files, tmp_path / "out.json", *more) == 2
     assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--keep-empty",)])
+def test_a_file_without_an_object_is_not_written(
+    more: tuple[str, ...], files: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files[0].write_text(json.dumps([{"image_id": 7, "objects": [thing(1, "tree"), thing(2, "hat", box=(9, 9, 1, 1))]}]))
+    assert command(files, tmp_path / "out.json", *more) == 2
+    said = capsys.readouterr().err
+    assert "none of 2 objects is of one of the 3 classes (1 left out: its box is narrower" in said
+    files[0].write_text(json.dumps([]))
+    assert command(files, tmp_path / "out.json", *more) == 2
+    files[0].write_text(json.dumps([{"image_id": 7, "objects": [thing(1, "hat")]}]))
+    assert command(files, tmp_path / "out.json", "--val-fraction", "0.00001", *more) == 2
+    assert "out-val.json would have no object" in capsys.readouterr().err
     assert not list(tmp_path.glob("*out*"))
 
 

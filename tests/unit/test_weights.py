@@ -1,6 +1,7 @@
 """Trained weights: what is refused before a machine is rented, what is pinned, and what the script's answers become."""
 
 import ast
+import hashlib
 import io
 import json
 import os
@@ -12,12 +13,13 @@ import msgspec
 import pytest
 
 from infra.errors import HostError, RunError, UsageError
-from infra.host import download, script
+from infra.host import download, program, transfer
 from infra.shell import Result
 from provision import settings
 from provision.recipes.loading import load, names
 from provision.recipes.spec import Weights
 from provision.runs import weights
+from tests.unit.http_kit import Page, serve
 
 SUM, OTHER = "a" * 64, "b" * 64
 FREE = Weights(file="free.caffemodel", url="https://upstream/free", licence="BSD", size=9)
@@ -71,7 +73,7 @@ def test_a_file_without_a_published_sum_is_pinned_when_it_first_comes_and_shown(
     host = Host(came(SUM))
     got, said = fetch(host, FREE)
     path = weights.path_on_host(FREE)
-    assert host.asked == [{"url": FREE.url, "path": path, "sha256": "", "sha1": "", "size": 9}]
+    assert host.asked == [{"url": FREE.url, "mirrors": [], "path": path, "sha256": "", "sha1": "", "size": 9}]
     assert b"class Download" in host.program
     assert got == {FREE.url: {"file": FREE.file, "sha256": SUM, "size": 9}}
     assert f"pinned at first use: sha256 {SUM}" in said[-1]
@@ -127,7 +129,7 @@ def test_an_address_with_https_may_not_lead_to_one_without(
         def geturl(self) -> str:
             return at
 
-    monkeypatch.setattr(download, "opened", lambda *_: Answer(b"hello"))
+    monkeypatch.setattr(transfer, "opened", lambda *_: Answer(b"hello"))
     one = download.Download({"url": "https://up/a", "path": str(tmp_path / "a"), **sums})
     if refused:
         with pytest.raises(download.Refused, match="leads to http://"):
@@ -214,8 +216,41 @@ def test_the_hosts_proxy_and_certificates_count_where_ssh_gives_none(
     assert [os.environ[name] for name in names] == ["http://proxy:3128", "/etc/ca.pem", "http://mine", before]
 
 
+def test_mirrors_are_tried_where_the_address_fails_and_a_page_is_none_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = serve(monkeypatch, gone=Page(code=403), page=Page(b"<html>quota</html>"), net=b"weights")
+    names = ("gone", "page", "net")
+    addresses = [f"https://host.invalid/{name}" for name in names]
+    wish = {"url": addresses[0], "mirrors": addresses[1:], "path": str(tmp_path / "f" / "net.caffemodel")}
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    answer = download.Download({**wish, "sha256": sha256}).fetch()  # type: ignore[no-untyped-call]
+    assert answer == {"path": wish["path"], "size": 7, "sha256": sha256, "fetched": True}
+    assert Path(wish["path"]).read_bytes() == b"weights"
+    del web.pages[addresses[2]]
+    Path(wish["path"]).unlink()
+    with pytest.raises(transfer.Refused, match="403") as caught:
+        download.Download(wish).fetch()  # type: ignore[no-untyped-call]
+    assert caught.value.kind == "refused" and not Path(wish["path"]).exists()
+
+
+def test_a_server_that_sends_one_part_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = serve(monkeypatch, net=Page(b"x" * 100, part="bytes 0-99/200"))
+    wish = {"url": "https://host.invalid/net", "path": str(tmp_path / "net"), "sha256": SUM}
+    with pytest.raises(transfer.Refused, match="after 8 tries"):
+        download.Download(wish).fetch()  # type: ignore[no-untyped-call]
+    assert len(web.asked) < 20
+
+
+def test_what_is_to_be_known_of_an_address_is_told_before_a_machine_is_rented_and_where_it_fails() -> None:
+    known = Weights(file="x.caffemodel", url="https://upstream/x", licence="free", note="shut since 2021")
+    assert "shut since 2021" in weights.terms(known) and "shut since 2021" in weights.words(weights.rows([known])[0])
+    with pytest.raises(HostError, match="shut since 2021"):
+        fetch(Host({"error": "refused", "what": "403"}, code=1), known)
+
+
 def test_the_script_runs_with_the_python_of_old_machines() -> None:
-    assert ast.parse(script("download.py"), feature_version=(3, 6))
+    assert ast.parse(program("transfer.py", "download.py"), feature_version=(3, 6))
 
 
 def test_progress_is_passed_on_and_answers_are_not() -> None:

@@ -6,6 +6,7 @@ smallest at conv4_3 take a tenth of the image, the next from 20 % in even steps 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _VGG = (
     ("conv8_2", 100, (2,), 0), ("conv9_2", 300, (2,), 0),
 )  # fmt: skip
 _SMALL = (("conv4", 8, (2,), 0), ("conv5", 16, (2,), 0), ("conv6", 32, (2,), 0))
+_WEIGHTS = {"vgg": "/weights/VGG_ILSVRC_16_layers_fc_reduced.caffemodel", "none": ""}
 _VGG_SHARES = (0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05)  # of the image's side; each blob's boxes and up to the next's
 _SMALL_SHARES = (0.12, 0.25, 0.45, 0.8)
 
@@ -42,6 +44,7 @@ def plan(options: Mapping[str, Option], gpus: int, data: Path | None) -> Plan:
     size = _size(options)
     values: dict[str, Any] = {
         "size": size, "names": names, "num_classes": len(names) + 1, "sources": _sources(str(options["body"]), size),
+        "start_file": _WEIGHTS.get(str(options["start"]), str(options["start"])),
         "batch_each": each, "test_batch": test_batch, "test_iter": images // test_batch, "steps": steps,
     }  # fmt: skip
     shown = {
@@ -86,9 +89,13 @@ def _each(batch: int, gpus: int, parts: int) -> int:
 def _size(options: Mapping[str, Option]) -> int:
     """Pixels that the net sees; what its body and start cannot be is refused."""
     body, size, start = str(options["body"]), int(options["size"]), str(options["start"])
-    if body not in _SIZES or start not in ("vgg", "none"):
-        raise UsageError(f"there is no body {body} that starts from {start}", "body is vgg or small, start vgg or none")
-    if body == "small" and start != "none":
+    own = re.fullmatch(r"/(project|data)/[\w./+-]+", start) is not None
+    if body not in _SIZES or not (own or start in _WEIGHTS):
+        raise UsageError(
+            f"there is no body {body} that starts from {start}",
+            "body is vgg or small, start vgg, none, /project/FILE or /data/FILE",
+        )
+    if body == "small" and start == "vgg":
         raise UsageError("the small body has no weights to start from", "--set start=none")
     size = size or _SIZES[body]
     if body == "vgg" and size != _SIZES[body]:

@@ -1,0 +1,87 @@
+"""Boxes out of VOC's XML files. A box's corners are pixels from 1, the last one inside: x from xmin - 1 to xmax."""
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+from infra.border import read_text
+from infra.disk import is_file
+from infra.errors import UsageError
+from provision.data import voc
+from provision.data.box_set import Box, Boxes, BoxSet, below
+
+_BESIDE = ("", "../JPEGImages", "../images", "JPEGImages", "images")
+
+
+def read(source: Path, root: Path) -> BoxSet:
+    """The images of a list (`IMAGE ANNOTATION.xml` on a line, as voc-lists writes) or of a folder of XML files. The
+    classes are VOC's, where there are no others; else by their names. UsageError names the file."""
+    if source.is_dir():
+        files = sorted(source.rglob("*.xml"))
+        images = [_image(path, root, None) for path in files if not path.name.startswith(".")]
+    else:
+        images = [_image(xml, root, image) for image, xml in _listed(source, root)]
+    if not images:
+        raise UsageError(f"{source} has no XML file", "give a folder of VOC's annotations, or a list")
+    names = {box.name for image in images for box in image.boxes}
+    ours = list(voc.CLASSES[1:])
+    return BoxSet("voc", ours if names <= set(ours) else sorted(names), images)
+
+
+def pairs(folder: Path, root: Path) -> list[tuple[str, str]]:
+    """Each image and its XML file of a folder, as a list has them."""
+    files = [path for path in sorted(folder.rglob("*.xml")) if not path.name.startswith(".")]
+    return [(_picture(path, _filename(path), root), below(root, path)) for path in files]
+
+
+def _filename(path: Path) -> str | None:
+    try:
+        return ElementTree.fromstring(path.read_bytes()).findtext("filename")
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):  # told when its boxes are read
+        return None
+
+
+def _listed(source: Path, root: Path) -> list[tuple[str, Path]]:
+    found = []
+    for number, line in enumerate(read_text(source).removeprefix("\ufeff").splitlines(), 1):
+        if line.strip():
+            image, _, xml = line.strip().rpartition("\t" if "\t" in line else " ")
+            if not image.strip():
+                raise UsageError(f"{source}:{number}: {line.strip()!r} is no image and its XML file", "write both")
+            found.append((image.strip(), root / xml))
+    return found
+
+
+def _image(path: Path, root: Path, image: str | None) -> Boxes:
+    try:
+        tree = ElementTree.fromstring(path.read_bytes())
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of odd encodings
+        raise UsageError(f"{path} is no XML of VOC's: {error}", "mend it, or take it away") from error
+    try:
+        width, height = (float(tree.findtext(f"size/{key}") or 0) for key in ("width", "height"))
+        boxes = tuple(_box(element) for element in tree.findall("object"))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{path} has an object without the four corners of its box", "mend it") from error
+    return Boxes(image or _picture(path, tree.findtext("filename"), root), boxes, width, height)
+
+
+def _box(element: ElementTree.Element) -> Box:
+    """ValueError without four corners. Some tools write the corners in another order."""
+    left, top, right, bottom = (
+        float(element.findtext(f"bndbox/{key}") or "") for key in ("xmin", "ymin", "xmax", "ymax")
+    )
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise ValueError("no number")
+    name = (element.findtext("name") or "").strip()
+    corners = (min(left, right) - 1, min(top, bottom) - 1, max(left, right), max(top, bottom))
+    return Box(name, corners, (element.findtext("difficult") or "").strip() == "1")
+
+
+def _picture(path: Path, name: str | None, root: Path) -> str:
+    """The image of an XML file: by its own <filename>, or by the XML's name, in one of the usual places."""
+    names = [name.strip()] if name and name.strip() else []
+    for word in (*names, *(path.stem + suffix for suffix in (".jpg", ".jpeg", ".png"))):
+        for beside in _BESIDE:
+            if is_file(found := path.parent / beside / word):
+                return below(root, found)
+    return below(root, path.with_name(names[0] if names else f"{path.stem}.jpg"))
