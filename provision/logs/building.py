@@ -4,7 +4,8 @@ import re
 
 _TELLS = (b"Creating Layer ", b"Creating layer ", b"Network initialization done")
 _LINE = re.compile(
-    rb"^I[^\]\n]{20,80}\] *(?:Creating [Ll]ayer '?(?P<layer>[^\s']+)|(?P<reader>\S+) <- (?P<bottom>\S+)"
+    rb"^(?:I[^\]\n]{20,80}\] *|INFO - [\d:]+ - )?"  # glog's prefix, DeepDetect's, or none as DIGITS shows it
+    rb"(?:Creating [Ll]ayer '?(?P<layer>[^\s']+)|(?P<reader>\S+) <- (?P<bottom>\S+)"
     rb"|(?P<writer>\S+) -> (?P<top>\S+)|(?:TRAIN |TEST )?Top shape(?: for layer [^\n]*?')?:? (?P<shape>\d[\d ]*?) *\("
     rb"|(?P<done>Network initialization done))",
     re.MULTILINE,

@@ -14,7 +14,8 @@ from provision.logs.rules import Known, by_name, rules
 from provision.logs.tracebacks import Raised, Tracebacks
 
 _LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$).+", re.MULTILINE)
-_FATAL = re.compile(rb"F\d{4,8} \d\d:")
+# glog's; DIGITS shows it without its prefix
+_FATAL = re.compile(rb"F\d{4,8} \d\d:|\s*(?:ERROR: )?Check failed: ")
 # what is written by a program that goes on: glog's and Python's loggers, protobuf's
 _GOES_ON = re.compile(
     rb"[IWE]\d{4,8} \d\d:|\[libprotobuf WARN|(?:DEBUG|INFO|WARNING)[ :]|ERROR(?: [\w.]+: *\d|:\w)"

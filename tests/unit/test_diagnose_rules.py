@@ -110,6 +110,8 @@ FATAL = {
     "sgd_solver.cpp:70] Unknown learning rate policy: steps": "solver-option",
     "sgd_solver.cpp:320] Check failed: state.history_size() == history_.size() (4 vs. 8) Incorrect length of history "
     "blobs.": "solver-state",
+    "sgd_solver.cpp:316] Check failed: state.history_size() == history_.size() (0 vs. 14) Incorrect length of history "
+    "blobs.": "state-is-weights",
     "caffe.cpp:156] Check failed: FLAGS_solver.size() > 0 (0 vs. 0) Need a solver definition to train.": "caffe-usage",
     "multi_stage_meanfield.cpp:70] The file 'spatial.par' is not found. Please provide it in order to continue.":
         "spatial-par",
@@ -127,6 +129,12 @@ FATAL = {
     "image_data_layer.cpp:60] Check failed: cv_img.data Could not load a.jpg": "picture-not-read",
     "detection_output.cpp:80] Check failed: ReadProtoFromTextFile(f, &m) Failed to read label map file: a": "label-map",
     "annotated_data_layer.cpp:60] Check failed: has_anno_type_ some datum misses AnnotationType": "annotated-datum",
+    "bbox_util.cpp:1066] Check failed: background_label_id != label (0 vs. 0) Found background label in the dataset.":
+        "background-label",
+    "io.cpp:325] Check failed: 'anno' Must be non NULL ": "annotation-file",
+    "sampler.cpp:50] Check failed: sampler.min_scale() > 0. (0 vs. 0) ": "sampler",
+    "annotated_data_layer.cpp:205] Check failed: std::equal(top_shape.begin() + 1, top_shape.begin() + 4, s.begin())":
+        "picture-sizes",
     "math_functions.cpp:250] Check failed: a <= b (0 vs. -1.19209e-07) ": "sampler",
     "detection_output_layer.cpp:70] Check failed: num_test_image_ <= names_.size() (9 vs. 8) ": "name-size-file",
     "data_reader.cpp:112] Check failed: new_queue_pairs_.size() == 0 (1 vs. 0) ": "data-reader",
@@ -157,7 +165,8 @@ FATAL = {
     "the same dimension.": "loss-shapes",
     "accuracy_layer.cpp:35] Check failed: top_k_ <= bottom[0]->count() (5 vs. 2) top_k must be less than or equal to "
     "the number of classes.": "top-k",
-    "scale_layer.cpp:70] Check failed: a >= b (4 vs. 5) scale blob's shape extends past bottom[0]'s shape": "scale-shape",
+    "scale_layer.cpp:70] Check failed: a >= b (4 vs. 5) scale blob's shape extends past bottom[0]'s shape":
+        "scale-shape",
     "base_conv_layer.cpp:147] Incorrect weight shape: expected shape 9 1; instead, shape was 8 1": "normalize-shape",
     # Python
     "python_layer.hpp:25] PythonLayer does not support CLI Multi-GPU, use train.py": "python-layer-multi-gpu",
@@ -216,6 +225,9 @@ OTHER = {
     "RuntimeError: [enforce fail at common_gpu.cc] Caffe2 : Cannot find CUDA": "detectron-no-gpu",
     "RuntimeError: [enforce fail at operator.cc:185] op. Cannot create operator of type 'AffineChannel' on the device "
     "'CUDA'.": "caffe2-operator",
+    "RuntimeError: [enforce fail at conv_pool_op_base.h:253] input.size() > 0. ": "detectron-empty-blob",
+    "RuntimeError: [enforce fail at math_gpu.cu:1] status == CURAND_STATUS_SUCCESS. CURAND_STATUS_ALLOCATION_FAILED":
+        "gpu-out-of-memory",
     "INFO roidb.py: 122: Filtered 20 roidb entries: 20 -> 0": "detectron-empty-roidb",
     "KeyError: 'Non-existent config key: TRAIN.FOO'": "detectron-config",
     "AssertionError: Workspace blob w with shape (81,) does not match weights file shape (3,)": "detectron-weights",
@@ -236,7 +248,12 @@ OTHER = {
     "ValueError: attempt to get argmax of an empty sequence": "argmax-of-nothing",
     "IndexError: index 21 is out of bounds for axis 1 with size 21": "class-count",
     "ValueError: operands could not be broadcast together with shapes (227,) (256,)": "broadcast",
+    "    @     0x7f42b753ebd4 caffe::GetPythonLayer()": "python-layer",
+    "    @     0x7f0c4dbb5d53 google::protobuf::python::cdescriptor_pool::AddSerializedFile()": "protobuf-version",
+    "AssertionError: Selective search data not found at: data/a.mat": "file-not-found",
     # the end, seen from outside
+    "ERROR: error code -11": "segmentation-fault",
+    "./train.sh: line 1:  1760 Abort trap: 6           caffe train": "aborted",
     "KeyboardInterrupt": "interrupted",
     "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2018-01-01T00:00:00 DUE TO TIME LIMIT ***": "time-limit",
     "/work/run.sh: line 3:    17 Killed                  caffe train": "killed",
