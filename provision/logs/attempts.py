@@ -14,6 +14,7 @@ from provision.logs.cause import Cause, Earlier, Ending, Facts
 from provision.logs.divergence import Trouble, Watch
 from provision.logs.failures import Failure
 from provision.logs.ranking import causes, ended, in_order
+from provision.logs.rules import by_name
 from provision.logs.scan import Scan
 from provision.logs.standing import Standing
 
@@ -106,7 +107,11 @@ def _told_better(trouble: Trouble, found: Sequence[Cause]) -> bool:
 
 
 def _of_trouble(trouble: Trouble) -> Cause:
-    return Cause(trouble.name, trouble.what, trouble.why, trouble.mends, trouble.line, trouble.text, trouble.kind)
+    why, mends = trouble.why, trouble.mends
+    if trouble.kind == "divergence" and trouble.text.startswith("json_stats: "):  # Detectron has settings of its own
+        rule = by_name()["detectron-nan"]
+        why, mends = rule.why, rule.mends
+    return Cause(trouble.name, trouble.what, why, mends, trouble.line, trouble.text, trouble.kind)
 
 
 class Cuts:

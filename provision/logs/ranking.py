@@ -99,5 +99,5 @@ def _unknown(scan: Scan) -> Iterator[Cause]:
 
 
 def _of_the_net(cause: Cause) -> bool:
-    """Whether the place in the net belongs to the cause: glog's fatal lines."""
-    return is_fatal(cause.text.encode())
+    """Whether the place in the net belongs to the cause: fatal lines, and crashes, whose stack names a layer."""
+    return cause.kind == "crash" or is_fatal(cause.text.encode())
