@@ -1,15 +1,15 @@
-"""What only several lines of a log tell: divergence and where it began, and what holds up iteration 0.
+"""What only several lines of a log tell: divergence, and where it began.
 
 `Divergence` looks at each loss as it comes, cheap enough to follow a training; `Watch` keeps what a diagnosis needs.
 """
 
 import math
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision.logs.caffe import DebugInfo, Ended, Event, Metric
+from provision.logs.caffe import DebugInfo, Event, Metric
 from provision.logs.meaning import named_loss
 
 # what a loss gives where the right class has probability 0: the logarithm's argument is held above that (FLT_MIN in
@@ -19,11 +19,7 @@ _TIMES, _DISPLAYS = 20.0, 10
 _RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and none is far from it
 _FAR = 0.15
 _LEAST = (1 - _FAR) * min(FLOORS)
-_MANY_OUTPUTS = 10_000
 _GROWN = 100.0
-# what tells where it is before its first display
-_PLACES = (b"Testing net (#", b"Waiting for data", b"Starting Optimization", b"Solving ", b"Optimization ")
-_UNSURE = ("if it runs no more, it was killed: dmesg on its machine; provision diagnose FILE --exit-code 137",)
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
     "clip_gradients in the solver, and a longer warm-up",
@@ -113,7 +109,7 @@ class _Noted:
 
 @dataclass
 class Watch:
-    """Feed it the log in order, text and events of the same lines; then ask for the troubles."""
+    """Feed it one attempt's log in order, text and events of the same lines; then ask for the troubles."""
 
     divergence: Divergence = field(default_factory=Divergence)
     diverged_at: _Noted = _Noted()
@@ -123,42 +119,22 @@ class Watch:
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean |x| before, and at the last display
     input: str = ""  # the layer that comes first
     shown_bad: bool = False  # the display with the bad number is over
-    shown: int = 0  # displays
-    outputs: Counter[str] = field(default_factory=Counter)  # of the test under way, by name
-    ended: bool = False
-    gpus: int = 1
-    test_iter: str = ""
-    last: _Noted = _Noted()  # the last line of those that tell where it is
-    attempt: int = 0
 
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, how many lines came before them, and the events that they tell."""
         for event in events:
-            self._take(event, text, lines_before)
-        if not self.shown:
-            self._note(text, lines_before)
-
-    def _take(self, event: Event, text: bytes, before: int) -> None:
-        if event.attempt != self.attempt:
-            self.attempt, self.shown, self.ended = event.attempt, 0, False
-        if isinstance(event, DebugInfo):
-            self._debug(event, text, before)
-        elif isinstance(event, Metric):
-            self._metric(event, text, before)
-        elif isinstance(event, Ended):
-            self.ended = True
+            if isinstance(event, DebugInfo):
+                self._debug(event, text, lines_before)
+            elif isinstance(event, Metric):
+                self._metric(event, text, lines_before)
 
     def _metric(self, event: Metric, text: bytes, before: int) -> None:
         known = self.divergence.seen
         self.divergence.feed(event)
         if self.divergence.seen is not known:
             self.diverged_at = _line(text, _words(event), before)
-        if event.phase == "test":
-            self.outputs[event.name] += 1
-        elif (event.phase, event.name) == ("solver", "loss"):
-            self.shown, self.ended = self.shown + 1, False
+        if (event.phase, event.name) == ("solver", "loss"):
             self.shown_bad = self.bad is not None
-            self.outputs.clear()
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:
@@ -176,30 +152,14 @@ class Watch:
             name = re.escape(event.layer)
             self.bad_at = _line(text, rf"\[{event.step.title()}\] Layer {name}, .*?(?:nan|inf)", before)
 
-    def _note(self, text: bytes, before: int) -> None:
-        """Settings, and the last line that tells where it is."""
-        if found := re.search(rb"^test_iter: (\d+)", text, re.MULTILINE):
-            self.test_iter = found[1].decode()
-        if b"Using GPUs " in text and (found := re.search(rb"Using GPUs ([\d, ]+)", text)):
-            self.gpus = found[1].count(b",") + 1
-        at = max(text.rfind(place) for place in _PLACES)
-        if at >= 0:
-            begin, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
-            line = text[begin : end if end >= 0 else len(text)]
-            self.last = _Noted(before + text.count(b"\n", 0, begin) + 1, line.decode(errors="replace"))
-
     # what it means
 
-    def troubles(self, state: str, failed: bool) -> Iterator[Trouble]:
-        """The troubles seen. `failed`: the program ended itself. A run whose `state` is over does not hang."""
+    def troubles(self) -> Iterator[Trouble]:
+        """The troubles seen."""
         if self.divergence.seen is not None:
             yield self._where(self.divergence.seen)
         elif self.bad is not None:
             yield self._where(Trouble("diverged", "a number of the net is not finite", "", _RATE))
-        if max(self.outputs.values(), default=0) > _MANY_OUTPUTS:
-            yield self._many()
-        if not failed and not self.ended and not self.shown and state in ("", "running", "starting", "stopped"):
-            yield from (replace(trouble, mends=trouble.mends + _UNSURE * (not state)) for trouble in self._standing())
 
     def _where(self, trouble: Trouble) -> Trouble:
         """The trouble with the layer where it began, if the log has debug_info."""
@@ -248,45 +208,6 @@ class Watch:
                 sizes = f"weights {update.data:g}, change {update.diff:g}"
                 return f"the update before was too large (layer {update.layer}: {sizes})"
         return ""
-
-    def _many(self) -> Trouble:
-        name, count = self.outputs.most_common(1)[0]
-        return Trouble(
-            "test-prints-everything",
-            f"a test prints every number of {name}: {count:,} lines and more",
-            f"the TEST phase has the output {name}, which is no single number, and each test prints all its values",
-            (
-                "leave the loss (and an accuracy) in the TEST phase, and end other tops in a Silence layer",
-                "test_initialization: false, a small test_iter: provision net lint FILE finds it",
-            ),
-            self.last.line,
-            self.last.text,
-            "cause",
-        )
-
-    def _standing(self) -> Iterator[Trouble]:
-        """What holds a training up before its first display: the first test, the link between GPUs, or the data."""
-        text, line = self.last.text, self.last.line
-        if "Waiting for data" in text:
-            yield Trouble(
-                "stuck-data", "it waits for data", "the LMDB is on a slow or remote disk, or read for the first time",
-                ("put the data on the machine's own disk (provision data sync, train --data)",
-                 "a larger prefetch in data_param"), line, text, "symptom",
-            )  # fmt: skip
-        elif "Testing net" in text:
-            runs = f" ({self.test_iter} batches)" if self.test_iter else ""
-            yield Trouble(
-                "stuck-first-test", f"it runs the first test{runs} before it trains, and prints nothing meanwhile",
-                "test_initialization is true by default; a large net takes seconds for each batch of test_iter",
-                ("wait, or set test_initialization: false", "a smaller test_iter"), line, text, "symptom",
-            )  # fmt: skip
-        elif self.gpus > 1 and ("Starting Optimization" in text or "Solving" in text):
-            yield Trouble(
-                "stuck-gpus", f"nothing comes after the start on {self.gpus} GPUs: they wait for each other",
-                "one GPU does not reach the other (peer to peer); known of V100 with drivers before 396.26",
-                ("train --env NCCL_P2P_DISABLE=1", "a newer driver, or iommu=soft for the host's kernel",
-                 "train with --gpus 1 to see whether this is the cause"), line, text, "symptom",
-            )  # fmt: skip
 
 
 def _ratio(new: float | None, old: float | None) -> float:

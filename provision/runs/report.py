@@ -9,7 +9,7 @@ from provision import console
 from provision.files.bar import TrainingBar
 from provision.logs import caffe, diagnose, progress
 from provision.logs.caffe import Event, Metric, Parser
-from provision.logs.diagnose import Cause, Facts
+from provision.logs.cause import Diagnosis, Facts
 from provision.logs.divergence import Divergence
 from provision.logs.progress import Progress
 from provision.runs import follow, log
@@ -96,15 +96,15 @@ def facts(run: Run) -> Facts:
     )  # fmt: skip
 
 
-def diagnosis(run: Run) -> list[Cause]:
-    """What went wrong in the run; the cause comes first."""
+def diagnosis(run: Run) -> Diagnosis:
+    """What went wrong in the run's last attempt; and how those before ended."""
     return diagnose.diagnose_pieces(log.text(run), facts(run))
 
 
 def failure(run: Run) -> RunError:
     """The error that says why the run failed: by the diagnosis, else by the log's last lines."""
     hint = run.store.cloud.hint
-    found = diagnosis(run)
+    found = diagnosis(run).causes
     if found and found[0].name != "unknown":
         cause = found[0]
         shown = f"\n    line {cause.line}: {cause.text}" if cause.line else ""
