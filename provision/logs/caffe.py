@@ -57,14 +57,14 @@ _TIME = rb"(\d{4,8} (?s:.{5})):(\d\d\.?\d*) +\d[^ ]* [^ ]*\] *"  # of glog's pre
 _PREFIX = rb"\d[^]]{20,54}\] *"
 _DISPLAY = re.compile(
     rb"\nI(\d{4,8} (?s:.{5})):0?((?s:(?<=0).{8}|(?<=:).{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
-    rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+).*"
+    rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+)(?: \(\* (\S+))?.*"
     rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
     rb"(?:\nI" + _PREFIX + rb"Restarting data pre.*)*"  # tells nothing, and stands behind each epoch of a small dataset
 )
 _LINES = re.compile(
     rb"\n(?:[IWE]" + _TIME + rb"(?:"
     # a test's outputs, or a display's that has more than one or is cut in two
-    rb"T(rain|est) net output #(\d{1,15}): ([^ ]*) = (\S+).*"
+    rb"T(rain|est) net output #(\d{1,15}): ([^ ]*) = (\S+)(?: \(\* (\S+))?.*"
     rb"((?:\nI" + _PREFIX + rb"T\3 net output #.*)*)"
     rb"|Iteration (\d{1,15}), Testing net \(#(\d{1,6})\).*"
     # messages that one of the readers knows
@@ -73,7 +73,7 @@ _LINES = re.compile(
     # lines that are not glog's, and fatal ones
     rb"|(F\d.*|max_iter: .*|" + detectron.LINES + rb"))"
 )
-_OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)")
+_OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)(?: \(\* (\S+))?")
 _STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectron.STARTS)
 _FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
 _PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
@@ -81,7 +81,7 @@ _READ_FLOATS = msgspec.json.Decoder(list[float]).decode
 _READ_INTS = msgspec.json.Decoder(list[int]).decode
 Row = tuple[bytes, ...]
 Texts = Sequence[bytes]
-_PHASE, _TEST = 2, 7
+_PHASE, _TEST = 2, 8
 T = TypeVar("T")
 
 
@@ -141,16 +141,31 @@ class Parser:
     # displays
 
     def _converted(
-        self, minute: Texts, second: Texts, at: Texts, loss: Texts, called: Texts, value: Texts, lr: Texts
+        self,
+        minute: Texts,
+        second: Texts,
+        at: Texts,
+        loss: Texts,
+        called: Texts,
+        value: Texts,
+        weight: Texts,
+        lr: Texts,
     ) -> Displays:
         """Convert the columns of displays; seconds count within the minute. ValueError where a text is not a number."""
+        if not called:
+            return Displays(0, (), (), (), (), (), (), (), ())
         if len(set(called)) == 1:
             (number, name) = self._names[called[0]]
             numbers, names = [number] * len(called), [name] * len(called)
         else:
             outputs = [self._names[output] for output in called]
             numbers, names = [number for number, _ in outputs], [name for _, name in outputs]
-        return Displays(0, _floats(second), _ints(at), _floats(loss), numbers, names, _floats(value), _floats(lr))
+        weights: Sequence[float | None] = [caffe_messages.weight(weight[0])] * len(weight)
+        if weight.count(weight[0]) < len(weight):
+            weights = list(map(caffe_messages.weight, weight))
+        return Displays(
+            0, _floats(second), _ints(at), _floats(loss), numbers, names, _floats(value), _floats(lr), weights
+        )
 
     def _displays(self, made: Displays, minute: Texts, begin: int, end: int) -> Iterator[Displays]:
         """The displays from `begin` to `end`; the log tells no other event between them."""
@@ -183,7 +198,7 @@ class Parser:
 
     def _output(self, row: Row) -> Sequence[Event]:
         """The outputs of a test or display."""
-        minute, second, phase, index, name, value, more, *_ = row
+        minute, second, phase, index, name, value, weight, more, *_ = row
         state = self._state
         if state.first is None:
             state.first = state.clock.at(minute, second)
@@ -193,8 +208,11 @@ class Parser:
         at, net = (state.iteration, 0) if kind == "train" else state.test
         attempt, first, names = state.attempt, state.first, self._names
         return [
-            Metric(attempt, first, at, kind, names[called][1], number, net, int(output))
-            for output, called, text in ((index, name, value), *(_OUTPUT.findall(more) if more else ()))
+            Metric(attempt, first, at, kind, names[called][1], number, net, int(output), caffe_messages.weight(weighed))
+            for output, called, text, weighed in (
+                (index, name, value, weight),
+                *(_OUTPUT.findall(more) if more else ()),
+            )
             if (number := caffe_messages.number(text)) is not None
         ]
 

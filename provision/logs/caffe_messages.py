@@ -70,6 +70,11 @@ def number(text: bytes | str) -> float | None:
         return None
 
 
+def weight(text: bytes | None) -> float | None:
+    """The loss weight behind an output; None where it has none, so that it is no loss."""
+    return number(text) if text else None
+
+
 def _solving(state: State, message: str, seconds: float) -> Event | None:
     state.clock.begin_at(seconds)
     return None

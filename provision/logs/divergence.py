@@ -1,18 +1,24 @@
 """What only several lines of a log tell: divergence, and where it began.
 
-`Divergence` looks at the loss as it comes, cheap enough to follow a training; `Watch` keeps what a diagnosis needs.
+`Divergence` looks at each loss as it comes, cheap enough to follow a training; `Watch` keeps what a diagnosis needs.
 """
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from provision.logs.caffe import DebugInfo, Event, Metric
+from provision.logs.meaning import named_loss
 
-SATURATED = 87.3365  # -ln of the smallest float: what softmax loss gives where the right class has probability 0
+# what a loss gives where the right class has probability 0: the logarithm's argument is held above that (FLT_MIN in
+# softmax_loss_layer.cpp, kLOG_THRESHOLD in loss_layer.hpp)
+FLOORS = {87.3365: "the smallest float", 46.0517: "1e-20"}
 _TIMES, _DISPLAYS = 20.0, 10
-_SAME = 5
+_RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and none is far from it
+_FAR = 0.15
+_LEAST = (1 - _FAR) * min(FLOORS)
 _GROWN = 100.0
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
@@ -35,34 +41,64 @@ class Trouble:
 
 
 class Divergence:
-    """Feed it events; `seen` is what is wrong with the loss, once it is: not a number, stuck at 87.3365, or far above
-    its start (`times` the first, for `displays` in a row; a start below 1 counts as 1)."""
+    """Feed it events; `seen` is what is wrong with the loss, once it is: not a number, stuck where the right class has
+    probability 0, or far above its start (`times` the first, for `displays` in a row; a start below 1 counts as 1). The
+    first two are looked for in each output that is a loss, too: of several heads one may be lost, and a weight hides
+    the number in the sum."""
 
     def __init__(self, times: float = _TIMES, displays: int = _DISPLAYS) -> None:
         self._times, self._displays = times, displays
         self._start: float | None = None
-        self._above = self._saturated = 0
+        self._above = 0
+        self._recent: dict[tuple[str, int, str], deque[float]] = {}
+        self._weights_told = False
         self.seen: Trouble | None = None
 
     def feed(self, event: Event) -> None:
-        """Take one event in; only the displayed loss counts."""
-        if self.seen is None and isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
-            self.seen = self._judged(event)
+        """Take one event in."""
+        if self.seen is not None or not isinstance(event, Metric):
+            return
+        if event.phase == "solver":
+            if event.name == "loss":
+                self.seen = self._lost(event, "the loss") or self._far_above(event)
+            return
+        self._weights_told |= event.weight is not None
+        if event.weight is not None or (not self._weights_told and named_loss(event.name)):
+            called = "" if event.name in ("loss", "test loss") else f" {event.name}"
+            self.seen = self._lost(event, f"the {'test ' * (event.phase == 'test')}loss{called}")
 
-    def _judged(self, event: Metric) -> Trouble | None:
-        loss, at = event.value, event.iteration
-        if not math.isfinite(loss):
-            return Trouble("diverged", f"the loss is {loss} at iteration {at}: the training has diverged", "", _RATE)
-        self._start = max(abs(loss), 1.0) if self._start is None else self._start
-        self._saturated = self._saturated + 1 if abs(loss - SATURATED) < 0.001 else 0
-        self._above = self._above + 1 if loss > self._times * self._start else 0
-        if self._saturated == _SAME:
-            why = "that is -ln of the smallest number: the net is sure and wrong everywhere, and its gradient is 0"
-            return Trouble("saturated", f"the loss stands at 87.3365 (iteration {at})", why, _RATE)
-        if self._above == self._displays:
-            what = f"the loss has been above {self._times:g} times its start for {self._displays} displays: {loss:g}"
-            return Trouble("diverged", f"{what} at iteration {at}", "", _RATE)
+    def _lost(self, event: Metric, called: str) -> Trouble | None:
+        """Not a number, or the number of a loss whose right classes have probability 0."""
+        value, at = event.value, event.iteration
+        if not math.isfinite(value):
+            return Trouble("diverged", f"{called} is {value} at iteration {at}: the training has diverged", "", _RATE)
+        key = (event.phase, event.net, event.name)
+        if value < _LEAST:
+            self._recent.pop(key, None)
+            return None
+        recent = self._recent.setdefault(key, deque(maxlen=_RECENT))
+        recent.append(value)
+        for floor, of in FLOORS.items():
+            same = sum(abs(one - floor) < 0.001 for one in recent)
+            if (
+                len(recent) == _RECENT
+                and same >= _SAME
+                and all((1 - _FAR) * floor < one < floor + 0.001 for one in recent)
+            ):
+                why = (
+                    f"that is -ln of {of}: the net is sure and wrong, of each example or nearly, and its gradient is 0"
+                )
+                return Trouble("saturated", f"{called} stands at {floor:g} (iteration {at})", why, _RATE)
         return None
+
+    def _far_above(self, event: Metric) -> Trouble | None:
+        loss, at = event.value, event.iteration
+        self._start = max(abs(loss), 1.0) if self._start is None else self._start
+        self._above = self._above + 1 if loss > self._times * self._start else 0
+        if self._above < self._displays:
+            return None
+        what = f"the loss has been above {self._times:g} times its start for {self._displays} displays: {loss:g}"
+        return Trouble("diverged", f"{what} at iteration {at}", "", _RATE)
 
 
 @dataclass(frozen=True)
@@ -93,15 +129,12 @@ class Watch:
                 self._metric(event, text, lines_before)
 
     def _metric(self, event: Metric, text: bytes, before: int) -> None:
-        if event.name != "loss" or event.phase != "solver":
-            return
-        self.shown_bad = self.bad is not None
         known = self.divergence.seen
         self.divergence.feed(event)
         if self.divergence.seen is not known:
-            self.diverged_at = _line(
-                text, rf"Iteration {event.iteration}\b.*loss = |\"iter\": {event.iteration}\b", before
-            )
+            self.diverged_at = _line(text, _words(event), before)
+        if (event.phase, event.name) == ("solver", "loss"):
+            self.shown_bad = self.bad is not None
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:
@@ -182,6 +215,14 @@ def _ratio(new: float | None, old: float | None) -> float:
     if new is None or old is None:
         return 0.0
     return new / max(old, 1e-6) if math.isfinite(new) and math.isfinite(old) else math.inf
+
+
+def _words(event: Metric) -> str:
+    """An expression for the line that told a number."""
+    if event.phase == "solver":
+        return rf"Iteration {event.iteration}\b.*loss = |\"iter\": {event.iteration}\b"
+    value = rf"{event.value:g}" if math.isfinite(event.value) else r"-?(?:nan|inf|1\.#)"
+    return rf"output #{event.output}: {re.escape(event.name)} = {value}|Test loss: {value}"
 
 
 def _line(text: bytes, pattern: str, before: int) -> _Noted:

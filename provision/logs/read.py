@@ -116,7 +116,8 @@ def copy_to_stdout(log: Log, raw: bool = False) -> None:
 class Row:
     """What was told of one display (phase `train`) or one test. `loss` is the smoothed one of a display. `seconds` of
     training, all attempts together; `lr` is the one in force. Of a vector `values` has the last number, and its name
-    is in `vectors`. `lost`: a later attempt resumed from before it."""
+    is in `vectors`; `weights` has the loss weight of each that is a loss. `lost`: a later attempt resumed from before
+    it."""
 
     attempt: int
     seconds: float
@@ -128,6 +129,7 @@ class Row:
     lost: bool = False
     values: dict[str, float] = field(default_factory=dict)
     vectors: set[str] = field(default_factory=set)
+    weights: dict[str, float] = field(default_factory=dict)
 
     def scalars(self) -> dict[str, float]:
         return {name: value for name, value in self.values.items() if name not in self.vectors}
@@ -201,6 +203,8 @@ def _add(row: Row, metric: Metric) -> None:
     if metric.name in row.values:
         row.vectors.add(metric.name)
     row.values[metric.name] = metric.value
+    if metric.weight is not None:
+        row.weights[metric.name] = metric.weight
 
 
 def plain(value: Any) -> Any:

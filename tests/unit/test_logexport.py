@@ -66,6 +66,7 @@ def test_json_has_every_number_and_no_bare_nan(capsys: pytest.CaptureFixture[str
     assert found[0] == {
         "attempt": 0, "iteration": 0, "log": "digits-diverged", "name": "accuracy", "net": 0, "output": 0,
         "phase": "test", "seconds": found[0]["seconds"], "value": 0.100279,
+        "weight": None,
     }  # fmt: skip
     assert "nan" in [one["value"] for one in found]
 

@@ -140,6 +140,19 @@ def test_outputs_belong_to_their_iteration_and_net() -> None:
     ]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_loss_weights_tell_which_outputs_are_losses(several: bool) -> None:
+    lines = [
+        "Iteration 40 (9 iter/s, 1s/10 iters), loss = 0.5",
+        "    Train net output #0: aux = 0.25 (* 0.3 = 0.075 loss)",
+        *["    Train net output #1: top-1 = 0.125"] * several,
+        "Iteration 40, lr = 0.01",
+    ]
+    text = "".join(OLD + line + "\n" for line in lines).encode()
+    found = {event.name: event.weight for event in events([text]) if isinstance(event, Metric)}
+    assert found == {"loss": None, "aux": 0.3, "lr": None} | ({"top-1": None} if several else {})
+
+
 def test_resume_that_is_said_twice_is_one() -> None:
     lines = [
         OLD + "Resuming from /train/snap/crfrnn-_iter_2000.solverstate",

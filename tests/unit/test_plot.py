@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.logs.plot import CHARTS, Curve, chart_number, curves, plot
+from provision.logs.curves import Curve, curves
+from provision.logs.plot import CHARTS, chart_number, plot
 from provision.logs.read import Log
 
 DATA = Path(__file__).parent.parent / "data"
