@@ -35,6 +35,8 @@ def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> N
         return
     if found.causes:
         _show(found.causes)
+        if found.causes[0].kind in ("divergence", "learning"):
+            console.say(f"the log: {found.ending.text}")
     elif found.ending.word == "well":
         console.say(f"{name}: {found.ending.text}")
     else:
@@ -77,7 +79,7 @@ def _show(found: "list[Cause]") -> None:
 def _show_rest(found: "Diagnosis") -> None:
     """What stopped nothing, and how earlier attempts ended."""
     for cause in found.seen:
-        console.say(f"seen on the way, line {cause.line}, {cause.name}: {cause.what}")
+        console.say(f"seen on the way, {f'line {cause.line}, ' * bool(cause.line)}{cause.name}: {cause.what}")
     for one in found.earlier:
         by = f", by line {one.cause.line} ({one.cause.name})" if one.cause and one.cause.line else ""
         lines = f"attempt {one.number} of {found.attempts}, lines {one.first} to {one.last}"

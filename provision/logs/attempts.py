@@ -80,13 +80,13 @@ class Reading:
         found = causes(self.scan, self.well or facts.state == "finished", self.building.place)
         state = "finished" if self.well else facts.state
         troubles = [*self.watch.troubles(), *self.standing.troubles(state, over)]
-        return in_order([*found, *(_of_trouble(trouble) for trouble in troubles if not _told_better(trouble, found))])
+        return in_order([*found, *(of_trouble(trouble) for trouble in troubles if not _told_better(trouble, found))])
 
     def ending(self, found: Sequence[Cause], state: str = "") -> Ending:
         """How it ended, in the words of the log."""
         at = f" at iteration {self._iteration:,}" if self._iteration is not None else ""
-        if found and found[0].kind not in ("divergence", "learning", "symptom", "note"):
-            return Ending("failed", f"it failed{at}: {found[0].what}")
+        if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "symptom")]:
+            return Ending("failed", f"it failed{at}: {stopped[0].what}")
         if self.well or state == "finished":
             early = self._end is not None and self._end.early
             how = "it was told to stop, and stopped" if early else self._tested or "Optimization Done"
@@ -106,7 +106,8 @@ def _told_better(trouble: Trouble, found: Sequence[Cause]) -> bool:
     return trouble.kind == "divergence" and any(cause.name in ("rate-not-a-number", "detectron-nan") for cause in found)
 
 
-def _of_trouble(trouble: Trouble) -> Cause:
+def of_trouble(trouble: Trouble) -> Cause:
+    """What several lines tell as a cause."""
     why, mends = trouble.why, trouble.mends
     if trouble.kind == "divergence" and trouble.text.startswith("json_stats: "):  # Detectron has settings of its own
         rule = by_name()["detectron-nan"]

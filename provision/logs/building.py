@@ -10,7 +10,9 @@ _LINE = re.compile(
     rb"|(?P<done>Network initialization done))",
     re.MULTILINE,
 )
-_LAYER_FRAME = re.compile(rb"^ +@ +0x\w+ +caffe::(\w+Layer|\w+Filler|DataTransformer|DataReader)(?:<[^\n]*?>)?::(\w+)", re.MULTILINE)
+_LAYER_FRAME = re.compile(
+    rb"^ +@ +0x\w+ +caffe::(\w+Layer|\w+Filler|DataTransformer|DataReader)(?:<[^\n]*?>)?::(\w+)", re.MULTILINE
+)
 
 
 class Building:

@@ -5,8 +5,9 @@ shell's. A `clue` (protobuf's or HDF5's own errors, "Too many open files") expla
 which the training went on displaying was merely seen, unless it was fatal: it stopped nothing.
 
 In order: a recipe's own failures; the verdict of who started the container; what ended the program, and what explains
-it, by their lines; divergence; a crash, which is told where nothing before explains it; being killed from outside; what
-was seen last before a log that just ends; and where all that is missing, what holds a training up.
+it, by their lines; divergence; a crash, which is told where nothing before explains it; a training that learns nothing;
+being killed from outside; what was seen last before a log that just ends; and where all that is missing, what holds a
+training up. A note is worth a sentence, and no cause.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from provision.logs.cause import Cause, shown
 from provision.logs.scan import Hit, Scan, is_fatal
 
 ORDER = {
-    "own": 0, "verdict": 1, "cause": 2, "clue": 2, "divergence": 3, "crash": 4, "killed": 5, "abort": 6, "learning": 7,
+    "own": 0, "verdict": 1, "cause": 2, "clue": 2, "divergence": 3, "crash": 4, "learning": 5, "killed": 6, "abort": 7,
     "last": 8, "symptom": 9, "note": 10,
 }  # fmt: skip
 _ENDS = ("own", "verdict", "cause", "clue", "divergence", "crash", "killed")
