@@ -12,7 +12,19 @@ import msgspec
 from infra.border import load_yaml
 
 FOLDER = Path(__file__).with_name("causes")
-FILES = ("gpu", "machine", "libraries", "databases", "detectron", "nets", "data", "shapes", "python", "ends")
+# the files and what they are about, in the order in which their rules are asked
+FILES = {
+    "gpu": "GPUs, CUDA, cuDNN, NCCL",
+    "machine": "Memory, disks, handles, rights",
+    "libraries": "Libraries and programs",
+    "databases": "LMDB, LevelDB, HDF5",
+    "detectron": "Caffe2 and Detectron",
+    "nets": "Nets, solvers, weights",
+    "data": "Data, labels, means",
+    "shapes": "Shapes",
+    "python": "Python",
+    "ends": "Ends, seen from outside",
+}
 Kind = Literal["cause", "clue", "divergence", "crash", "killed", "abort"]
 
 
