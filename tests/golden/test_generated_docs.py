@@ -109,7 +109,8 @@ def causes_table() -> str:
     """A table for each file of rules: the text that a line has, what that means, and what helps first."""
     lines: list[str] = []
     for file, heading in FILES.items():
-        lines += [f"### {heading}", "", "| cause | a line has | what happened | what helps first |", "|---|---|---|---|"]
+        lines += [f"### {heading}", "", "| cause | a line has | what happened | what helps first |"]
+        lines.append("|---|---|---|---|")
         for rule in of_file(file):
             cells = (f"`{rule.name}`", f"`{rule.find[0].strip()}`", rule.what, rule.mends[0])
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
