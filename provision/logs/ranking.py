@@ -10,7 +10,7 @@ being killed from outside; what was seen last before a log that just ends; and w
 training up. A note is worth a sentence, and no cause.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from provision.logs.cause import Cause, shown
@@ -33,8 +33,9 @@ def ended(scan: Scan) -> bool:
     )
 
 
-def causes(scan: Scan, well: bool, place: str) -> list[Cause]:
-    """What the lines of an attempt tell. `well`: it ended well, and what was seen on the way stopped nothing."""
+def causes(scan: Scan, well: bool, place: Callable[[str], str]) -> list[Cause]:
+    """What the lines of an attempt tell. `well`: it ended well, and what was seen on the way stopped nothing. `place`:
+    where the program ended with a line."""
     over = ended(scan)
     found = [*scan.own]
     for hit in scan.hits.values():
@@ -43,7 +44,10 @@ def causes(scan: Scan, well: bool, place: str) -> list[Cause]:
         elif hit.last > scan.progress and not well:
             found.append(hit.cause("clue" if over and hit.rule.kind == "clue" else "last"))
     found += _unknown(scan)
-    return [replace(cause, place=scan.places.get(cause.line) or place * _of_the_net(cause)) for cause in found]
+    return [
+        replace(cause, place=scan.places.get(cause.line) or (place(cause.text) if _of_the_net(cause) else ""))
+        for cause in found
+    ]
 
 
 def seen(scan: Scan, told: Sequence[Cause]) -> list[Cause]:

@@ -32,7 +32,8 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A known failure: a line that has one of the texts `find` and matches `match` means `what`.
 
     `codes`: CUDA's numbers of the error, before 10.1 and since. `kind`: see `provision.logs.ranking`. `info`: the line
-    may be one of glog's that only inform; no other rule looks at those.
+    may be one of glog's that only inform; no other rule looks at those. `after_end`: the line counts only behind the
+    training's own word that it is done.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     codes: tuple[int, ...] = ()
     kind: Kind = "cause"
     info: bool = False
+    after_end: bool = False
     what: str
     why: str
     mends: tuple[str, ...]

@@ -22,6 +22,7 @@ _GOES_ON = re.compile(
     rb"|[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
 )
 _CUDA = re.compile(rb"(?:cudaSuccess\.?|CUDA error) ?\(?(\d+) vs\.? 0")
+_DONE = b"Optimization Done"
 _PROGRESS = (b", loss = ", b"net output #", b"json_stats: ")
 
 
@@ -54,6 +55,7 @@ class Scan:
         self.raised: list[Raised] = []  # those that no rule knows
         self.places: dict[int, str] = {}  # where the user's code was, by the line of its exception
         self.progress = 0  # the line of the last display or test output
+        self._done = 0  # the line of the last word that the training is done
 
     def read(self, text: bytes, before: int) -> None:
         """Take whole lines in; `before` is how many lines came before them."""
@@ -61,13 +63,22 @@ class Scan:
         at = max(text.rfind(word) for word in _PROGRESS)
         if at >= 0:
             self.progress = before + text.count(b"\n", 0, at) + 1
+        at = text.rfind(_DONE)
+        if at >= 0:
+            self._done = before + text.count(b"\n", 0, at) + 1
         loud = list(_numbered(text, before))
         blob = b"\n".join(line for _, line in loud)
         known: set[int] = set()
         for rule, needles, match in self._rules:
+            if rule.after_end and self._done <= self.progress:
+                continue
             lines = _with(text, needles, before) if rule.info else _of_blob(blob, loud, needles)
             for number, line in lines:
-                if number not in known and (match is None or match.search(line)):
+                if (
+                    number not in known
+                    and (match is None or match.search(line))
+                    and number > self._done * rule.after_end
+                ):
                     known.add(number)
                     self._hit(rule, number, line)
         self._unknown(text, loud, known)

@@ -242,6 +242,8 @@ OTHER = {
     "    @     0x7f0c4dbb5d53 google::protobuf::python::cdescriptor_pool::AddSerializedFile()": "protobuf-version",
     "AssertionError: Selective search data not found at: data/a.mat": "file-not-found",
     # the end, seen from outside
+    "I1120 23:36:21.594349     6 solver.cpp:332] Optimization Done.\n*** SIGSEGV (@0x7f) received by PID 7 ***":
+        "crash-at-exit",
     "ERROR: error code -11": "segmentation-fault",
     "./train.sh: line 1:  1760 Abort trap: 6           caffe train": "aborted",
     "KeyboardInterrupt": "interrupted",

@@ -215,6 +215,18 @@ def test_after_the_net_is_set_up_the_stack_names_the_layer() -> None:
     assert (names(crash), crash.causes[0].place) == (["segmentation-fault"], "MyLayer::Forward_cpu")
 
 
+def test_a_thread_that_reads_data_does_not_fail_in_the_layer_that_the_net_is_at() -> None:
+    other = glog("annotated_data_layer.cpp:205] Check failed: odd == even (3 vs. 4) ", "F").replace(
+        "     7 ", "     9 "
+    )
+    assert diagnosed(*SETUP, other).causes[0].place == ""
+    stack = "    @     0x7f1  caffe::AnnotatedDataLayer<>::load_batch()"
+    assert (
+        diagnosed(*SETUP, other, stack).causes[0].place
+        == "AnnotatedDataLayer::load_batch, in a thread beside the net's"
+    )
+
+
 TRACEBACK = """Traceback (most recent call last):
   File "/opt/tools/train.py", line 8, in <module>
     main()
