@@ -13,13 +13,13 @@ from provision.logs.failures import Failure
 from provision.logs.rules import Known, by_name, rules
 from provision.logs.tracebacks import Raised, Tracebacks
 
-_LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$).+", re.MULTILINE)
+_LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$|[^\n ]{1,80} \[\d+\] NCCL INFO ).+", re.MULTILINE)
 # glog's; DIGITS shows it without its prefix
 _FATAL = re.compile(rb"F\d{4,8} \d\d:|\s*(?:ERROR: )?Check failed: ")
 # what is written by a program that goes on: glog's and Python's loggers, protobuf's
 _GOES_ON = re.compile(
     rb"[IWE]\d{4,8} \d\d:|\[libprotobuf WARN|(?:DEBUG|INFO|WARNING)[ :]|ERROR(?: [\w.]+: *\d|:\w)"
-    rb"|[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
+    rb"|libpng |[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
 )
 _CUDA = re.compile(rb"(?:cudaSuccess\.?|CUDA error) ?\(?(\d+) vs\.? 0")
 _DONE = b"Optimization Done"
@@ -95,14 +95,17 @@ class Scan:
     def _unknown(self, text: bytes, loud: Sequence[tuple[int, bytes]], known: set[int]) -> None:
         for number, line in loud:
             if number not in known and _FATAL.match(line):
-                rule = _by_code(line)
-                if rule:
+                if rule := _by_code(line):
                     self._hit(rule, number, line)
                 elif self.fatal is None:
                     self.fatal = number, line
         for raised in self._tracebacks.read(text, loud):
             self.places[raised.line] = raised.place
-            if raised.line not in known:
+            if raised.line in known:
+                continue
+            if rule := _by_code(raised.text):
+                self._hit(rule, raised.line, raised.text)
+            else:
                 self.raised.append(raised)
 
     def _read_own(self, text: bytes, before: int) -> None:
