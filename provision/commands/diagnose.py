@@ -46,12 +46,15 @@ def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> N
 
 
 def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosis":
+    from provision.logs import absence, read
     from provision.logs import diagnose as reading
-    from provision.logs import read
 
     if read.is_file(name):
         with read.open_file(name) as log:
-            return reading.diagnose(log, reading.Facts(exit_code=exit_code))
+            found = reading.diagnose(log, reading.Facts(exit_code=exit_code))
+            if not found.causes and not found.heard:
+                raise absence.error(log)
+            return found
     if exit_code is not None:
         raise UsageError(
             "the exit code of a run is known already; leave out --exit-code", clouds.hint(f"diagnose {name}", **flags)

@@ -49,7 +49,6 @@ __all__ = [
     "columns",
     "events",
     "parse",
-    "starts",
     "whole_lines",
 ]
 
@@ -74,7 +73,6 @@ _LINES = re.compile(
     rb"|(F\d.*|max_iter: .*|" + detectron.LINES + rb"))"
 )
 _OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*(?: [^=\n ][^ \n]*)*) = (\S+)(?: \(\* (\S+))?")
-_STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectron.STARTS)
 _FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
 _PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
 Row = tuple[bytes, ...]
@@ -104,6 +102,16 @@ class Parser:
         self._state = State(attempt)
         self._names = _Names()
         self._detectron = detectron.Reader()
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the log is in."""
+        return self._state.attempt
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log has told anything."""
+        return self._state.seen
 
     def feed(self, line: str) -> Event | None:
         """The event that one whole line tells, or None. Of the many in a line of Detectron's json_stats: the loss."""
@@ -263,13 +271,3 @@ def columns(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event | Displ
     parser = Parser(attempt)
     for lines in whole_lines(pieces):
         yield from parser.columns(lines)
-
-
-def starts(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
-    """The Resumed events alone, with their attempts; all else in the log is passed over."""
-    parser = Parser(attempt)
-    for text in whole_lines(pieces):
-        if any(start in text for start in _STARTS):
-            for line in text.split(b"\n"):
-                if any(start in line for start in _STARTS):
-                    yield from parser.read(line)

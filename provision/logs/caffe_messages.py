@@ -11,7 +11,7 @@ from provision.logs.numbers import count, number
 
 _AT = r"(\d{1,3}(?:[.,']\d{3})+|\d{1,15})(?=,? )"  # thousands may be apart
 _SOLVER = re.compile(rf"Iteration {_AT}(.*, (?:loss|lr) = .*)")
-_SOLVERS_NUMBER = re.compile(r", (loss|lr) = (\S+)")
+_SOLVERS_NUMBER = re.compile(r"(?<=, )(loss|lr) = (\S+)")
 _TESTING = re.compile(rf"(?:Iteration {_AT}, )?Testing net(?: \(#(\d{{1,6}})\))?")
 _SCORE = re.compile(r"Test score #(\d{1,9}): (\S+)")
 _STATE = re.compile(r"Snapshotting solver state to (?:.*?file )?(.+_iter_(\d{1,15})\.solverstate\S*)")

@@ -6,7 +6,7 @@ Beside what JSON knows there are nan and inf, Visual C++'s words for them (`1.#Q
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -85,3 +85,9 @@ def _numbers(texts: Texts, read: Callable[[bytes], list[T]]) -> list[T]:
     except (msgspec.DecodeError, RecursionError):
         return []
     return made if len(made) == len(texts) else []
+
+
+def plain(value: Any) -> Any:
+    """A number for JSON, which has no nan and no inf: those as the texts `nan`, `inf`, `-inf`."""
+    odd = isinstance(value, float) and (value != value or value in (float("inf"), float("-inf")))
+    return repr(value) if odd else value

@@ -42,12 +42,17 @@ class Cleaner:
 
     def clean(self, text: bytes) -> bytes:
         """The lines without colours, and without what others put before them."""
-        if text.startswith(_DOCKER):
-            text = b"".join(map(_entry, text.splitlines(keepends=True)))
-        if b"\x1b" in text:
-            plain = harmless.plain(text.decode("utf-8", "surrogateescape"))
-            text = plain.encode("utf-8", "surrogateescape")
-        return self._cutter.cut(text)
+        return self._cutter.cut(uncoloured(text))
+
+
+def uncoloured(text: bytes) -> bytes:
+    """Whole lines out of Docker's own files, and without the sequences that a terminal obeys."""
+    if text.startswith(_DOCKER):
+        text = b"".join(map(_entry, text.splitlines(keepends=True)))
+    if b"\x1b" in text:
+        plain = harmless.plain(text.decode("utf-8", "surrogateescape"))
+        text = plain.encode("utf-8", "surrogateescape")
+    return text
 
 
 def _entry(line: bytes) -> bytes:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.errors import RunError
 from provision.cli import run
 from provision.logs.cause import Diagnosis, Facts
 from provision.logs.diagnose import diagnose_pieces
@@ -285,6 +286,21 @@ def test_the_command_says_that_it_ended_well_and_what_came_before(
         "seen on the way, line 4, file-not-found: a file that the net, the solver or the command names is not there",
         "attempt 1 of 2, lines 1 to 2: it failed: the GPU's memory is full, by line 2 (gpu-out-of-memory)",
     ]
+
+
+def test_the_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, said in (("", "is empty"), ("some\nwords\n", "no number of a training in 2 lines")):
+        (tmp_path / "a.txt").write_text(text)
+        for words in ([], ["--json"]):
+            assert run(["diagnose", str(tmp_path / "a.txt"), *words]) == RunError.exit_code
+            assert said in capsys.readouterr().err
+
+
+def test_a_log_that_stops_while_the_net_is_set_up() -> None:
+    told = diagnosed(glog(START), *SETUP)
+    assert told.ending.text.startswith(
+        "its log just stops in layer fc8, while the net is set up; it reads fc7 (10 4096)"
+    )
 
 
 def test_the_command_says_where_a_log_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
