@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
-from provision.logs.meaning import main_score
-from provision.logs.series import Bucket, deviation, joined
+from provision.logs.series import Bucket, Series, deviation, joined
 
 _DISPLAYS = 40
 _WINDOW = 10  # displays that make a good phase, and a bad one
@@ -53,12 +52,9 @@ def _ruin(course: Course, good: float, bad: Bucket, last: Bucket) -> str | None:
 
 def _score_fell(course: Course, since: int) -> str:
     """Words of the score, if each of at least three tests since then has at most half of the best before; "" if not."""
-    scores = dict(course.of_kind("score", "test"))
-    if not scores:
-        return ""
-    name = main_score(scores)
-    before = [test.high for test in scores[name].series.buckets if test.last < since]
-    after = [test.high for test in scores[name].series.buckets if test.first >= since]
+    name, series = course.main_score() or ("", Series())
+    before = [test.high for test in series.buckets if test.last < since]
+    after = [test.high for test in series.buckets if test.first >= since]
     if len(after) < 3 or not before or max(after) > 0.5 * max(before):
         return ""
     return f", and {name} fell from {max(before):.4g} to {after[-1]:.4g}"

@@ -12,7 +12,6 @@ from provision.logs import collapse, rates, standstill
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
 from provision.logs.events import Event
-from provision.logs.meaning import main_score
 from provision.logs.series import Series
 
 _ZERO = 10  # displays, and twice as many of one output of several
@@ -61,12 +60,8 @@ def zero_loss(course: Course) -> Iterator[Trouble]:
 
 def zero_score(course: Course) -> Iterator[Trouble]:
     """The score is exactly 0 in every test: nothing is ever right. Chance alone gives more."""
-    scores = dict(course.of_kind("score", "test"))
-    name = main_score(scores)
-    if not scores or not course.judged():
-        return
-    series = scores[name].series
-    if series.count >= _TESTS and series.constant == 0:
+    name, series = course.main_score() or ("", Series())
+    if course.judged() and series.count >= _TESTS and series.constant == 0:
         yield Trouble(
             "zero-score", f"{name} is 0 in each of {series.count} tests", "no answer is ever right: the test's classes "
             "are numbered otherwise than the training's, or nothing is found at all", (
@@ -80,23 +75,19 @@ def zero_score(course: Course) -> Iterator[Trouble]:
 def overfitting(course: Course) -> Iterator[Trouble]:
     """A test's loss has risen by a fifth over its least while the training's fell, and the score is no longer at its
     best. L. Prechelt (Early Stopping – But When?, 1998) calls that the generalisation loss, and stops from 5 % on."""
-    if not course.judged() or _score_at_best(course):
+    name, series = course.main_loss("test") or ("", Series())
+    if not course.judged() or _score_at_best(course) or len(series.buckets) < 2 * _TESTS:
         return
-    for name, output in course.of_kind("loss", "test"):
-        tests = output.series.buckets
-        if len(tests) < 2 * _TESTS:
-            continue
-        best, last = min(tests, key=lambda test: test.low), tests[-3:]
-        rose = best.low > 0 and min(test.low for test in last) > _ROSE * best.low and best.last < last[0].first
-        if rose and _fell_since(course.loss, best.last):
-            yield Trouble(
-                "overfitting", f"the test's {name} was {best.low:.4g} near iteration {best.last:,} and has risen to "
-                f"{output.series.end:.4g}, while the training's loss fell", "the net learns the examples by heart", (
-                    f"take the snapshot near iteration {best.last:,}",
-                    "more data, mirror and crop, dropout, a larger weight_decay",
-                ), kind="note",
-            )  # fmt: skip
-            return
+    best, last = min(series.buckets, key=lambda test: test.low), series.buckets[-3:]
+    rose = best.low > 0 and min(test.low for test in last) > _ROSE * best.low and best.last < last[0].first
+    if rose and _fell_since(course.loss, best.last):
+        yield Trouble(
+            "overfitting", f"the test's {name} was {best.low:.4g} near iteration {best.last:,} and has risen to "
+            f"{series.end:.4g}, while the training's loss fell", "the net learns the examples by heart", (
+                f"take the snapshot near iteration {best.last:,}",
+                "more data, mirror and crop, dropout, a larger weight_decay",
+            ), kind="note",
+        )  # fmt: skip
 
 
 def odd_output(course: Course) -> Iterator[Trouble]:
@@ -115,8 +106,7 @@ def odd_output(course: Course) -> Iterator[Trouble]:
 
 def _score_at_best(course: Course) -> bool:
     """Whether one of the last three tests is within a hundredth of the best score."""
-    scores = dict(course.of_kind("score", "test"))
-    tests = scores[main_score(scores)].series.buckets if scores else []
+    tests = (course.main_score() or ("", Series()))[1].buckets
     return bool(tests) and max(test.high for test in tests[-3:]) >= 0.99 * max(test.high for test in tests)
 
 

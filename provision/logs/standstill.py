@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
-from provision.logs.meaning import main_score
 from provision.logs.series import Series, deviation
 
 HELP = (
@@ -20,31 +19,28 @@ HELP = (
 _NEAR = 0.01
 _MOVED = 0.02
 _TESTS = 5
-# iterations: AlexNet stands at ln 1000 for some 2,000 and VGG nets for 10,000, but no test of theirs is like the last
-_SOON, _LONG = 4_000, 20_000
+_SOON, _LONG = 4_000, 20_000  # iterations, where all tests are alike and where they are not
 _WORSE = 1.15
 
 
 def at_chance(course: Course) -> Iterator[Trouble]:
     """The loss stands at ln k in each quarter of the last four fifths, and no score is better than chance. Nets with a
-    poor start fall to ln k first. k is what the net's shapes tell, or the whole number that fits loss and score."""
+    poor start fall to ln k first. k is what the net's shapes tell, else the whole number that fits loss and score."""
     if not course.judged(_SOON if _one_score(course) else _LONG):
         return
     series = _main_loss(course)
     late = series.part(0.2, 1)
-    if not 0 < late.mean < 16:
-        return
-    for classes in {course.classes, round(math.exp(late.mean))} - {0, 1}:
-        quarters = [series.part(at, at + 0.2).mean for at in (0.2, 0.4, 0.6, 0.8)]
-        near = all(abs(mean - math.log(classes)) <= _NEAR * math.log(classes) for mean in quarters)
-        if near and _guesses(course, classes):
-            yield Trouble(
-                "not-learning", f"the loss stands at {late.mean:.4g} (ln {classes} is {math.log(classes):.4g})"
-                f"{_since(course, late.first)}{_score_words(course)}",
-                f"that is the loss of a net that knows nothing and guesses among {classes} classes", HELP,
-                kind="learning",
-            )  # fmt: skip
-            return
+    if not 0 < late.mean < 16 or course.loss.part(0.8, 1).mean < (1 - _MOVED) * course.loss.part(0.2, 0.4).mean:
+        return  # no loss of classes; or other heads of the net learn
+    classes = course.classes or max(2, round(math.exp(late.mean)))
+    chance = math.log(max(2, classes))
+    quarters = [series.part(at, at + 0.2).mean for at in (0.2, 0.4, 0.6, 0.8)]
+    if all((1 - _NEAR / 2) * chance <= mean <= (1 + _NEAR) * chance for mean in quarters) and _guesses(course, classes):
+        yield Trouble(
+            "not-learning", f"the loss stands at {late.mean:.4g} (ln {classes} is {chance:.4g})"
+            f"{_since(course, late.first)}{_score_words(course)}",
+            f"that is the loss of a net that knows nothing and guesses among {classes} classes", HELP, kind="learning",
+        )  # fmt: skip
 
 
 def worse_than_chance(course: Course) -> Iterator[Trouble]:
@@ -96,16 +92,14 @@ def unmoved(course: Course) -> Iterator[Trouble]:
 
 
 def _main_loss(course: Course) -> Series:
-    """The loss of the last head with the largest weight, as displayed; the solver's sum where no output is one."""
-    found = [output for _, output in course.of_kind("loss", "train") if output.series.count >= course.loss.count / 2]
-    most = max((abs(output.weight or 0) for output in found), default=0)
-    return next((output.series for output in reversed(found) if abs(output.weight or 0) == most), course.loss)
+    """The loss of the net's own head, as displayed; the solver's sum where no output is one."""
+    _, series = course.main_loss("train") or ("", course.loss)
+    return series if series.count >= course.loss.count / 2 else course.loss
 
 
 def _one_score(course: Course) -> bool:
     """Whether all tests have exactly one score: at least three of them, or two if that is 1/k."""
-    scores = dict(course.of_kind("score", "test"))
-    series = scores[main_score(scores)].series if scores else Series()
+    _, series = course.main_score() or ("", Series())
     score = series.constant
     return score is not None and series.count >= (2 if abs(score * course.classes - 1) < _NEAR else 3)
 
@@ -113,12 +107,12 @@ def _one_score(course: Course) -> bool:
 def _guesses(course: Course, classes: int) -> bool:
     """Whether the score says so: not above twice 1/k (1.2 times for two classes, as 0.6 is better than chance; 1.5
     times for up to four). Without a score the net's shapes have to, and a loss that began at ln k."""
-    scores = dict(course.of_kind("score", "test"))
-    if not scores:
+    score = course.main_score()
+    if score is None:
         begun = abs(_main_loss(course).begin - math.log(classes)) <= 0.1 * math.log(classes)
         return classes == course.classes and begun and course.whole
     times = 1.2 if classes == 2 else 1.5 if classes < 5 else 2.0
-    return scores[main_score(scores)].series.part(0.2, 1).high <= times / classes
+    return score[1].part(0.2, 1).high <= times / classes
 
 
 def _stands(series: Series) -> bool:
@@ -146,5 +140,5 @@ def _since(course: Course, first: int) -> str:
 
 
 def _score_words(course: Course) -> str:
-    scores = dict(course.of_kind("score", "test"))
-    return f", and {main_score(scores)} is {scores[main_score(scores)].series.end:.4g}" if scores else ""
+    score = course.main_score()
+    return f", and {score[0]} is {score[1].end:.4g}" if score else ""
