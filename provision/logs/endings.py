@@ -23,6 +23,7 @@ _STARTS = (
     b": Building model: ", b"Called with args:",
 )  # fmt: skip
 _ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
+_OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving")
 _TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving)$", re.MULTILINE)
 _APART = 5  # seconds between the ends of two attempts
 
@@ -49,7 +50,7 @@ class Reading:
         self.building.read(text)
         for event in events:
             self._take(event)
-        if found := _TEST_DONE.search(text):
+        if any(word in text for word in _OF_TESTS) and (found := _TEST_DONE.search(text)):
             self._tested = (found[1] or found[2]).decode(errors="replace")
         self.last = before + text.count(b"\n") + (not text.endswith(b"\n"))
         self.told = self.told or ended(self.scan)

@@ -119,6 +119,8 @@ FATAL = {
     "image_data_layer.cpp:60] Check failed: cv_img.data Could not load a.jpg": "picture-not-read",
     "detection_output.cpp:80] Check failed: ReadProtoFromTextFile(f, &m) Failed to read label map file: a": "label-map",
     "annotated_data_layer.cpp:60] Check failed: has_anno_type_ some datum misses AnnotationType": "annotated-datum",
+    "bbox_util.cpp:1190] Check failed: label < colors.size() (10 vs. 10) ": "ssd-visualize",
+    "detection_evaluate_layer.cpp:58] Check failed: bottom[1]->width() == 8 (1 vs. 8) ": "annotated-datum",
     "bbox_util.cpp:1066] Check failed: background_label_id != label (0 vs. 0) Found background label in the dataset.":
         "background-label",
     "io.cpp:325] Check failed: 'anno' Must be non NULL ": "annotation-file",
@@ -199,6 +201,7 @@ OTHER = {
     "I1120 23:36:21.594349     6 sgd_solver.cpp:106] Iteration 0, lr = -nan": "rate-not-a-number",
     "E1120 23:36:21.594349     6 common.cpp:114] Cannot create Cublas handle. Cublas won't be available.":
         "cuda-handles",
+    "google.protobuf.message.DecodeError: Error parsing message": "parse",
     # Detectron
     "CRITICAL train.py:  98: Loss is NaN": "detectron-nan",
     "E0206 22:29:03.315418   605 pybind_state.h:422] Exception encountered running PythonOp function: "
