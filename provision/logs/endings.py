@@ -121,17 +121,24 @@ class Cuts:
     """Where attempts begin in a text of whole lines; it is fed the log in order."""
 
     def __init__(self) -> None:
-        self._ended: int | None = None  # second of the day of the last end that was told
+        self._ended: int | None = None  # second of the day of the last end that was told, if no start followed it
 
     def of(self, text: bytes) -> Iterator[tuple[int, bool]]:
         """Where a line begins that may begin an attempt, in order; and whether it does for sure."""
         found = {text.rfind(b"\n", 0, at) + 1: False for at in _all_of(text)}
         if b"\nF" in text or text[:1] == b"F" or b"Optimization Done" in text:
+            starts = sorted(found)
             for end in _ENDS.finditer(text):
+                while starts and starts[0] < end.start():
+                    starts.pop(0)
+                    self._ended = None
                 now = int(end[2]) * 3600 + int(end[3]) * 60 + int(end[4])
                 if end[1] and self._ended is not None and abs(now - self._ended) > _APART:
                     found[end.start()] = True
                 self._ended = now
+            self._ended = None if starts else self._ended
+        elif found:
+            self._ended = None
         return iter(sorted(found.items()))
 
 

@@ -1,4 +1,4 @@
-"""The shortest line that shows each failure which `diagnose` knows, and the name of its rule."""
+"""The shortest line that shows each failure which `diagnose` knows, and the name of its rule; and lines of noise."""
 
 CUDA = "Check failed: error == cudaSuccess"
 CUDNN = "Check failed: status == CUDNN_STATUS_SUCCESS"
@@ -261,3 +261,22 @@ OTHER = {
     "  what():  basic_string::_M_construct null not valid": "cpp-exception",
     "Aborted (core dumped)": "aborted",
 }  # fmt: skip
+
+# what looks bad and is not, in a sound log
+NOISE = [
+    "nohup: ignoring input",
+    "mkdir: cannot create directory 'snapshots': File exists",
+    "WARNING: Logging before InitGoogleLogging() is written to STDERR",
+    "[libprotobuf WARNING coded_stream.cc:505] Reading dangerously large protocol message.",
+    "libdc1394 error: Failed to initialize libdc1394",
+    "OpenBLAS Warning : Detect OpenMP Loop and this application may hang.",
+    "Corrupt JPEG data: 18 extraneous bytes before marker 0xd9",
+    "/x/site-packages/matplotlib/font_manager.py:273: UserWarning: Matplotlib is building the font cache",
+    "box:7:7 [0] NCCL INFO NET/Plugin : libnccl-net.so: cannot open shared object file: No such file or directory",
+    "I0301 10:00:00.000000     7 net.cpp:100] error_layer does not need backward computation.",
+    "I0301 10:00:00.000000     7 net.cpp:434] Killed <- Traceback",
+    "source: /data/out of memory/train_lmdb",
+    "+ caffe train -solver s.prototxt",
+    "real    10m3.000s",
+    "Done (t=0.50s)",
+]

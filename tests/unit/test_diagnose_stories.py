@@ -3,6 +3,7 @@
 import pytest
 
 from provision.logs.diagnose import diagnose_pieces
+from tests.unit.diagnose_lines import NOISE
 
 _START = "I0301 10:00:00.000000     7 solver.cpp:44] Initializing solver from parameters: "
 _SHOWN = [f"I0301 10:00:0{at}.000000     7 solver.cpp:218] Iteration {at}, loss = 2.3" for at in range(3)]
@@ -106,24 +107,6 @@ STORIES: dict[str, tuple[str, list[str]]] = {
     "boxes that were turned over": ("boxes-flipped", [
         _TRACE, "    assert (boxes[:, 2] >= boxes[:, 0]).all()", "AssertionError"]),
 }  # fmt: skip
-
-NOISE = [
-    "nohup: ignoring input",
-    "mkdir: cannot create directory 'snapshots': File exists",
-    "WARNING: Logging before InitGoogleLogging() is written to STDERR",
-    "[libprotobuf WARNING coded_stream.cc:505] Reading dangerously large protocol message.",
-    "libdc1394 error: Failed to initialize libdc1394",
-    "OpenBLAS Warning : Detect OpenMP Loop and this application may hang.",
-    "Corrupt JPEG data: 18 extraneous bytes before marker 0xd9",
-    "/x/site-packages/matplotlib/font_manager.py:273: UserWarning: Matplotlib is building the font cache",
-    "box:7:7 [0] NCCL INFO NET/Plugin : libnccl-net.so: cannot open shared object file: No such file or directory",
-    "I0301 10:00:00.000000     7 net.cpp:100] error_layer does not need backward computation.",
-    "I0301 10:00:00.000000     7 net.cpp:434] Killed <- Traceback",
-    "source: /data/out of memory/train_lmdb",
-    "+ caffe train -solver s.prototxt",
-    "real    10m3.000s",
-    "Done (t=0.50s)",
-]
 
 
 @pytest.mark.parametrize("story", STORIES)
