@@ -18,7 +18,7 @@ _OWN = (
 _PLAIN = re.compile(rb"(?:\A|\n)(?:[IWEF]\d{4}|json_stats: \{|INFO \w+\.py:)")
 _BEGINS = re.compile(_OWN)
 _LINE = re.compile(rb"^([^\n]{0,200}?)" + _OWN, re.MULTILINE)
-_START = b"Initializing solver"
+_START, _OTHER_START, _CAFFE = b"Initializing solver", b": Building model: ", b".cpp:"
 _LONG = 1 << 13  # bytes behind a start that are looked at
 _SHAPES = 32
 _OPEN = re.compile(rb"(?P<month>\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b)"
@@ -41,23 +41,30 @@ class Cutter:
         self._shapes: dict[bytes, None] = {}
         self._cut: re.Pattern[bytes] | None = None
         self._only = only
+        self._new = True
 
     def cut(self, text: bytes) -> bytes:
         """The lines without their prefixes."""
-        at = text.find(_START)
-        while at >= 0:
-            begin = text.rfind(b"\n", 0, at) + 1
-            if not _BEGINS.match(text, begin):
-                self._learn(text[begin : at + _LONG])
-            at = text.find(_START, at + 1)
-        if self._cut is None and not _PLAIN.search(text):
+        if self._new or not (self._cut or _PLAIN.search(text)):
             self._learn(text)
+            self._new = False
+        else:
+            self._look_at_starts(text, _START if text.find(_CAFFE, 0, _LONG) >= 0 else _OTHER_START)
         if self._cut is None:
             return text
         made = self._without(text)
         if not _PLAIN.search(made) and self._learn(text):  # somebody else writes it now
             made = self._without(text)
         return made
+
+    def _look_at_starts(self, text: bytes, start: bytes) -> None:
+        """Learn where the program starts within a line: from there on another prefix may be used."""
+        at = text.find(start)
+        while at >= 0:
+            begin = text.rfind(b"\n", 0, at) + 1
+            if not _BEGINS.match(text, begin):
+                self._learn(text[begin : at + _LONG])
+            at = text.find(start, at + 1)
 
     def _learn(self, text: bytes) -> bool:
         """Take up the shapes of the prefixes that a part of the log shows; whether there are new ones."""

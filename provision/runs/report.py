@@ -12,6 +12,7 @@ from provision.logs.caffe import Event, Metric, Parser
 from provision.logs.cause import Cause, Diagnosis, Facts
 from provision.logs.divergence import Divergence
 from provision.logs.progress import Progress
+from provision.logs.text import Cleaner
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
@@ -31,7 +32,7 @@ class Follower:
     def __init__(self, stop: Callable[[], object] | None = None, *, replaces: bool = False) -> None:
         self._replaces = replaces
         self.silent = False
-        self._parser = Parser()
+        self._parser, self._cleaner = Parser(), Cleaner()
         self.progress = Progress()
         self._joint = Joint()
         self._rest = b""
@@ -67,7 +68,7 @@ class Follower:
         """The next piece of the log."""
         self._after = piece.key
         lines, end, self._rest = (self._rest + self._joint.join(piece)).rpartition(b"\n")
-        for event in self._parser.read(lines + end):
+        for event in self._parser.read(self._cleaner.clean(lines + end)):
             self.progress = progress.fold(self.progress, event)
             self._divergence.feed(event)
             if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
