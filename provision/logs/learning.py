@@ -35,6 +35,10 @@ class Learning:
         for event in events:
             self.course.feed(event)
 
+    def feed(self, event: Event) -> None:
+        """Take one event in, where its text is not at hand: whether weights were loaded is then unknown."""
+        self.course.feed(event)
+
     def troubles(self) -> Iterator[Trouble]:
         """What shows that the training does not learn (the surest sign alone), and notes."""
         found = (trouble for rule in _RULES for trouble in rule(self.course))

@@ -5,6 +5,7 @@ A softmax loss of k classes is ln k for a net that knows nothing: each class has
 """
 
 import math
+import sys
 from collections.abc import Iterator
 
 from provision.logs.course import Course
@@ -26,7 +27,7 @@ _WORSE = 1.15
 def at_chance(course: Course) -> Iterator[Trouble]:
     """The loss stands at ln k in each quarter of the last four fifths, and no score is better than chance. Nets with a
     poor start fall to ln k first. k is what the net's shapes tell, else the whole number that fits loss and score."""
-    if not course.judged(_SOON if _one_score(course) else _LONG):
+    if not course.judged(_SOON if _one_score(course) else _LONG if course.classes else sys.maxsize):
         return
     series = _main_loss(course)
     late = series.part(0.2, 1)
@@ -51,6 +52,9 @@ def worse_than_chance(course: Course) -> Iterator[Trouble]:
         return
     chance, late = math.log(course.classes), series.part(0.5, 1)
     begun = abs(series.begin - chance) <= (_WORSE - 1) * chance
+    falls = series.part(0.75, 1).mean < (1 - _MOVED) * series.part(0.5, 0.75).mean
+    if falls or not _guesses(course, course.classes):
+        return
     if begun and late.mean > _WORSE * chance and late.low > (1 - 2 * _NEAR) * chance:
         yield Trouble(
             "not-learning", f"the loss began at {series.begin:.4g} and is {late.mean:.4g} on the average"
@@ -79,8 +83,9 @@ def one_answer(course: Course) -> Iterator[Trouble]:
 
 
 def unmoved(course: Course) -> Iterator[Trouble]:
-    """The loss of a training from scratch has not left its start, and no test is better than the first."""
-    if not course.judged() or not course.from_scratch or not _stands(course.loss) or _better(course):
+    """The loss of a training from scratch has not left its start, and no test is better than the first. A training that
+    learns slowly has fallen by a fiftieth after a fifth of its iterations: sooner nothing is said."""
+    if not course.judged(sys.maxsize) or not course.from_scratch or not _stands(course.loss) or _better(course):
         return
     first, last = course.loss.part(0, 0.25), course.loss.part(0.75, 1)
     yield Trouble(
@@ -105,24 +110,25 @@ def _one_score(course: Course) -> bool:
 
 
 def _guesses(course: Course, classes: int) -> bool:
-    """Whether the score says so: not above twice 1/k (1.2 times for two classes, as 0.6 is better than chance; 1.5
-    times for up to four). Without a score the net's shapes have to, and a loss that began at ln k."""
-    score = course.main_score()
+    """Whether the score says so: not above twice 1/k (1.5 times for fewer than 20 classes, 1.2 times for two, as 0.6 is
+    better than chance). Where the net's shapes do not tell k or there is no score, the loss has to have begun there."""
+    score, begin = course.main_score(), _main_loss(course).begin
+    begun = course.whole and begin >= 0.9 * math.log(classes)
     if score is None:
-        begun = abs(_main_loss(course).begin - math.log(classes)) <= 0.1 * math.log(classes)
-        return classes == course.classes and begun and course.whole
-    times = 1.2 if classes == 2 else 1.5 if classes < 5 else 2.0
-    return score[1].part(0.2, 1).high <= times / classes
+        return begun and classes == course.classes and begin <= _WORSE * math.log(classes)
+    times = 1.2 if classes == 2 or not course.classes else 1.5 if classes < 20 else 2.0
+    return (begun or bool(course.classes)) and score[1].part(0.2, 1).high <= times / classes
 
 
 def _stands(series: Series) -> bool:
-    """Whether the first quarter, the last one and the first display are one level, within a fiftieth or the noise,
-    which has to be small enough (a tenth) to see that. A slow but steady fall is none."""
+    """Whether the first quarter, the last one and the first display are one level, within a fiftieth or the noise. The
+    noise has to be so small that a fiftieth would be seen for sure (four standard errors). A slow but steady fall is
+    none."""
     first, last = series.part(0, 0.25), series.part(0.75, 1)
     noise, level = deviation(last), abs(last.mean)
-    if noise > 0.1 * level or abs(first.mean - last.mean) > _MOVED * level:
-        return False
     error = math.hypot(deviation(first) / math.sqrt(first.count), noise / math.sqrt(last.count))
+    if error > _MOVED / 4 * level or abs(first.mean - last.mean) > _MOVED * level:
+        return False
     falls = first.mean - last.mean > max(4 * error, _MOVED / 4 * level)
     return not falls and abs(series.begin - last.mean) <= max(_MOVED * level, 2 * noise)
 
