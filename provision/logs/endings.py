@@ -88,7 +88,7 @@ class Reading:
     def ending(self, found: Sequence[Cause], state: str = "") -> Ending:
         """How it ended, in the words of the log."""
         at = f" at iteration {self._iteration:,}" if self._iteration is not None else ""
-        if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "symptom")]:
+        if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "last", "symptom")]:
             return Ending("failed", f"it failed{at}: {stopped[0].what}")
         if self.well or state == "finished":
             early = self._end is not None and self._end.early
