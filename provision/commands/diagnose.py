@@ -35,6 +35,8 @@ def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> N
         return
     if found.causes:
         _show(found.causes)
+        if found.causes[0].kind in ("divergence", "learning"):
+            console.say(f"the log: {found.ending.text}")
     elif found.ending.word == "well":
         console.say(f"{name}: {found.ending.text}")
     else:
@@ -44,12 +46,15 @@ def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> N
 
 
 def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosis":
+    from provision.logs import absence, read
     from provision.logs import diagnose as reading
-    from provision.logs import read
 
     if read.is_file(name):
         with read.open_file(name) as log:
-            return reading.diagnose(log, reading.Facts(exit_code=exit_code))
+            found = reading.diagnose(log, reading.Facts(exit_code=exit_code))
+            if not found.causes and not found.heard:
+                raise absence.error(log)
+            return found
     if exit_code is not None:
         raise UsageError(
             "the exit code of a run is known already; leave out --exit-code", clouds.hint(f"diagnose {name}", **flags)
@@ -77,7 +82,7 @@ def _show(found: "list[Cause]") -> None:
 def _show_rest(found: "Diagnosis") -> None:
     """What stopped nothing, and how earlier attempts ended."""
     for cause in found.seen:
-        console.say(f"seen on the way, line {cause.line}, {cause.name}: {cause.what}")
+        console.say(f"seen on the way, {f'line {cause.line}, ' * bool(cause.line)}{cause.name}: {cause.what}")
     for one in found.earlier:
         by = f", by line {one.cause.line} ({one.cause.name})" if one.cause and one.cause.line else ""
         lines = f"attempt {one.number} of {found.attempts}, lines {one.first} to {one.last}"

@@ -1,135 +1,127 @@
-"""A log cut at the starts of the program: one `Reading` for each attempt.
+"""Which numbers of a log count: those of the attempts that led to its end.
 
-The program tells several times that it starts (glog's header, the GPUs, the solver), so a start counts where the
-attempt before has told anything that one wants to know: a number, a snapshot, its end, a failure. A fatal line that
-comes seconds after another end is the next attempt's, which failed before it told that it started.
+A training that resumes goes on from a snapshot that an earlier attempt wrote: what that one, and every one between the
+two, had told from there on is told again. Whoever resumes and fails before its first number has taken nothing back.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from provision.logs.building import Building
-from provision.logs.caffe import Ended, Event, Failed, Metric, Planned, Snapshot
-from provision.logs.cause import Cause, Earlier, Ending, Facts
-from provision.logs.divergence import Trouble, Watch
-from provision.logs.failures import Failure
-from provision.logs.ranking import causes, ended, in_order
-from provision.logs.scan import Scan
-from provision.logs.standing import Standing
+from provision.logs.caffe import Event, Metric, Parser, Resumed, Snapshot
+from provision.logs.text import whole_lines
 
-_STARTS = (
-    b"Log file created at: ", b"] Using GPUs ", b"] Use CPU.", b"] Use GPU with device ID", b"Initializing solver from",
-    b": Building model: ", b"Called with args:",
+_MARKS = (
+    b"Initializing solver", b"Restoring previous solver", b"Resuming from ", b"Snapshotting solver state",
+    b"Building model: ", b"Saving parameters and momentum",
 )  # fmt: skip
-_ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
-_TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving)$", re.MULTILINE)
-_APART = 5  # seconds between the ends of two attempts
+_NUMBER = re.compile(rb"\] *Iteration \d.*, loss = |net output #|Test score #|json_stats: ")
+_AT = re.compile(rb"(?:Iteration |\"iter\": )(\d{1,15})")
 
 
-class Reading:
-    """One attempt. Feed it its lines in order."""
+@dataclass
+class _Attempt:
+    """What is known of one start of the program. `last` is an iteration near its end."""
 
-    def __init__(self, first: int, own: Sequence[Failure]) -> None:
-        self.first = self.last = first
-        self.scan, self.watch, self.standing, self.building = Scan(own), Watch(), Standing(), Building()
-        self.told = False
-        self._lines = 0
-        self._end: Ended | None = None
-        self._planned: int | None = None
-        self._iteration: int | None = None
-        self._saved = -1
-        self._tested = ""
+    told: bool = False
+    last: int = 0
+    resumed: int | None = None
+    path: str = ""
+    snapshots: set[int] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
 
-    def read(self, text: bytes, before: int, events: Sequence[Event]) -> None:
-        """Take whole lines in, and the events that they tell; `before` is how many lines came before them."""
-        self.scan.read(text, before)
-        self.watch.read(text, before, events)
-        self.standing.read(text, before, events)
-        self.building.read(text)
-        for event in events:
-            self._take(event)
-        if found := _TEST_DONE.search(text):
-            self._tested = (found[1] or found[2]).decode(errors="replace")
-        self.last = before + text.count(b"\n") + (not text.endswith(b"\n"))
-        self.told = self.told or ended(self.scan)
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, Metric | Snapshot | Ended | Failed):
-            self.told = True
-        if isinstance(event, Ended):
-            self._end = event
-        elif isinstance(event, Planned):
-            self._planned = event.max_iter
+    def take(self, event: Event) -> None:
+        if isinstance(event, Metric):
+            self.told, self.last = True, max(self.last, event.iteration)
         elif isinstance(event, Snapshot):
-            self._saved = max(self._saved, event.iteration)
-        elif isinstance(event, Metric):
-            self._iteration = event.iteration
-            if event.phase == "solver":
-                self._end = None
+            self.snapshots.add(event.iteration)
+            self.files.add(_file(event.path))
+        elif isinstance(event, Resumed) and event.iteration is not None:
+            self.resumed, self.path = event.iteration, event.path
 
-    @property
-    def well(self) -> bool:
-        """Whether it says that it ended well."""
-        done = self._end is not None or (self._planned is not None and self._saved >= self._planned > 0)
-        return (done or bool(self._tested)) and not ended(self.scan)
+    def wrote(self, other: "_Attempt") -> bool:
+        """Whether the other one resumed from a snapshot of this one."""
+        return _file(other.path) in self.files or other.resumed in self.snapshots
 
-    def found(self, facts: Facts) -> list[Cause]:
-        """What went wrong in it, the cause first, by its lines and numbers."""
-        over = ended(self.scan)
-        found = causes(self.scan, self.well or facts.state == "finished", self.building.place)
-        state = "finished" if self.well else facts.state
-        troubles = [*self.watch.troubles(), *self.standing.troubles(state, over)]
-        return in_order([*found, *(_of_trouble(trouble) for trouble in troubles if not _told_better(trouble, found))])
-
-    def ending(self, found: Sequence[Cause], state: str = "") -> Ending:
-        """How it ended, in the words of the log."""
-        at = f" at iteration {self._iteration:,}" if self._iteration is not None else ""
-        if found and found[0].kind not in ("divergence", "learning", "symptom", "note"):
-            return Ending("failed", f"it failed{at}: {found[0].what}")
-        if self.well or state == "finished":
-            early = self._end is not None and self._end.early
-            how = "it was told to stop, and stopped" if early else self._tested or "Optimization Done"
-            how = how if self._tested or self._end else f"the snapshot of iteration {self._saved:,} was written"
-            return Ending("well", f"it ended well{at}: {how}" if self.well else f"it ended well{at}")
-        of = f" of {self._planned:,}" if self._planned and at else ""
-        return Ending("open", f"its log just stops{at}{of}, without a word of an end" if at else "it tells no end")
-
-    def earlier(self, number: int) -> Earlier:
-        """What is told of it once another attempt has followed."""
-        found = [cause for cause in self.found(Facts()) if cause.kind != "symptom"]
-        return Earlier(number, self.first, self.last, self.ending(found), found[0] if found else None)
+    def reached(self, at: int) -> bool:
+        return self.told and (self.resumed or 0) <= at <= self.last
 
 
-def _told_better(trouble: Trouble, found: Sequence[Cause]) -> bool:
-    """Whether a rule says more of a diverged loss: a learning rate that is no number, Detectron's own words."""
-    return trouble.kind == "divergence" and any(cause.name in ("rate-not-a-number", "detectron-nan") for cause in found)
+def _file(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
-def _of_trouble(trouble: Trouble) -> Cause:
-    return Cause(trouble.name, trouble.what, trouble.why, trouble.mends, trouble.line, trouble.text, trouble.kind)
+def cuts(pieces: Iterable[bytes]) -> dict[int, int]:
+    """By attempt: the iteration from which on its numbers do not count. A quick reading: most lines are passed over."""
+    return _cuts(_attempts(pieces))
 
 
-class Cuts:
-    """Where attempts begin in a text of whole lines; it is fed the log in order."""
+def _cuts(attempts: Mapping[int, _Attempt]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    order = sorted(attempts)
+    at = max((number for number in order if attempts[number].told), default=None)
+    limit: int | None = None
+    while at is not None:
+        attempt, before = attempts[at], [number for number in order if number < at]
+        if attempt.resumed is None:  # a training of its own: what came before it stays
+            at, limit = max((number for number in before if attempts[number].told), default=None), None
+            continue
+        limit = attempt.resumed if limit is None else min(limit, attempt.resumed)
+        parent = _parent(attempt, {number: attempts[number] for number in before})
+        for number in before:
+            if parent is None or number > parent:
+                found[number] = min(limit, attempts[number].resumed or 0)
+        if parent is not None:
+            found[parent] = limit
+        at = parent
+    return {number: iteration for number, iteration in sorted(found.items()) if attempts[number].told}
 
-    def __init__(self) -> None:
-        self._ended: int | None = None  # second of the day of the last end that was told
 
-    def of(self, text: bytes) -> Iterator[tuple[int, bool]]:
-        """Where a line begins that may begin an attempt, in order; and whether it does for sure."""
-        found = {text.rfind(b"\n", 0, at) + 1: False for at in _all_of(text)}
-        if b"\nF" in text or text[:1] == b"F" or b"Optimization Done" in text:
-            for end in _ENDS.finditer(text):
-                now = int(end[2]) * 3600 + int(end[3]) * 60 + int(end[4])
-                if end[1] and self._ended is not None and abs(now - self._ended) > _APART:
-                    found[end.start()] = True
-                self._ended = now
-        return iter(sorted(found.items()))
+def _parent(attempt: _Attempt, before: Mapping[int, _Attempt]) -> int | None:
+    """The attempt whose work this one took up: the last that wrote the snapshot, or that could have."""
+    at = attempt.resumed or 0
+    ways = (
+        [number for number, other in before.items() if other.wrote(attempt)],
+        [number for number, other in before.items() if other.reached(at)],
+        [number for number, other in before.items() if other.told],
+    )
+    return next((max(numbers) for numbers in ways if numbers), None)
 
 
-def _all_of(text: bytes) -> Iterator[int]:
-    for start in _STARTS:
-        at = text.find(start)
+def _attempts(pieces: Iterable[bytes]) -> dict[int, _Attempt]:
+    found: dict[int, _Attempt] = {}
+    parser = Parser()
+    for text in whole_lines(pieces):
+        if not parser.begun:
+            for event in parser.read(text):
+                found.setdefault(event.attempt, _Attempt()).take(event)
+            continue
+        done = 0
+        for begin, end in _marked(text):
+            _glance(found.setdefault(parser.attempt, _Attempt()), text, done, begin)
+            for event in parser.read(text[begin:end]):
+                found.setdefault(event.attempt, _Attempt()).take(event)
+            done = end
+        _glance(found.setdefault(parser.attempt, _Attempt()), text, done, len(text))
+    return found
+
+
+def _marked(text: bytes) -> Iterator[tuple[int, int]]:
+    """Begin and end of the lines that tell of a start or a snapshot, in order."""
+    begins = set()
+    for mark in _MARKS:
+        at = text.find(mark)
         while at >= 0:
-            yield at
-            at = text.find(start, at + 1)
+            begins.add(text.rfind(b"\n", 0, at) + 1)
+            at = text.find(mark, at + 1)
+    for begin in sorted(begins):
+        end = text.find(b"\n", begin)
+        yield begin, end + 1 if end >= 0 else len(text)
+
+
+def _glance(attempt: _Attempt, text: bytes, begin: int, end: int) -> None:
+    """See whether a part of the log has numbers, and how far it came."""
+    attempt.told = attempt.told or _NUMBER.search(text, begin, end) is not None
+    at = max(text.rfind(b"] Iteration ", begin, end), text.rfind(b'"iter": ', begin, end))
+    if at >= 0 and (found := _AT.search(text, at, end)):
+        attempt.last = max(attempt.last, int(found[1]))

@@ -57,13 +57,15 @@ class Earlier:
 @dataclass(frozen=True)
 class Diagnosis:
     """What a log tells of its last attempt: what went wrong, the cause first (empty where nothing did); how it ended;
-    what was seen on the way and stopped nothing. `attempts` counts the starts of the program."""
+    what was seen on the way and stopped nothing. `attempts` counts the starts of the program.
+    `heard`: whether any line is as Caffe or Detectron writes them."""
 
     causes: list[Cause]
     ending: Ending
     seen: list[Cause] = field(default_factory=list)
     earlier: list[Earlier] = field(default_factory=list)
     attempts: int = 1
+    heard: bool = True
 
 
 def shown(line: bytes) -> str:

@@ -1,23 +1,26 @@
 """Why a training failed, diverged or stands still, by its log and by what its run's folder says.
 
-It speaks of the last attempt, and lists those before in a line each (`provision.logs.attempts`). What one line alone
-tells is a rule (causes/*.yaml). What only several lines tell (divergence and where it began, what holds up iteration 0)
-is for `provision.logs.divergence` and `provision.logs.standing`. What ended the program goes before what was merely
-seen (`provision.logs.ranking`).
+It speaks of the last attempt, and lists those before in a line each (`provision.logs.endings`). What one line alone
+tells is a rule (causes/*.yaml). What only several lines tell is for `provision.logs.divergence` (and where it began),
+`provision.logs.learning` and `provision.logs.standing`. What ended the program goes before what was merely seen
+(`provision.logs.ranking`).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from provision.logs import caffe, ranking
-from provision.logs.attempts import Cuts, Reading
 from provision.logs.cause import Cause, Diagnosis, Earlier, Facts, as_dict, told
+from provision.logs.endings import Cuts, Reading, of_trouble
+from provision.logs.learning import Learning
 from provision.logs.read import Log
 from provision.logs.rules import by_name
 
 __all__ = ["Cause", "Diagnosis", "Facts", "as_dict", "diagnose", "diagnose_pieces", "told"]
 
 _NOTHING = Facts()
+_THEIRS = re.compile(rb"^[IWEF]\d{4,8} \d\d:|json_stats: |^[A-Z]+ \w+\.py: *\d+: |^Creating [Ll]ayer ", re.MULTILINE)
 _OF_THE_GPU = ("no-kernel-image", "driver-too-old", "no-gpu", "gpu-out-of-memory")
 
 
@@ -28,16 +31,20 @@ def diagnose(log: Log, facts: Facts = _NOTHING) -> Diagnosis:
 
 def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING) -> Diagnosis:
     """Diagnose a log that comes in pieces of any size."""
-    reading, earlier = Reading(1, facts.failures), list[Earlier]()
-    parser, cuts, count = caffe.Parser(), Cuts(), 0
+    reading, earlier, learning = Reading(1, facts.failures), list[Earlier](), Learning()
+    parser, cuts, count, heard = caffe.Parser(), Cuts(), 0, False
     for text in caffe.whole_lines(pieces):
+        heard = heard or _THEIRS.search(text) is not None
         for part, certain in _parts(text, cuts):
             if reading.told and certain is not None:
                 earlier.append(reading.earlier(len(earlier) + 1))
                 reading = Reading(count + 1, facts.failures)
-            reading.read(part, count, parser.read(part))
+            events = parser.read(part)
+            reading.read(part, count, events)
+            learning.read(part, count, events)
             count += part.count(b"\n") + (not part.endswith(b"\n"))
-    return _of(reading, earlier, facts)
+    found = _of(reading, earlier, list(map(of_trouble, learning.troubles())), facts)
+    return replace(found, heard=heard)
 
 
 def _parts(text: bytes, cuts: Cuts) -> Iterator[tuple[bytes, bool | None]]:
@@ -50,11 +57,13 @@ def _parts(text: bytes, cuts: Cuts) -> Iterator[tuple[bytes, bool | None]]:
     yield text[begin:], sure
 
 
-def _of(reading: Reading, earlier: Sequence[Earlier], facts: Facts) -> Diagnosis:
-    found = reading.found(facts)
+def _of(reading: Reading, earlier: Sequence[Earlier], course: Sequence[Cause], facts: Facts) -> Diagnosis:
+    """`course`: what the numbers of all attempts together tell."""
+    notes = [cause for cause in course if cause.kind == "note"]
+    found = [*reading.found(facts), *(cause for cause in course if cause.kind != "note")]
     found = ranking.in_order([*found, *_of_facts(facts, found)])
     found = [_with_place(cause, facts) for cause in found]
-    seen = ranking.seen(reading.scan, found)
+    seen = [*ranking.seen(reading.scan, found), *notes]
     return Diagnosis(found, reading.ending(found, facts.state), seen, list(earlier), len(earlier) + 1)
 
 

@@ -5,18 +5,19 @@ shell's. A `clue` (protobuf's or HDF5's own errors, "Too many open files") expla
 which the training went on displaying was merely seen, unless it was fatal: it stopped nothing.
 
 In order: a recipe's own failures; the verdict of who started the container; what ended the program, and what explains
-it, by their lines; divergence; a crash, which is told where nothing before explains it; being killed from outside; what
-was seen last before a log that just ends; and where all that is missing, what holds a training up.
+it, by their lines; divergence; a crash, which is told where nothing before explains it; a training that learns nothing;
+being killed from outside; what was seen last before a log that just ends; and where all that is missing, what holds a
+training up. A note is worth a sentence, and no cause.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from provision.logs.cause import Cause, shown
 from provision.logs.scan import Hit, Scan, is_fatal
 
 ORDER = {
-    "own": 0, "verdict": 1, "cause": 2, "clue": 2, "divergence": 3, "crash": 4, "killed": 5, "abort": 6, "learning": 7,
+    "own": 0, "verdict": 1, "cause": 2, "clue": 2, "divergence": 3, "crash": 4, "learning": 5, "killed": 6, "abort": 7,
     "last": 8, "symptom": 9, "note": 10,
 }  # fmt: skip
 _ENDS = ("own", "verdict", "cause", "clue", "divergence", "crash", "killed")
@@ -32,8 +33,9 @@ def ended(scan: Scan) -> bool:
     )
 
 
-def causes(scan: Scan, well: bool, place: str) -> list[Cause]:
-    """What the lines of an attempt tell. `well`: it ended well, and what was seen on the way stopped nothing."""
+def causes(scan: Scan, well: bool, place: Callable[[str], str]) -> list[Cause]:
+    """What the lines of an attempt tell. `well`: it ended well, and what was seen on the way stopped nothing. `place`:
+    where the program ended with a line."""
     over = ended(scan)
     found = [*scan.own]
     for hit in scan.hits.values():
@@ -42,7 +44,10 @@ def causes(scan: Scan, well: bool, place: str) -> list[Cause]:
         elif hit.last > scan.progress and not well:
             found.append(hit.cause("clue" if over and hit.rule.kind == "clue" else "last"))
     found += _unknown(scan)
-    return [replace(cause, place=scan.places.get(cause.line) or place * _of_the_net(cause)) for cause in found]
+    return [
+        replace(cause, place=scan.places.get(cause.line) or (place(cause.text) if _of_the_net(cause) else ""))
+        for cause in found
+    ]
 
 
 def seen(scan: Scan, told: Sequence[Cause]) -> list[Cause]:
@@ -99,5 +104,5 @@ def _unknown(scan: Scan) -> Iterator[Cause]:
 
 
 def _of_the_net(cause: Cause) -> bool:
-    """Whether the place in the net belongs to the cause: glog's fatal lines."""
-    return is_fatal(cause.text.encode())
+    """Whether the place in the net belongs to the cause: fatal lines, and crashes, whose stack names a layer."""
+    return cause.kind == "crash" or is_fatal(cause.text.encode())

@@ -12,7 +12,19 @@ import msgspec
 from infra.border import load_yaml
 
 FOLDER = Path(__file__).with_name("causes")
-FILES = ("gpu", "machine", "libraries", "databases", "detectron", "nets", "data", "shapes", "python", "ends")
+# the files and what they are about, in the order in which their rules are asked
+FILES = {
+    "gpu": "GPUs, CUDA, cuDNN, NCCL",
+    "machine": "Memory, disks, handles, rights",
+    "libraries": "Libraries and programs",
+    "databases": "LMDB, LevelDB, HDF5",
+    "detectron": "Caffe2 and Detectron",
+    "nets": "Nets, solvers, weights",
+    "data": "Data, labels, means",
+    "shapes": "Shapes",
+    "python": "Python",
+    "ends": "Ends, seen from outside",
+}
 Kind = Literal["cause", "clue", "divergence", "crash", "killed", "abort"]
 
 
@@ -20,7 +32,8 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A known failure: a line that has one of the texts `find` and matches `match` means `what`.
 
     `codes`: CUDA's numbers of the error, before 10.1 and since. `kind`: see `provision.logs.ranking`. `info`: the line
-    may be one of glog's that only inform; no other rule looks at those.
+    may be one of glog's that only inform; no other rule looks at those. `after_end`: the line counts only behind the
+    training's own word that it is done.
     """
 
     name: str
@@ -29,6 +42,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     codes: tuple[int, ...] = ()
     kind: Kind = "cause"
     info: bool = False
+    after_end: bool = False
     what: str
     why: str
     mends: tuple[str, ...]

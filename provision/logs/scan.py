@@ -13,14 +13,16 @@ from provision.logs.failures import Failure
 from provision.logs.rules import Known, by_name, rules
 from provision.logs.tracebacks import Raised, Tracebacks
 
-_LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$).+", re.MULTILINE)
-_FATAL = re.compile(rb"F\d{4,8} \d\d:")
+_LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$|[^\n ]{1,80} \[\d+\] NCCL INFO ).+", re.MULTILINE)
+# glog's; DIGITS shows it without its prefix
+_FATAL = re.compile(rb"F\d{4,8} \d\d:|\s*(?:ERROR: )?Check failed: ")
 # what is written by a program that goes on: glog's and Python's loggers, protobuf's
 _GOES_ON = re.compile(
     rb"[IWE]\d{4,8} \d\d:|\[libprotobuf WARN|(?:DEBUG|INFO|WARNING)[ :]|ERROR(?: [\w.]+: *\d|:\w)"
-    rb"|[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
+    rb"|libpng |[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
 )
 _CUDA = re.compile(rb"(?:cudaSuccess\.?|CUDA error) ?\(?(\d+) vs\.? 0")
+_DONE = b"Optimization Done"
 _PROGRESS = (b", loss = ", b"net output #", b"json_stats: ")
 
 
@@ -53,6 +55,7 @@ class Scan:
         self.raised: list[Raised] = []  # those that no rule knows
         self.places: dict[int, str] = {}  # where the user's code was, by the line of its exception
         self.progress = 0  # the line of the last display or test output
+        self._done = 0  # the line of the last word that the training is done
 
     def read(self, text: bytes, before: int) -> None:
         """Take whole lines in; `before` is how many lines came before them."""
@@ -60,13 +63,22 @@ class Scan:
         at = max(text.rfind(word) for word in _PROGRESS)
         if at >= 0:
             self.progress = before + text.count(b"\n", 0, at) + 1
+        at = text.rfind(_DONE)
+        if at >= 0:
+            self._done = before + text.count(b"\n", 0, at) + 1
         loud = list(_numbered(text, before))
         blob = b"\n".join(line for _, line in loud)
         known: set[int] = set()
         for rule, needles, match in self._rules:
+            if rule.after_end and self._done <= self.progress:
+                continue
             lines = _with(text, needles, before) if rule.info else _of_blob(blob, loud, needles)
             for number, line in lines:
-                if number not in known and (match is None or match.search(line)):
+                if (
+                    number not in known
+                    and (match is None or match.search(line))
+                    and number > self._done * rule.after_end
+                ):
                     known.add(number)
                     self._hit(rule, number, line)
         self._unknown(text, loud, known)
@@ -83,14 +95,17 @@ class Scan:
     def _unknown(self, text: bytes, loud: Sequence[tuple[int, bytes]], known: set[int]) -> None:
         for number, line in loud:
             if number not in known and _FATAL.match(line):
-                rule = _by_code(line)
-                if rule:
+                if rule := _by_code(line):
                     self._hit(rule, number, line)
                 elif self.fatal is None:
                     self.fatal = number, line
         for raised in self._tracebacks.read(text, loud):
             self.places[raised.line] = raised.place
-            if raised.line not in known:
+            if raised.line in known:
+                continue
+            if rule := _by_code(raised.text):
+                self._hit(rule, raised.line, raised.text)
+            else:
                 self.raised.append(raised)
 
     def _read_own(self, text: bytes, before: int) -> None:

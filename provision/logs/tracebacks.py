@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_BEGIN = (b"Traceback (most recent call last)", b"exception above (most recent call last)")
+_BEGIN = b"Traceback (most recent call last)"
 _FRAME = re.compile(rb'^\s*File "([^"]+)", line (\d+)(?:, in (.+?))?\s*$')
 # of the interpreter, of packages, of Caffe's, Caffe2's and Detectron's own folders
 _FRAMEWORK = re.compile(
@@ -33,13 +33,13 @@ class Tracebacks:
 
     def read(self, text: bytes, lines: Iterable[tuple[int, bytes]]) -> Iterator[Raised]:
         """`lines` are those of `text` that glog does not only inform by, with their numbers."""
-        if self._open or any(begin in text for begin in _BEGIN):
+        if self._open or _BEGIN in text:
             for number, line in lines:
                 if raised := self._line(number, line):
                     yield raised
 
     def _line(self, number: int, line: bytes) -> Raised | None:
-        if any(begin in line for begin in _BEGIN):
+        if _BEGIN in line:
             self._open, self._frames = True, []
         elif not self._open or _GLOG.match(line):
             pass

@@ -20,7 +20,6 @@ from provision.logs.caffe import (
     Snapshot,
     events,
     parse,
-    starts,
 )
 from provision.logs.progress import Progress, fold, progress_of
 
@@ -327,13 +326,6 @@ def test_numbers_of_a_display_have_its_time_and_clock_begins_with_solving() -> N
     assert [(event.name, event.value, event.seconds) for event in found] == [
         ("loss", 2.5, 1.5), ("loss1", 2.5, 1.5), ("loss2", 1.5, 1.5), ("lr", 0.01, 1.5)
     ]  # fmt: skip
-
-
-def test_resumes_alone_are_found_with_their_attempts() -> None:
-    text = "".join(log("interrupted") + log("resumed"))
-    assert [(event.attempt, event.iteration) for event in starts([text.encode()]) if isinstance(event, Resumed)] == [
-        (1, 680)
-    ]
 
 
 @pytest.mark.parametrize(
