@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--raw", is_flag=True, help="print control sequences (colours, cursor), too, as the log has them")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="write TensorBoard's files to DIR")
-@click.option("--plot", type=NEW, metavar="PNG", help="draw loss and accuracy into this file")
+@click.option("--plot", type=NEW, metavar="PNG", help="draw losses and scores into this file")
 @click.option(
     "--chart",
     help="with --plot: draw one of Caffe's charts, by its number (0 to 7) or name (test-accuracy, train-loss ...)",

@@ -25,18 +25,21 @@ _WORSE = 1.15
 
 
 def at_chance(course: Course) -> Iterator[Trouble]:
-    """The loss stands at ln k in each quarter of the last four fifths, and no score is better than chance. Nets with a
-    poor start fall to ln k first. k is what the net's shapes tell, else the whole number that fits loss and score."""
+    """The loss stands at ln k in each quarter of the last four fifths (with so little noise that this can be seen), and
+    no score is better than chance. Nets with a poor start fall to ln k first. k is what the net's shapes tell, else the
+    whole number that fits loss and score."""
     if not course.judged(_SOON if _one_score(course) else _LONG if course.classes else sys.maxsize):
         return
     series = _main_loss(course)
     late = series.part(0.2, 1)
     if not 0 < late.mean < 16 or course.loss.part(0.8, 1).mean < (1 - _MOVED) * course.loss.part(0.2, 0.4).mean:
         return  # no loss of classes; or other heads of the net learn
-    classes = course.classes or max(2, round(math.exp(late.mean)))
-    chance = math.log(max(2, classes))
-    quarters = [series.part(at, at + 0.2).mean for at in (0.2, 0.4, 0.6, 0.8)]
-    if all((1 - _NEAR / 2) * chance <= mean <= (1 + _NEAR) * chance for mean in quarters) and _guesses(course, classes):
+    classes = max(2, course.classes or _fitting(course, late.mean))
+    chance = math.log(classes)
+    quarters = [series.part(at, at + 0.2) for at in (0.2, 0.4, 0.6, 0.8)]
+    seen = all(deviation(quarter) <= _NEAR / 2 * chance * math.sqrt(quarter.count) for quarter in quarters)
+    near = all((1 - _NEAR / 2) * chance <= quarter.mean <= (1 + _NEAR) * chance for quarter in quarters)
+    if seen and near and _guesses(course, classes):
         yield Trouble(
             "not-learning", f"the loss stands at {late.mean:.4g} (ln {classes} is {chance:.4g})"
             f"{_since(course, late.first)}{_score_words(course)}",
@@ -52,7 +55,8 @@ def worse_than_chance(course: Course) -> Iterator[Trouble]:
         return
     chance, late = math.log(course.classes), series.part(0.5, 1)
     begun = abs(series.begin - chance) <= (_WORSE - 1) * chance
-    falls = series.part(0.75, 1).mean < (1 - _MOVED) * series.part(0.5, 0.75).mean
+    third, last = series.part(0.5, 0.75), series.part(0.75, 1)
+    falls = third.mean - last.mean > max(_MOVED * last.mean, 2 * deviation(last) / math.sqrt(last.count))
     if falls or not _guesses(course, course.classes):
         return
     if begun and late.mean > _WORSE * chance and late.low > (1 - 2 * _NEAR) * chance:
@@ -109,6 +113,14 @@ def _one_score(course: Course) -> bool:
     return score is not None and series.count >= (2 if abs(score * course.classes - 1) < _NEAR else 3)
 
 
+def _fitting(course: Course, loss: float) -> int:
+    """The classes that a loss of ln k tells; those that the score's 1/k tells, where they are as near."""
+    score = course.main_score()
+    by_score = round(1 / score[1].end) if score is not None and score[1].end > 1e-6 else 0
+    near = by_score > 1 and abs(math.log(by_score) - loss) <= _NEAR / 2 * loss
+    return by_score if near else round(math.exp(loss))
+
+
 def _guesses(course: Course, classes: int) -> bool:
     """Whether the score says so: not above twice 1/k (1.5 times for fewer than 20 classes, 1.2 times for two, as 0.6 is
     better than chance). Where the net's shapes do not tell k or there is no score, the loss has to have begun there."""
@@ -116,8 +128,10 @@ def _guesses(course: Course, classes: int) -> bool:
     begun = course.whole and begin >= 0.9 * math.log(classes)
     if score is None:
         return begun and classes == course.classes and begin <= _WORSE * math.log(classes)
-    times = 1.2 if classes == 2 or not course.classes else 1.5 if classes < 20 else 2.0
-    return (begun or bool(course.classes)) and score[1].part(0.2, 1).high <= times / classes
+    best = score[1].part(0.2, 1).high
+    if not course.classes:
+        return begun and 0 < best <= 1.2 / classes
+    return best <= (1.2 if classes == 2 else 1.5 if classes < 20 else 2.0) / classes
 
 
 def _stands(series: Series) -> bool:

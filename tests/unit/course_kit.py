@@ -1,4 +1,4 @@
-"""Courses of trainings made up: losses, scores and learning rates as Caffe would tell them, healthy ones by the thousand."""
+"""Trainings made up: losses, scores and learning rates as Caffe would tell them, healthy ones by the thousand."""
 
 import math
 import random
@@ -142,7 +142,7 @@ def _warm_up(drawn: random.Random, start: float, max_iter: int) -> At:
 def _plateau(drawn: random.Random, start: float, max_iter: int) -> At:
     """A deep net: it stands at ln k, then begins to learn."""
     then, length = _decay(drawn, start, max_iter), min(drawn.uniform(200, 2_700), 0.2 * max_iter)
-    return lambda at: start * 1.001 if at < length else min(start, then(int(at - length)))
+    return lambda at: start * (1.001 if at < length else then(int(at - length)) / then(0))
 
 
 def _restarts(drawn: random.Random, start: float, max_iter: int) -> At:
