@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--exit-code",
     type=int,
-    help="the exit code of the program that wrote FILE, if you know it: 137 means killed, 139 crashed",
+    help="the exit code of the program that wrote FILE, if you know it: 137 means killed, 139 crashed, 127 not found",
 )
 @json_option
 @cloud_options

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from provision.logs.caffe import Event, Metric, Parser, Resumed, Snapshot
 from provision.logs.text import whole_lines
 
-_MARKS = (
-    b"Initializing solver", b"Restoring previous solver", b"Resuming from ", b"Snapshotting solver state",
-    b"Building model: ", b"Saving parameters and momentum",
-)  # fmt: skip
+_MARKS = (b"Initializing solver", b"Resuming from ", b" solver s")  # Restoring previous solver status, solver state
+_OF_DETECTRON = (b"Building model: ", b"Resuming from ", b"Saving parameters and momentum")
+_SAVED = re.compile(
+    rb"(?:Snapshotting solver state|Saving parameters).*?(\S*_?iter_?(\d{1,15})\.(?:solverstate|pkl)\S*)"
+)
 _NUMBER = re.compile(rb"\] *Iteration \d.*, loss = |net output #|Test score #|json_stats: ")
+_BEGIN = 1 << 13  # bytes of a piece that show whether Caffe wrote it
 _AT = re.compile(rb"(?:Iteration |\"iter\": )(\d{1,15})")
 
 
@@ -34,10 +36,13 @@ class _Attempt:
         if isinstance(event, Metric):
             self.told, self.last = True, max(self.last, event.iteration)
         elif isinstance(event, Snapshot):
-            self.snapshots.add(event.iteration)
-            self.files.add(_file(event.path))
+            self.save(event.iteration, event.path)
         elif isinstance(event, Resumed) and event.iteration is not None:
             self.resumed, self.path = event.iteration, event.path
+
+    def save(self, iteration: int, path: str) -> None:
+        self.snapshots.add(iteration)
+        self.files.add(_file(path))
 
     def wrote(self, other: "_Attempt") -> bool:
         """Whether the other one resumed from a snapshot of this one."""
@@ -99,8 +104,11 @@ def _attempts(pieces: Iterable[bytes]) -> dict[int, _Attempt]:
         done = 0
         for begin, end in _marked(text):
             _glance(found.setdefault(parser.attempt, _Attempt()), text, done, begin)
-            for event in parser.read(text[begin:end]):
-                found.setdefault(event.attempt, _Attempt()).take(event)
+            if saved := _SAVED.search(text, begin, end):
+                found[parser.attempt].save(int(saved[2]), saved[1].decode(errors="replace"))
+            else:
+                for event in parser.read(text[begin:end]):
+                    found.setdefault(event.attempt, _Attempt()).take(event)
             done = end
         _glance(found.setdefault(parser.attempt, _Attempt()), text, done, len(text))
     return found
@@ -109,7 +117,7 @@ def _attempts(pieces: Iterable[bytes]) -> dict[int, _Attempt]:
 def _marked(text: bytes) -> Iterator[tuple[int, int]]:
     """Begin and end of the lines that tell of a start or a snapshot, in order."""
     begins = set()
-    for mark in _MARKS:
+    for mark in _MARKS if text.find(b".cpp:", 0, _BEGIN) >= 0 else {*_MARKS, *_OF_DETECTRON}:
         at = text.find(mark)
         while at >= 0:
             begins.add(text.rfind(b"\n", 0, at) + 1)
@@ -122,6 +130,7 @@ def _marked(text: bytes) -> Iterator[tuple[int, int]]:
 def _glance(attempt: _Attempt, text: bytes, begin: int, end: int) -> None:
     """See whether a part of the log has numbers, and how far it came."""
     attempt.told = attempt.told or _NUMBER.search(text, begin, end) is not None
-    at = max(text.rfind(b"] Iteration ", begin, end), text.rfind(b'"iter": ', begin, end))
+    at = text.rfind(b"] Iteration ", begin, end)
+    at = at if at >= 0 else text.rfind(b'"iter": ', begin, end)
     if at >= 0 and (found := _AT.search(text, at, end)):
         attempt.last = max(attempt.last, int(found[1]))

@@ -57,7 +57,7 @@ _PREFIX = rb"\d[^]]{20,54}\] *"
 _DISPLAY = re.compile(
     rb"\nI(\d{4,8} (?s:.{5})):0?((?s:(?<=0).{8}|(?<=:).{9})) [^]]{6,40}\] *Iteration (\d{1,15})(?:, | .*, )loss = (.*)"
     rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+)(?: \(\* (\S+))?.*"
-    rb"\nI" + _PREFIX + rb"Iteration \3(?: \([^)\n]*\))?, lr = (.*)"
+    rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
     rb"(?:\nI" + _PREFIX + rb"Restarting data pre.*)*"  # tells nothing, and stands behind each epoch of a small dataset
 )
 _LINES = re.compile(

@@ -20,6 +20,15 @@ from provision.logs.rules import by_name
 __all__ = ["Cause", "Diagnosis", "Facts", "as_dict", "diagnose", "diagnose_pieces", "told"]
 
 _NOTHING = Facts()
+# what a shell's exit code means: 128 and the signal's number; -N is Python's way to tell the same
+_OF_SIGNALS = {
+    1: "interrupted", 2: "interrupted", 4: "illegal-instruction", 6: "aborted", 7: "bus-error", 8: "division-by-zero",
+    11: "segmentation-fault", 15: "interrupted",
+}  # fmt: skip
+_SIGNALS = {
+    126: "permission", 127: "program-missing",
+    **{code: name for number, name in _OF_SIGNALS.items() for code in (128 + number, -number)},
+}  # fmt: skip
 _THEIRS = re.compile(rb"^[IWEF]\d{4,8} \d\d:|json_stats: |^[A-Z]+ \w+\.py: *\d+: |^Creating [Ll]ayer ", re.MULTILINE)
 _OF_THE_GPU = ("no-kernel-image", "driver-too-old", "no-gpu", "gpu-out-of-memory")
 
@@ -68,7 +77,7 @@ def _of(reading: Reading, earlier: Sequence[Earlier], course: Sequence[Cause], f
 
 
 def _of_facts(facts: Facts, found: Sequence[Cause]) -> Iterator[Cause]:
-    """What the container's end tells. Exit code 137 means SIGKILL, 139 a crash."""
+    """What the container's end tells, where the log tells nothing. Exit code 137 means SIGKILL."""
     names = {cause.name for cause in found if ranking.ORDER[cause.kind] <= ranking.ORDER["crash"]}
     if facts.out_of_memory or (facts.exit_code == 137 and not names):
         rule = by_name()["host-out-of-memory"]
@@ -78,9 +87,9 @@ def _of_facts(facts: Facts, found: Sequence[Cause]) -> Iterator[Cause]:
             else "exit code 137: the program was killed, most often for this reason"
         )
         yield Cause(rule.name, f"{rule.what}: {told}", rule.why, rule.mends, kind="verdict")
-    elif facts.exit_code in (139, -11) and not names:
-        rule = by_name()["segmentation-fault"]
-        yield Cause(rule.name, f"{rule.what} (exit code {facts.exit_code})", rule.why, rule.mends)
+    elif not names and (name := _SIGNALS.get(facts.exit_code or 0)):
+        rule = by_name()[name]
+        yield Cause(rule.name, f"{rule.what} (exit code {facts.exit_code})", rule.why, rule.mends, kind=rule.kind)
 
 
 def _with_place(cause: Cause, facts: Facts) -> Cause:

@@ -7,6 +7,7 @@ comes seconds after another end is the next attempt's, which failed before it to
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from provision.logs.building import Building
 from provision.logs.caffe import Ended, Event, Failed, Metric, Planned, Snapshot
@@ -80,13 +81,14 @@ class Reading:
         over = ended(self.scan)
         found = causes(self.scan, self.well or facts.state == "finished", self.building.place)
         state = "finished" if self.well else facts.state
+        found = [_of_snapshot(cause) if self._saved >= 0 else cause for cause in found]
         troubles = [*self.watch.troubles(), *self.standing.troubles(state, over)]
         return in_order([*found, *(of_trouble(trouble) for trouble in troubles if not _told_better(trouble, found))])
 
     def ending(self, found: Sequence[Cause], state: str = "") -> Ending:
         """How it ended, in the words of the log."""
         at = f" at iteration {self._iteration:,}" if self._iteration is not None else ""
-        if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "symptom")]:
+        if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "last", "symptom")]:
             return Ending("failed", f"it failed{at}: {stopped[0].what}")
         if self.well or state == "finished":
             early = self._end is not None and self._end.early
@@ -94,6 +96,8 @@ class Reading:
             how = how if self._tested or self._end else f"the snapshot of iteration {self._saved:,} was written"
             return Ending("well", f"it ended well{at}: {how}" if self.well else f"it ended well{at}")
         of = f" of {self._planned:,}" if self._planned and at else ""
+        if state in ("starting", "running"):
+            return Ending("open", f"it runs, and its last word is{at.replace(' at', '')}{of}" if at else "it starts")
         where = f" in {place}" if not at and (place := self.building.place("")) else ""
         return Ending("open", f"its log just stops{at}{of}{where}, without a word of an end")
 
@@ -101,6 +105,17 @@ class Reading:
         """What is told of it once another attempt has followed."""
         found = [cause for cause in self.found(Facts()) if cause.kind != "symptom"]
         return Earlier(number, self.first, self.last, self.ending(found), found[0] if found else None)
+
+
+def _of_snapshot(cause: Cause) -> Cause:
+    """The cause where a snapshot has been written before: then the folder is there."""
+    if cause.name != "snapshot-stream":
+        return cause
+    folder, disk, *more = cause.mends
+    why = (
+        "a snapshot before it was written, so its folder is there: most likely the disk is full, or too many files are"
+    )
+    return replace(cause, why=f"{why} open", mends=(disk, *more, folder))
 
 
 def _told_better(trouble: Trouble, found: Sequence[Cause]) -> bool:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
@@ -59,8 +60,8 @@ class _Tables:
     outputs, as nets without any print them. `lost` rows a resumed attempt told again; `back` is the first iteration at
     which a display stepped back although nothing was resumed."""
 
-    whole: dict[str, _Table] = field(default_factory=dict)
-    bare: dict[str, _Table] = field(default_factory=dict)
+    whole: defaultdict[str, _Table] = field(default_factory=lambda: defaultdict(_Table))
+    bare: defaultdict[str, _Table] = field(default_factory=lambda: defaultdict(_Table))
     lost: int = 0
     back: int | None = None
     _last: tuple[int, int] = (-1, 0)
@@ -79,10 +80,10 @@ class _Tables:
         if not row.values and summed is not None:
             row.values["loss"] = summed
         if row.values:
-            tables.setdefault(f"{row.phase}{row.net or ''}", _Table()).add(row)
+            tables[f"{row.phase}{row.net or ''}"].add(row)
 
     def all(self) -> dict[str, _Table]:
-        found = self.bare | self.whole
+        found = {**self.bare, **self.whole}
         return dict(sorted(found.items(), key=lambda table: (not table[0].startswith("train"), table[0])))
 
 

@@ -2,8 +2,9 @@
 (`[5] `), docker-compose's service, the time of `docker logs --timestamps` or `ts`, syslog's host, an indentation.
 
 Its shape is learnt from the lines where it stands before glog's letter (or Detectron's words), with every number in it
-left open, and is then cut off from all lines: what tells something is not glog's alone. Learning costs nothing where
-lines begin as they should: a piece of the log is looked at only if it has no such line, or a start of the program.
+left open, and is then cut off from all lines: what tells something is not glog's alone. Learning costs next to
+nothing where lines begin as they should: behind the log's beginning only the end of a piece is looked at, and only if
+it has no such line.
 """
 
 import re
@@ -16,10 +17,10 @@ _OWN = (
     rb"|json_stats: \{|(?:INFO|WARNING|ERROR|CRITICAL) \w+\.py: *\d+: )"
 )
 _PLAIN = re.compile(rb"(?:\A|\n)(?:[IWEF]\d{4}|json_stats: \{|INFO \w+\.py:)")
-_BEGINS = re.compile(_OWN)
-_LINE = re.compile(rb"^([^\n]{0,200}?)" + _OWN, re.MULTILINE)
-_START, _OTHER_START, _CAFFE = b"Initializing solver", b": Building model: ", b".cpp:"
-_LONG = 1 << 13  # bytes behind a start that are looked at
+_LINE = re.compile(rb"^([^\n]{0,200}?)" + _OWN + rb"( *(?:Initializing solver|Building model))?", re.MULTILINE)
+_HEAD = 1 << 16  # bytes of a log's beginning that are looked at
+_SMALL = 1 << 14  # bytes of a piece that is looked at wherever it stands
+_END = 1 << 12  # bytes of a larger piece's end that are looked at
 _SHAPES = 32
 _OPEN = re.compile(rb"(?P<month>\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b)"
                    rb"|(?P<day>\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b)|(?P<number>\d+)|(?P<blank>[ \t]+)")  # fmt: skip
@@ -41,39 +42,29 @@ class Cutter:
         self._shapes: dict[bytes, None] = {}
         self._cut: re.Pattern[bytes] | None = None
         self._only = only
-        self._new = True
+        self._read = 0  # bytes
 
     def cut(self, text: bytes) -> bytes:
         """The lines without their prefixes."""
-        if self._new or not (self._cut or _PLAIN.search(text)):
+        if self._read < _HEAD or len(text) <= _SMALL:
             self._learn(text)
-            self._new = False
-        else:
-            self._look_at_starts(text, _START if text.find(_CAFFE, 0, _LONG) >= 0 else _OTHER_START)
-        if self._cut is None:
-            return text
+        self._read += len(text)
         made = self._without(text)
-        if not _PLAIN.search(made) and self._learn(text):  # somebody else writes it now
-            made = self._without(text)
+        if not _PLAIN.search(made, max(0, len(made) - _END)):  # somebody else writes it now, or it has no such lines
+            begin = max(0, len(text) - _END)
+            if self._learn(text[text.find(b"\n", begin) + 1 if begin else 0 :]):
+                made = self._without(text)
         return made
-
-    def _look_at_starts(self, text: bytes, start: bytes) -> None:
-        """Learn where the program starts within a line: from there on another prefix may be used."""
-        at = text.find(start)
-        while at >= 0:
-            begin = text.rfind(b"\n", 0, at) + 1
-            if not _BEGINS.match(text, begin):
-                self._learn(text[begin : at + _LONG])
-            at = text.find(start, at + 1)
 
     def _learn(self, text: bytes) -> bool:
         """Take up the shapes of the prefixes that a part of the log shows; whether there are new ones."""
-        before = prefixes(text)
-        shapes = Counter(map(shape, filter(None, before)))
-        alone = not all(before)
+        lines = _LINE.findall(text)
+        shapes = Counter(shape(before) for before, _ in lines if before)
+        starts = {shape(before) for before, start in lines if start}
+        some = not all(before for before, _ in lines)  # of which one that stands once may be anything
         known = len(self._shapes)
         for found, times in shapes.most_common(_SHAPES):
-            if len(self._shapes) < 2 * _SHAPES and (times > 1 or not alone):
+            if len(self._shapes) < 2 * _SHAPES and (times > 1 or not some or found in starts):
                 self._shapes.setdefault(found)
         if len(self._shapes) == known:
             return False
@@ -82,7 +73,8 @@ class Cutter:
         return True
 
     def _without(self, text: bytes) -> bytes:
-        assert self._cut is not None
+        if self._cut is None:
+            return text
         if self._only is None:
             return self._cut.sub(b"\n", b"\n" + text)[1:]
         return self._cut.sub(self._own, b"\n" + text)[1:]
@@ -93,7 +85,7 @@ class Cutter:
 
 def prefixes(text: bytes) -> list[bytes]:
     """What stands before the own text of each line that has one; empty where it begins the line."""
-    return _LINE.findall(text)
+    return [before for before, _ in _LINE.findall(text)]
 
 
 def shape(prefix: bytes) -> bytes:

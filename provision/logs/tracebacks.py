@@ -11,6 +11,7 @@ _FRAMEWORK = re.compile(
     rb"/(?:site|dist)-packages/|/lib(?:64)?/python\d|^<|[/\\]python[/\\]caffe2?[/\\]|[/\\]caffe2[/\\]python[/\\]"
     rb"|[/\\]detectron[/\\]|[/\\]Lib[/\\](?!site-packages).*\.py$"
 )
+_LONG = 1000  # so much of a line is looked at
 _GLOG = re.compile(rb"[IWEF]\d{4,8} \d\d:|\*\*\* | +@ ")
 _EXCEPTION = re.compile(rb"^(?:\w+\.)*(?:\w*(?:Error|Exception|Warning|Interrupt|Exit|Stop\w*)|\w+)(?::\s.*|:?)$")
 
@@ -45,7 +46,7 @@ class Tracebacks:
             pass
         elif frame := _FRAME.match(line):
             self._frames.append((frame[1], frame[2], frame[3] or b""))
-        elif not line[:1].isspace() and _EXCEPTION.match(line.rstrip()):
+        elif not line[:1].isspace() and _EXCEPTION.match(line[:_LONG].rstrip()):
             raised = Raised(number, line, self._place())
             self._open, self._frames = False, []
             return raised

@@ -112,7 +112,8 @@ def causes_table() -> str:
         lines += [f"### {heading}", "", "| cause | a line has | what happened | what helps first |"]
         lines.append("|---|---|---|---|")
         for rule in of_file(file):
-            cells = (f"`{rule.name}`", f"`{rule.find[0].strip()}`", rule.what, rule.mends[0])
+            shown = rule.find[0].strip().replace("`", "'")
+            cells = (f"`{rule.name}`", f"`{shown}`", rule.what, rule.mends[0])
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         lines.append("")
     return "\n".join(lines[:-1])

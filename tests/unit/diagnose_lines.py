@@ -90,6 +90,13 @@ FATAL = {
     "net.cpp:400] Top blob 'data' produced by multiple sources.": "produced-twice",
     "layer.hpp:350] Check failed: ExactNumBottomBlobs() == bottom.size() (2 vs. 1) SoftmaxWithLoss Layer takes 2 "
     "bottom blob(s) as input.": "blobs-of-a-layer",
+    "smooth_L1_loss_layer.cpp:19] Check failed: bottom.size() == 4 (3 vs. 4) If weights are used, must specify both "
+    "inside and outside weights.": "fast-rcnn-loss",
+    "blob.hpp:593] Check failed: current_type == new_type (3 vs. 1) Attempt to change TBlob native data type":
+        "blob-type",
+    "net.cpp:717] Check failed: a->channels() == b.channels() (1 vs. 3) Incompatible parameter size for layer conv1_1":
+        "shape-mismatch",
+    "softmax_loss_layer.cpp:86] Unexpected label 19": "label-out-of-range",
     "lrn.cpp:9] Check failed: top[0] != bottom[0] (0x1 vs. 0x1) Pooling Layer does not allow in-place computation.":
         "in-place",
     "softmax_loss_layer.cpp:90] SoftmaxWithLoss Layer cannot backpropagate to label inputs.": "no-gradient",
@@ -247,6 +254,9 @@ OTHER = {
     # the end, seen from outside
     "I1120 23:36:21.594349     6 solver.cpp:332] Optimization Done.\n*** SIGSEGV (@0x7f) received by PID 7 ***":
         "crash-at-exit",
+    "[8] [proxy:1:1@node2] HYD_spawn: execvp error on file /opt/caffe (No such file or directory)": "mpi-program",
+    "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES": "mpi-rank",
+    "W1120 23:36:21.594349     6 solver.cpp:512] Missing true_pos for label: 4": "class-without-box",
     "ERROR: error code -11": "segmentation-fault",
     "./train.sh: line 1:  1760 Abort trap: 6           caffe train": "aborted",
     "KeyboardInterrupt": "interrupted",

@@ -95,6 +95,8 @@ def test_what_a_good_end_is(lines: list[str], said: str) -> None:
 def test_a_run_that_finished_ended_well_and_the_last_word_is_the_states() -> None:
     assert diagnosed(display(0), facts=Facts("finished")).ending.word == "well"
     assert diagnosed(display(0)).ending.word == "open"
+    told = diagnosed("max_iter: 40", display(20), facts=Facts("running"))
+    assert told.ending.text == "it runs, and its last word is iteration 20 of 40"
 
 
 # what ended it, and what was merely seen
@@ -167,6 +169,24 @@ def test_snapshots_that_cannot_be_written_have_several_causes() -> None:
     told = diagnosed(glog("io.cpp:67] Check failed: proto.SerializeToOstream(&output) ", "F"))
     for word in ("not there or not writable", "disk is full", "too many files"):
         assert word in told.causes[0].why
+
+
+def test_a_later_snapshot_that_cannot_be_written_means_the_disk() -> None:
+    saved = glog("sgd_solver.cpp:273] Snapshotting solver state to binary proto file s_iter_10.solverstate")
+    (cause,) = diagnosed(saved, glog("io.cpp:67] Check failed: proto.SerializeToOstream(&output) ", "F")).causes
+    assert "most likely the disk is full" in cause.why and cause.mends[0].startswith("df -h")
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(136, "division-by-zero"), (-8, "division-by-zero"), (139, "segmentation-fault"), (127, "program-missing"),
+     (143, "interrupted"), (134, "aborted")],
+)  # fmt: skip
+def test_an_exit_code_tells_where_the_log_does_not(code: int, name: str) -> None:
+    told = diagnosed(display(0), facts=Facts("failed", code))
+    assert names(told) == [name] and str(code) in told.causes[0].what
+    assert names(diagnosed(glog(OOM, "F"), facts=Facts("failed", code))) == ["gpu-out-of-memory"]
+    assert diagnosed(display(0), facts=Facts("", 0)).causes == []
 
 
 # where

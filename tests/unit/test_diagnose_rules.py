@@ -7,7 +7,7 @@ import pytest
 
 from provision.cli import run
 from provision.logs.diagnose import Diagnosis, diagnose_pieces
-from provision.logs.rules import FILES, FOLDER, benign, rules
+from provision.logs.rules import FILES, FOLDER, Known, benign, rules
 from tests.unit.diagnose_lines import FATAL, OTHER
 
 DATA = Path(__file__).parent.parent / "data"
@@ -45,6 +45,30 @@ def test_every_file_of_rules_is_read_and_names_are_used_once() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {*FILES, "benign"}
     names = [rule.name for rule in rules()]
     assert len(names) == len(set(names))
+
+
+_FORMS = (
+    "{}", "F1120 23:36:21.594349     6 a.cpp:7] Check failed: {} (1 vs. 2) ", "F1120 23:36:21.594349     6 a.cpp:7] {}",
+    "F1120 23:36:21.594349     6 a.cpp:7] Check failed: 1 == 2 (1 vs. 2) {}", "Error: {}", "KeyError: {}",
+    "ValueError: {}", "IndexError: {}", "caffe: {}: cannot open shared object file", "{}: Permission denied",
+    "[libprotobuf ERROR a.cc] Error parsing text-format: {}", "{} leveldb", "CUDA {}", "HDF5 {}", "ERROR: {}",
+)  # fmt: skip
+
+
+def _is(rule: Known, line: str) -> bool:
+    return any(text in line for text in rule.find) and re.search(rule.match, line, re.MULTILINE) is not None
+
+
+def test_no_text_of_a_rule_is_hidden_by_a_rule_before_it() -> None:
+    asked = [rule for rule in rules() if not rule.after_end]
+    hidden = []
+    for rule in asked:
+        for text in rule.find:
+            lines = [line for form in _FORMS if _is(rule, line := form.format(text))]
+            owners = {next(other.name for other in asked if _is(other, line)) for line in lines}
+            if lines and rule.name not in owners:
+                hidden.append((rule.name, text, owners))
+    assert hidden == []
 
 
 def test_commands_that_a_mend_names_are_there(capsys: pytest.CaptureFixture[str]) -> None:

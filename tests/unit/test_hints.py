@@ -27,7 +27,7 @@ NO_CLOUD = {
     "infra/aws/launch.py": "what a rule of a security group says of its origin",
     "infra/aws/errors.py": "the account's own rights and quotas, whatever the region",
     "provision/account/doctor.py": "what a program is for",
-    "provision/logs/divergence.py": "causes that a log shows; it may be a file's",
+    "provision/logs/standing.py": "causes that a log shows; it may be a file's",
     "provision/logs/read.py": "files' logs",
     "provision/recipes/faults.py": "what is wrong with a recipe, before a cloud is meant",
     "provision/runs/weights.py": "the machine has another name than NAME",
