@@ -30,8 +30,8 @@ def named_loss(name: str) -> bool:
 
 def main_score(names: Iterable[str]) -> str:
     """The score that stands for the training, of some in their order: one that counts right answers (of a net with
-    several heads the whole net's, else the last head's), else the last that has accuracy in its name, else the first mean
-    over classes (mAP, IoU), else the first; "" of none."""
+    several heads the whole net's, else the last head's), else the last that has accuracy in its name, else the first
+    mean over classes (mAP, IoU), else the first; "" of none."""
     all_names = list(names)
     exact = [name for name in all_names if name.rpartition("/")[2].lower() in _RIGHT]
     whole = [name for name in exact if "/" not in name]
