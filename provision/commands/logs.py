@@ -74,7 +74,7 @@ def _export(found: "list[Log]", as_csv: str | None, tensorboard: Path | None, pl
     if told and tensorboard:
         _tensorboard(told, tensorboard)
     if told and as_csv:
-        _csv(told, as_csv)
+        _csv(told, as_csv, several=len(found) > 1)
     if told and as_json:
         export.write_json(told)
     if without:
@@ -122,12 +122,12 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
     return found
 
 
-def _csv(found: "list[Log]", target: str) -> None:
+def _csv(found: "list[Log]", target: str, several: bool) -> None:
     from provision.logs import apart, export
 
     before = ""
     for log in found:
-        part = f".{apart.file_name(log.name)}" if len(found) > 1 else ""
+        part = f".{apart.file_name(log.name)}" if several else ""
         table = None if target == "-" else Path(f"{target.removesuffix('.csv')}{part}.csv")
         written = export.write_csv(log, table, before)
         if not written.tables:

@@ -15,8 +15,8 @@ from provision.logs.series import Series
 
 _MOST_NAMES = 200
 _DISPLAYS, _ITERATIONS = 20, 200  # fewer tell no course
-# Of 60 nets of 1000 classes that learnt (public logs of 2015 to 2017: CaffeNet, GoogLeNet, ResNet, SqueezeNet and kin)
-# the loss stood at ln 1000 for 0 to 1,500 iterations, of two for 2,700
+# Of 34 nets of 1000 classes that learnt (public logs of 2015 to 2017: CaffeNet, ResNet, SqueezeNet and kin) the loss
+# stood at ln 1000 for 0 to 1,500 iterations, of one for 2,700
 _BEGUN, _SHARE, _LONG = 3_000, 0.2, 20_000
 _SHAPES = re.compile(rb"Top shape: (\d{1,9}) (\d{1,9})(?: \d{1,9})* \(\d+\)|with loss weight ")
 _WEIGHTS = (b"Finetuning from ", b"Copying source layer ")  # of caffe.cpp and of net.cpp

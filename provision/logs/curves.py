@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from provision.logs.meaning import Kind, kind
+from provision.logs.meaning import Kind, kind, named_loss
 from provision.logs.read import Log, Row, rows
 
 Point = tuple[float, float]
@@ -65,8 +65,7 @@ def _ends(*points: Point) -> tuple[Point, Point]:
     return min(points, key=itemgetter(1)), max(points, key=itemgetter(1))
 
 
-@dataclass(frozen=True)
-class _Told:
+class _Told(NamedTuple):
     """One number of a row, with what it belongs to."""
 
     label: str
@@ -112,8 +111,8 @@ def _numbers(row: Row) -> Iterable[_Told]:
             yield _Told("train loss", row.loss)
         if row.lr is not None:
             yield _Told("learning rate", row.lr)
-    losses = [value for name, value in row.values.items() if name in row.weights] or list(row.values.values())
-    if any(math.isnan(value) for value in losses):
+    losses = row.weights or {name for name in row.values if named_loss(name)}
+    if any(math.isnan(row.values[name]) for name in losses):
         return  # Caffe calls a net whose output is nan right every time
     net = f" (net {row.net})" if row.net else ""
     for name, value in row.scalars().items():

@@ -6,6 +6,7 @@ Beside what JSON knows there are nan and inf, Visual C++'s words for them (`1.#Q
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -48,6 +49,7 @@ def count(text: bytes | str) -> int:
     return int(re.sub(r"\D", "", text if isinstance(text, str) else text.decode()))
 
 
+@lru_cache(1000)
 def weight(text: bytes | None) -> float | None:
     """The loss weight behind an output; None where it has none, so that it is no loss."""
     return number(text) if text else None

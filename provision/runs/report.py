@@ -1,14 +1,14 @@
 """What a run's log tells people: a bar while it trains, and why it failed."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from infra.aws.session import Cloud
 from infra.errors import RunError
 from provision import console
 from provision.files.bar import TrainingBar
 from provision.logs import caffe, diagnose, progress
-from provision.logs.caffe import Event, Metric, Parser
+from provision.logs.caffe import Metric, Parser
 from provision.logs.cause import Cause, Diagnosis, Facts
 from provision.logs.divergence import Divergence
 from provision.logs.progress import Progress
@@ -82,11 +82,6 @@ class Follower:
             console.line(f"{what}: stopping it")
             assert self._stop is not None
             self._stop()
-
-
-def events(run: Run) -> Iterator[Event]:
-    """The events of the log, as it is read; nothing of them is kept."""
-    return caffe.events(log.text(run))
 
 
 def facts(run: Run) -> Facts:

@@ -133,7 +133,7 @@ def test_charts_go_by_number_or_name() -> None:
 # what is a loss and what a score
 
 
-def tested(folder: Path, *outputs: str, times: int = 3, name: str = "one") -> Log:
+def of_tests(folder: Path, *outputs: str, times: int = 3, name: str = "one") -> Log:
     """A log of so many tests; `at` in an output is replaced by the test's number."""
     lines = []
     for at in range(times):
@@ -150,20 +150,20 @@ GOOGLENET = (
 
 
 def test_weights_tell_losses_from_scores_and_from_other_numbers(tmp_path: Path) -> None:
-    kinds = {one.label: one.kind for one in curves(tested(tmp_path, *GOOGLENET)) if one.phase == "test"}
+    kinds = {one.label: one.kind for one in curves(of_tests(tmp_path, *GOOGLENET)) if one.phase == "test"}
     assert kinds == {
         "test loss1/loss1": "loss", "loss1/top-1": "score", "test loss3/loss3": "loss", "loss3/top-1": "score",
         "boxes": "measure",
     }  # fmt: skip
     target = tmp_path / "curves.svg"
-    plot([tested(tmp_path, *GOOGLENET)], target)
+    plot([of_tests(tmp_path, *GOOGLENET)], target)
     assert {"loss", "score", "other numbers"} <= set(words_of(target).splitlines())
 
 
 @pytest.mark.parametrize(("chart", "drawn"), [("test-accuracy", "top-1"), ("test-loss", "test loss")])
 def test_charts_draw_scores_and_losses_of_any_name(chart: str, drawn: str, tmp_path: Path) -> None:
     target = tmp_path / "chart.svg"
-    plot([tested(tmp_path, *GOOGLENET)], target, chart_number(chart))
+    plot([of_tests(tmp_path, *GOOGLENET)], target, chart_number(chart))
     said = [line for line in words_of(target).splitlines() if ", last" in line]
     assert len(said) == 2 and all(drawn in line for line in said)
 
@@ -171,7 +171,7 @@ def test_charts_draw_scores_and_losses_of_any_name(chart: str, drawn: str, tmp_p
 @pytest.mark.parametrize("name", ["loss3/top-1", "top5", "mAP", "prec@1", "detection_eval", "recall", "acc"])
 def test_scores_need_no_special_name(name: str, tmp_path: Path) -> None:
     target = tmp_path / "chart.svg"
-    plot([tested(tmp_path, f"{name} = 0.at5")], target, 0)
+    plot([of_tests(tmp_path, f"{name} = 0.at5")], target, 0)
     assert f"{name}, last 0.25" in words_of(target)
 
 
@@ -185,12 +185,12 @@ def test_a_score_of_the_training_is_drawn_beside_the_tests(tmp_path: Path) -> No
 
 
 def test_a_log_without_weights_is_read_by_names(tmp_path: Path) -> None:
-    found = {one.label: one.kind for one in curves(tested(tmp_path, "loss1/accuracy = 0.at", "my_loss = 0.at"))}
+    found = {one.label: one.kind for one in curves(of_tests(tmp_path, "loss1/accuracy = 0.at", "my_loss = 0.at"))}
     assert (found["loss1/accuracy"], found["my_loss"]) == ("score", "loss")
 
 
 def test_a_nan_that_is_no_loss_leaves_the_losses_in_the_picture(tmp_path: Path) -> None:
-    found = {one.label for one in curves(tested(tmp_path, "loss = 2 (* 1 = 2 loss)", "recall = nan"))}
+    found = {one.label for one in curves(of_tests(tmp_path, "loss = 2 (* 1 = 2 loss)", "recall = nan"))}
     assert "test loss" in found and "recall" not in found
 
 
@@ -204,13 +204,13 @@ def strokes(target: Path) -> list[str]:
 
 def test_no_two_curves_of_a_panel_look_alike(tmp_path: Path) -> None:
     target = tmp_path / "curves.svg"
-    plot([tested(tmp_path, *(f"head{at}/top-1 = 0.{at + 10}" for at in range(40)))], target, 0)
+    plot([of_tests(tmp_path, *(f"head{at}/top-1 = 0.{at + 10}" for at in range(40)))], target, 0)
     styles = strokes(target)
     assert len(set(styles)) == 40 and len(styles) >= 80
 
 
 def test_a_log_has_its_colour_and_a_label_its_style(tmp_path: Path) -> None:
-    logs = [tested(tmp_path, "loss = 1.at (* 1 = 1 loss)", name=f"log{number}") for number in range(3)]
+    logs = [of_tests(tmp_path, "loss = 1.at (* 1 = 1 loss)", name=f"log{number}") for number in range(3)]
     target = tmp_path / "curves.svg"
     plot(logs, target)
     styles = set(strokes(target))
@@ -222,7 +222,7 @@ def test_logs_of_one_name_are_numbered(tmp_path: Path) -> None:
     logs = []
     for number in range(2):
         (tmp_path / str(number)).mkdir()
-        logs.append(tested(tmp_path / str(number), "accuracy = 0.at"))
+        logs.append(of_tests(tmp_path / str(number), "accuracy = 0.at"))
     plot(logs, tmp_path / "curves.svg")
     said = words_of(tmp_path / "curves.svg")
     assert "one (1): accuracy" in said and "one (2): accuracy" in said
