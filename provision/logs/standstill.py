@@ -124,8 +124,8 @@ def _fitting(course: Course, loss: float) -> int:
 
 def _guesses(course: Course, classes: int) -> bool:
     """Whether the score says so: not above twice 1/k (1.5 times for fewer than 20 classes, 1.2 times for two, as 0.6 is
-    better than chance). Where the net's shapes do not tell k or there is no accuracy, the loss has to have begun at ln k
-    or above."""
+    better than chance). Where the net's shapes do not tell k or there is no accuracy, the loss has to have begun at
+    ln k or above."""
     score, begin = course.main_score(), _main_loss(course).begin
     begun = course.whole and begin >= 0.9 * math.log(classes)
     if score is None or not is_accuracy(score[0]):
