@@ -79,7 +79,9 @@ class Reading:
     def found(self, facts: Facts) -> list[Cause]:
         """What went wrong in it, the cause first, by its lines and numbers."""
         over = ended(self.scan)
-        found = causes(self.scan, self.well or facts.state == "finished", self.building.place)
+        failed = facts.state == "failed" or facts.exit_code not in (None, 0)
+        well = (self.well or facts.state == "finished") and not failed
+        found = causes(self.scan, well, self.building.place)
         state = "finished" if self.well else facts.state
         found = [_of_snapshot(cause) if self._saved >= 0 else cause for cause in found]
         troubles = [*self.watch.troubles(), *self.standing.troubles(state, over)]
@@ -90,6 +92,8 @@ class Reading:
         at = f" at iteration {self._iteration:,}" if self._iteration is not None else ""
         if stopped := [cause for cause in found if cause.kind not in ("divergence", "learning", "last", "symptom")]:
             return Ending("failed", f"it failed{at}: {stopped[0].what}")
+        if self.well and state == "failed":
+            return Ending("failed", f"the training ended well{at}, and what ran behind it failed")
         if self.well or state == "finished":
             early = self._end is not None and self._end.early
             how = "it was told to stop, and stopped" if early else self._tested or "Optimization Done"

@@ -2,7 +2,8 @@
 
 A line *ends* the program where glog is fatal, or where no logger wrote it: an exception's last line, a signal's, the
 shell's. A `clue` (protobuf's or HDF5's own errors, "Too many open files") explains what comes after it. A line after
-which the training went on displaying was merely seen, unless it was fatal: it stopped nothing.
+which the training went on displaying was merely seen, unless it was fatal: it stopped nothing. What stands behind the
+training's good end is another program's, but for a crash.
 
 In order: a recipe's own failures; the verdict of who started the container; what ended the program, and what explains
 it, by their lines; divergence; a crash, which is told where nothing before explains it; a training that learns nothing;
@@ -29,7 +30,7 @@ def ended(scan: Scan) -> bool:
     return (
         scan.fatal is not None
         or any(_stops(scan, hit) for hit in scan.hits.values())
-        or any(raised.line > scan.progress for raised in scan.raised)
+        or any(raised.line > scan.progress and not scan.behind(raised.line) for raised in scan.raised)
     )
 
 
@@ -43,7 +44,7 @@ def causes(scan: Scan, well: bool, place: Callable[[str], str]) -> list[Cause]:
             found.append(hit.cause())
         elif hit.last > scan.progress and not well:
             found.append(hit.cause("clue" if over and hit.rule.kind == "clue" else "last"))
-    found += _unknown(scan)
+    found += _unknown(scan, well)
     return [
         replace(cause, place=scan.places.get(cause.line) or (place(cause.text) if _of_the_net(cause) else ""))
         for cause in found
@@ -79,22 +80,26 @@ def in_order(found: Sequence[Cause]) -> list[Cause]:
 
 
 def _stops(scan: Scan, hit: Hit) -> bool:
-    return hit.ends and (is_fatal(hit.text) or hit.line > scan.progress)
+    """Whether the program ended with it. Behind the training's good end only a crash or a fatal line is its own."""
+    if not hit.ends or is_fatal(hit.text):
+        return hit.ends
+    return hit.line > scan.progress and not (scan.behind(hit.line) and hit.rule.kind in ("cause", "killed"))
 
 
-def _unknown(scan: Scan) -> Iterator[Cause]:
+def _unknown(scan: Scan, well: bool) -> Iterator[Cause]:
     """The fatal line and the exception that no rule knows, as they are."""
     if scan.fatal is not None:
         number, line = scan.fatal
-        source, _, message = line.decode(errors="replace").partition("] ")
+        source, mark, message = line.decode(errors="replace").partition("] ")
+        where = f" in {source.split(' ')[-1]}" if mark else ""
         yield Cause(
-            "unknown", f"the program ended itself in {source.split(' ')[-1]}: {shown(message.encode())}",
+            "unknown", f"the program ended itself{where}: {shown((message or source).encode())}",
             "no rule knows this check: it is in Caffe's source, in that file and line",
             ("compare what that layer reads with what it wants: provision net show FILE tells all shapes",
              "the lines above it tell what it was doing"), number, shown(line),
         )  # fmt: skip
     for raised in scan.raised:
-        if raised.line > scan.progress:
+        if raised.line > scan.progress and not (well and scan.behind(raised.line)):
             yield Cause(
                 "exception", f"Python code failed: {shown(raised.text)}", "no rule knows this exception",
                 ("read the code at the place that is named", "the lines above it are its traceback"),

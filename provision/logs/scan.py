@@ -57,6 +57,10 @@ class Scan:
         self.progress = 0  # the line of the last display or test output
         self._done = 0  # the line of the last word that the training is done
 
+    def behind(self, line: int) -> bool:
+        """Whether a line stands behind the training's own word that it is done."""
+        return self.progress < self._done < line
+
     def read(self, text: bytes, before: int) -> None:
         """Take whole lines in; `before` is how many lines came before them."""
         self._read_own(text, before)

@@ -116,6 +116,15 @@ def test_what_was_seen_on_the_way_to_a_good_end_is_no_cause() -> None:
     assert names(diagnosed(glog(START), SKIPPED)) == ["file-not-found"]  # nothing came after it
 
 
+def test_what_fails_behind_a_good_end_is_another_programs() -> None:
+    done = [glog(START), display(0), glog(DONE)]
+    for end in (["rm: cannot remove 'x': No such file or directory"], [TRACEBACK, "ImportError: No module named plots"],
+                [TRACEBACK, "shop.errors.Odd: no"]):  # fmt: skip
+        assert (diagnosed(*done, *end).causes, diagnosed(*done, *end).ending.word) == ([], "well")
+        failed = diagnosed(*done, *end, facts=Facts("failed", 1))
+        assert failed.causes and failed.ending.word == "failed"
+
+
 def test_a_clue_explains_the_end_that_follows_it() -> None:
     many = glog("io.cpp:80] Too many open files", "E")
     told = diagnosed(SKIPPED, many, glog("image_data_layer.cpp:9] Check failed: cv_img.data Could not load a.jpg", "F"))
@@ -225,6 +234,7 @@ def test_nvidias_caffe_and_digits_tell_the_layer_in_their_own_forms() -> None:
     bare = [line.partition("] ")[2] for line in (*SETUP, glog(ODD))]
     (cause,) = diagnosed(*bare).causes
     assert cause.name == "unknown" and cause.place.startswith("layer fc8, ")
+    assert cause.what == "the program ended itself: Check failed: wheels == 4 (3 vs. 4)"
 
 
 def test_after_the_net_is_set_up_the_stack_names_the_layer() -> None:

@@ -20,14 +20,9 @@ def start(resumed: int | None = None) -> list[str]:
 
 
 def shown(*at: int) -> list[str]:
-    messages = (
-        message
-        for one in at
-        for message in (
-            f"Iteration {one}, loss = 1", "    Train net output #0: loss = 1 (* 1 = 1 loss)", f"Iteration {one}, lr = 0.1"
-        )
-    )  # fmt: skip
-    return [_CLOCK + message for message in messages]
+    output = "    Train net output #0: loss = 1 (* 1 = 1 loss)"
+    messages = ((f"Iteration {one}, loss = 1", output, f"Iteration {one}, lr = 0.1") for one in at)
+    return [_CLOCK + message for display in messages for message in display]
 
 
 def saved(at: int) -> list[str]:

@@ -93,7 +93,7 @@ def test_a_windows_display_that_diverges_is_diverged() -> None:
     from provision.logs.diagnose import diagnose_pieces
 
     text = f"{G}Iteration 0, loss = 2.3\n{G}Iteration 10, loss = -nan(ind)\n"
-    assert [cause.name for cause in diagnose_pieces([text.encode()])] == ["diverged"]
+    assert [cause.name for cause in diagnose_pieces([text.encode()]).causes] == ["diverged"]
 
 
 def test_clock_begins_with_solving_although_the_net_has_no_name() -> None:

@@ -107,7 +107,7 @@ def test_a_fatal_line_behind_a_rank_is_diagnosed(tmp_path: Path, capsys: pytest.
     fatal = "F0101 10:00:00.000000 7 math.cu:1] Check failed: error == cudaSuccess (700 vs. 0)"
     (tmp_path / "a.log").write_text(text(*(f"[3] {line}" for line in (*PAIR, fatal))))
     assert run(["diagnose", str(tmp_path / "a.log"), "--json"]) == 0
-    (cause,) = json.loads(capsys.readouterr().out)
+    (cause,) = json.loads(capsys.readouterr().out)["causes"]
     assert (cause["name"], cause["line"]) == ("illegal-memory-access", 3)
 
 
