@@ -104,7 +104,7 @@ def test_what_stands_before_the_lines_of_a_run_is_cut_off_while_it_is_followed(r
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(report.events(run))
+    assert follower.progress == progress_of(caffe.events(log.text(run)))
     assert (follower.progress.iteration, follower.progress.loss) == (10, 10)
 
 
