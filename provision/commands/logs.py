@@ -115,7 +115,7 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
         if read.is_file(name):
             found.append(stack.enter_context(read.open_file(name)))
             continue
-        if "/" in name or name.endswith((".log", ".txt", ".gz")):
+        if "/" in name or name.endswith((".log", ".txt", *read.PACKED)):
             raise UsageError(f"there is no file {name}", f"name a log, or a run: {clouds.hint('runs', **flags)}")
         session = session or clouds.session(**flags)
         found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
@@ -131,12 +131,15 @@ def _csv(found: "list[Log]", target: str, several: bool) -> None:
         table = None if target == "-" else Path(f"{target.removesuffix('.csv')}{part}.csv")
         written = export.write_csv(log, table, before)
         if not written.tables:
-            raise RunError(f"{log.name}: no loss and no output of a net to write", "see its numbers: --json")
+            raise RunError(
+                f"{log.name}: no loss and no output of a net to write",
+                f"see its numbers: provision logs {log.shown or log.name} --json",
+            )
         before = "\n"
         for path in written.files:
             console.say(f"written: {path}")
         if written.lost:
-            console.line(f"{log.name}: {written.lost} rows are left out, for a resumed attempt printed them again")
+            console.line(f"{log.name}: {written.lost} rows are left out, for a later attempt went on from before them")
         if written.back is not None:
             console.line(
                 f"{log.name}: iterations go back to {written.back} without a resume; if two solvers wrote this log, "

@@ -63,7 +63,7 @@ def of_all(logs: Sequence[Log]) -> RunError:
     if not others:
         return error(one)
     first, names = error(one), ", ".join(str(log.shown or log.name) for log in others)
-    return RunError(f"{first}\n    so have these no number: {names}", first.mend)
+    return RunError(f"{first}\n    these have no number either: {names}", first.mend)
 
 
 def error(log: Log) -> RunError:
@@ -77,8 +77,9 @@ def error(log: Log) -> RunError:
         )
     lines = "1 line" if seen.lines == 1 else f"{seen.lines:,} lines"
     first = "".join(f"\n    {line}" for line in _shown(seen.first))
+    begins = f"; it begins:{first}" if first and not seen.binary else ""
     return RunError(
-        f"{named}: no number of a training in {lines}; looked for {_LOOKED_FOR}; it begins:{first}", _mend(seen, named)
+        f"{named}: no number of a training in {lines}; looked for {_LOOKED_FOR}{begins}", _mend(seen, named)
     )
 
 

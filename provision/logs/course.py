@@ -163,10 +163,15 @@ class Course:
                 yield place.name + (f" (net {place.net})" if place.net else ""), output
 
     def main_loss(self, phase: str) -> tuple[str, Series] | None:
-        """Name and numbers of the loss output with the largest weight, the last of several: the net's own head."""
+        """Name and numbers of the loss output with the largest weight, the last of several: the net's own head. Where
+        no weights are told: of the output that is called loss."""
         found = list(self.of_kind("loss", phase))
         most = max((abs(output.weight or 0) for _, output in found), default=0)
-        own = [(name, output.series) for name, output in found if abs(output.weight or 0) == most]
+        own = [
+            (name, output.series)
+            for name, output in found
+            if abs(output.weight or 0) == most and (most or name == "loss")
+        ]
         return own[-1] if own else None
 
     def main_score(self) -> tuple[str, Series] | None:

@@ -12,7 +12,9 @@ from provision.logs import attempts
 from provision.logs.log import PIECE, Log
 from provision.logs.rows import Row, rows
 
-__all__ = ["Log", "Printer", "Row", "copy_to_stdout", "is_file", "open_file", "rows", "spooled"]
+PACKED = (".gz", ".bz2", ".xz")  # endings of names; what is packed is known by its bytes
+
+__all__ = ["PACKED", "Log", "Printer", "Row", "copy_to_stdout", "is_file", "open_file", "rows", "spooled"]
 
 
 def is_file(word: str) -> bool:
@@ -31,7 +33,8 @@ def open_file(word: str) -> Iterator[Log]:
     elif path.is_dir():
         yield Log(path.resolve().name, path / "log.txt", shown=path)
     else:
-        yield Log(path.name.removesuffix(".gz").removesuffix(".log"), path, shown=path)
+        name = path.stem if path.suffix in PACKED else path.name
+        yield Log(name.removesuffix(".log"), path, shown=path)
 
 
 @contextmanager

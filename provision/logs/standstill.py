@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
+from provision.logs.meaning import is_accuracy
 from provision.logs.series import Series, deviation
 
 HELP = (
@@ -116,17 +117,18 @@ def _one_score(course: Course) -> bool:
 def _fitting(course: Course, loss: float) -> int:
     """The classes that a loss of ln k tells; those that the score's 1/k tells, where they are as near."""
     score = course.main_score()
-    by_score = round(1 / score[1].end) if score is not None and score[1].end > 1e-6 else 0
+    by_score = round(1 / score[1].end) if score and is_accuracy(score[0]) and score[1].end > 1e-6 else 0
     near = by_score > 1 and abs(math.log(by_score) - loss) <= _NEAR / 2 * loss
     return by_score if near else round(math.exp(loss))
 
 
 def _guesses(course: Course, classes: int) -> bool:
     """Whether the score says so: not above twice 1/k (1.5 times for fewer than 20 classes, 1.2 times for two, as 0.6 is
-    better than chance). Where the net's shapes do not tell k or there is no score, the loss has to have begun there."""
+    better than chance). Where the net's shapes do not tell k or there is no accuracy, the loss has to have begun at
+    ln k or above."""
     score, begin = course.main_score(), _main_loss(course).begin
     begun = course.whole and begin >= 0.9 * math.log(classes)
-    if score is None:
+    if score is None or not is_accuracy(score[0]):
         return begun and classes == course.classes and begin <= _WORSE * math.log(classes)
     best = score[1].part(0.2, 1).high
     if not course.classes:

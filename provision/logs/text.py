@@ -42,7 +42,7 @@ class Cleaner:
 
     def clean(self, text: bytes) -> bytes:
         """The lines without colours, and without what others put before them."""
-        return self._cutter.cut(uncoloured(text))
+        return self._cutter.cut(uncoloured(_newlines(text)[0] if b"\r" in text else text))
 
 
 def uncoloured(text: bytes) -> bytes:

@@ -9,6 +9,7 @@ from provision.logs.events import Ended, Event, Metric, Planned
 from provision.logs.learning import Learning
 
 At = Callable[[int], float]
+_SCORES = ("accuracy", "loss3/top-1", "detection_eval")
 
 
 @dataclass
@@ -92,7 +93,7 @@ def healthy(seed: int) -> Story:
     return Story(
         loss, max_iter, display, begin, begin + int((max_iter - begin) * drawn.choice((0.02, 0.1, 0.3, 0.7, 1, 1))),
         _rate(drawn, max_iter), max(display, max_iter // drawn.choice((5, 20, 60))),
-        {"loss": test_loss} if tests else {}, {"accuracy": score} if tests else {},
+        {"loss": test_loss} if tests else {}, {drawn.choice(_SCORES): score} if tests else {},
         {"loss": (1.0, loss)} if drawn.random() < 0.7 else {}, drawn.choice((0, classes)), from_weights,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 
 from provision.logs.caffe import Parser
 from provision.logs.divergence import Trouble
+from provision.logs.events import Metric
 from provision.logs.learning import Learning
 from tests.unit.course_kit import Story, healthy, learning, names
 
@@ -115,6 +116,19 @@ def test_one_answer_to_everything() -> None:
     assert names(story) == ["one-answer"]
     story.losses = {"loss": lambda at: 0.325 * math.exp(-at / 50_000)}
     assert names(story) == []
+
+
+def test_without_weights_the_sum_is_judged_and_no_part_of_it() -> None:
+    """Detectron: a part may stand at ln 2 from the start to the end, while the sum falls."""
+    parts = {"loss": lambda at: 0.693 + math.exp(-at / 3_000), "loss_rpn": near(0.6931)}
+    story = Story(parts["loss"], 90_000, 20, scores={"box AP": near(0.3)}, test_every=30_000)
+    seen = Learning()
+    for event in story.events():
+        seen.feed(event)
+        if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
+            for name, value in parts.items():
+                seen.feed(Metric(0, event.seconds, event.iteration, "train", name, value(event.iteration)))
+    assert seen.course.main_loss("train") is not None and list(seen.troubles()) == []
 
 
 # zeros

@@ -97,6 +97,17 @@ def test_a_resume_behind_a_line_that_was_cut_off_is_seen_while_it_is_followed(ru
     assert "it/s" not in bar.words  # the speed of one attempt does not span the gap between two
 
 
+@pytest.mark.parametrize("size", [50, 1000])
+def test_what_stands_before_the_lines_of_a_run_is_cut_off_while_it_is_followed(run: Run, size: int) -> None:
+    lines = [glog(f"Iteration {at}, loss = {at}").strip() for at in (0, 5, 10)]
+    held(run, ["".join(f"50%|#  |\r\x1b[32m[5] {line}\x1b[0m\r\n" for line in lines).encode()], size)
+    follower, bar = Follower(), Quiet()
+    for piece in follow.pieces(follow.Watch(CLOUD, run)):
+        follower.take(piece, bar)  # type: ignore[arg-type]
+    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert (follower.progress.iteration, follower.progress.loss) == (10, 10)
+
+
 def test_an_unknown_failure_shows_the_ends_own_characters(run: Run) -> None:
     held(run, ["viel\nkaputt: Größe\n".encode()], 1)
     assert "kaputt: Größe" in report.failure(run).what
