@@ -1,6 +1,8 @@
 """`logs`: print, follow or draw the logs of trainings, or hand their numbers to other programs."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,7 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
     if chart is not None and plot is None:
         raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
     number = None if chart is None else drawing.chart_number(chart)
+    hint = partial(clouds.hint, **flags)
     if following:
         _follow(names, raw, flags)
     wanted = bool(as_csv or tensorboard or plot or as_json)
@@ -55,13 +58,13 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
     with ExitStack() as stack:
         found = _open(stack, names, flags)
         if not wanted:
-            _print(found, raw)
+            _print(found, raw, hint)
             return
-        _export(apart.apart(found), as_csv, tensorboard, plot, number, as_json)
+        _export(apart.apart(found), as_csv, tensorboard, plot, number, as_json, hint)
 
 
 def _export(found: "list[Log]", as_csv: str | None, tensorboard: Path | None, plot: Path | None, chart: int | None,
-            as_json: bool) -> None:  # fmt: skip
+            as_json: bool, hint: Callable[[str], str]) -> None:  # fmt: skip
     """Hand over the numbers of those that have any. RunError for the others, at the end."""
     from provision.logs import absence, export
     from provision.logs import plot as drawing
@@ -74,18 +77,18 @@ def _export(found: "list[Log]", as_csv: str | None, tensorboard: Path | None, pl
     if told and tensorboard:
         _tensorboard(told, tensorboard)
     if told and as_csv:
-        _csv(told, as_csv, several=len(found) > 1)
+        _csv(told, as_csv, len(found) > 1, hint)
     if told and as_json:
         export.write_json(told)
     if without:
-        raise absence.of_all(without)
+        raise absence.of_all(without, hint)
 
 
-def _print(found: "list[Log]", raw: bool) -> None:
+def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
     from provision.logs import absence, read
 
     if empty := [log for log in found if not read.copy_to_stdout(log, raw)]:
-        raise absence.of_all(empty)
+        raise absence.of_all(empty, hint)
 
 
 def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
@@ -122,7 +125,7 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
     return found
 
 
-def _csv(found: "list[Log]", target: str, several: bool) -> None:
+def _csv(found: "list[Log]", target: str, several: bool, hint: Callable[[str], str]) -> None:
     from provision.logs import apart, export
 
     before = ""
@@ -133,7 +136,7 @@ def _csv(found: "list[Log]", target: str, several: bool) -> None:
         if not written.tables:
             raise RunError(
                 f"{log.name}: no loss and no output of a net to write",
-                f"see its numbers: provision logs {log.shown or log.name} --json",
+                f"see its numbers: {hint(f'logs {log.shown or log.name} --json')}",
             )
         before = "\n"
         for path in written.files:

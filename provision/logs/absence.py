@@ -1,7 +1,7 @@
 """What to say of a log that has no number of a training: never nothing."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from infra import harmless
@@ -14,6 +14,7 @@ _LOOKED_FOR = (
     "`Iteration N, loss = …`, `Train/Test net output #0: …` (Caffe and its forks), `json_stats: {…}` (Detectron)"
 )
 _SHOWN, _WIDTH = 3, 100
+Hint = Callable[[str], str]
 _BARE = re.compile(rb"^ *(?:Iteration \d+.*, loss = |T(?:rain|est) net output #)", re.MULTILINE)
 _TEST_TOOL = re.compile(rb"\] Batch \d+, \S+ = ")
 _GLOG = re.compile(rb"^[IWEF]\d{4,8} \d\d:", re.MULTILINE)
@@ -57,19 +58,25 @@ def _seen(log: Log) -> _Seen:
     return seen
 
 
-def of_all(logs: Sequence[Log]) -> RunError:
-    """The error for some logs without numbers; the first of them is explained."""
+def _command(words: str) -> str:
+    """A command of provision that needs no cloud; `provision.clouds.hint` makes those that do."""
+    return f"provision {words}"
+
+
+def of_all(logs: Sequence[Log], hint: Hint = _command) -> RunError:
+    """The error for some logs without numbers; the first of them is explained. `hint` writes a command."""
     one, *others = logs
     if not others:
-        return error(one)
-    first, names = error(one), ", ".join(str(log.shown or log.name) for log in others)
+        return error(one, hint)
+    first, names = error(one, hint), ", ".join(str(log.shown or log.name) for log in others)
     return RunError(f"{first}\n    these have no number either: {names}", first.mend)
 
 
-def error(log: Log) -> RunError:
+def error(log: Log, hint: Hint = _command) -> RunError:
     """The error that says so: what was looked for, in how many lines, how the log begins, and what helps."""
     seen = _seen(log)
     named = str(log.shown or log.name)
+    hint = hint if log.shown is None else _command
     if not seen.lines:
         return RunError(
             f"{named} is empty",
@@ -79,7 +86,8 @@ def error(log: Log) -> RunError:
     first = "".join(f"\n    {line}" for line in _shown(seen.first))
     begins = f"; it begins:{first}" if first and not seen.binary else ""
     return RunError(
-        f"{named}: no number of a training in {lines}; looked for {_LOOKED_FOR}{begins}", _mend(seen, named)
+        f"{named}: no number of a training in {lines}; looked for {_LOOKED_FOR}{begins}",
+        _mend(seen, hint(f"diagnose {named}")),
     )
 
 
@@ -89,7 +97,7 @@ def _shown(lines: tuple[bytes, ...]) -> Iterator[str]:
         yield text if len(text) <= _WIDTH else text[:_WIDTH] + " …"
 
 
-def _mend(seen: _Seen, named: str) -> str:
+def _mend(seen: _Seen, diagnose: str) -> str:
     if seen.binary:
         return "this is no text: name the log, not a snapshot, a picture or a database"
     if seen.bare:
@@ -99,7 +107,7 @@ def _mend(seen: _Seen, named: str) -> str:
     if seen.tool:
         return "these are the batches of `caffe test`, not a training: its last lines have the means"
     if seen.fatal:
-        return f"it ended before its first display: provision diagnose {named}"
+        return f"it ended before its first display: {diagnose}"
     if seen.glog:
-        return f"wait for the first display (`display` in the solver); see where it is: provision diagnose {named}"
+        return f"wait for the first display (`display` in the solver); see where it is: {diagnose}"
     return "name the log that Caffe or Detectron wrote itself: caffe train … 2>&1 | tee FILE"

@@ -16,7 +16,7 @@ from provision.logs.prefix import Cutter
 
 _LONGEST = 1 << 20  # bytes of a line; a longer one is cut
 _RETURNS = re.compile(rb"\r+\n?")
-_DOCKER = b'{"log":"'
+_DOCKER, _LONG = b'{"log":"', 1 << 14
 
 
 class _Entry(msgspec.Struct):
@@ -47,7 +47,7 @@ class Cleaner:
 
 def uncoloured(text: bytes) -> bytes:
     """Whole lines out of Docker's own files, and without the sequences that a terminal obeys."""
-    if text.startswith(_DOCKER):
+    if text.startswith(_DOCKER) or text.find(b"\n" + _DOCKER, 0, _LONG) >= 0:  # the first line may be cut off
         text = b"".join(map(_entry, text.splitlines(keepends=True)))
     if b"\x1b" in text:
         plain = harmless.plain(text.decode("utf-8", "surrogateescape"))

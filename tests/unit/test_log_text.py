@@ -38,6 +38,11 @@ def test_what_stands_before_a_line_is_cut_off(prefix: str) -> None:
     assert told(text(*map(put, PAIR)).encode()) == TOLD
 
 
+def test_a_file_of_dockers_that_was_turned_over_begins_within_a_line() -> None:
+    whole = text(*map(PREFIXES["docker's file"](random.Random(1)), (PAIR[1], *PAIR)))
+    assert told(whole[30:].encode()) == TOLD
+
+
 @pytest.mark.parametrize("size", [7, 1 << 16])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 def test_encodings(encoding: str, size: int) -> None:
