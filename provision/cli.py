@@ -22,7 +22,7 @@ _HEADINGS: dict[str, Table] = {
         "ssh": (_HERE + "machines", "open a shell on a machine, or run a command there"),
         "train": (_HERE + "train", "start a training and follow it"),
         "runs": (_HERE + "runs", "list the trainings"),
-        "logs": (_HERE + "runs", "print, follow or plot a training's log"),
+        "logs": (_HERE + "logs", "print, follow or plot a training's log"),
         "fetch": (_HERE + "runs", "bring a training's results home"),
         "down": (_HERE + "down", "end machines, and prove that nothing is left"),
     },

@@ -99,9 +99,9 @@ def exhaust(made: object) -> None:
 def disagreements(theirs: ModuleType, path: Path) -> int:
     """Numbers of parse_log's that ours do not have."""
     train, test = theirs.parse_log(str(path))
-    files, lost = export.write_csv(Log("log", path), path.with_suffix(".csv"))
-    assert not lost
-    ours = {file.name.split(".")[-2]: list(csv.DictReader(file.open(newline=""))) for file in files}
+    written = export.write_csv(Log("log", path), path.with_suffix(".csv"))
+    assert not written.lost
+    ours = {file.name.split(".")[-2]: list(csv.DictReader(file.open(newline=""))) for file in written.files}
     wrong = abs(len(train) - len(ours["train"])) + abs(len(test) - len(ours["test"]))
     wrong += sum(
         _differs(one, other, at, False) for at, (one, other) in enumerate(zip(ours["test"], test, strict=False))

@@ -117,6 +117,8 @@ def _conclude(session: "Session", run: "Run", word: "Word", as_json: bool) -> No
         console.emit_json(msgspec.structs.asdict(found))
     else:
         console.say(f"{run.id} {word}: {found.words}")
+        for trouble in found.troubles:
+            console.say(f"  {trouble}; what helps: {session.hint(f'diagnose {run.id}')}")
     if word == "failed" or found.diverged:
         raise report.failure(run)
     if not as_json:

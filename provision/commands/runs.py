@@ -1,28 +1,21 @@
-"""`runs`, `logs`, `stop`, `fetch`, `rm`: see and manage trainings from any laptop."""
+"""`runs`, `stop`, `fetch`, `rm`: see and manage trainings from any laptop."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from infra.errors import UsageError
 from provision import clouds, console
 from provision.commands.options import (
-    NEW,
     PATH,
     RUN,
-    RUN_OR_FILE,
     cloud_options,
     dry_run_option,
     json_option,
     parse_minutes,
 )
-
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from provision.logs.read import Log
 
 
 @click.command(name="runs")
@@ -46,120 +39,6 @@ def runs(as_json: bool, **flags: Any) -> None:
     else:
         columns = [name for name in rows[0] if name != "heard" or any(row["heard"] for row in rows)]
         console.table("", columns, [[row[name] for name in columns] for row in rows])
-
-
-@click.command()
-@click.argument("names", metavar="RUN|FILE...", nargs=-1, required=True, type=RUN_OR_FILE)
-@click.option("-f", "--follow", "following", is_flag=True, help="go on printing until the training has ended")
-@click.option(
-    "--csv",
-    "as_csv",
-    is_flag=False,
-    flag_value="-",
-    metavar="[FILE]",
-    help="write the numbers to FILE.train.csv and FILE.test.csv; without FILE, print them",
-)
-@click.option("--raw", is_flag=True, help="print control sequences (colours, cursor), too, as the log has them")
-@click.option("--tensorboard", type=PATH, metavar="DIR", help="write TensorBoard's files to DIR")
-@click.option("--plot", type=NEW, metavar="PNG", help="draw loss and accuracy into this file")
-@click.option(
-    "--chart",
-    help="with --plot: draw one of Caffe's charts, by its number (0 to 7) or name (test-accuracy, train-loss ...)",
-)
-@json_option
-@cloud_options
-def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool, tensorboard: Path | None,
-         plot: Path | None, chart: str | None, as_json: bool, **flags: Any) -> None:  # fmt: skip
-    """Print or draw the logs of trainings, follow a log, or hand their numbers to other programs.
-
-    RUN is a training's id. FILE is any log of Caffe or Detectron on this machine, a folder that `provision fetch`
-    made, or - for the standard input. Several logs are put together. What a terminal would obey is left out.
-    """
-    from contextlib import ExitStack
-
-    from provision.logs import export
-    from provision.logs import plot as drawing
-
-    if chart is not None and plot is None:
-        raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
-    number = None if chart is None else drawing.chart_number(chart)
-    if following:
-        _follow(names, raw, flags)
-    wanted = bool(as_csv or tensorboard or plot or as_json)
-    if following and not wanted:
-        return
-    with ExitStack() as stack:
-        found = _open(stack, names, flags)
-        if plot:
-            drawing.plot(found, plot, number)
-            console.say(f"drawn: {plot}")
-        if tensorboard:
-            _tensorboard(found, tensorboard)
-        if as_csv:
-            _csv(found, as_csv)
-        if as_json:
-            export.write_json(found)
-        for log in () if wanted else found:
-            _files().copy_to_stdout(log, raw)
-
-
-def _files() -> Any:
-    from provision.logs import read
-
-    return read
-
-
-def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
-    from provision.runs import follow, store
-
-    if len(names) > 1 or _files().is_file(names[0]):
-        raise UsageError(
-            "--follow follows one run", f"name one RUN: {clouds.hint('runs', **flags)}; a file: tail -f FILE"
-        )
-    session = clouds.session(**flags)
-    run = store.find(session.cloud, names[0])
-    printer = _files().Printer(raw)
-    word = follow.show(session.cloud, run, printer.take)
-    printer.end()
-    console.line(f"{names[0]} is {word}")
-
-
-def _open(stack: "ExitStack", names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
-    """The logs of files, which need no cloud, and the logs of runs."""
-    from provision.runs import log, store
-
-    files = _files()
-    session: Any = None
-    found = []
-    for name in names:
-        if files.is_file(name):
-            found.append(stack.enter_context(files.open_file(name)))
-            continue
-        if "/" in name or name.endswith((".log", ".txt", ".gz")):
-            raise UsageError(f"there is no file {name}", f"name a log, or a run: {clouds.hint('runs', **flags)}")
-        session = session or clouds.session(**flags)
-        found.append(stack.enter_context(files.spooled(name, log.text(store.find(session.cloud, name)))))
-    return found
-
-
-def _csv(found: "list[Log]", target: str) -> None:
-    from provision.logs import export
-
-    for log in found:
-        table = Path(target.removesuffix(".csv") + (f".{log.name}" if len(found) > 1 else "") + ".csv")
-        paths, lost = export.write_csv(log, None if target == "-" else table)
-        for path in paths:
-            console.say(f"written: {path}")
-        if lost:
-            console.line(f"{log.name}: {lost} rows are left out, for a resumed attempt printed them again")
-
-
-def _tensorboard(found: "list[Log]", target: Path) -> None:
-    from provision.logs import export
-
-    for name, count in export.write_tensorboard(found, target).items():
-        console.say(f"written: {target / name}  {count} scalars")
-    console.say(f"  look at them: tensorboard --logdir {target}")
 
 
 @click.command()

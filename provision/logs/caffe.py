@@ -12,13 +12,11 @@ length that they may have, rules that out.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import TypeVar
 
-import msgspec
-
-from provision.logs import caffe_messages, detectron
+from provision.logs import caffe_messages, detectron, numbers
 from provision.logs.caffe_messages import State
 from provision.logs.events import (
     DebugInfo,
@@ -33,6 +31,7 @@ from provision.logs.events import (
     Resumed,
     Snapshot,
 )
+from provision.logs.text import whole_lines
 
 __all__ = [
     "DebugInfo",
@@ -50,38 +49,35 @@ __all__ = [
     "columns",
     "events",
     "parse",
-    "starts",
+    "whole_lines",
 ]
 
 _TIME = rb"(\d{4,8} (?s:.{5})):(\d\d\.?\d*) +\d[^ ]* [^ ]*\] *"  # of glog's prefix, behind the severity
 _PREFIX = rb"\d[^]]{20,54}\] *"
 _DISPLAY = re.compile(
-    rb"\nI(\d{4,8} (?s:.{5})):0?((?s:(?<=0).{8}|(?<=:).{9})) [^]]{6,40}\] *Iteration (\d{1,15}).*, loss = (.*)"
-    rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+).*"
+    rb"\nI(\d{4,8} (?s:.{5})):0?((?s:(?<=0).{8}|(?<=:).{9})) [^]]{6,40}\] *Iteration (\d{1,15})(?:, | .*, )loss = (.*)"
+    rb"\nI" + _PREFIX + rb"Train net output #(\d{1,15}: [^ ]*) = (\S+)(?: \(\* (\S+))?.*"
     rb"\nI" + _PREFIX + rb"Iteration \3, lr = (.*)"
     rb"(?:\nI" + _PREFIX + rb"Restarting data pre.*)*"  # tells nothing, and stands behind each epoch of a small dataset
 )
 _LINES = re.compile(
     rb"\n(?:[IWE]" + _TIME + rb"(?:"
     # a test's outputs, or a display's that has more than one or is cut in two
-    rb"T(rain|est) net output #(\d{1,15}): ([^ ]*) = (\S+).*"
+    rb"T(rain|est) net output #(\d{1,15}): ([^ ]*(?: [^=\n ][^ \n]*)*) = (\S+)(?: \(\* (\S+))?.*"
     rb"((?:\nI" + _PREFIX + rb"T\3 net output #.*)*)"
-    rb"|Iteration (\d{1,15}), Testing net \(#(\d{1,6})\).*"
+    rb"|Iteration (\d{1,15}), Testing net(?: \(#(\d{1,6})\).*)?"
     # messages that one of the readers knows
-    rb"|((?:Iteration |Test loss: |Snapshotting solver|Restoring prev|Resuming from|Optimization |Initializing solver"
-    rb"|Solving |\[[FBU]|Average |Total Time|[^ \n]+\t(?:for|back)ward: ).*))"
+    rb"|((?:Iteration |Test loss: |Test score #|Testing net|Snapshotting solver|Restoring prev|Resuming from"
+    rb"|Optimization |Initializing solver|Solving|\[[FBU]|Average |Total Time|[^ \n]+\t(?:for|back)ward: ).*))"
     # lines that are not glog's, and fatal ones
     rb"|(F\d.*|max_iter: .*|" + detectron.LINES + rb"))"
 )
-_OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*) = (\S+)")
-_STARTS = (b"Initializing solver", b"Restoring previous solver", b"Resuming from ", *detectron.STARTS)
+_OUTPUT = re.compile(rb"T(?:rain|est) net output #(\d{1,15}): ([^ \n]*(?: [^=\n ][^ \n]*)*) = (\S+)(?: \(\* (\S+))?")
 _FATAL = re.compile(rb"F" + _TIME + rb"(.*)")
 _PLANNED = re.compile(rb"max_iter: (\d{1,15})\s*$")
-_READ_FLOATS = msgspec.json.Decoder(list[float]).decode
-_READ_INTS = msgspec.json.Decoder(list[int]).decode
 Row = tuple[bytes, ...]
 Texts = Sequence[bytes]
-_PHASE, _TEST = 2, 7
+_PHASE, _TEST = 2, 8
 T = TypeVar("T")
 
 
@@ -89,8 +85,8 @@ class _Names(dict[bytes, tuple[int, str]]):
     """Index and name of outputs ("0: loss", or a name alone), each read once."""
 
     def __missing__(self, called: bytes) -> tuple[int, str]:
-        index, _, name = called.rpartition(b": ")
-        found = (int(index or 0), name.decode(errors="replace"))
+        index, _, name = called.partition(b": ")
+        found = (int(index), name.decode(errors="replace")) if index.isdigit() else (0, called.decode(errors="replace"))
         if len(self) < 10_000:
             self[called] = found
         return found
@@ -106,6 +102,16 @@ class Parser:
         self._state = State(attempt)
         self._names = _Names()
         self._detectron = detectron.Reader()
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the log is in."""
+        return self._state.attempt
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log has told anything."""
+        return self._state.seen
 
     def feed(self, line: str) -> Event | None:
         """The event that one whole line tells, or None. Of the many in a line of Detectron's json_stats: the loss."""
@@ -141,16 +147,29 @@ class Parser:
     # displays
 
     def _converted(
-        self, minute: Texts, second: Texts, at: Texts, loss: Texts, called: Texts, value: Texts, lr: Texts
+        self,
+        minute: Texts,
+        second: Texts,
+        at: Texts,
+        loss: Texts,
+        called: Texts,
+        value: Texts,
+        weight: Texts,
+        lr: Texts,
     ) -> Displays:
         """Convert the columns of displays; seconds count within the minute. ValueError where a text is not a number."""
+        if not called:
+            return Displays(0, (), (), (), (), (), (), (), ())
         if len(set(called)) == 1:
-            (number, name) = self._names[called[0]]
-            numbers, names = [number] * len(called), [name] * len(called)
+            index, name = self._names[called[0]]
+            indices, names = [index] * len(called), [name] * len(called)
         else:
             outputs = [self._names[output] for output in called]
-            numbers, names = [number for number, _ in outputs], [name for _, name in outputs]
-        return Displays(0, _floats(second), _ints(at), _floats(loss), numbers, names, _floats(value), _floats(lr))
+            indices, names = [index for index, _ in outputs], [name for _, name in outputs]
+        return Displays(
+            0, numbers.floats(second), numbers.ints(at), numbers.floats(loss), indices, names, numbers.floats(value),
+            numbers.floats(lr), numbers.weights(weight),
+        )  # fmt: skip
 
     def _displays(self, made: Displays, minute: Texts, begin: int, end: int) -> Iterator[Displays]:
         """The displays from `begin` to `end`; the log tells no other event between them."""
@@ -174,7 +193,7 @@ class Parser:
         state = self._state
         for row in told:
             if row[_TEST]:
-                state.test, state.first = (int(row[_TEST]), int(row[_TEST + 1])), None
+                state.test, state.first = (int(row[_TEST]), int(row[_TEST + 1] or 0)), None
                 continue
             made = self._output(row) if row[_PHASE] else self._line(row)
             state = self._state
@@ -183,7 +202,7 @@ class Parser:
 
     def _output(self, row: Row) -> Sequence[Event]:
         """The outputs of a test or display."""
-        minute, second, phase, index, name, value, more, *_ = row
+        minute, second, phase, index, name, value, weight, more, *_ = row
         state = self._state
         if state.first is None:
             state.first = state.clock.at(minute, second)
@@ -193,9 +212,12 @@ class Parser:
         at, net = (state.iteration, 0) if kind == "train" else state.test
         attempt, first, names = state.attempt, state.first, self._names
         return [
-            Metric(attempt, first, at, kind, names[called][1], number, net, int(output))
-            for output, called, text in ((index, name, value), *(_OUTPUT.findall(more) if more else ()))
-            if (number := caffe_messages.number(text)) is not None
+            Metric(attempt, first, at, kind, names[called][1], number, net, int(output), numbers.weight(weighed))
+            for output, called, text, weighed in (
+                (index, name, value, weight),
+                *(_OUTPUT.findall(more) if more else ()),
+            )
+            if (number := numbers.number(text)) is not None
         ]
 
     def _line(self, row: Row) -> Sequence[Event]:
@@ -210,8 +232,7 @@ class Parser:
             self._state = self._state.again()
             self._state.clock.begin_at(seconds)
             return ()
-        event = caffe_messages.read(self._state, message, seconds)
-        return () if event is None else (event,)
+        return caffe_messages.read(self._state, message, seconds)
 
     def _other(self, line: bytes) -> Sequence[Event]:
         attempt = self._state.attempt
@@ -224,24 +245,6 @@ class Parser:
         if detectron.is_start(line):
             self._state, self._detectron = self._state.again(), detectron.Reader()
         return self._detectron.read(line.decode(errors="replace"), self._state.attempt)
-
-
-def _floats(texts: Texts) -> list[float]:
-    return _numbers(texts, _READ_FLOATS) or list(map(float, texts))
-
-
-def _ints(texts: Texts) -> list[int]:
-    return _numbers(texts, _READ_INTS) or list(map(int, texts))
-
-
-def _numbers(texts: Texts, read: Callable[[bytes], list[T]]) -> list[T]:
-    """A column of C++'s numbers by JSON's reader, three times as quick as `float`; none where it does not know them:
-    nan, inf, and what is no number."""
-    try:
-        made = read(b"[%b]" % b",".join(texts))
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    return made if len(made) == len(texts) else []
 
 
 def _strides(parts: Sequence[T], step: int) -> list[Sequence[T]]:
@@ -268,27 +271,3 @@ def columns(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event | Displ
     parser = Parser(attempt)
     for lines in whole_lines(pieces):
         yield from parser.columns(lines)
-
-
-def starts(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
-    """The Resumed events alone, with their attempts; all else in the log is passed over."""
-    parser = Parser(attempt)
-    for text in whole_lines(pieces):
-        if any(start in text for start in _STARTS):
-            for line in text.split(b"\n"):
-                if any(start in line for start in _STARTS):
-                    yield from parser.read(line)
-
-
-def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut the same text into pieces of whole lines."""
-    rest = b""
-    for piece in pieces:
-        lines, end, last = piece.rpartition(b"\n")
-        if end:
-            yield rest + lines + end
-            rest = last
-        else:
-            rest += piece
-    if rest:
-        yield rest

@@ -1,16 +1,21 @@
 """Caffe's messages, one line each, as events: a table of small functions by a message's first word."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from provision.logs.clock import Clock
 from provision.logs.events import DebugInfo, Ended, Event, LayerTime, Metric, Resumed, Snapshot
+from provision.logs.numbers import count, number
 
-_SOLVER = re.compile(r"Iteration (\d{1,15}).*, (loss|lr) = (\S+)")
-_STATE = re.compile(r"Snapshotting solver state to .*?file (\S+_iter_(\d{1,15})\.solverstate\S*)")
-_RESUME = re.compile(r"(?:Restoring previous solver status|Resuming) from (\S+)")
+_AT = r"(\d{1,3}(?:[.,']\d{3})+|\d{1,15})(?=,? )"  # thousands may be apart
+_SOLVER = re.compile(rf"Iteration {_AT}(.*, (?:loss|lr) = .*)")
+_SOLVERS_NUMBER = re.compile(r"(?<=, )(loss|lr) = (\S+)")
+_TESTING = re.compile(rf"(?:Iteration {_AT}, )?Testing net(?: \(#(\d{{1,6}})\))?")
+_SCORE = re.compile(r"Test score #(\d{1,9}): (\S+)")
+_STATE = re.compile(r"Snapshotting solver state to (?:.*?file )?(.+_iter_(\d{1,15})\.solverstate\S*)")
+_RESUME = re.compile(r"(?:Restoring previous solver status|Resuming) from (.+)")
 _DEBUG = re.compile(
     r"\[(Forward|Backward|Update)\] Layer (\S+), (?:(?:top|bottom|param) blob |param )(.+?)"
     r"(?: data: ([^\s;]+))?;?(?: diff: (\S+))?$"
@@ -46,9 +51,12 @@ class State:
         return metric(self.attempt, self.shown, iteration, "solver", name, value)
 
 
-def read(state: State, message: str, seconds: float) -> Event | None:
-    """The event that a message of Caffe tells, or None."""
-    return _READERS.get(message.partition(" ")[0], _layer_time)(state, message, seconds)
+def read(state: State, message: str, seconds: float) -> Sequence[Event]:
+    """The events that a message of Caffe tells."""
+    if message.startswith("Iteration "):
+        return _iteration(state, message, seconds)
+    event = _READERS.get(message.partition(" ")[0], _layer_time)(state, message, seconds)
+    return () if event is None else (event,)
 
 
 def metric(attempt: int, seconds: float | None, at: int, phase: str, name: str, text: bytes | str, net: int = 0) -> Any:
@@ -62,29 +70,36 @@ def sound(made: Any) -> bool:
     return made.value is not None and made.seconds is not None
 
 
-def number(text: bytes | str) -> float | None:
-    """The number that C++ printed, or None where the text is not one."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _solving(state: State, message: str, seconds: float) -> Event | None:
     state.clock.begin_at(seconds)
     return None
 
 
-def _solver(state: State, message: str, seconds: float) -> Event | None:
+def _iteration(state: State, message: str, seconds: float) -> Sequence[Event]:
+    """The solver's numbers; some forks print the learning rate behind the loss."""
     if found := _SOLVER.match(message):
-        made: Metric = state.show(int(found[1]), seconds, found[2], found[3])
-        return made if sound(made) else None
-    return None
+        made = [state.show(count(found[1]), seconds, *one) for one in _SOLVERS_NUMBER.findall(found[2])]
+        return [metric for metric in made if sound(metric)]
+    _testing(state, message, seconds)
+    return ()
 
 
-def _test_loss(state: State, message: str, seconds: float) -> Event | None:
+def _testing(state: State, message: str, seconds: float) -> None:
+    """A test begins. Caffe of 2013 does not say at which iteration: it is the one displayed last."""
+    if found := _TESTING.match(message):
+        at = count(found[1]) if found[1] else state.iteration
+        state.test, state.first = (at, int(found[2] or 0)), None
+
+
+def _test(state: State, message: str, seconds: float) -> Event | None:
+    """The sum of the losses, or an output of a net as Caffe of 2014 calls it, by its number alone."""
     at, net = state.test
-    made: Metric = metric(state.attempt, seconds, at, "test", "test loss", message[11:], net)
+    if found := _SCORE.match(message):
+        state.first = seconds if state.first is None else state.first
+        value, output = number(found[2]), int(found[1])
+        named = f"score #{output}"
+        return None if value is None else Metric(state.attempt, state.first, at, "test", named, value, net, output)
+    made: Metric = metric(state.attempt, seconds, at, "test", "test loss", message.partition(":")[2].strip(), net)
     return made if sound(made) else None
 
 
@@ -133,8 +148,8 @@ def _layer_time(state: State, message: str, seconds: float) -> Event | None:
 _Reader = Callable[[State, str, float], Event | None]
 _READERS: dict[str, _Reader] = {
     "Solving": _solving,
-    "Iteration": _solver,
-    "Test": _test_loss,
+    "Test": _test,
+    "Testing": _testing,
     "Snapshotting": _snapshot,
     "Restoring": _resume,
     "Resuming": _resume,

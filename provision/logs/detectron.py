@@ -12,12 +12,11 @@ from typing import Any
 
 from provision.logs.events import Ended, Event, Failed, Metric, Phase, Planned, Resumed, Snapshot
 
-# what Parser looks for; the start of the program is said once
+# what Parser looks for
 LINES = (
     rb"json_stats: .*|[A-Z]+ [\w.]+: *\d+: (?:Building model: |Saving param|=+> Resuming|Loss is NaN|copypaste: ).*"
     rb"| *\{?'MAX_ITER': .*|(?:\w+: )?(?:AssertionError: Negative areas|Exception: Loss is NaN).*"
 )
-STARTS = (b"Building model: ", b"=> Resuming")
 
 _MESSAGE = re.compile(r"[A-Z]+ [\w.]+: *\d+: (.*)")
 _MAX_ITER = re.compile(r" *\{?'MAX_ITER': (\d{1,15})")

@@ -32,7 +32,8 @@ class Metric(Event, frozen=True, gc=False):
     """A number. Phase `solver`: `loss` (smoothed over some iterations) and `lr`, of Detectron also `eta` (s), `time`
     (s an iteration) and `mem` (MB); `train`, `test`: the net's outputs by name, `output` being the index (a vector
     has many of one name), `net` the test net's number. All numbers of one display have its first line's
-    time, all outputs of one test the first one's."""
+    time, all outputs of one test the first one's. `weight` is the loss weight of an output that is a loss
+    (`(* 0.3 = 0.6 loss)`); None of any other number."""
 
     iteration: int
     phase: Phase
@@ -40,6 +41,7 @@ class Metric(Event, frozen=True, gc=False):
     value: float
     net: int = 0
     output: int = 0
+    weight: float | None = None
 
 
 class Snapshot(Event, frozen=True, gc=False):
@@ -103,12 +105,14 @@ class Displays(msgspec.Struct, frozen=True, gc=False):
     names: Sequence[str]
     values: Sequence[float]
     rates: Sequence[float]
+    weights: Sequence[float | None]
 
     def cut(self, attempt: int, seconds: Sequence[float], begin: int, end: int) -> "Displays":
         """The displays from `begin` to `end`, with their attempt and times."""
         return Displays(
             attempt, seconds, self.iterations[begin:end], self.losses[begin:end], self.outputs[begin:end],
             self.names[begin:end], self.values[begin:end], self.rates[begin:end],
+            self.weights[begin:end],
         )  # fmt: skip
 
     def metrics(self) -> Iterator[Metric]:
@@ -116,7 +120,18 @@ class Displays(msgspec.Struct, frozen=True, gc=False):
         attempt, seconds, at = repeat(self.attempt), self.seconds, self.iterations
         columns = (
             map(Metric, attempt, seconds, at, repeat("solver"), repeat("loss"), self.losses),
-            map(Metric, attempt, seconds, at, repeat("train"), self.names, self.values, repeat(0), self.outputs),
+            map(
+                Metric,
+                attempt,
+                seconds,
+                at,
+                repeat("train"),
+                self.names,
+                self.values,
+                repeat(0),
+                self.outputs,
+                self.weights,
+            ),
             map(Metric, attempt, seconds, at, repeat("solver"), repeat("lr"), self.rates),
         )
         return chain.from_iterable(zip(*columns, strict=True))

@@ -5,7 +5,10 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +17,9 @@ import msgspec
 from infra.errors import MissingExtraError, UsageError
 from infra.harmless import cell
 from provision.logs.caffe import Metric
-from provision.logs.read import Log, Row, plain, rows
+from provision.logs.log import Log
+from provision.logs.numbers import plain
+from provision.logs.rows import Row, rows
 
 _FIXED = ("NumIters", "Seconds", "LearningRate")
 
@@ -23,12 +28,17 @@ class _Table:
     """A CSV table whose columns are known when its last row is: its body waits in a temporary file."""
 
     def __init__(self) -> None:
+        self._widths: list[tuple[int, int]] = []  # from this row on so many names are known
+        self._rows = self._written = 0
         self._body: IO[str] = tempfile.TemporaryFile("w+", newline="", encoding="utf-8")  # noqa: SIM115 closed in write
         self._writer = csv.writer(self._body, lineterminator="\n")
         self._names: dict[str, None] = {}
 
     def add(self, row: Row) -> None:
         self._names.update(dict.fromkeys(row.values))
+        if not self._widths or self._widths[-1][1] < len(self._names):
+            self._widths.append((self._rows, len(self._names)))
+        self._rows += 1
         rate = "" if row.lr is None else repr(row.lr)
         cells = (cell(row.values.get(name, "")) for name in self._names)
         self._writer.writerow([row.iteration, f"{row.seconds:.6f}", rate, *cells])
@@ -36,39 +46,77 @@ class _Table:
     def write(self, target: IO[str]) -> None:
         csv.writer(target, lineterminator="\n").writerow(map(cell, [*_FIXED, *self._names]))
         self._body.seek(0)
+        for (_, width), (until, _) in pairwise(self._widths):  # rows before a column came have an empty cell in it
+            for line in islice(self._body, until - self._written):
+                target.write(line.rstrip("\n") + "," * (len(self._names) - width) + "\n")
+            self._written = until
         shutil.copyfileobj(self._body, target)
         self._body.close()
 
 
-def _tables(log: Log) -> tuple[dict[str, _Table], int]:
-    """Tables by name (train, test, test1 for the second test net …), and how many rows were lost."""
-    tables: dict[str, _Table] = {}
-    lost = 0
-    for row in rows(log):
-        row.values.pop("test loss", None)  # Caffe's own sum, no output of the net
-        if row.lost or not row.values:
-            lost += row.lost
-            continue
-        name = f"{row.phase}{row.net or ''}"
-        if name not in tables:
-            tables[name] = _Table()
-        tables[name].add(row)
-    return dict(sorted(tables.items(), key=lambda table: not table[0].startswith("train"))), lost
+@dataclass
+class _Tables:
+    """Tables by name (train, test, test1 for the second test net …). `bare` are those of displays and tests without
+    outputs, as nets without any print them. `lost` rows a resumed attempt told again; `back` is the first iteration at
+    which a display stepped back although nothing was resumed."""
+
+    whole: defaultdict[str, _Table] = field(default_factory=lambda: defaultdict(_Table))
+    bare: defaultdict[str, _Table] = field(default_factory=lambda: defaultdict(_Table))
+    lost: int = 0
+    back: int | None = None
+    _last: tuple[int, int] = (-1, 0)
+
+    def take(self, row: Row) -> None:
+        if row.phase == "train":
+            attempt, at = self._last
+            if attempt == row.attempt and row.iteration < at and self.back is None:
+                self.back = row.iteration
+            self._last = row.attempt, row.iteration
+        if row.lost:
+            self.lost += 1
+            return
+        summed = row.values.pop("test loss", row.loss)  # Caffe's own sum, no output of the net
+        tables = self.whole if row.values else self.bare
+        if not row.values and summed is not None:
+            row.values["loss"] = summed
+        if row.values:
+            tables[f"{row.phase}{row.net or ''}"].add(row)
+
+    def all(self) -> dict[str, _Table]:
+        found = {**self.bare, **self.whole}
+        return dict(sorted(found.items(), key=lambda table: (not table[0].startswith("train"), table[0])))
 
 
-def write_csv(log: Log, target: Path | None) -> tuple[list[Path], int]:
+@dataclass(frozen=True)
+class Written:
+    """Tables: their `files`, how many there were, how many rows were left out because a resumed attempt told them again
+    (`lost`), and where iterations step `back` without a resume (two solvers write one log)."""
+
+    files: list[Path]
+    tables: int
+    lost: int
+    back: int | None
+
+
+def write_csv(log: Log, target: Path | None, before: str = "") -> Written:
     """Displays and tests as tables with the header of Caffe's parse_log: NumIters, Seconds (of training),
     LearningRate, the net's outputs; one that a spreadsheet would take for a formula has an apostrophe in front. The
-    files are TARGET.train.csv, TARGET.test.csv …, or all goes to the standard output with an empty line between. Rows
-    that a later attempt told again are left out; the second result is their number."""
-    tables, lost = _tables(log)
+    files are TARGET.train.csv, TARGET.test.csv …, or all goes to the standard output with an empty line between, and
+    with `before` in front of them all."""
+    made = _Tables()
+    for row in rows(log):
+        made.take(row)
+    tables = made.all()
+    files: list[Path] = []
     if target is None:
-        for number, table in enumerate(tables.values()):
-            sys.stdout.write("\n" * bool(number))
+        for table in tables.values():
+            sys.stdout.write(before)
             table.write(sys.stdout)
-        return [], lost
-    stem = target.name.removesuffix(".csv")
-    return [_put(table, target.with_name(f"{stem}.{name}.csv")) for name, table in tables.items()], lost
+            before = "\n"
+    else:
+        stem = target.name.removesuffix(".csv")
+        files = [_put(table, target.with_name(f"{stem}.{name}.csv")) for name, table in tables.items()]
+    return Written(files, len(tables), made.lost, made.back)
 
 
 def _put(table: _Table, path: Path) -> Path:
@@ -88,24 +136,25 @@ def write_json(logs: Iterable[Log]) -> None:
     """Every number of the logs, one object a line within one array; nan and inf are texts."""
     out = sys.stdout
     begin = "[\n"
-    for row in _objects(logs):
-        out.write(begin + json.dumps(row, sort_keys=True))
-        begin = ",\n"
+    for log in logs:
+        for row in _objects(log):
+            out.write(begin + json.dumps(row, sort_keys=True))
+            begin = ",\n"
     out.write("\n]\n" if begin == ",\n" else "[]\n")
     out.flush()
 
 
-def _objects(logs: Iterable[Log]) -> Iterator[dict[str, Any]]:
-    for log in logs:
-        for event in log.events():
-            if isinstance(event, Metric):
-                found = {key: plain(value) for key, value in msgspec.structs.asdict(event).items()}
-                yield found | {"seconds": round(event.seconds, 6), "log": log.name}
+def _objects(log: Log) -> Iterator[dict[str, Any]]:
+    for event in log.events():
+        if isinstance(event, Metric):
+            found = {key: plain(value) for key, value in msgspec.structs.asdict(event).items()}
+            yield found | {"seconds": round(event.seconds, 6), "log": log.name}
 
 
 def write_tensorboard(logs: Iterable[Log], target: Path) -> dict[str, int]:
     """TensorBoard's event files, a folder in `target` for each log: scalars train/NAME, test/NAME, lr over iterations;
-    how many by log. Vectors and what was lost are left out. MissingExtraError without the extra `tensorboard`."""
+    how many by log, of which one with none gets no folder. Vectors and what was lost are left out. MissingExtraError
+    without the extra `tensorboard`."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
@@ -115,10 +164,14 @@ def write_tensorboard(logs: Iterable[Log], target: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for log in logs:
         begun = log.path.stat().st_mtime
+        counts[log.name] = 0
+        scalars = _scalars(log)
+        if (first := next(scalars, None)) is None:
+            continue
         with SummaryWriter(str(target / log.name), flush_secs=3600) as writer:
-            for tag, value, row in _scalars(log):
+            for tag, value, row in chain((first,), scalars):
                 writer.add_scalar(tag, value, row.iteration, walltime=begun + row.seconds)
-                counts[log.name] = counts.get(log.name, 0) + 1
+                counts[log.name] += 1
     return counts
 
 

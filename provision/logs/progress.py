@@ -5,6 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from provision.logs.caffe import Ended, Event, Failed, Metric, Planned, Resumed, Snapshot
+from provision.logs.meaning import is_accuracy, kind, main_score
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of the last test: its name, the output's index, its value; None where one name has several numbers."""
+
+    name: str
+    output: int
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -19,8 +29,9 @@ class Progress:
     max_iter: int | None = None
     loss: float | None = None
     lr: float | None = None
-    test_loss: float | None = None
-    accuracy: float | None = None
+    test_losses: tuple[tuple[str, float], ...] = ()  # of the last test of the first test net, by name
+    scores: tuple[Score, ...] = ()  # of the first test net
+    weights_told: bool = False  # the log has loss weights, so that an output without one is no loss
     snapshot: int | None = None
     resumed_at: int | None = None
     first_after_resume: int | None = None
@@ -28,6 +39,19 @@ class Progress:
     failed: str = ""
     told: float | None = None  # seconds left, as the program says
     marks: tuple[tuple[int, float], ...] = ()  # the last (iteration, seconds) of this attempt
+
+    @property
+    def score(self) -> tuple[str, float] | None:
+        """Name and value of the score that stands for the training; `accuracy` whatever the net calls that."""
+        found = {score.name: score.value for score in self.scores if score.value is not None}
+        name = main_score(found)
+        return ("accuracy" if is_accuracy(name) else name, found[name]) if found else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right answers, if the last test told one."""
+        name, value = self.score or ("", None)
+        return value if name == "accuracy" else None
 
     @property
     def speed(self) -> float | None:
@@ -49,12 +73,13 @@ class Progress:
     @property
     def diverged(self) -> bool:
         """Whether the last loss is nan or infinite: nothing good comes after it."""
-        return not all(math.isfinite(loss) for loss in (self.loss, self.test_loss) if loss is not None)
+        shown = () if self.loss is None else (self.loss,)
+        return not all(math.isfinite(loss) for loss in (*shown, *(loss for _, loss in self.test_losses)))
 
     def words(self) -> str:
         """One line for people, without the iteration."""
         parts = [f"loss {self.loss:.4g}" + " (diverged)" * self.diverged] if self.loss is not None else []
-        parts += [f"accuracy {self.accuracy:.4g}"] if self.accuracy is not None else []
+        parts += [f"{self.score[0]} {self.score[1]:.4g}"] if self.score is not None else []
         parts += [f"lr {self.lr:.3g}"] if self.lr is not None else []
         parts += [f"{self.speed:.1f} it/s"] if self.speed else []
         parts += [f"{self.eta:.0f} s left"] if self.eta else []
@@ -89,11 +114,22 @@ def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
         return _without_nan(replace(progress, iteration=event.iteration, loss=event.value, marks=marks))
     if event.phase == "solver":
         return _fold_setting(progress, event)
-    if event.phase == "test" and event.net == 0 and "accuracy" in event.name:
-        return _without_nan(replace(progress, accuracy=event.value))
-    if event.phase == "test" and event.net == 0 and "loss" in event.name:
-        return _without_nan(replace(progress, test_loss=event.value))
-    return progress
+    if event.weight is not None and not progress.weights_told:
+        progress = replace(progress, weights_told=True)
+    return _fold_test(progress, event) if event.phase == "test" and event.net == 0 else progress
+
+
+def _fold_test(progress: Progress, event: Metric) -> Progress:
+    name, others = event.name, tuple(score for score in progress.scores if score.name != event.name)
+    match kind(event.name, event.weight, event.value, event.value, weights_told=progress.weights_told):
+        case "loss":
+            losses = tuple(loss for loss in progress.test_losses if loss[0] != name)
+            return _without_nan(replace(progress, test_losses=(*losses, (name, event.value)), scores=others))
+        case "score" if name != "test loss":
+            vector = any(score.name == name and score.output != event.output for score in progress.scores)
+            score = Score(name, event.output, None if vector else event.value)
+            return _without_nan(replace(progress, scores=(*others, score)))
+    return replace(progress, scores=others) if len(others) < len(progress.scores) else progress
 
 
 def _fold_setting(progress: Progress, event: Metric) -> Progress:
@@ -108,8 +144,8 @@ def _fold_setting(progress: Progress, event: Metric) -> Progress:
 
 
 def _without_nan(progress: Progress) -> Progress:
-    """Drop the accuracy of a diverged net: Caffe counts an output of nan as right every time (accuracy = 1)."""
-    return replace(progress, accuracy=None) if progress.diverged else progress
+    """Drop the scores of a diverged net: Caffe counts an output of nan as right every time (accuracy = 1)."""
+    return replace(progress, scores=()) if progress.diverged else progress
 
 
 def progress_of(events: Iterable[Event]) -> Progress:

@@ -1,21 +1,24 @@
 """What a run's log tells people: a bar while it trains, and why it failed."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from infra.aws.session import Cloud
 from infra.errors import RunError
 from provision import console
 from provision.files.bar import TrainingBar
 from provision.logs import caffe, diagnose, progress
-from provision.logs.caffe import Event, Metric, Parser
-from provision.logs.diagnose import Cause, Facts
+from provision.logs.caffe import Metric, Parser
+from provision.logs.cause import Cause, Diagnosis, Facts
 from provision.logs.divergence import Divergence
 from provision.logs.progress import Progress
+from provision.logs.text import Cleaner
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
 from provision.runs.store import Run
+
+_NO_END = ("learning", "symptom")  # of a training that ended, these do not tell why
 
 
 class Follower:
@@ -29,7 +32,7 @@ class Follower:
     def __init__(self, stop: Callable[[], object] | None = None, *, replaces: bool = False) -> None:
         self._replaces = replaces
         self.silent = False
-        self._parser = Parser()
+        self._parser, self._cleaner = Parser(), Cleaner()
         self.progress = Progress()
         self._joint = Joint()
         self._rest = b""
@@ -65,7 +68,7 @@ class Follower:
         """The next piece of the log."""
         self._after = piece.key
         lines, end, self._rest = (self._rest + self._joint.join(piece)).rpartition(b"\n")
-        for event in self._parser.read(lines + end):
+        for event in self._parser.read(self._cleaner.clean(lines + end)):
             self.progress = progress.fold(self.progress, event)
             self._divergence.feed(event)
             if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
@@ -81,11 +84,6 @@ class Follower:
             self._stop()
 
 
-def events(run: Run) -> Iterator[Event]:
-    """The events of the log, as it is read; nothing of them is kept."""
-    return caffe.events(log.text(run))
-
-
 def facts(run: Run) -> Facts:
     """What a diagnosis knows about a run besides its log."""
     state, manifest = run.state(), run.manifest
@@ -96,22 +94,28 @@ def facts(run: Run) -> Facts:
     )  # fmt: skip
 
 
-def diagnosis(run: Run) -> list[Cause]:
-    """What went wrong in the run; the cause comes first."""
+def diagnosis(run: Run) -> Diagnosis:
+    """What went wrong in the run's last attempt; and how those before ended."""
     return diagnose.diagnose_pieces(log.text(run), facts(run))
 
 
 def failure(run: Run) -> RunError:
     """The error that says why the run failed: by the diagnosis, else by the log's last lines."""
     hint = run.store.cloud.hint
-    found = diagnosis(run)
-    if found and found[0].name != "unknown":
-        cause = found[0]
-        shown = f"\n    line {cause.line}: {cause.text}" if cause.line else ""
-        mend = cause.mends[0] if cause.mends else ""
-        return RunError(f"{run.id} failed: {cause.what}{shown}", f"{mend}\n    more: {hint(f'diagnose {run.id}')}")
+    cause = next((cause for cause in diagnosis(run).causes if cause.kind not in _NO_END), None)
+    more = f"more: {hint(f'diagnose {run.id}')}"
+    if cause is not None and cause.name != "unknown":
+        return RunError(f"{run.id} failed: {cause.what}{_shown(cause)}", f"{''.join(cause.mends[:1])}\n    {more}")
     lines = (line for text in caffe.whole_lines(log.text(run)) for line in text.splitlines())
     tail = deque(lines, maxlen=8)
     end = "\n".join("    " + line.decode(errors="replace") for line in tail)
+    if cause is not None:
+        return RunError(f"{run.id} failed: {cause.what}{_shown(cause)}\n{end}", more)
     code = run.state().exit_code
     return RunError(f"{run.id} failed with exit code {code}\n{end}", f"the whole log: {hint(f'logs {run.id}')}")
+
+
+def _shown(cause: Cause) -> str:
+    """The line that shows the cause, and where it happened."""
+    line = f"\n    line {cause.line}: {cause.text}" if cause.line else ""
+    return line + (f"\n    where: {cause.place}" if cause.place else "")

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from provision.logs import progress
+from provision.logs.caffe import Parser, whole_lines
+from provision.logs.learning import Learning
+from provision.logs.meaning import main_score
 from provision.logs.progress import Progress
-from provision.runs import report
+from provision.runs import log
 from provision.runs.manifest import Word
 from provision.runs.store import Run
 
@@ -14,7 +17,9 @@ from provision.runs.store import Run
 class Summary(msgspec.Struct, frozen=True):
     """What the log tells in the end. What ends in `before` is the last value before the last resume.
 
-    `first_after_resume` is the iteration of the first number that the program printed after it last resumed.
+    `scores` are those of the last test, by name; `score` is the name of the one that stands for the training,
+    `accuracy` its value if that is a share of right answers. `first_after_resume` is the iteration of the first number
+    that the program printed after it last resumed. `troubles` says what shows that the training did not learn.
     """
 
     run: str
@@ -23,6 +28,8 @@ class Summary(msgspec.Struct, frozen=True):
     max_iter: int | None
     loss: float | None
     accuracy: float | None
+    score: str
+    scores: Mapping[str, float]
     diverged: bool
     accuracy_before: float | None
     iteration_before: int
@@ -30,27 +37,36 @@ class Summary(msgspec.Struct, frozen=True):
     first_after_resume: int | None
     attempts: int
     goal: Mapping[str, float]
+    troubles: tuple[str, ...]
 
     @property
     def words(self) -> str:
         """The summary as one line."""
         said = f"{self.iterations} iterations in {self.attempts} attempt(s)"
-        if self.accuracy is None:
+        if not self.score:
             return said
-        said += f", accuracy {self.accuracy:.4f}"
-        goal = self.goal.get("accuracy")
+        name = "accuracy" if self.accuracy is not None else self.score
+        said += f", {name} {self.scores[self.score]:.4f}"
+        goal = self.goal.get(name)
         if goal is None or self.state != "finished":
             return said
-        return said + (f" (goal {goal} reached)" if self.accuracy >= goal else f" (below the recipe's goal {goal})")
+        reached = self.scores[self.score] >= goal
+        return said + (f" (goal {goal} reached)" if reached else f" (below the recipe's goal {goal})")
 
 
 def of(run: Run) -> Summary:
     """The numbers of a run, by its log and its folder in S3; the log is read once, and nothing of it is kept."""
     end, before = Progress(), Progress()
-    for event in report.events(run):
-        if event.attempt != end.attempt:
-            before = end
-        end = progress.fold(end, event)
+    parser, learning, count = Parser(), Learning(), 0
+    for text in whole_lines(log.text(run)):
+        events = parser.read(text)
+        learning.read(text, count, events)
+        count += text.count(b"\n")
+        for event in events:
+            if event.attempt != end.attempt:
+                before = end
+            end = progress.fold(end, event)
+    scores = {score.name: score.value for score in end.scores if score.value is not None}
     return Summary(
         run=run.id,
         state=run.state().state,
@@ -58,6 +74,8 @@ def of(run: Run) -> Summary:
         max_iter=end.max_iter,
         loss=end.loss,
         accuracy=end.accuracy,
+        score=main_score(scores),
+        scores=scores,
         diverged=end.diverged,
         accuracy_before=before.accuracy,
         iteration_before=before.iteration,
@@ -65,4 +83,5 @@ def of(run: Run) -> Summary:
         first_after_resume=end.first_after_resume,
         attempts=len(run.attempt_keys()),
         goal=dict(run.manifest.recipe.goal),
+        troubles=tuple(trouble.what for trouble in learning.troubles() if trouble.kind == "learning"),
     )

@@ -14,7 +14,8 @@ from images.choose import choose
 from infra.shell import LocalShell
 from provision.cli import run
 from provision.data.digits import prepare
-from provision.logs.diagnose import Cause, Facts, diagnose
+from provision.logs.cause import Cause, Facts
+from provision.logs.diagnose import diagnose
 from provision.logs.read import Log
 from provision.recipes.loading import load
 from provision.recipes.rendering import render
@@ -61,7 +62,7 @@ class Place:
         log = self.work / "log.txt"
         log.write_text(result.out + result.err)
         ended = "finished" if result.code == 0 else "failed"
-        return diagnose(Log("log", log), Facts(ended, state["ExitCode"], state["OOMKilled"]))
+        return diagnose(Log("log", log), Facts(ended, state["ExitCode"], state["OOMKilled"])).causes
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_divergence_is_traced_to_its_layer(place: Place) -> None:
 
 def test_full_disk(place: Place) -> None:
     found = place.train(docker=("--tmpfs", "/work/snapshots:size=64k,mode=777"))
-    assert found[0].name == "disk-full" and "SerializeToOstream" in found[0].text
+    assert found[0].name == "snapshot-stream" and "SerializeToOstream" in found[0].text
 
 
 def test_folder_of_snapshots_that_is_not_there(place: Place) -> None:
@@ -153,7 +154,7 @@ def test_label_that_is_no_class(place: Place, capsys: pytest.CaptureFixture[str]
     """Caffe on the CPU does not check: it reads and writes outside its memory, and goes on. glibc finds out."""
     place.change("net.prototxt", "num_output: 10", "num_output: 1")
     found = place.train(docker=("-e", "MALLOC_CHECK_=3"))
-    assert found[0].name in ("memory-corrupted", "segmentation-fault")
+    assert found[0].name in ("memory-corrupted", "segmentation-fault", "crash-at-exit")
     assert "a label" in found[0].why
     assert run(["data", "check", str(place.work / "net.prototxt"), "--data", str(place.data)]) == 2
     assert "labels 1, 2, 3, 4, 5, 6, 7, 8 … are no class of 1" in capsys.readouterr().out

@@ -1,4 +1,5 @@
-"""Tables in the docs that are made of the data: what stacks stand on for AWS types, patches, licences, exit codes.
+"""Tables in the docs that are made of the data: what stacks stand on for AWS types, patches, licences, exit codes, and
+what `diagnose` knows.
 `python -m tests.golden.test_generated_docs` writes them anew."""
 
 import re
@@ -15,6 +16,7 @@ from images.stacks import stacks
 from infra.errors import ProvisionError, UsageError
 from provision.clouds import Session
 from provision.commands.options import wish_of
+from provision.logs.rules import FILES, of_file
 from provision.offers.compatibility import driver_of
 from provision.offers.plan import plan
 from provision.settings import Settings
@@ -103,7 +105,22 @@ def codes_table() -> str:
     )
 
 
+def causes_table() -> str:
+    """A table for each file of rules: the text that a line has, what that means, and what helps first."""
+    lines: list[str] = []
+    for file, heading in FILES.items():
+        lines += [f"### {heading}", "", "| cause | a line has | what happened | what helps first |"]
+        lines.append("|---|---|---|---|")
+        for rule in of_file(file):
+            shown = rule.find[0].strip().replace("`", "'")
+            cells = (f"`{rule.name}`", f"`{shown}`", rule.what, rule.mends[0])
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
 TABLES = (
+    ("docs/diagnose.md", "causes", causes_table),
     ("docs/images.md", "types", types_table),
     ("docs/images.md", "patches", patches_table),
     ("docs/licences.md", "stacks", licences_table),

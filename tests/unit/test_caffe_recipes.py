@@ -3,7 +3,7 @@
 import math
 import random
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy
@@ -95,10 +95,30 @@ def test_files_are_found_in_the_project_then_in_the_data(tmp_path: Path) -> None
         find("other_lmdb")
 
 
-def schedule(window: int = 10) -> Any:
+class Net:
+    """What a pycaffe net tells of its blobs; an old one has no `blob_loss_weights`."""
+
+    def __init__(self, weights: bool) -> None:
+        self.outputs = ["accuracy", "loss"]
+        blob = SimpleNamespace(data=numpy.array(0.5))
+        self.blobs = {"data": SimpleNamespace(data=numpy.zeros(8)), "accuracy": blob, "loss": blob}
+        if weights:
+            self.blob_loss_weights = {"data": 0.0, "accuracy": 0.0, "loss": 2.0}
+
+
+@pytest.mark.parametrize(("weights", "found"), [(True, {"loss": 2.0}), (False, {"accuracy": 1.0, "loss": 1.0})])
+def test_an_accuracy_in_the_training_is_no_loss(weights: bool, found: dict[str, float]) -> None:
+    assert plateau().loss_weights(Net(weights)) == found
+
+
+def plateau() -> Any:
     said = ModuleType("places")
     said.say = lambda text: None  # type: ignore[attr-defined]
-    return load_file("caffe-classify/plateau.py", places=said).Schedule(0.1, window, 0.5)
+    return load_file("caffe-classify/plateau.py", places=said)
+
+
+def schedule(window: int = 10) -> Any:
+    return plateau().Schedule(0.1, window, 0.5)
 
 
 def test_the_rate_falls_where_the_loss_stands_still_and_begins_anew() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from provision.cli import run
 from provision.logs.caffe import Metric
-from provision.logs.diagnose import Cause, Facts, diagnose_pieces, table
+from provision.logs.cause import Cause, Facts
+from provision.logs.diagnose import diagnose_pieces
 from provision.logs.divergence import Divergence
 from provision.recipes.loading import load
 from provision.runs.log import Piece
@@ -16,139 +17,13 @@ from provision.runs.report import Follower
 DATA = Path(__file__).parent.parent / "data"
 CUDA = "Check failed: error == cudaSuccess"
 
-FATAL = {
-    f"syncedmem.cpp:71] {CUDA} (2 vs. 0)  out of memory": "gpu-out-of-memory",
-    "cudnn_conv_layer.cpp:53] Check failed: status == CUDNN_STATUS_SUCCESS (2 vs. 0)  CUDNN_STATUS_ALLOC_FAILED":
-        "gpu-out-of-memory",
-    "syncedmem.hpp:25] Check failed: *ptr host allocation of size 51380224000 failed": "host-out-of-memory",
-    f"math_functions.cu:79] {CUDA} (77 vs. 0)  an illegal memory access was encountered": "illegal-memory-access",
-    f"math_functions.cu:79] {CUDA} (700 vs. 0)  an illegal memory access was encountered": "illegal-memory-access",
-    f"syncedmem.hpp:18] {CUDA} (11 vs. 0)  invalid argument": "cuda-invalid-argument",
-    f"syncedmem.hpp:18] {CUDA} (1 vs. 0)  invalid argument": "cuda-invalid-argument",
-    f"im2col.cu:61] {CUDA} (8 vs. 0)  invalid device function": "no-kernel-image",
-    f"im2col.cu:61] {CUDA} (98 vs. 0)  invalid device function": "no-kernel-image",
-    f"im2col.cu:61] {CUDA} (48 vs. 0)  no kernel image is available for execution on the device": "no-kernel-image",
-    f"im2col.cu:61] {CUDA} (209 vs. 0)  no kernel image is available for execution on the device": "no-kernel-image",
-    f"common.cpp:152] {CUDA} (35 vs. 0)  CUDA driver version is insufficient for CUDA runtime version":
-        "driver-too-old",
-    f"common.cpp:152] {CUDA} (38 vs. 0)  no CUDA-capable device is detected": "no-gpu",
-    f"common.cpp:152] {CUDA} (100 vs. 0)  no CUDA-capable device is detected": "no-gpu",
-    f"common.cpp:155] {CUDA} (10 vs. 0)  invalid device ordinal": "invalid-device",
-    f"common.cpp:155] {CUDA} (101 vs. 0)  invalid device ordinal": "invalid-device",
-    f"common.cpp:155] {CUDA} (46 vs. 0)  all CUDA-capable devices are busy or unavailable": "gpu-busy",
-    f"common.cpp:155] {CUDA} (30 vs. 0)  unknown error": "cuda-unknown",
-    f"math_functions.cu:26] {CUDA} (4 vs. 0)  unspecified launch failure": "launch-failure",
-    f"math_functions.cu:26] {CUDA} (719 vs. 0)  unspecified launch failure": "launch-failure",
-    f"math_functions.cu:26] {CUDA} (719 vs. 0)  ": "launch-failure",  # the number alone
-    f"math_functions.cu:26] {CUDA} (77 vs. 0)  ": "illegal-memory-access",
-    "cudnn.hpp:64] Check failed: status == CUDNN_STATUS_SUCCESS (4 vs. 0)  CUDNN_STATUS_INTERNAL_ERROR": "cudnn",
-    "math_functions.cu:28] Check failed: status == CUBLAS_STATUS_SUCCESS (13 vs. 0)  CUBLAS_STATUS_EXECUTION_FAILED":
-        "cublas",
-    "parallel.cpp:264] Check failed: result == ncclSuccess (2 vs. 0)  unhandled system error": "nccl",
-    "caffe.cpp:245] Multi-GPU execution not available - rebuild with USE_NCCL": "multi-gpu-not-built",
-    "common.cpp:66] Cannot use GPU in CPU-only Caffe: check mode.": "cpu-only",
-    "softmax_loss_layer.cpp:47] Check failed: outer_num_ * inner_num_ == bottom[1]->count() (32 vs. 64) Number of "
-    "labels must match number of predictions; e.g., if softmax axis == 1": "labels-not-predictions",
-    "net.cpp:757] Cannot copy param 0 weights from layer 'ip2'; shape mismatch.  Source param shape is 10 128 (1280);"
-    " target param shape is 20 128 (2560).": "shape-mismatch",
-    "layer_factory.hpp:81] Check failed: registry.count(type) == 1 (0 vs. 1) Unknown layer type: MultiStageMeanfield"
-    " (known types: AbsVal, Accuracy)": "wrong-fork-layer",
-    "io.cpp:36] Check failed: fd != -1 (-1 vs. -1) File not found: net.prototxt": "file-not-found",
-    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (2 vs. 0) No such file or directory": "lmdb-missing",
-    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (-30792 vs. 0) MDB_MAP_FULL: Environment mapsize limit reached":
-        "lmdb-full",
-    "db_lmdb.hpp:15] Check failed: mdb_status == 0 (28 vs. 0) No space left on device": "disk-full",
-    "db_leveldb.cpp:16] Check failed: status.ok() Failed to open leveldb train_leveldb": "leveldb",
-    "solver.cpp:448] Cannot write to snapshot prefix 'snap/a'.  Make sure that the directory exists and is writable.":
-        "snapshot-prefix",
-    "data_transformer.cpp:148] Encoded datum requires OpenCV; compile with USE_OPENCV.": "encoded-needs-opencv",
-    "python_layer.hpp:25] PythonLayer does not support CLI Multi-GPU, use train.py": "python-layer-multi-gpu",
-    "multi_stage_meanfield.cpp:70] The file 'spatial.par' is not found. Please provide it in order to continue.":
-        "spatial-par",
-    "io.cpp:69] Something that nobody knows": "unknown",
-}  # fmt: skip
-
-OTHER = {
-    "[libprotobuf ERROR google/protobuf/text_format.cc:274] Error parsing text-format caffe.NetParameter: 674:2: "
-    'Message type "caffe.LayerParameter" has no field named "spatial_filter_weights_str".': "wrong-fork-field",
-    "[libprotobuf ERROR google/protobuf/text_format.cc:274] Error parsing text-format caffe.NetParameter: 7:2: "
-    "Expected identifier.": "parse",
-    "CRITICAL train.py:  98: Loss is NaN": "detectron-nan",
-    "E0206 22:29:03.315418   605 pybind_state.h:422] Exception encountered running PythonOp function: "
-    "AssertionError: Negative areas founds": "detectron-negative-areas",
-    "ValueError: could not broadcast input array from shape (4) into shape (0)": "detectron-num-classes",
-    "_pickle.UnpicklingError: pickle data was truncated": "detectron-truncated-checkpoint",
-    "EOFError: Ran out of input": "detectron-truncated-checkpoint",
-    "NotImplementedError: No evaluator for dataset: toy_train": "detectron-no-evaluator",
-    "INFO test_net.py: 109: Waiting for '/work/model_final.pkl' to exist...": "detectron-waiting",
-    "terminate called after throwing an instance of 'std::bad_alloc'": "host-out-of-memory",
-    "corrupted size vs. prev_size": "memory-corrupted",
-    "*** SIGSEGV (@0x7f) received by PID 7 (TID 0x7f) from PID 18446744071562067968; stack trace: ***":
-        "segmentation-fault",
-}  # fmt: skip
-
-BENIGN = [
-    "[E init_intrinsics_check.cc:43] CPU feature avx is present on your machine",
-    "WARNING:root:[====DEPRECATE WARNING====]: you are creating an object from CNNModelHelper class",
-    "[W operator.cc:46] Operator with engine CUDNN is not available for operator Conv.",
-    "I1120 23:36:21.594349     6 net.cpp:744] Ignoring source layer fc8",
-    "I1120 23:36:21.594349     6 blocking_queue.cpp:49] Waiting for data",
-]
-
 
 def told(*lines: str, facts: Facts | None = None) -> list[Cause]:
-    return diagnose_pieces([("\n".join(lines) + "\n").encode()], facts or Facts())
+    return diagnose_pieces([("\n".join(lines) + "\n").encode()], facts or Facts()).causes
 
 
 def glog(message: str, severity: str = "I") -> str:
     return f"{severity}1120 23:36:21.594349     6 {message}"
-
-
-@pytest.mark.parametrize("message", FATAL)
-def test_fatal_lines_of_caffe(message: str) -> None:
-    found = told(glog("solver.cpp:45] Initializing solver"), glog(message, "F"), "*** Check failure stack trace: ***")
-    assert [(one.name, one.line) for one in found] == [(FATAL[message], 2)]
-    assert glog(message, "F").startswith(found[0].text.removesuffix(" …"))
-    assert found[0].mends
-
-
-@pytest.mark.parametrize("line", OTHER)
-def test_other_lines(line: str) -> None:
-    found = told("INFO train.py: 1: begin", line)
-    assert [(one.name, one.line) for one in found] == [(OTHER[line], 2)]
-
-
-@pytest.mark.parametrize("line", BENIGN)
-def test_benign_lines_are_not_blamed(line: str) -> None:
-    display = glog("solver.cpp:239] Iteration 0, loss = 1")
-    assert told(line, display, line) == []
-    assert any(one.find in line for one in table().benign)
-
-
-def test_every_known_failure_has_a_test() -> None:
-    tested = {*FATAL.values(), *OTHER.values()}
-    apart = {"killed", "python-layer", "label-out-of-range", "snapshot-not-written", "detectron-missing-image",
-             "detectron-no-gpu"}  # fmt: skip
-    assert {one.name for one in table().failures} == (tested | apart) - {"unknown"}
-
-
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("/work/run.sh: line 3:    17 Killed                  caffe train", "killed"),
-        ("ModuleNotFoundError: No module named 'pascal_layers'", "python-layer"),
-        (glog("accuracy_layer.cpp:61] Check failed: label_value < num_labels (10 vs. 10) ", "F"), "label-out-of-range"),
-        (glog("io.cpp:69] Check failed: proto.SerializeToOstream(&output) ", "F"), "disk-full"),
-        (
-            glog("hdf5.cpp:75] Check failed: file_hid >= 0 (-1 vs. 0) Error saving hdf5 to snap.h5", "F"),
-            "snapshot-not-written",
-        ),
-        ("AssertionError: Image '/data/1.jpg' not found", "detectron-missing-image"),
-        ("RuntimeError: [enforce fail at common_gpu.cc] Caffe2 : Cannot find CUDA", "detectron-no-gpu"),
-    ],
-)
-def test_more_lines(line: str, name: str) -> None:
-    assert [one.name for one in told(line)] == [name]
 
 
 def test_cause_comes_before_what_follows_from_it() -> None:
@@ -194,7 +69,7 @@ def display(at: int, loss: object, *debug: str) -> list[str]:
 
 def test_real_divergence_is_found_with_its_line() -> None:
     data = (DATA / "digits-diverged.log").read_bytes()
-    (found,) = diagnose_pieces([data])
+    (found,) = diagnose_pieces([data]).causes
     assert found.name == "diverged" and "iteration 10" in found.what
     assert data.decode().splitlines()[found.line - 1] == found.text
     assert "debug_info: true" in found.why
@@ -317,7 +192,7 @@ def test_what_has_ended_does_not_stand() -> None:
 
 @pytest.mark.parametrize("name", ["interrupted", "resumed", "two-test-nets"])
 def test_sound_logs_are_sound(name: str) -> None:
-    assert diagnose_pieces([(DATA / f"digits-{name}.log").read_bytes()]) == []
+    assert diagnose_pieces([(DATA / f"digits-{name}.log").read_bytes()]).causes == []
 
 
 # real logs of Debian's Caffe, as tests/engine/test_diagnose.py makes them
@@ -330,7 +205,7 @@ def test_sound_logs_are_sound(name: str) -> None:
         ("fork-field", "wrong-fork-field", "spatial_filter_weights_str"),
         ("labels", "labels-not-predictions", "(2048 vs. 32)"),
         ("shape", "shape-mismatch", "layer 'ip2'"),
-        ("full-disk", "disk-full", "SerializeToOstream"),
+        ("full-disk", "snapshot-stream", "SerializeToOstream"),
         ("no-folder", "snapshot-prefix", "elsewhere/digits"),
         ("no-net", "file-not-found", "nets/net.prototxt"),
         ("label-range", "memory-corrupted", "invalid pointer"),
@@ -339,22 +214,22 @@ def test_sound_logs_are_sound(name: str) -> None:
 )
 def test_real_failures(log: str, name: str, said: str) -> None:
     data = (DATA / f"caffe-{log}.log").read_bytes()
-    cause = diagnose_pieces([data])[0]
+    cause = diagnose_pieces([data]).causes[0]
     assert cause.name == name and said in cause.text
     assert data.decode().splitlines()[cause.line - 1].startswith(cause.text.removesuffix(" …"))
 
 
 def test_real_divergence_is_the_learning_rates() -> None:
-    (found,) = diagnose_pieces([(DATA / "caffe-debug-info.log").read_bytes()])
+    (found,) = diagnose_pieces([(DATA / "caffe-debug-info.log").read_bytes()]).causes
     assert "it began in layer ip2 (forward)" in found.what
     assert "the weights of layer" in found.why and "the learning rate is too high" in found.why
 
 
 def test_real_log_of_a_killed_training_tells_by_the_exit_code() -> None:
     data = (DATA / "caffe-killed.log").read_bytes()
-    (unsure,) = diagnose_pieces([data])
+    (unsure,) = diagnose_pieces([data]).causes
     assert unsure.kind == "symptom" and "--exit-code 137" in unsure.mends[-1]
-    assert diagnose_pieces([data], Facts("failed", 137))[0].name == "host-out-of-memory"
+    assert diagnose_pieces([data], Facts("failed", 137)).causes[0].name == "host-out-of-memory"
 
 
 # the command
@@ -369,15 +244,12 @@ def test_command_names_cause_line_and_mends(capsys: pytest.CaptureFixture[str]) 
 
 def test_command_gives_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", str(DATA / "digits-no-gpu.log"), "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert (found["name"], found["line"], found["kind"]) == ("cpu-only", 2, "cause")
+    told = json.loads(capsys.readouterr().out)
+    (found,) = told["causes"]
+    assert (told["ended"], found["name"], found["line"], found["kind"]) == ("failed", "cpu-only", 2, "cause")
     assert run(["diagnose", str(DATA / "digits-resumed.log"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
-
-
-def test_command_says_that_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["diagnose", str(DATA / "digits-resumed.log")]) == 0
-    assert "no known failure" in capsys.readouterr().out
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ended"], told["causes"], told["attempts"]) == ("well", [], 1)
 
 
 def test_command_takes_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_column_that_comes_later_is_named_too(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert run(["logs", str(log_of(tmp_path, lines).path), "--csv", str(tmp_path / "out")]) == 0
     first, second = table(tmp_path / "out.train.csv")
-    assert (first["a"], first["b"], second["a"], second["b"]) == ("1.0", None, "2.0", "nan")
+    assert (first["a"], first["b"], second["a"], second["b"]) == ("1.0", "", "2.0", "nan")
 
 
 def test_json_has_every_number_and_no_bare_nan(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +66,7 @@ def test_json_has_every_number_and_no_bare_nan(capsys: pytest.CaptureFixture[str
     assert found[0] == {
         "attempt": 0, "iteration": 0, "log": "digits-diverged", "name": "accuracy", "net": 0, "output": 0,
         "phase": "test", "seconds": found[0]["seconds"], "value": 0.100279,
+        "weight": None,
     }  # fmt: skip
     assert "nan" in [one["value"] for one in found]
 

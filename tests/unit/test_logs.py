@@ -20,7 +20,6 @@ from provision.logs.caffe import (
     Snapshot,
     events,
     parse,
-    starts,
 )
 from provision.logs.progress import Progress, fold, progress_of
 
@@ -138,6 +137,19 @@ def test_outputs_belong_to_their_iteration_and_net() -> None:
         (50, "test", "test loss", 2.5, 1, 0),
         (50, "test", "accuracy", 0.75, 1, 0),
     ]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_loss_weights_tell_which_outputs_are_losses(several: bool) -> None:
+    lines = [
+        "Iteration 40 (9 iter/s, 1s/10 iters), loss = 0.5",
+        "    Train net output #0: aux = 0.25 (* 0.3 = 0.075 loss)",
+        *["    Train net output #1: top-1 = 0.125"] * several,
+        "Iteration 40, lr = 0.01",
+    ]
+    text = "".join(OLD + line + "\n" for line in lines).encode()
+    found = {event.name: event.weight for event in events([text]) if isinstance(event, Metric)}
+    assert found == {"loss": None, "aux": 0.3, "lr": None} | ({"top-1": None} if several else {})
 
 
 def test_resume_that_is_said_twice_is_one() -> None:
@@ -314,13 +326,6 @@ def test_numbers_of_a_display_have_its_time_and_clock_begins_with_solving() -> N
     assert [(event.name, event.value, event.seconds) for event in found] == [
         ("loss", 2.5, 1.5), ("loss1", 2.5, 1.5), ("loss2", 1.5, 1.5), ("lr", 0.01, 1.5)
     ]  # fmt: skip
-
-
-def test_resumes_alone_are_found_with_their_attempts() -> None:
-    text = "".join(log("interrupted") + log("resumed"))
-    assert [(event.attempt, event.iteration) for event in starts([text.encode()]) if isinstance(event, Resumed)] == [
-        (1, 680)
-    ]
 
 
 @pytest.mark.parametrize(

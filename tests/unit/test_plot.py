@@ -1,5 +1,6 @@
 """The pictures of trainings."""
 
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import MissingExtraError, RunError, UsageError
-from provision.logs.plot import CHARTS, Curve, chart_number, curves, plot
+from provision.logs.curves import Curve, curves
+from provision.logs.plot import CHARTS, chart_number, plot
 from provision.logs.read import Log
 
 DATA = Path(__file__).parent.parent / "data"
@@ -126,6 +128,119 @@ def test_charts_go_by_number_or_name() -> None:
     assert "train-loss" in caught.value.mend
     with pytest.raises(UsageError):
         chart_number("8")
+
+
+# what is a loss and what a score
+
+
+def of_tests(folder: Path, *outputs: str, times: int = 3, name: str = "one") -> Log:
+    """A log of so many tests; `at` in an output is replaced by the test's number."""
+    lines = []
+    for at in range(times):
+        lines.append(f"Iteration {at * 100}, Testing net (#0)")
+        lines += [f"    Test net output #{number}: {one.replace('at', str(at))}" for number, one in enumerate(outputs)]
+        lines.append(f"Iteration {at * 100}, loss = {3 - at}")
+    return log_of(folder, lines, name)
+
+
+GOOGLENET = (
+    "loss1/loss1 = 5.at (* 0.3 = 1.5 loss)", "loss1/top-1 = 0.1at", "loss3/loss3 = 4.at (* 1 = 4.5 loss)",
+    "loss3/top-1 = 0.3at", "boxes = 5at",
+)  # fmt: skip
+
+
+def test_weights_tell_losses_from_scores_and_from_other_numbers(tmp_path: Path) -> None:
+    kinds = {one.label: one.kind for one in curves(of_tests(tmp_path, *GOOGLENET)) if one.phase == "test"}
+    assert kinds == {
+        "test loss1/loss1": "loss", "loss1/top-1": "score", "test loss3/loss3": "loss", "loss3/top-1": "score",
+        "boxes": "measure",
+    }  # fmt: skip
+    target = tmp_path / "curves.svg"
+    plot([of_tests(tmp_path, *GOOGLENET)], target)
+    assert {"loss", "score", "other numbers"} <= set(words_of(target).splitlines())
+
+
+@pytest.mark.parametrize(("chart", "drawn"), [("test-accuracy", "top-1"), ("test-loss", "test loss")])
+def test_charts_draw_scores_and_losses_of_any_name(chart: str, drawn: str, tmp_path: Path) -> None:
+    target = tmp_path / "chart.svg"
+    plot([of_tests(tmp_path, *GOOGLENET)], target, chart_number(chart))
+    said = [line for line in words_of(target).splitlines() if ", last" in line]
+    assert len(said) == 2 and all(drawn in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["loss3/top-1", "top5", "mAP", "prec@1", "detection_eval", "recall", "acc"])
+def test_scores_need_no_special_name(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "chart.svg"
+    plot([of_tests(tmp_path, f"{name} = 0.at5")], target, 0)
+    assert f"{name}, last 0.25" in words_of(target)
+
+
+def test_a_score_of_the_training_is_drawn_beside_the_tests(tmp_path: Path) -> None:
+    lines = [line for at in range(3) for line in (
+        f"Iteration {at}, loss = 2", f"    Train net output #0: acc = 0.{at}",
+        "    Train net output #1: l = 2 (* 1 = 2 loss)", f"Iteration {at}, lr = 0.1",
+    )]  # fmt: skip
+    found = {one.label: one.kind for one in curves(log_of(tmp_path, lines))}
+    assert found == {"train loss": "loss", "learning rate": "loss", "train acc": "score"}
+
+
+def test_a_log_without_weights_is_read_by_names(tmp_path: Path) -> None:
+    found = {one.label: one.kind for one in curves(of_tests(tmp_path, "loss1/accuracy = 0.at", "my_loss = 0.at"))}
+    assert (found["loss1/accuracy"], found["my_loss"]) == ("score", "loss")
+
+
+def test_a_nan_that_is_no_loss_leaves_the_losses_in_the_picture(tmp_path: Path) -> None:
+    found = {one.label for one in curves(of_tests(tmp_path, "loss = 2 (* 1 = 2 loss)", "recall = nan"))}
+    assert "test loss" in found and "recall" not in found
+
+
+# looks
+
+
+def strokes(target: Path) -> list[str]:
+    """The styles of an SVG's lines, curves and legends alike."""
+    return re.findall(r'style="(fill: none; stroke[^"]*(?:1\.6|stroke-width: 3)[^"]*)"', target.read_text())
+
+
+def test_no_two_curves_of_a_panel_look_alike(tmp_path: Path) -> None:
+    target = tmp_path / "curves.svg"
+    plot([of_tests(tmp_path, *(f"head{at}/top-1 = 0.{at + 10}" for at in range(40)))], target, 0)
+    styles = strokes(target)
+    assert len(set(styles)) == 40 and len(styles) >= 80
+
+
+def test_a_log_has_its_colour_and_a_label_its_style(tmp_path: Path) -> None:
+    logs = [of_tests(tmp_path, "loss = 1.at (* 1 = 1 loss)", name=f"log{number}") for number in range(3)]
+    target = tmp_path / "curves.svg"
+    plot(logs, target)
+    styles = set(strokes(target))
+    assert len({re.search("#[0-9a-f]{6}", style)[0] for style in styles}) == 3  # type: ignore[index]
+    assert len(styles) == 6
+
+
+def test_logs_of_one_name_are_numbered(tmp_path: Path) -> None:
+    logs = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        logs.append(of_tests(tmp_path / str(number), "accuracy = 0.at"))
+    plot(logs, tmp_path / "curves.svg")
+    said = words_of(tmp_path / "curves.svg")
+    assert "one (1): accuracy" in said and "one (2): accuracy" in said
+
+
+def test_a_curve_goes_on_over_a_resume(tmp_path: Path) -> None:
+    plot([joined(tmp_path)], tmp_path / "curves.svg", 0)
+    assert len(strokes(tmp_path / "curves.svg")) == 2  # the curve and its sign in the legend
+
+
+def test_resumes_that_are_near_share_a_label(tmp_path: Path) -> None:
+    lines = [f"Iteration {at}, loss = 1" for at in range(0, 2001, 100)]
+    for at in (1000, 1020, 1040, 1060, 1900):
+        lines += ["Initializing solver from parameters:", f"Resuming from s_iter_{at}.solverstate",
+                  *(f"Iteration {to}, loss = 1" for to in range(at, 2001, 20))]  # fmt: skip
+    plot([log_of(tmp_path, lines)], tmp_path / "curves.svg")
+    said = [line for line in words_of(tmp_path / "curves.svg").splitlines() if "resumed" in line]
+    assert said == ["resumed at 1000 … 1060 (4 times)", "resumed at 1900"]
 
 
 def test_loss_alone_is_one_panel(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from infra.aws.s3 import S3
 from infra.errors import CloudError
-from provision.logs import read
+from provision.logs import caffe, read
 from provision.logs.progress import progress_of
-from provision.runs import fetch, follow, log, report
+from provision.runs import fetch, follow, log, report, summary
 from provision.runs.manifest import Attempt, RunState
 from provision.runs.report import Follower
 from provision.runs.store import Run
@@ -91,9 +92,20 @@ def test_a_resume_behind_a_line_that_was_cut_off_is_seen_while_it_is_followed(ru
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(report.events(run))
+    assert follower.progress == progress_of(caffe.events(log.text(run)))
     assert (follower.progress.attempt, follower.progress.resumed_at) == (1, 5)
     assert "it/s" not in bar.words  # the speed of one attempt does not span the gap between two
+
+
+@pytest.mark.parametrize("size", [50, 1000])
+def test_what_stands_before_the_lines_of_a_run_is_cut_off_while_it_is_followed(run: Run, size: int) -> None:
+    lines = [glog(f"Iteration {at}, loss = {at}").strip() for at in (0, 5, 10)]
+    held(run, ["".join(f"50%|#  |\r\x1b[32m[5] {line}\x1b[0m\r\n" for line in lines).encode()], size)
+    follower, bar = Follower(), Quiet()
+    for piece in follow.pieces(follow.Watch(CLOUD, run)):
+        follower.take(piece, bar)  # type: ignore[arg-type]
+    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert (follower.progress.iteration, follower.progress.loss) == (10, 10)
 
 
 def test_an_unknown_failure_shows_the_ends_own_characters(run: Run) -> None:
@@ -133,3 +145,33 @@ def test_what_comes_as_a_stream_is_read_from_the_disk_once(tmp_path: Path) -> No
     with read.spooled("a", [text[at : at + 7] for at in range(0, len(text), 7)]) as spooled:
         assert spooled.cuts == {0: 5} == read.Log("a", spooled.path).lost_from
         assert [(row.iteration, row.lost) for row in read.rows(spooled)] == [(0, False), (10, True), (5, False)]
+
+
+def test_a_summary_tells_the_score_of_any_name_and_a_training_that_does_not_learn(run: Run) -> None:
+    lines = [_START]
+    for at in range(0, 1001, 20):
+        if at % 250 == 0:
+            lines += [glog(f"Iteration {at}, Testing net (#0)"), glog("    Test net output #0: mAP = 0"),
+                      glog("    Test net output #1: l = 0 (* 1 = 0 loss)")]  # fmt: skip
+        lines += [glog(f"Iteration {at}, loss = 0"), glog(f"Iteration {at}, lr = 0.01")]
+    held(run, ["".join(lines).encode()], 1000)
+    found = summary.of(run)
+    assert (found.score, found.scores, found.accuracy) == ("mAP", {"mAP": 0.0}, None)
+    assert found.words == "1000 iterations in 1 attempt(s), mAP 0.0000"
+    assert found.troubles == ("the loss is 0 in all 51 displays, from the first on",)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal", "said"),
+    [
+        ("accuracy", {"accuracy": 0.9}, "accuracy 0.9500 (goal 0.9 reached)"),
+        ("loss3/top-1", {"accuracy": 0.97}, "accuracy 0.9500 (below the recipe's goal 0.97)"),
+        ("detection_eval", {"detection_eval": 0.7}, "detection_eval 0.9500 (goal 0.7 reached)"),
+        ("detection_eval", {"accuracy": 0.7}, "detection_eval 0.9500"),
+    ],
+)
+def test_a_goal_is_held_against_the_score_that_it_names(run: Run, name: str, goal: dict[str, float], said: str) -> None:
+    lines = [_START, glog("Iteration 10, Testing net (#0)"), glog(f"    Test net output #0: {name} = 0.95")]
+    held(run, ["".join(lines).encode()], 1000)
+    found = msgspec.structs.replace(summary.of(run), goal=goal)
+    assert found.words.endswith(said)

@@ -71,6 +71,14 @@ def prefix(iteration):
     return "snapshots/net_iter_%d" % iteration
 
 
+def loss_weights(net):
+    """The loss weights of the blobs that have one: an accuracy in the training is no loss. An old pycaffe does not
+    tell them: there each output of one number counts."""
+    if hasattr(net, "blob_loss_weights"):
+        return {name: weight for name, weight in net.blob_loss_weights.items() if weight}
+    return {name: 1.0 for name in net.outputs if net.blobs[name].data.size == 1}
+
+
 def read_solver():
     with open(SOLVER) as text:
         return text_format.Merge(text.read(), caffe_pb2.SolverParameter())
@@ -122,10 +130,11 @@ class Training:
 
     def run(self, stopped):
         """To the end, or until `stopped()`."""
-        losses = [name for name in self.solver.net.outputs if self.solver.net.blobs[name].data.size == 1]
+        weights = loss_weights(self.solver.net)
         while self.solver.iter < self.param.max_iter and not stopped():
             self.solver.step(1)
-            rate = self.schedule.feed(sum(float(self.solver.net.blobs[name].data) for name in losses))
+            net = self.solver.net  # another, where the solver was made again
+            rate = self.schedule.feed(sum(weights[name] * float(net.blobs[name].data.sum()) for name in weights))
             if rate is not None:
                 self.set(rate)
             if self.every and self.solver.iter % self.every == 0:

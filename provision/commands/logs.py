@@ -1,0 +1,158 @@
+"""`logs`: print, follow or draw the logs of trainings, or hand their numbers to other programs."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.errors import RunError, UsageError
+from provision import clouds, console
+from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, json_option
+
+if TYPE_CHECKING:
+    from provision.logs.read import Log
+
+
+@click.command()
+@click.argument("names", metavar="RUN|FILE...", nargs=-1, required=True, type=RUN_OR_FILE)
+@click.option("-f", "--follow", "following", is_flag=True, help="go on printing until the training has ended")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="write the numbers to FILE.train.csv and FILE.test.csv; without FILE, print them",
+)
+@click.option("--raw", is_flag=True, help="print control sequences (colours, cursor), too, as the log has them")
+@click.option("--tensorboard", type=PATH, metavar="DIR", help="write TensorBoard's files to DIR")
+@click.option("--plot", type=NEW, metavar="PNG", help="draw losses and scores into this file")
+@click.option(
+    "--chart",
+    help="with --plot: draw one of Caffe's charts, by its number (0 to 7) or name (test-accuracy, train-loss ...)",
+)
+@json_option
+@cloud_options
+def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool, tensorboard: Path | None,
+         plot: Path | None, chart: str | None, as_json: bool, **flags: Any) -> None:  # fmt: skip
+    """Print or draw the logs of trainings, follow a log, or hand their numbers to other programs.
+
+    RUN is a training's id. FILE is any log of Caffe or Detectron on this machine, a folder that `provision fetch`
+    made, or - for the standard input. Several logs are put together. What a terminal would obey is left out.
+    """
+    from provision.logs import apart
+    from provision.logs import plot as drawing
+
+    if chart is not None and plot is None:
+        raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
+    number = None if chart is None else drawing.chart_number(chart)
+    hint = partial(clouds.hint, **flags)
+    if following:
+        _follow(names, raw, flags)
+    wanted = bool(as_csv or tensorboard or plot or as_json)
+    if following and not wanted:
+        return
+    with ExitStack() as stack:
+        found = _open(stack, names, flags)
+        if not wanted:
+            _print(found, raw, hint)
+            return
+        _export(apart.apart(found), as_csv, tensorboard, plot, number, as_json, hint)
+
+
+def _export(found: "list[Log]", as_csv: str | None, tensorboard: Path | None, plot: Path | None, chart: int | None,
+            as_json: bool, hint: Callable[[str], str]) -> None:  # fmt: skip
+    """Hand over the numbers of those that have any. RunError for the others, at the end."""
+    from provision.logs import absence, export
+    from provision.logs import plot as drawing
+
+    without = [log for log in found if not absence.told(log)]
+    told = [log for log in found if log not in without]
+    if told and plot:
+        drawing.plot(told, plot, chart)
+        console.say(f"drawn: {plot}")
+    if told and tensorboard:
+        _tensorboard(told, tensorboard)
+    if told and as_csv:
+        _csv(told, as_csv, len(found) > 1, hint)
+    if told and as_json:
+        export.write_json(told)
+    if without:
+        raise absence.of_all(without, hint)
+
+
+def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
+    from provision.logs import absence, read
+
+    if empty := [log for log in found if not read.copy_to_stdout(log, raw)]:
+        raise absence.of_all(empty, hint)
+
+
+def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
+    from provision.logs import read
+    from provision.runs import follow, store
+
+    if len(names) > 1 or read.is_file(names[0]):
+        raise UsageError(
+            "--follow follows one run", f"name one RUN: {clouds.hint('runs', **flags)}; a file: tail -f FILE"
+        )
+    session = clouds.session(**flags)
+    run = store.find(session.cloud, names[0])
+    printer = read.Printer(raw)
+    word = follow.show(session.cloud, run, printer.take)
+    printer.end()
+    console.line(f"{names[0]} is {word}")
+
+
+def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
+    """The logs of files, which need no cloud, and the logs of runs."""
+    from provision.logs import read
+    from provision.runs import log, store
+
+    session: Any = None
+    found = []
+    for name in names:
+        if read.is_file(name):
+            found.append(stack.enter_context(read.open_file(name)))
+            continue
+        if "/" in name or name.endswith((".log", ".txt", *read.PACKED)):
+            raise UsageError(f"there is no file {name}", f"name a log, or a run: {clouds.hint('runs', **flags)}")
+        session = session or clouds.session(**flags)
+        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
+    return found
+
+
+def _csv(found: "list[Log]", target: str, several: bool, hint: Callable[[str], str]) -> None:
+    from provision.logs import apart, export
+
+    before = ""
+    for log in found:
+        part = f".{apart.file_name(log.name)}" if several else ""
+        table = None if target == "-" else Path(f"{target.removesuffix('.csv')}{part}.csv")
+        written = export.write_csv(log, table, before)
+        if not written.tables:
+            raise RunError(
+                f"{log.name}: no loss and no output of a net to write",
+                f"see its numbers: {hint(f'logs {log.shown or log.name} --json')}",
+            )
+        before = "\n"
+        for path in written.files:
+            console.say(f"written: {path}")
+        if written.lost:
+            console.line(f"{log.name}: {written.lost} rows are left out, for a later attempt went on from before them")
+        if written.back is not None:
+            console.line(
+                f"{log.name}: iterations go back to {written.back} without a resume; if two solvers wrote this log, "
+                "their numbers are in one table"
+            )
+
+
+def _tensorboard(found: "list[Log]", target: Path) -> None:
+    from provision.logs import export
+
+    for name, count in export.write_tensorboard(found, target).items():
+        console.say(f"written: {target / name}  {count} scalars")
+    console.say(f"  look at them: tensorboard --logdir {target}")

@@ -1,0 +1,26 @@
+"""The quick version of `tox -e corpus`: some drawn logs, each number of which is known."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.corpus.check import failure, failure_of_ranks
+from tests.corpus.dialects import DIALECTS
+from tests.corpus.logs import ENDS, draw
+from tests.corpus.wrappings import ENCODINGS, LINE_ENDS, PREFIXES
+
+SEEDS = 200
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 50))
+def test_no_number_is_lost_or_invented(first: int, tmp_path: Path) -> None:
+    assert list(filter(None, (failure(seed, tmp_path) for seed in range(first, first + 50)))) == []
+
+
+def test_ranks_stay_apart(tmp_path: Path) -> None:
+    assert list(filter(None, (failure_of_ranks(seed, tmp_path) for seed in range(20)))) == []
+
+
+def test_few_seeds_draw_every_kind() -> None:
+    kinds = {kind for seed in range(SEEDS) for kind in draw(seed).kinds}
+    assert kinds == {*DIALECTS, *PREFIXES, *LINE_ENDS, *ENCODINGS, *ENDS}

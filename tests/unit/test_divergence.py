@@ -1,0 +1,94 @@
+"""Divergence is seen in each output that is a loss, with the line that shows it."""
+
+import math
+
+import pytest
+
+from provision.logs.diagnose import diagnose_pieces
+from provision.logs.divergence import Divergence
+from provision.logs.events import Metric
+
+
+def output(at: int, value: float, name: str = "loss3/loss", weight: float | None = 1.0, phase: str = "train") -> Metric:
+    made: Metric = Metric(0, float(at), at, phase, name, value, 0, 1, weight)  # type: ignore[arg-type]
+    return made
+
+
+def total(at: int, value: float) -> Metric:
+    return Metric(0, float(at), at, "solver", "loss", value)
+
+
+def seen(*events: Metric) -> str:
+    watch = Divergence()
+    for event in events:
+        watch.feed(event)
+    return f"{watch.seen.name}: {watch.seen.what}" if watch.seen else ""
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0, 20.0])
+@pytest.mark.parametrize("phase", ["train", "test"])
+def test_a_head_that_is_stuck_is_seen_whatever_its_weight(weight: float, phase: str) -> None:
+    events = [
+        event for at in range(6)
+        for event in (total(at, 9 + 87.3365 * weight), output(at, 2.1, "loss1/loss", 0.3, phase),
+                      output(at, 87.3365, weight=weight, phase=phase))
+    ]  # fmt: skip
+    test = "test " * (phase == "test")
+    assert seen(*events) == f"saturated: the {test}loss loss3/loss stands at 87.3365 (iteration 4)"
+
+
+def test_the_floor_of_the_other_loss_layers() -> None:
+    assert (
+        seen(*(output(at, 46.0517, "loss") for at in range(5))) == "saturated: the loss stands at 46.0517 (iteration 4)"
+    )
+
+
+def test_some_of_a_batch_may_be_right_by_chance() -> None:
+    batches = [87.3365, 84.6072, 87.3365, 79.1487, 87.3365]  # of 32 examples none, one, none, three, none
+    assert seen(*(output(at, value) for at, value in enumerate(batches))).startswith("saturated")
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [87.3365] * 4,
+        [87.3365, 3.0] * 20,  # it comes back
+        [86.9, 87.1, 87.3365, 86.2, 87.2] * 3 + [80.0] * 5,  # a sum over pixels passes by, and meets it rarely
+        [88.1] * 30,
+    ],
+)
+def test_a_loss_that_is_only_near(losses: list[float]) -> None:
+    events = [output(at, value) for at, value in enumerate(losses)]
+    assert seen(*events) == ""
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_head_that_is_no_number(value: float) -> None:
+    found = seen(total(10, 4.2), output(10, value))
+    assert found == f"diverged: the loss loss3/loss is {value} at iteration 10: the training has diverged"
+    assert "the test loss is" in seen(output(10, value, "loss", phase="test"))
+
+
+def test_what_has_no_weight_is_no_loss() -> None:
+    assert seen(output(0, 2.3), *(output(at, math.nan, "per_class_accuracy", None) for at in range(9))) == ""
+    assert seen(output(0, 2.3), *(output(at, 87.3365, "loss_of_old_head", None) for at in range(9))) == ""
+
+
+def test_where_no_weight_is_told_the_name_says_loss() -> None:
+    assert "diverged" in seen(output(0, 0.3, "accuracy", None), output(5, math.nan, "loss", None, "test"))
+    assert seen(output(0, math.nan, "loss1/accuracy", None)) == ""
+
+
+def test_the_line_of_the_head_is_shown() -> None:
+    lines = []
+    for at in range(0, 60, 10):
+        lines += [
+            f"solver.cpp:228] Iteration {at}, loss = 95.1",
+            "solver.cpp:244]     Train net output #0: head/a = 2.5 (* 0.3 = 0.75 loss)",
+            "solver.cpp:244]     Train net output #1: head/b = 87.3365 (* 1 = 87.3365 loss)",
+            f"sgd_solver.cpp:106] Iteration {at}, lr = 0.01",
+        ]
+    text = "".join(f"I0101 10:00:00.000000     7 {line}\n" for line in lines).encode()
+    cause = diagnose_pieces([text]).causes[0]
+    assert (cause.name, cause.line) == ("saturated", 3)
+    assert "output #1: head/b = 87.3365" in cause.text and "the loss head/b stands" in cause.what
