@@ -30,7 +30,7 @@ def one(*stories: Story) -> Trouble:
 
 @pytest.mark.parametrize("hundred", range(6))
 def test_a_training_that_goes_well_raises_no_alarm(hundred: int) -> None:
-    """120,000 seeds were drawn when the thresholds were chosen."""
+    """60,000 seeds were drawn when the thresholds were chosen."""
     told = {seed: names(healthy(seed)) for seed in range(100 * hundred, 100 * hundred + 100)}
     assert {seed: found for seed, found in told.items() if found} == {}
 
