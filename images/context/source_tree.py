@@ -1,0 +1,161 @@
+"""A source tree as it will be, and the step that makes it so: all files or none, also when it is killed on the way.
+
+New files are first written whole to FOLDER in the tree. READY marks that all are there; only then are they moved to
+their places, one rename each. Who is stopped before READY has changed nothing, and the next run removes FOLDER; who is
+stopped after it has decided, and the next run moves the rest. Where a move is refused, the old files come back.
+"""
+
+import contextlib
+import difflib
+import os
+import shutil
+from pathlib import Path
+
+try:
+    from images.context.source_text import SUFFIXES
+except ImportError:  # inside an image build the modules lie side by side
+    from source_text import SUFFIXES  # type: ignore[import-not-found, no-redef]
+
+FOLDER = ".provision-patch"
+READY = "ready"
+
+_NOT_OURS = ("build", "distribute", "node_modules")  # what a build made
+
+
+class Misfit(Exception):
+    """An edit that does not fit; the message says where, what was expected and what was found."""
+
+
+class Tree:
+    """Files of a source tree as they will be. Nothing is written before `write`.
+
+    Texts have plain line ends here; those of each file (CRLF, or mixed) are kept when it is written.
+    """
+
+    def __init__(self, root: Path, planned: "dict[str, str] | None" = None, like: "Tree | None" = None) -> None:
+        self.root = root
+        self.planned = dict(planned or {})
+        self._texts: "dict[str, str]" = like._texts if like else {}
+        self._sources: "list[str]" = like._sources if like else []
+
+    def draft(self) -> "Tree":
+        """A copy to plan in, which can be thrown away."""
+        return Tree(self.root, self.planned, self)
+
+    def has(self, path: str) -> bool:
+        return path in self.planned or (self.root / path).is_file()
+
+    def read(self, path: str) -> str:
+        if path in self.planned:
+            return self.planned[path]
+        if path not in self._texts:
+            self._texts[path] = _read(self.root / path).replace("\r\n", "\n")
+        return self._texts[path]
+
+    def sources(self) -> "list[str]":
+        """The paths of all C++ and CUDA sources, but for what a build made, sorted."""
+        if not self._sources:
+            for folder, folders, names in os.walk(self.root):
+                folders[:] = [name for name in folders if name not in _NOT_OURS and not name.startswith((".", "cmake-"))]
+                paths = [Path(folder, name).relative_to(self.root).as_posix() for name in names]
+                self._sources += [one for one in paths if one.endswith(SUFFIXES) and ".pb." not in one]
+            self._sources.sort()
+        return sorted({*self._sources, *(path for path in self.planned if path.endswith(SUFFIXES))})
+
+    def write(self) -> None:
+        """Put all planned files in their places, or none. OSError where the disk refuses; the tree is as it was."""
+        finish(self.root)
+        if not self.planned:
+            return
+        folder = self.root / FOLDER
+        try:
+            for path, text in self.planned.items():
+                self._prepare(path, folder / "new" / path, text)
+            (folder / READY).touch()
+            _sync(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _move(self.root)
+
+    def _prepare(self, path: str, new: Path, text: str) -> None:
+        place = self.root / path
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old = _read(place) if place.is_file() else ""
+        with new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            stream.write(_ended_as(text, old))
+            stream.flush()
+            os.fsync(stream.fileno())
+        if place.is_file():
+            shutil.copymode(place, new)
+
+
+def finish(root: Path) -> bool:
+    """Bring a run to its end that was stopped on the way: forward if it had decided, else back. Whether there was one."""
+    folder = root / FOLDER
+    if not folder.is_dir():
+        return False
+    if (folder / READY).is_file():
+        _move(root)
+    else:
+        shutil.rmtree(folder)
+    return True
+
+
+def _move(root: Path) -> None:
+    """Move the new files to their places, then remove FOLDER. OSError where a move is refused: all is as it was."""
+    folder = root / FOLDER
+    done: "list[tuple[Path, Path]]" = []
+    try:
+        for new in sorted(path for path in (folder / "new").rglob("*") if path.is_file()):
+            name = new.relative_to(folder / "new")
+            place, old = root / name, folder / "old" / name
+            if place.is_symlink():
+                place = place.resolve()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            old.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_file() and not old.exists():
+                shutil.copy2(place, old)
+            new.replace(place)
+            done.append((old, place))
+    except OSError:
+        for old, place in done:
+            old.replace(place) if old.exists() else place.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+
+
+def _read(path: Path) -> str:
+    """The file's text; bytes that are no UTF-8, and line ends, come out as they went in."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        return stream.read()
+
+
+def _ended_as(text: str, old: str) -> str:
+    """The text with the line ends that its lines had; a new line ends as the one before it."""
+    if "\r\n" not in old:
+        return text
+    if old.count("\r\n") == old.count("\n"):
+        return text.replace("\n", "\r\n")
+    lines, were = text.split("\n"), old.split("\n")
+    plain = [line[:-1] if line.endswith("\r") else line for line in were]
+    ends = ["\r" if line.endswith("\r") else "" for line in were]
+    said, last = [], ends[0]
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, plain, lines, autojunk=False).get_opcodes():
+        for number in range(c, d):
+            last = ends[a + number - c] if kind == "equal" else ends[min(a + number - c, max(b - 1, a))] if b > a else last
+            said.append(lines[number] + last)
+        if kind == "equal" and b > a:
+            last = ends[b - 1]
+    return "\n".join(said)
+
+
+def _sync(folder: Path) -> None:
+    """Have the folder's own entries on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
