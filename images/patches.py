@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "patches"
 ColumnBuffer = Literal["ours", "static", "none"]
 _COLUMN_BUFFERS: dict[ColumnBuffer, str] = {"ours": "column-buffer", "static": "column-buffer-static", "none": ""}
 
-_STEPS = ("name", "skip", "refuse", "only", "edits", "create", "words", "calls")  # what the script reads
+_STEPS = ("name", "skip", "refuse", "only", "edits", "create", "words", "calls", "headers")  # what the script reads
 
 _CONDITION = re.compile(r"(>=|<)(\d+(?:\.\d+)*)")
 
@@ -91,6 +91,13 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     known: dict[str, int | None] = {}
 
 
+class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Standard headers by name, each with a regular expression for what it declares; `mark`: the comment beside them."""
+
+    table: dict[str, str]
+    mark: str
+
+
 class Only(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A word that no other file may use, for what it does with it is not known."""
 
@@ -141,6 +148,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     create: tuple[Create, ...] = ()
     words: tuple[Words, ...] = ()
     calls: tuple[Calls, ...] = ()
+    headers: tuple[Headers, ...] = ()
     name: str = ""
 
     def is_for(self, stack: str) -> bool:

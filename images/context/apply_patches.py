@@ -1,12 +1,13 @@
 """Apply patches to a source tree: plan first, write after, so that a patch that does not fit leaves the tree as it was.
 
-Runs inside image builds (on Debian 12's Python, with source_text.py and source_tree.py beside it) and on a user's own
+Runs inside image builds (on Debian 12's Python, with the source_*.py beside it) and on a user's own
 checkout: standard library only. A patch is a mapping with `name` and
 
     edits    exact text to find, text to put there, how often it must be found
     create   whole new files
     words    a table of words and what takes their place, in the code of all sources
     calls    calls of a function with so many arguments, which get or lose some, in the code of all sources
+    headers  standard headers that sources use without naming them
     only     a word that no file but the named ones may use
     refuse   layouts that the patch is not for, with the reason
     skip     layouts that need no such patch, with the reason
@@ -18,16 +19,17 @@ fit, nothing of that patch is applied.
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
 try:
-    from images.context import source_text
-    from images.context.source_tree import Misfit, Tree, finish
+    from images.context import source_passes
+    from images.context.source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish
 except ImportError:  # inside an image build the modules lie side by side
-    import source_text  # type: ignore[import-not-found, no-redef]
-    from source_tree import Misfit, Tree, finish  # type: ignore[import-not-found, no-redef]
+    import source_passes  # type: ignore[import-not-found, no-redef]
+    from source_tree import (  # type: ignore[import-not-found, no-redef]
+        ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish,
+    )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
     Done = tuple[str, list[str], str]  # status, paths, note
     Step = Callable[[Plain, "Tree"], Done]
 
-CHANGED = "changed"
-ALREADY = "already there"
-SKIPPED = "skipped"
 FAILED = "does not fit"
 
 MEND = (
@@ -135,7 +134,8 @@ def plan(patch: "Plain", tree: Tree) -> Result:
 
 
 def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
-    steps = {"only": only, "edits": edit, "create": create, "words": words, "calls": calls}
+    steps = {"only": source_passes.only, "edits": edit, "create": create, "words": source_passes.words,
+             "calls": source_passes.calls, "headers": source_passes.headers}  # fmt: skip
     return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 
@@ -154,20 +154,6 @@ def _elsewhere(change: "Plain", tree: Tree) -> bool:
     return bool(change.get("where")) and not _holds(change["where"], tree)
 
 
-def only(rule: "Plain", tree: Tree) -> "Done":
-    """Misfit where other files than the named ones use a word that is not declared beside them, in a file of their
-    stem: what they do with it is not known."""
-    word = re.compile(r"(?<!\w)%s(?!\w)" % rule["word"])
-    named = [path for path in tree.sources() if rule["word"] in tree.read(path)]
-    for path in named:
-        if path in rule["files"] or "/test/" in path or not word.search(source_text.code_of(tree.read(path))):
-            continue
-        beside = [one for one in named if Path(one).stem == Path(path).stem]
-        if not any(re.search(r">\s*%s\s*;" % rule["word"], tree.read(one)) for one in beside):
-            raise Misfit("%s uses %s, too: %s" % (path, rule["word"], rule["because"]))
-    return SKIPPED, [], ""
-
-
 def create(new: "Plain", tree: Tree) -> "Done":
     """A whole new file. Misfit where there is another one under its name."""
     path = new["file"]
@@ -179,48 +165,6 @@ def create(new: "Plain", tree: Tree) -> "Done":
     if tree.read(path) != new["text"]:
         raise Misfit("%s should be a new file, but the tree has another one there" % path)
     return ALREADY, [path], ""
-
-
-def words(change: "Plain", tree: Tree) -> "Done":
-    """A word in the code of any source becomes another."""
-    shown = [re.sub(r"\\\\\d", r"\\w+", re.escape(value)) for value in change["table"].values()]
-    there = re.compile("|".join(r"(?<!\w)%s(?!\w)" % one for one in shown))
-    files, done = [], False
-    for path in tree.sources():
-        text = tree.read(path)
-        new, times = source_text.replace_words(text, change["table"])
-        done = done or bool(there.search(text))
-        if times:
-            tree.planned[path] = new
-            files.append(path)
-    return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")
-
-
-def calls(change: "Plain", tree: Tree) -> "Done":
-    """The calls with `arguments` arguments keep the first `keep` of them, or get `append` at their end."""
-    files, done = [], False
-    for path in tree.sources():
-        text = tree.read(path)
-        if change["name"] not in text:
-            continue
-        live = source_text.live(text, change.get("known", {}))
-        code = source_text.code_of(text)
-        for begin, end, arguments in reversed(source_text.calls(code, change["name"])):
-            done = done or len(arguments) == change.get("keep") or change.get("append", "\0") in text[begin:end]
-            if len(arguments) != change["arguments"] or not live[code.count("\n", 0, begin)] or done_already(
-                change, text[begin:end]
-            ):
-                continue
-            kept = text[begin:end] if "append" in change else ", ".join(arguments[: change["keep"]])
-            text = text[:begin] + kept + change.get("append", "") + text[end:]
-            files += [path] * (path not in files)
-            tree.planned[path] = text
-    return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")
-
-
-def done_already(change: "Plain", said: str) -> bool:
-    """Whether a call has what `append` puts to its end."""
-    return bool(change.get("append")) and change["append"] in said
 
 
 def edit(change: "Plain", tree: Tree) -> "Done":

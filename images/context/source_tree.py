@@ -16,10 +16,14 @@ try:
 except ImportError:  # inside an image build the modules lie side by side
     from source_text import SUFFIXES  # type: ignore[import-not-found, no-redef]
 
+CHANGED = "changed"  # what became of a change
+ALREADY = "already there"
+SKIPPED = "skipped"
+
 FOLDER = ".provision-patch"
 READY = "ready"
 
-_NOT_OURS = ("build", "distribute", "node_modules")  # what a build made
+_NOT_CAFFES = ("build", "distribute", "3rdparty", "third_party", "external", "gtest", "node_modules")
 
 
 class Misfit(Exception):
@@ -53,10 +57,10 @@ class Tree:
         return self._texts[path]
 
     def sources(self) -> "list[str]":
-        """The paths of all C++ and CUDA sources, but for what a build made, sorted."""
+        """The paths of all C++ and CUDA sources, but for what a build made or others wrote, sorted."""
         if not self._sources:
             for folder, folders, names in os.walk(self.root):
-                folders[:] = [name for name in folders if name not in _NOT_OURS and not name.startswith((".", "cmake-"))]
+                folders[:] = [name for name in folders if name not in _NOT_CAFFES and not name.startswith((".", "cmake-"))]
                 paths = [Path(folder, name).relative_to(self.root).as_posix() for name in names]
                 self._sources += [one for one in paths if one.endswith(SUFFIXES) and ".pb." not in one]
             self._sources.sort()
