@@ -53,7 +53,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`find` becomes `replace`, which must be there `times` times (several numbers: forks differ; 0: some lack it).
 
     Of several texts to find the first that the file has counts. `optional`: some forks lack the file, and are left as
-    they are. `where`: the only vintage that the edit is for.
+    they are. `where`: the only vintage that the edit is for. `note`: what to say where the first text was found.
     """
 
     file: Paths
@@ -62,6 +62,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     times: int | tuple[int, ...] = 1
     optional: bool = False
     where: Where | None = None
+    note: str = ""
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

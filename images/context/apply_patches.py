@@ -61,10 +61,11 @@ class Result:
 class Report:
     """The results of all patches, in their order, and the tree that they leave."""
 
-    def __init__(self, source: str, results: "list[Result]", tree: Tree) -> None:
+    def __init__(self, source: str, results: "list[Result]", tree: Tree, finished: bool) -> None:
         self.source = source
         self.results = results
         self.tree = tree  # as it is now, or would be
+        self.finished = finished  # an earlier run was
 
     def of(self, status: str) -> "list[Result]":
         """The results with that status."""
@@ -91,8 +92,7 @@ def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = 
     Strict: all patches, or nothing where one does not fit. Lenient: each patch that fits as a whole. What is written is
     written as a whole, and a run before this one that was stopped while it wrote is brought to its end first.
     """
-    if not dry_run:
-        finish(root)
+    finished = not dry_run and finish(root)
     tree = Tree(root)
     results = []
     for patch in patches:
@@ -101,7 +101,7 @@ def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = 
         results.append(result)
         if result.status == CHANGED:
             tree = draft
-    report = Report(source or root.name, results, tree)
+    report = Report(source or root.name, results, tree, finished)
     if not dry_run and (lenient or not report.of(FAILED)):
         tree.write()
     return report
@@ -110,10 +110,10 @@ def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = 
 def plan(patch: "Plain", tree: Tree) -> Result:
     """Put the patch into `tree` (not on disk)."""
     for rule in patch.get("skip", ()):
-        if _holds(rule, tree):
+        if holds(rule, tree):
             return Result(patch["name"], SKIPPED, [], [rule["because"]])
     for rule in patch.get("refuse", ()):
-        if _holds(rule, tree):
+        if holds(rule, tree):
             where = _first(rule["file"], tree) or " or ".join(_listed(rule["file"]))
             return Result(patch["name"], FAILED, [], ["it is not for this tree: %s (%s)" % (rule["because"], where)])
     files, notes, statuses, failed = [], [], [], []
@@ -139,7 +139,7 @@ def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
     return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 
-def _holds(rule: "Plain", tree: Tree) -> bool:
+def holds(rule: "Plain", tree: Tree) -> bool:
     """Whether a file has (or lacks) the text by which a layout is known; a file that is not there has nothing to tell,
     unless the rule is about that."""
     path = _first(rule["file"], tree)
@@ -151,7 +151,7 @@ def _holds(rule: "Plain", tree: Tree) -> bool:
 
 def _elsewhere(change: "Plain", tree: Tree) -> bool:
     """Whether the change is for trees of another vintage."""
-    return bool(change.get("where")) and not _holds(change["where"], tree)
+    return bool(change.get("where")) and not holds(change["where"], tree)
 
 
 def create(new: "Plain", tree: Tree) -> "Done":
@@ -184,7 +184,7 @@ def edit(change: "Plain", tree: Tree) -> "Done":
     if todo in times or (todo and todo + done in times):
         if todo:
             tree.planned[path] = text
-            return CHANGED, [path], ""
+            return CHANGED, [path], change.get("note", "") if find == _listed(change["find"])[0] else ""
         if not done:
             return SKIPPED, [], "nothing to change in %s" % path
     if not todo and done >= min(one for one in times if one):

@@ -23,7 +23,7 @@ SKIPPED = "skipped"
 FOLDER = ".provision-patch"
 READY = "ready"
 
-_NOT_CAFFES = ("build", "distribute", "3rdparty", "third_party", "external", "gtest", "node_modules")
+_NOT_CAFFES = ("build", "distribute", "3rdparty", "third_party", "thirdparty", "external", "gtest", "node_modules")
 
 
 class Misfit(Exception):
@@ -65,6 +65,12 @@ class Tree:
                 self._sources += [one for one in paths if one.endswith(SUFFIXES) and ".pb." not in one]
             self._sources.sort()
         return sorted({*self._sources, *(path for path in self.planned if path.endswith(SUFFIXES))})
+
+    @property
+    def with_crlf(self) -> "list[str]":
+        """The planned files whose lines end, or some of them, as on Windows."""
+        there = [path for path in self.planned if (self.root / path).is_file()]
+        return [path for path in there if b"\r\n" in (self.root / path).read_bytes()]
 
     def write(self) -> None:
         """Put all planned files in their places, or none. OSError where the disk refuses; the tree is as it was."""
