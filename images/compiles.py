@@ -1,8 +1,8 @@
-"""What a source tree compiles with, as far as a reader can tell: what of each library's older interface is left in it.
+"""What a source tree compiles with, as far as a reader can tell: what of libraries' older interfaces is left in it.
 
-The table `anchors.yaml` says what a later version of a library no longer has. A source that holds none of it has nothing
-known against it, which is less than a compiler says, and can be said before one runs. The preprocessor's conditions are
-heeded: code for another version of a library does not count.
+The table `anchors.yaml` says what a later version of a library no longer has. A source that holds none of it has
+nothing known against it, which is less than a compiler says, and can be said before one runs. The preprocessor's
+conditions are heeded: code for another version of a library does not count.
 """
 
 import ast
@@ -56,7 +56,7 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A library in the version that was asked about (None: whichever), the anchors looked for, and what is left of them."""
+    """A library in the version that was asked about, how many anchors were looked for, and what is left of them."""
 
     library: str
     version: str | None

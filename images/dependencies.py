@@ -17,7 +17,7 @@ _GENERATED = re.compile(r".*\.pb\.h|.*\bcaffe_config\.h")
 
 
 class Library(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A library that a fork adds: what its headers are called, and its packages (Ubuntu's are Debian's if not given)."""
+    """A library that a fork adds: what its headers are called, and its packages (Ubuntu's: Debian's if not given)."""
 
     headers: tuple[str, ...]
     debian: tuple[str, ...]
@@ -33,7 +33,7 @@ class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A library that a tree needs beyond Caffe's own, or a header that is not known (no packages), and who includes it."""
+    """A library that a tree needs beyond Caffe's own, or a header that is not known (no packages); who includes it."""
 
     name: str
     debian: tuple[str, ...]

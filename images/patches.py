@@ -74,7 +74,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Words in the code of all sources, outside comments and strings: regular expressions, and what takes their place."""
+    """Words in the code of all sources, no comments, no strings: regular expressions, and what takes their place."""
 
     table: dict[str, str]
 
@@ -93,7 +93,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Standard headers by name, each with a regular expression for what it declares; `mark`: the comment beside them."""
+    """Standard headers by name, with a regular expression for what each declares; `mark`: the comment beside them."""
 
     table: dict[str, str]
     mark: str
@@ -210,7 +210,7 @@ def to_json(chosen: Iterable[Patch]) -> str:
 def apply_to(
     folder: Path, chosen: Iterable[Patch], *, source: str = "", lenient: bool = False, dry_run: bool = False
 ) -> Report:
-    """Apply the patches to the tree in the folder: all or none; lenient: each that fits. `source` names it in the Report.
+    """Apply the patches to the tree in the folder: all or none; lenient: each that fits. `source` is its name.
 
     The Report says of each patch what became of it; where one does not fit, why. UsageError where the folder has none
     of the files that the patches change, holds several trees, or cannot be written.

@@ -25,8 +25,10 @@ def tree_in(folder: Path, edited: Iterable[str]) -> Path:
         raise UsageError(f"{folder} holds several trees of Caffe: {names}", f"name one of them, such as {bundled[0]}")
     if bundled:
         return bundled[0]
-    if paths and not any((folder / path).is_file() for path in paths):
-        what = f"{folder} has none of the files that the patches change, such as {paths[0]}"
+    there = (folder / "src" / "caffe").is_dir() or any((folder / path).is_file() for path in paths)
+    if paths and not there:
+        such = "Makefile" if "Makefile" in paths else paths[0]
+        what = f"{folder} has none of the files that the patches change, such as {such}"
         raise UsageError(what, "name the folder of a checkout, the one that holds its Makefile or setup.py")
     return folder
 

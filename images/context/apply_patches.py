@@ -28,7 +28,12 @@ try:
 except ImportError:  # inside an image build the modules lie side by side
     import source_passes  # type: ignore[import-not-found, no-redef]
     from source_tree import (  # type: ignore[import-not-found, no-redef]
-        ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish,
+        ALREADY,
+        CHANGED,
+        SKIPPED,
+        Misfit,
+        Tree,
+        finish,
     )
 
 TYPE_CHECKING = False
@@ -76,13 +81,13 @@ class Report:
         found = []
         for one in self.results:
             said = "; ".join((", ".join(one.files),) * bool(one.files) + tuple(one.notes))
-            found.append("%s: %s%s" % (one.patch, one.status, " (%s)" % said if said else ""))
+            found.append("{}: {}{}".format(one.patch, one.status, f" ({said})" if said else ""))
         return found
 
     def message(self) -> str:
         """One message for all that did not fit: patch, source, file, what was expected and found."""
         failed = self.of(FAILED)
-        said = ["patch %s does not fit %s: %s" % (one.patch, self.source, "; ".join(one.notes)) for one in failed]
+        said = ["patch {} does not fit {}: {}".format(one.patch, self.source, "; ".join(one.notes)) for one in failed]
         return "\n".join(said)
 
 
@@ -115,7 +120,9 @@ def plan(patch: "Plain", tree: Tree) -> Result:
     for rule in patch.get("refuse", ()):
         if holds(rule, tree):
             where = _first(rule["file"], tree) or " or ".join(_listed(rule["file"]))
-            return Result(patch["name"], FAILED, [], ["it is not for this tree: %s (%s)" % (rule["because"], where)])
+            return Result(
+                patch["name"], FAILED, [], ["it is not for this tree: {} ({})".format(rule["because"], where)]
+            )
     files, notes, statuses, failed = [], [], [], []
     for step, what in _steps(patch):
         try:
@@ -163,7 +170,7 @@ def create(new: "Plain", tree: Tree) -> "Done":
         tree.planned[path] = new["text"]
         return CHANGED, [path], ""
     if tree.read(path) != new["text"]:
-        raise Misfit("%s should be a new file, but the tree has another one there" % path)
+        raise Misfit(f"{path} should be a new file, but the tree has another one there")
     return ALREADY, [path], ""
 
 
@@ -175,8 +182,8 @@ def edit(change: "Plain", tree: Tree) -> "Done":
     if not path:
         names = " or ".join(_listed(change["file"]))
         if change.get("optional"):
-            return SKIPPED, [], "no %s here" % names
-        raise Misfit("%s is not in the tree" % names)
+            return SKIPPED, [], f"no {names} here"
+        raise Misfit(f"{names} is not in the tree")
     before = tree.read(path)
     find = next((one for one in _listed(change["find"]) if one in before), _listed(change["find"])[0])
     todo, done, text = replaced(before, find, change["replace"])
@@ -186,7 +193,7 @@ def edit(change: "Plain", tree: Tree) -> "Done":
             tree.planned[path] = text
             return CHANGED, [path], change.get("note", "") if find == _listed(change["find"])[0] else ""
         if not done:
-            return SKIPPED, [], "nothing to change in %s" % path
+            return SKIPPED, [], f"nothing to change in {path}"
     if not todo and done >= min(one for one in times if one):
         return ALREADY, [path], ""
     raise Misfit(_expected(path, find, times, todo, done))
@@ -236,7 +243,7 @@ def main(arguments: "list[str]") -> int:
         patches = json.load(stream)
     report = apply(patches, Path(given.tree), given.stack, given.lenient, given.dry_run)
     if report.of(FAILED) and not given.lenient:
-        sys.stderr.write("%s\n  %s\n" % (report.message(), MEND))
+        sys.stderr.write(f"{report.message()}\n  {MEND}\n")
         return 1
     print("\n".join(report.lines()))
     return 0

@@ -26,21 +26,21 @@ _CAFFES_OWN = ("include/", "src/caffe/", "tools/", "python/", "examples/")
 def only(rule: "Plain", tree: Tree) -> "Done":
     """Misfit where other files than the named ones use a word that is not declared beside them, in a file of their
     stem: what they do with it is not known."""
-    word = re.compile(r"(?<!\w)%s(?!\w)" % rule["word"])
+    word = re.compile(r"(?<!\w){}(?!\w)".format(rule["word"]))
     named = [path for path in tree.sources() if rule["word"] in tree.read(path)]
     for path in named:
         if path in rule["files"] or "/test/" in path or not word.search(source_text.code_of(tree.read(path))):
             continue
         beside = [one for one in named if Path(one).stem == Path(path).stem]
-        if not any(re.search(r">\s*%s\s*;" % rule["word"], tree.read(one)) for one in beside):
-            raise Misfit("%s uses %s, too: %s" % (path, rule["word"], rule["because"]))
+        if not any(re.search(r">\s*{}\s*;".format(rule["word"]), tree.read(one)) for one in beside):
+            raise Misfit("{} uses {}, too: {}".format(path, rule["word"], rule["because"]))
     return SKIPPED, [], ""
 
 
 def words(change: "Plain", tree: Tree) -> "Done":
     """A word in the code of any source becomes another."""
-    shown = [re.sub(r"\\\\\d", r"\\w+", re.escape(value)) for value in change["table"].values()]
-    there = re.compile("|".join(r"(?<!\w)%s(?!\w)" % one for one in shown))
+    shown = [re.sub(r"\\\\\d", r".+?", re.escape(value)) for value in change["table"].values()]
+    there = re.compile("|".join(rf"(?<!\w){one}(?!\w)" for one in shown))
     files, done = [], False
     for path in tree.sources():
         text = tree.read(path)
@@ -63,7 +63,11 @@ def calls(change: "Plain", tree: Tree) -> "Done":
         code = source_text.code_of(text)
         for begin, end, arguments in reversed(source_text.calls(code, change["name"])):
             done = done or len(arguments) == change.get("keep") or change.get("append", "\0") in text[begin:end]
-            if len(arguments) != change["arguments"] or not live[code.count("\n", 0, begin)] or _appended(change, text[begin:end]):
+            if (
+                len(arguments) != change["arguments"]
+                or not live[code.count("\n", 0, begin)]
+                or _appended(change, text[begin:end])
+            ):
                 continue
             kept = text[begin:end] if "append" in change else ", ".join(arguments[: change["keep"]])
             text = text[:begin] + kept + change.get("append", "") + text[end:]
@@ -88,7 +92,7 @@ def headers(change: "Plain", tree: Tree) -> "Done":
         place = _first_include(text) if missing else None
         done = done or bool(re.search(change["mark"], text))
         if place is not None:
-            lines = "".join("#include <%s>  %s\n" % (name, change["mark"]) for name in missing)
+            lines = "".join("#include <{}>  {}\n".format(name, change["mark"]) for name in missing)
             tree.planned[path] = text[:place] + lines + text[place:]
             files.append(path)
     return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")
@@ -96,7 +100,7 @@ def headers(change: "Plain", tree: Tree) -> "Done":
 
 def _lacks(text: str, name: str, uses: str) -> bool:
     names = name + "|c" + name.replace(".h", "") if name.endswith(".h") else name
-    return not re.search(r"(?m)^[ \t]*#[ \t]*include[ \t]*<(?:%s)>" % names, text) and bool(
+    return not re.search(rf"(?m)^[ \t]*#[ \t]*include[ \t]*<(?:{names})>", text) and bool(
         re.search(uses, source_text.code_of(text))
     )
 

@@ -26,7 +26,7 @@ def replace_words(text: str, table: "dict[str, str]") -> "tuple[str, int]":
     The table's keys are regular expressions for a word, its values may name their groups. What a file defines itself
     (`#define WORD`) stays, and so do names of files in an #include. A `cv::` before the word goes with it.
     """
-    pattern = re.compile(r"(?<![\w:])(?:cv::)?(?:%s)(?!\w)" % "|".join(f"(?:{key})" for key in table))
+    pattern = re.compile(r"(?<![\w:])(?:cv::)?(?:{})(?!\w)".format("|".join(f"(?:{key})" for key in table)))
     singles = [(re.compile(rf"(?:cv::)?(?:{key})"), value) for key, value in table.items()]
     code, done, parts, last = code_of(text), 0, [], 0
     for found in pattern.finditer(code):
@@ -64,8 +64,8 @@ def live(text: str, known: "dict[str, int | None]") -> "list[bool]":
 
     A condition that speaks of anything else leaves both its branches.
     """
-    said: "list[bool]" = []
-    stack: "list[tuple[bool, bool]]" = []  # is this branch left; may a later branch be
+    said: list[bool] = []
+    stack: list[tuple[bool, bool]] = []  # is this branch left; may a later branch be
     for line in _joined(code_of(text)):
         found = _DIRECTIVE.match(line)
         if found and found[1] in ("if", "ifdef", "ifndef"):

@@ -39,8 +39,8 @@ class Tree:
     def __init__(self, root: Path, planned: "dict[str, str] | None" = None, like: "Tree | None" = None) -> None:
         self.root = root
         self.planned = dict(planned or {})
-        self._texts: "dict[str, str]" = like._texts if like else {}
-        self._sources: "list[str]" = like._sources if like else []
+        self._texts: dict[str, str] = like._texts if like else {}
+        self._sources: list[str] = like._sources if like else []
 
     def draft(self) -> "Tree":
         """A copy to plan in, which can be thrown away."""
@@ -60,7 +60,9 @@ class Tree:
         """The paths of all C++ and CUDA sources, but for what a build made or others wrote, sorted."""
         if not self._sources:
             for folder, folders, names in os.walk(self.root):
-                folders[:] = [name for name in folders if name not in _NOT_CAFFES and not name.startswith((".", "cmake-"))]
+                folders[:] = [
+                    name for name in folders if name not in _NOT_CAFFES and not name.startswith((".", "cmake-"))
+                ]
                 paths = [Path(folder, name).relative_to(self.root).as_posix() for name in names]
                 self._sources += [one for one in paths if one.endswith(SUFFIXES) and ".pb." not in one]
             self._sources.sort()
@@ -101,7 +103,7 @@ class Tree:
 
 
 def finish(root: Path) -> bool:
-    """Bring a run to its end that was stopped on the way: forward if it had decided, else back. Whether there was one."""
+    """End a run that was stopped on the way: forward if it had decided, else back. Whether there was one."""
     folder = root / FOLDER
     if not folder.is_dir():
         return False
@@ -115,7 +117,7 @@ def finish(root: Path) -> bool:
 def _move(root: Path) -> None:
     """Move the new files to their places, then remove FOLDER. OSError where a move is refused: all is as it was."""
     folder = root / FOLDER
-    done: "list[tuple[Path, Path]]" = []
+    done: list[tuple[Path, Path]] = []
     try:
         for new in sorted(path for path in (folder / "new").rglob("*") if path.is_file()):
             name = new.relative_to(folder / "new")
@@ -152,12 +154,11 @@ def _ended_as(text: str, old: str) -> str:
     plain = [line[:-1] if line.endswith("\r") else line for line in were]
     ends = ["\r" if line.endswith("\r") else "" for line in were]
     said, last = [], ends[0]
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, plain, lines, autojunk=False).get_opcodes():
-        for number in range(c, d):
-            last = ends[a + number - c] if kind == "equal" else ends[min(a + number - c, max(b - 1, a))] if b > a else last
+    for _, old_first, old_end, first, end in difflib.SequenceMatcher(None, plain, lines, autojunk=False).get_opcodes():
+        for number in range(first, end):
+            if old_end > old_first:  # a line that stayed, or took another's place
+                last = ends[min(old_first + number - first, old_end - 1)]
             said.append(lines[number] + last)
-        if kind == "equal" and b > a:
-            last = ends[b - 1]
     return "\n".join(said)
 
 
