@@ -216,8 +216,8 @@ def _expected(path: str, find: str, times: "list[int]", todo: int, done: int) ->
     wanted = " or ".join(str(one) for one in sorted(times))
     shown = next(line.strip() for line in find.splitlines() if line.strip())
     more = " ..." if len(find.strip().splitlines()) > 1 else ""
-    also = " (and its replacement %d times)" % done if done else ""
-    return "in %s, expected %s times and found %d times%s: %s%s" % (path, wanted, todo, also, shown, more)
+    also = f" (and its replacement {done} times)" if done else ""
+    return f"in {path}, expected {wanted} times and found {todo} times{also}: {shown}{more}"
 
 
 def _first(names: "str | list[str]", tree: Tree) -> str:
