@@ -25,7 +25,7 @@ from infra import border
 
 FILE = Path(__file__).parent / "anchors.yaml"
 NAMES = {"cuda": "CUDA", "cudnn": "cuDNN", "opencv": "OpenCV", "protobuf": "protobuf", "gcc": "gcc", "boost": "Boost",
-         "glog": "glog", "python": "Python"}  # fmt: skip
+         "glog": "glog", "python": "Python", "cpu": "the CPU alone"}  # fmt: skip
 _SHOWN = 3  # places shown of each anchor
 
 Versions = Mapping[str, str | None]
@@ -96,6 +96,7 @@ def verdicts(tree: Tree, versions: Versions | None) -> list[Verdict]:
     found: dict[str, list[Left]] = {}
     counted: dict[str, int] = {}
     known = macros(asked, settled=versions is not None)
+    asked = {**asked, "cpu": None if asked.get("cuda") else "0"}
     for anchor in anchors():
         version = asked.get(anchor.library)
         if version and key(version) >= key(anchor.since)[: len(key(version))]:
@@ -118,7 +119,8 @@ def macros(versions: Versions, *, settled: bool) -> dict[str, int | None]:
     if key(versions.get("opencv") or "4") < (3,):
         known |= {"CV_VERSION_EPOCH": 2, "CV_VERSION_MAJOR": 4}
     if settled:
-        known |= {"CPU_ONLY": None if versions.get("cuda") else 1, "USE_CUDNN": 1 if versions.get("cudnn") else None}
+        known |= {"CPU_ONLY": None if versions.get("cuda") else 1, "USE_CUDNN": 1 if versions.get("cudnn") else None,
+                  "USE_NCCL": 1 if versions.get("nccl") else None}  # fmt: skip
     return known
 
 
@@ -140,6 +142,8 @@ def _left(anchor: Anchor, tree: Tree, known: dict[str, int | None]) -> Iterator[
     if anchor.unless and holds(msgspec.to_builtins(anchor.unless), tree):
         return
     paths = [path for path in anchor.files if tree.has(path)] if anchor.files else tree.sources()
+    if anchor.library == "cpu":  # such a build leaves CUDA's own sources out
+        paths = [path for path in paths if not path.endswith((".cu", ".cuh")) and "/cudnn" not in path]
     places = [(f"{path}:{line}", what) for path in paths for line, what in _places(anchor, tree.read(path), known)]
     for where, what in places[:_SHOWN]:
         yield Left(anchor.since, where, what, anchor.because)

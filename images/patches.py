@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "patches"
 ColumnBuffer = Literal["ours", "static", "none"]
 _COLUMN_BUFFERS: dict[ColumnBuffer, str] = {"ours": "column-buffer", "static": "column-buffer-static", "none": ""}
 
-_STEPS = ("name", "skip", "refuse", "only", "edits", "create", "words", "calls", "headers")  # what the script reads
+_STEPS = ("name", "skip", "refuse", "only", "edits", "create", "words", "calls", "headers", "guards")  # what the script reads
 
 _CONDITION = re.compile(r"(>=|<)(\d+(?:\.\d+)*)")
 
@@ -99,6 +99,18 @@ class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     mark: str
 
 
+class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Includes that a build with `macro` cannot read get `#ifndef macro` around; a line like `once` stays once a file.
+
+    `known`: the values of other macros in such a build.
+    """
+
+    headers: str
+    macro: str
+    once: str
+    known: dict[str, int | None]
+
+
 class Only(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A word that no other file may use, for what it does with it is not known."""
 
@@ -150,6 +162,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     words: tuple[Words, ...] = ()
     calls: tuple[Calls, ...] = ()
     headers: tuple[Headers, ...] = ()
+    guards: tuple[Guards, ...] = ()
     name: str = ""
 
     def is_for(self, stack: str) -> bool:

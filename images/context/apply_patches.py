@@ -8,6 +8,7 @@ checkout: standard library only. A patch is a mapping with `name` and
     words    a table of words and what takes their place, in the code of all sources
     calls    calls of a function with so many arguments, which get or lose some, in the code of all sources
     headers  standard headers that sources use without naming them
+    guards   includes that are for builds with GPUs alone, and stubs that stand twice
     only     a word that no file but the named ones may use
     refuse   layouts that the patch is not for, with the reason
     skip     layouts that need no such patch, with the reason
@@ -142,7 +143,8 @@ def plan(patch: "Plain", tree: Tree) -> Result:
 
 def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
     steps = {"only": source_passes.only, "edits": edit, "create": create, "words": source_passes.words,
-             "calls": source_passes.calls, "headers": source_passes.headers}  # fmt: skip
+             "calls": source_passes.calls, "headers": source_passes.headers,
+             "guards": source_passes.guards}  # fmt: skip
     return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 

@@ -110,8 +110,19 @@ def test_each_anchor_names_a_library_that_is_shown_and_can_be_read() -> None:
         assert anchor.library in compiles.NAMES
         assert bool(anchor.word) + bool(anchor.call) + bool(anchor.line) == 1, anchor
         re.compile(anchor.word or anchor.line)
-    assert set(newest()) >= {anchor.library for anchor in anchors()}
-    assert all(key(str(newest()[one.library])) >= key(one.since)[:2] or one.since == "22" for one in anchors())
+    versioned = [anchor for anchor in anchors() if anchor.library != "cpu"]
+    assert set(newest()) >= {anchor.library for anchor in versioned}
+    assert all(key(str(newest()[one.library])) >= key(one.since)[:2] or one.since == "22" for one in versioned)
+
+
+def test_a_build_without_cuda_reads_no_header_of_cudas(tmp_path: Path) -> None:
+    guarded = "#ifndef CPU_ONLY\n#include <cuda_runtime.h>\n#endif\n#ifdef USE_CUDNN\n#include <cudnn.h>\n#endif\n"
+    put(tmp_path, {"include/caffe/a.hpp": guarded, "src/caffe/b.cu": "#include <cuda.h>\n"})
+    cpu = {name: value for name, value in TODAY.items() if name not in ("cuda", "cudnn")}
+    assert verdict(tmp_path, "cpu", cpu).compiles
+    put(tmp_path, {"include/caffe/a.hpp": "#include <nvml.h>\n"})
+    assert [one.where for one in verdict(tmp_path, "cpu", cpu).left] == ["include/caffe/a.hpp:1"]
+    assert "cpu" not in {one.library for one in verdicts(Tree(tmp_path), TODAY)}
 
 
 def test_what_a_fork_adds_is_named_with_its_packages(tmp_path: Path) -> None:

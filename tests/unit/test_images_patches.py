@@ -33,7 +33,7 @@ def names(versions: dict[str, str | None], stack: str = "caffe") -> list[str]:
 
 def test_new_libraries_need_the_patches_for_them_and_old_ones_do_not() -> None:
     always = [
-        "base-learning-rate", "column-buffer", "glog-export", "lazy-imports", "log-year", "multi-gpu-interrupt",
+        "base-learning-rate", "column-buffer", "cpu-only", "glog-export", "lazy-imports", "log-year", "multi-gpu-interrupt",
         "ssd-video",
     ]  # fmt: skip
     assert names(OLD) == sorted([*always, "atomic-add", "cudnn-calls"])
@@ -114,6 +114,7 @@ def first(paths: p.Paths) -> str:
 
 # what the passes over all sources change, for the patches that have no edits of single files
 SAMPLES = {
+    "cpu-only": "#include <cuda.h>\n",
     "float-max": "Dtype d = std::max(margin - sqrt(x), 0.0);\n",
     "protobuf-limit": "void f() { stream->SetTotalBytesLimit(limit, 5); }\n",
     "std-headers": "#include <vector>\nuint8_t one;\n",
@@ -138,7 +139,8 @@ def tree_for(patch: p.Patch, root: Path) -> None:
         if one.where and one.where.has:
             append(root, first(one.where.file), f"{one.where.has}\n")
     for rule in (*patch.refuse, *patch.skip):
-        if rule.lacks and rule.lacks + "\n" not in (root / first(rule.file)).read_text():
+        path = root / first(rule.file)
+        if rule.lacks and not (path.exists() and rule.lacks + "\n" in path.read_text()):
             append(root, first(rule.file), f"{rule.lacks}\n")
     append(root, "src/caffe/sample.cpp", SAMPLES.get(patch.name, ""))
 

@@ -289,3 +289,31 @@ def test_a_file_with_crlf_is_patched_and_keeps_them(tmp_path: Path) -> None:
     assert result.status == CHANGED and report.tree.with_crlf == [BASE]
     text = (tmp_path / BASE).read_bytes()
     assert b"ColumnBuffer<Dtype> col_buffer_;\r\n" in text and text.count(b"\n") == text.count(b"\r\n")
+
+
+# ---- builds for the CPU alone
+
+ALTERNATE = {"include/caffe/util/device_alternate.hpp": "#ifdef CPU_ONLY\n#else\n#include <cublas_v2.h>\n#endif\n"}
+
+
+def test_cudas_headers_are_left_to_builds_with_cuda(tmp_path: Path) -> None:
+    name = "src/caffe/layers/mine_layer.cpp"
+    put(tmp_path, ALTERNATE | {name: "#include <vector>\n#include <cuda_profiler_api.h>\nint x;\n",
+                               "src/caffe/layers/mine_layer.cu": "#include <cuda_runtime.h>\n"})  # fmt: skip
+    assert apply(tmp_path, "cpu-only").files == [name]
+    guarded = "#include <vector>\n#ifndef CPU_ONLY\n#include <cuda_profiler_api.h>\n#endif\nint x;\n"
+    assert (tmp_path / name).read_text() == guarded
+
+
+def test_a_stub_for_missing_gpus_stands_once(tmp_path: Path) -> None:
+    name = "src/caffe/layers/mine_layer.cpp"
+    stubs = "#ifdef CPU_ONLY\nSTUB_GPU(MineLayer);\n#endif\n"
+    put(tmp_path, ALTERNATE | {name: stubs + stubs})
+    apply(tmp_path, "cpu-only")
+    assert re.findall(r"(?m)^STUB_GPU", (tmp_path / name).read_text()) == ["STUB_GPU"]
+
+
+def test_a_fork_without_builds_for_the_cpu_is_left_as_it_is(tmp_path: Path) -> None:
+    put(tmp_path, {"include/caffe/util/device_alternate.hpp": "#include <cublas_v2.h>\n"})
+    result = apply(tmp_path, "cpu-only")
+    assert result.status == SKIPPED and "no builds for the CPU alone" in result.notes[0]
