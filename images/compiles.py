@@ -54,6 +54,11 @@ class Left(msgspec.Struct, frozen=True):
     what: str
     because: str
 
+    @property
+    def said(self) -> str:
+        since = f"since {self.since} " if self.since != "0" else ""
+        return f"{self.where}: {self.what}: {since}{self.because}"
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """A library in the version that was asked about, how many anchors were looked for, and what is left of them."""
@@ -64,13 +69,18 @@ class Verdict(msgspec.Struct, frozen=True):
     left: tuple[Left, ...]
 
     @property
+    def title(self) -> str:
+        """`cuDNN 9.26`, `the CPU alone`."""
+        return NAMES[self.library] + (f" {self.version}" if self.version not in (None, "0") else "")
+
+    @property
     def compiles(self) -> bool:
         return not self.left
 
     @property
     def below(self) -> str | None:
         """The version below which nothing is known against the tree; None: there is nothing at all."""
-        return min((one.since for one in self.left), key=key, default=None)
+        return min((one.since for one in self.left if one.since != "0"), key=key, default=None)
 
 
 @cache

@@ -27,7 +27,18 @@ FOLDER = Path(__file__).parent / "patches"
 ColumnBuffer = Literal["ours", "static", "none"]
 _COLUMN_BUFFERS: dict[ColumnBuffer, str] = {"ours": "column-buffer", "static": "column-buffer-static", "none": ""}
 
-_STEPS = ("name", "skip", "refuse", "only", "edits", "create", "words", "calls", "headers", "guards")  # what the script reads
+_STEPS = (
+    "name",
+    "skip",
+    "refuse",
+    "only",
+    "edits",
+    "create",
+    "words",
+    "calls",
+    "headers",
+    "guards",
+)  # what the script reads
 
 _CONDITION = re.compile(r"(>=|<)(\d+(?:\.\d+)*)")
 

@@ -97,7 +97,11 @@ def guards(change: "Plain", tree: Tree) -> "Done":
                 said.append(f"// {line}: it stands above")
             else:
                 said.append(line)
-        done = done or ": it stands above" in text or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
+        done = (
+            done
+            or ": it stands above" in text
+            or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
+        )
         if len(said) != len(left) or said != text.split("\n"):
             tree.planned[path] = "\n".join(said)
             files.append(path)

@@ -64,12 +64,11 @@ def patch(
 
 def _refuse(report: "Report", told: "Sequence[Verdict]", folder: Path) -> None:
     """ImageError where a patch does not fit, or the tree will not compile with the versions that were asked about."""
-    from images.compiles import NAMES
     from images.context.apply_patches import FAILED
     from infra.errors import ImageError
 
     failed = ", ".join(result.patch for result in report.of(FAILED))
-    against = ", ".join(f"{NAMES[one.library]} {one.version}" for one in told if not one.compiles)
+    against = ", ".join(one.title for one in told if not one.compiles)
     said = []
     if failed:
         said.append(f"{len(report.of(FAILED))} of {len(report.results)} patches do not fit {folder}: {failed}")
@@ -108,8 +107,8 @@ def _rows(told: "Sequence[Verdict]", missing: "Sequence[Need]") -> "list[Result]
             f"check {one.library}",
             "nothing against it" if one.compiles else "will not compile",
             [left.where for left in one.left],
-            [f"{one.version}: {one.anchors} kinds of older code looked for"]
-            + [f"{left.where}: {left.what}: since {left.since} {left.because}" for left in one.left]
+            [f"{one.title}: {one.anchors} kinds of older code looked for"]
+            + [left.said for left in one.left]
             + [f"nothing is known against {one.library} older than {one.below}"] * (one.below is not None),
         )
         for one in told
@@ -138,8 +137,6 @@ def _show(
     title: str,
 ) -> None:
     """What became of each patch, what stands against each library, and what else the tree needs."""
-    from images.compiles import NAMES
-
     for sentence in _found(report, folder):
         console.say(sentence)
     rows = [(result.patch, result.status, "\n".join([*result.files, *result.notes])) for result in report.results]
@@ -148,10 +145,10 @@ def _show(
     if told:
         console.table(
             "what the tree will compile with, by what is left of older interfaces",
-            ["library", "version", "", "where, and why not"],
+            ["library", "", "where, and why not"],
             [
-                (NAMES[one.library], one.version, "nothing against it" if one.compiles else "will not compile",
-                 "\n".join(f"{place.where}: {place.what}: since {place.since} {place.because}" for place in one.left)
+                (one.title, "nothing against it" if one.compiles else "will not compile",
+                 "\n".join(place.said for place in one.left)
                  or f"{one.anchors} kinds of older code looked for")
                 for one in told
             ],

@@ -1,4 +1,4 @@
-"""What is said of a tree before a compiler runs: what is left of older interfaces, and what it needs beyond Caffe's own."""
+"""What is said of a tree before a compiler runs: what is left of older interfaces, and what it needs beyond Caffe's."""
 
 import json
 import re
@@ -16,7 +16,15 @@ from tests.unit.test_patches_vintages import put
 SOURCE = "src/caffe/layers/mine_layer.cpp"
 TODAY = {"opencv": "4.10", "protobuf": "3.21", "python": "3.13", "gcc": "14", "cuda": "12.4", "cudnn": "9.1",
          "boost": "1.83"}  # fmt: skip
-OLD = {"opencv": "2.4", "protobuf": "2.6", "python": "2.7", "gcc": "4.8", "cuda": "8.0", "cudnn": "5.1", "boost": "1.54"}
+OLD = {
+    "opencv": "2.4",
+    "protobuf": "2.6",
+    "python": "2.7",
+    "gcc": "4.8",
+    "cuda": "8.0",
+    "cudnn": "5.1",
+    "boost": "1.54",
+}
 
 
 def verdict(root: Path, library: str, versions: dict[str, str] | None = None) -> Verdict:

@@ -33,7 +33,8 @@ def names(versions: dict[str, str | None], stack: str = "caffe") -> list[str]:
 
 def test_new_libraries_need_the_patches_for_them_and_old_ones_do_not() -> None:
     always = [
-        "base-learning-rate", "column-buffer", "cpu-only", "glog-export", "lazy-imports", "log-year", "multi-gpu-interrupt",
+        "base-learning-rate", "column-buffer", "cpu-only", "glog-export", "lazy-imports", "log-year",
+        "multi-gpu-interrupt",
         "ssd-video",
     ]  # fmt: skip
     assert names(OLD) == sorted([*always, "atomic-add", "cudnn-calls"])

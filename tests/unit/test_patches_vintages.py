@@ -41,7 +41,9 @@ def apply(root: Path, name: str) -> Result:
 # ---- cuDNN
 
 HEADER = "#include <cudnn.h>\n\nnamespace caffe {\n\nnamespace cudnn {\n"
-OLD_CONVOLUTION = "  CUDNN_CHECK(cudnnSetConvolution2dDescriptor(*conv,\n      p, q, s, t, 1, 1, CUDNN_CROSS_CORRELATION));\n"
+OLD_CONVOLUTION = (
+    "  CUDNN_CHECK(cudnnSetConvolution2dDescriptor(*conv,\n      p, q, s, t, 1, 1, CUDNN_CROSS_CORRELATION));\n"
+)
 GUARDED = (
     "#if CUDNN_VERSION_MIN(6, 0, 0)\n"
     "  CUDNN_CHECK(cudnnSetConvolution2dDescriptor(*conv, p, q, s, t, 1, 1, MODE, dataType<Dtype>::type));\n"
@@ -123,9 +125,7 @@ OF_2016 = {
     ],
     ids=["2-D, Blobs of four dimensions", "2-D, N-D Blobs", "N-D", "before the base class"],
 )
-def test_the_column_buffer_fits_every_vintage(
-    tmp_path: Path, files: dict[str, str], header: str, reshape: str
-) -> None:
+def test_the_column_buffer_fits_every_vintage(tmp_path: Path, files: dict[str, str], header: str, reshape: str) -> None:
     put(tmp_path, files)
     assert apply(tmp_path, "column-buffer").status == CHANGED
     assert "  ColumnBuffer<Dtype> col_buffer_;\n" in (tmp_path / header).read_text()
@@ -246,7 +246,10 @@ def test_a_header_is_put_inside_the_guard_and_outside_conditions(tmp_path: Path)
         ("LIBRARIES += protobuf boost_system boost_filesystem m", "LIBRARIES += protobuf boost_filesystem m"),
         ("\tlmdb boost_system hdf5_hl hdf5 m", "\tlmdb boost_thread hdf5_hl hdf5 m"),
         ("LIBRARIES += protobuf boost_system m hdf5_hl", "LIBRARIES += protobuf boost_thread m hdf5_hl"),
-        ("LIBRARIES += boost_system glog gflags protobuf boost_filesystem m", "LIBRARIES += glog gflags protobuf boost_filesystem m"),
+        (
+            "LIBRARIES += boost_system glog gflags protobuf boost_filesystem m",
+            "LIBRARIES += glog gflags protobuf boost_filesystem m",
+        ),
     ],
 )
 def test_boosts_empty_library_goes_from_makefiles_of_each_year(tmp_path: Path, line: str, after: str) -> None:

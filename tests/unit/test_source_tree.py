@@ -1,4 +1,4 @@
-"""Writing a tree: all files or none, also where the disk is full, a move is refused, or the run is killed on the way."""
+"""Writing a tree: all files or none, also where the disk is full, a move is refused, or the run is killed."""
 
 import errno
 import os
@@ -128,7 +128,9 @@ def test_line_ends_stay_and_anchors_of_several_lines_fit(tmp_path: Path, before:
     change = {"file": "a.cpp", "find": "one\nold\n", "replace": "one\nnew\nmore\n"}
     report = apply([{"name": "mend", "edits": [change]}], tmp_path)
     assert (tmp_path / "a.cpp").read_bytes() == after
-    assert (b"\r" in before) == (apply([{"name": "x", "edits": [change]}], tmp_path).tree.planned == {} and b"\r" in after)
+    assert (b"\r" in before) == (
+        apply([{"name": "x", "edits": [change]}], tmp_path).tree.planned == {} and b"\r" in after
+    )
     assert report.results[0].status == "changed"
 
 
