@@ -10,7 +10,9 @@ from images.context import source_tree
 from images.context.apply_patches import apply
 from images.context.source_tree import FOLDER, READY, Tree, finish
 from images.patches import Edit, Patch, apply_to
-from infra.errors import DiskError
+from images.source import resolve
+from images.stacks import stacks
+from infra.errors import DiskError, UsageError
 
 PATCH = {
     "name": "both",
@@ -140,3 +142,13 @@ def test_what_a_build_made_and_what_others_wrote_is_no_source(tmp_path: Path) ->
         (tmp_path / name).write_text("int a;\n")
     assert Tree(tmp_path).sources() == ["src/a.cpp"]
     assert source_tree.SUFFIXES
+
+
+def test_a_half_moved_tree_is_not_built(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(monkeypatch, "replace", 2, Killed())
+    with pytest.raises(Killed):
+        apply([PATCH], root)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="half patched") as caught:
+        resolve(stacks()["caffe"], root, mirror=str(root))
+    assert caught.value.mend == f"bring it to its end with: provision image patch {root} --stack caffe"
