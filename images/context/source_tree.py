@@ -11,6 +11,10 @@ import os
 import shutil
 from pathlib import Path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 try:
     from images.context.source_text import SUFFIXES
 except ImportError:  # inside an image build the modules lie side by side
@@ -76,9 +80,12 @@ class Tree:
 
     def write(self) -> None:
         """Put all planned files in their places, or none. OSError where the disk refuses; the tree is as it was."""
-        finish(self.root)
-        if not self.planned:
-            return
+        with _alone(self.root):
+            _finish(self.root)
+            if self.planned:
+                self._put()
+
+    def _put(self) -> None:
         folder = self.root / FOLDER
         try:
             for path, text in self.planned.items():
@@ -104,6 +111,13 @@ class Tree:
 
 def finish(root: Path) -> bool:
     """End a run that was stopped on the way: forward if it had decided, else back. Whether there was one."""
+    if not (root / FOLDER).is_dir():
+        return False
+    with _alone(root):
+        return _finish(root)
+
+
+def _finish(root: Path) -> bool:
     folder = root / FOLDER
     if not folder.is_dir():
         return False
@@ -136,6 +150,20 @@ def _move(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> "Iterator[None]":
+    """Keep other runs from writing to the tree meanwhile, where the system can: they wait."""
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError):
+            import fcntl  # not on Windows
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,10 @@ def test_a_half_moved_tree_is_not_built(root: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UsageError, match="half patched") as caught:
         resolve(stacks()["caffe"], root, mirror=str(root))
     assert caught.value.mend == f"bring it to its end with: provision image patch {root} --stack caffe"
+
+
+def test_two_runs_at_once_write_one_after_the_other(root: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: apply([PATCH], root), range(8)))
+    assert texts(root) == NEW
+    assert {one.status for report in reports for one in report.results} <= {"changed", "already there"}
