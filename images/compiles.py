@@ -74,6 +74,14 @@ class Verdict(msgspec.Struct, frozen=True):
         return NAMES[self.library] + (f" {self.version}" if self.version not in (None, "0") else "")
 
     @property
+    def notes(self) -> list[str]:
+        """What to say of it, place by place, or how much was looked for in vain."""
+        if not self.left:
+            return [f"{self.anchors} kind{'s' * (self.anchors != 1)} of older code looked for"]
+        older = f"nothing is known against {NAMES[self.library]} older than {self.below}"
+        return [one.said for one in self.left] + [older] * (self.below is not None)
+
+    @property
     def compiles(self) -> bool:
         return not self.left
 

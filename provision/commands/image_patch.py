@@ -107,9 +107,7 @@ def _rows(told: "Sequence[Verdict]", missing: "Sequence[Need]") -> "list[Result]
             f"check {one.library}",
             "nothing against it" if one.compiles else "will not compile",
             [left.where for left in one.left],
-            [f"{one.title}: {one.anchors} kinds of older code looked for"]
-            + [left.said for left in one.left]
-            + [f"nothing is known against {one.library} older than {one.below}"] * (one.below is not None),
+            [one.title, *one.notes],
         )
         for one in told
     ]
@@ -147,9 +145,7 @@ def _show(
             "what the tree will compile with, by what is left of older interfaces",
             ["library", "", "where, and why not"],
             [
-                (one.title, "nothing against it" if one.compiles else "will not compile",
-                 "\n".join(place.said for place in one.left)
-                 or f"{one.anchors} kinds of older code looked for")
+                (one.title, "nothing against it" if one.compiles else "will not compile", "\n".join(one.notes))
                 for one in told
             ],
         )  # fmt: skip
