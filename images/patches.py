@@ -16,6 +16,7 @@ import msgspec
 
 from images.context import apply_patches
 from images.context.apply_patches import Report
+from images.trees import tree_in
 from images.versions import key
 from infra import border
 from infra.disk import writing
@@ -26,38 +27,107 @@ FOLDER = Path(__file__).parent / "patches"
 ColumnBuffer = Literal["ours", "static", "none"]
 _COLUMN_BUFFERS: dict[ColumnBuffer, str] = {"ours": "column-buffer", "static": "column-buffer-static", "none": ""}
 
+_STEPS = (
+    "name",
+    "skip",
+    "refuse",
+    "only",
+    "edits",
+    "create",
+    "words",
+    "calls",
+    "headers",
+    "guards",
+)  # what the script reads
+
 _CONDITION = re.compile(r"(>=|<)(\d+(?:\.\d+)*)")
 
 Paths = str | tuple[str, ...]  # of several the first that the tree has: layouts of different years
 
 
+class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A vintage, known by a text that a file has, or lacks, or by a file that is absent."""
+
+    file: Paths
+    has: str = ""
+    lacks: str = ""
+    absent: bool = False
+
+
+class Layout(Where, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A vintage that a patch is not for, or that needs none, and why."""
+
+    because: str
+
+
 class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """`find` becomes `replace`, which must be there `times` times (several numbers: forks differ; 0: some lack it).
 
-    `optional`: some forks lack the file, and are left as they are.
+    Of several texts to find the first that the file has counts. `optional`: some forks lack the file, and are left as
+    they are. `where`: the only vintage that the edit is for. `note`: what to say where the first text was found.
     """
 
     file: Paths
-    find: str
+    find: str | tuple[str, ...]
     replace: str
     times: int | tuple[int, ...] = 1
     optional: bool = False
+    where: Where | None = None
+    note: str = ""
 
 
-class Create(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole new file."""
+class Create(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A whole new file; `where`: the only vintage that it is for."""
 
     file: str
     text: str
+    where: Where | None = None
 
 
-class Refuse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A layout that the patch is not for: known by a text that the file has, or lacks."""
+class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Words in the code of all sources, no comments, no strings: regular expressions, and what takes their place."""
 
-    file: Paths
+    table: dict[str, str]
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Calls with so many arguments, in the code of all sources: they keep the first `keep`, or get `append` at the end.
+
+    `known`: the values of macros with which the preprocessor must leave the call.
+    """
+
+    name: str
+    arguments: int
+    keep: int = 0
+    append: str = ""
+    known: dict[str, int | None] = {}
+
+
+class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Standard headers by name, with a regular expression for what each declares; `mark`: the comment beside them."""
+
+    table: dict[str, str]
+    mark: str
+
+
+class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Includes that a build with `macro` cannot read get `#ifndef macro` around; a line like `once` stays once a file.
+
+    `known`: the values of other macros in such a build.
+    """
+
+    headers: str
+    macro: str
+    once: str
+    known: dict[str, int | None]
+
+
+class Only(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A word that no other file may use, for what it does with it is not known."""
+
+    word: str
+    files: tuple[str, ...]
     because: str
-    has: str = ""
-    lacks: str = ""
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -93,11 +163,17 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     why: str
     upstream: str | None
-    edits: tuple[Edit, ...]
+    edits: tuple[Edit, ...] = ()
     when: When = When()
     stacks: tuple[str, ...] = ()
-    refuse: tuple[Refuse, ...] = ()
+    refuse: tuple[Layout, ...] = ()
+    skip: tuple[Layout, ...] = ()
+    only: tuple[Only, ...] = ()
     create: tuple[Create, ...] = ()
+    words: tuple[Words, ...] = ()
+    calls: tuple[Calls, ...] = ()
+    headers: tuple[Headers, ...] = ()
+    guards: tuple[Guards, ...] = ()
     name: str = ""
 
     def is_for(self, stack: str) -> bool:
@@ -156,24 +232,22 @@ def to_json(chosen: Iterable[Patch]) -> str:
 
 
 def apply_to(
-    tree: Path, chosen: Iterable[Patch], *, source: str = "", lenient: bool = False, dry_run: bool = False
+    folder: Path, chosen: Iterable[Patch], *, source: str = "", lenient: bool = False, dry_run: bool = False
 ) -> Report:
-    """Apply the patches to the tree: all or none; lenient: each that fits. `source` is its name in the Report.
+    """Apply the patches to the tree in the folder: all or none; lenient: each that fits. `source` is its name.
 
-    The Report says of each patch what became of it; where one does not fit, why. UsageError where the tree has none of
-    the files that the patches change, or cannot be written.
+    The Report says of each patch what became of it; where one does not fit, why. UsageError where the folder has none
+    of the files that the patches change, holds several trees, or cannot be written.
     """
     plain = [_plain(patch) for patch in chosen]
-    edited = [Path(name) for patch in plain for edit in patch["edits"] for name in _listed(edit["file"])]
-    if edited and not any((tree / path).is_file() for path in edited):
-        what = f"{tree} has none of the files that the patches change, such as {edited[0]}"
-        raise UsageError(what, "name the folder of a checkout, the one that holds its Makefile or setup.py")
+    edited = [name for patch in plain for edit in patch.get("edits", ()) for name in _listed(edit["file"])]
+    tree = tree_in(folder, edited)
     with writing(tree):
         return apply_patches.apply(plain, tree, source or tree.name, lenient, dry_run)
 
 
 def _plain(patch: Patch) -> dict[str, Any]:
-    kept = {"name": patch.name, "edits": patch.edits, "refuse": patch.refuse, "create": patch.create}
+    kept = {name: getattr(patch, name) for name in _STEPS}
     plain: dict[str, Any] = msgspec.to_builtins({name: value for name, value in kept.items() if value})
     return plain
 

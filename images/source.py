@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from images.context import source_tree
 from images.distributions import distribution
 from images.stacks import Stack
 from infra.debsource import SourcePackage, fetch
@@ -116,6 +117,9 @@ def _mirror(stack: Stack, mirror: str, cache: Path, on_line: OnLine | None) -> S
     path = Path(mirror).expanduser()
     if not path.exists():
         raise UsageError(f"--source-mirror {mirror} is not there", "give a git repository, a folder, a tar or a URL")
+    if (path / source_tree.FOLDER).is_dir():
+        what = f"{mirror} is half patched: a run of image patch was stopped while it wrote"
+        raise UsageError(what, f"bring it to its end with: provision image patch {mirror} --stack {stack.name}")
     own = _own_tree(path, stack)
     if own and on_line:
         on_line(f"source: {path} as it is: {own}")

@@ -1,42 +1,57 @@
 """Apply patches to a source tree: plan first, write after, so that a patch that does not fit leaves the tree as it was.
 
-Runs inside image builds, with whatever Python 3.4 or newer is there: standard library only. A patch is a mapping with
-`name`, `edits` (exact text to find, text to put there, how often it must be found), `create` (whole new files) and
-`refuse` (layouts that it is not for, with the reason). An edit whose result is there already counts as done: applying
-twice changes nothing. Where one edit of a patch does not fit, nothing of that patch is applied.
+Runs inside image builds (on Debian 12's Python, with the source_*.py beside it) and on a user's own
+checkout: standard library only. A patch is a mapping with `name` and
+
+    edits    exact text to find, text to put there, how often it must be found
+    create   whole new files
+    words    a table of words and what takes their place, in the code of all sources
+    calls    calls of a function with so many arguments, which get or lose some, in the code of all sources
+    headers  standard headers that sources use without naming them
+    guards   includes that are for builds with GPUs alone, and stubs that stand twice
+    only     a word that no file but the named ones may use
+    refuse   layouts that the patch is not for, with the reason
+    skip     layouts that need no such patch, with the reason
+
+An edit whose result is there already counts as done: applying twice changes nothing. Where one edit of a patch does not
+fit, nothing of that patch is applied.
 
     python3 apply_patches.py patches.json TREE --stack NAME
 """
-
-# ruff: noqa: UP031
-# (f-strings are of Python 3.6)
 
 import json
 import sys
 from pathlib import Path
 
-TYPE_CHECKING = False  # Python 3.4 has no typing
+try:
+    from images.context import source_passes
+    from images.context.source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish
+except ImportError:  # inside an image build the modules lie side by side
+    import source_passes  # type: ignore[import-not-found, no-redef]
+    from source_tree import (  # type: ignore[import-not-found, no-redef]
+        ALREADY,
+        CHANGED,
+        SKIPPED,
+        Misfit,
+        Tree,
+        finish,
+    )
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     Plain = dict[str, Any]
-    Done = tuple[str, str, str]  # status, path, note
+    Done = tuple[str, list[str], str]  # status, paths, note
     Step = Callable[[Plain, "Tree"], Done]
 
-CHANGED = "changed"
-ALREADY = "already there"
-SKIPPED = "skipped"
 FAILED = "does not fit"
 
 MEND = (
     "nothing was written; compare the file with what the patch expects, then leave the patch out for this source "
     "or write its edits for it"
 )
-
-
-class Misfit(Exception):
-    """An edit that does not fit; the message says where, what was expected and what was found."""
 
 
 class Result:
@@ -50,11 +65,13 @@ class Result:
 
 
 class Report:
-    """The results of all patches, in their order."""
+    """The results of all patches, in their order, and the tree that they leave."""
 
-    def __init__(self, source: str, results: "list[Result]") -> None:
+    def __init__(self, source: str, results: "list[Result]", tree: Tree, finished: bool) -> None:
         self.source = source
         self.results = results
+        self.tree = tree  # as it is now, or would be
+        self.finished = finished  # an earlier run was
 
     def of(self, status: str) -> "list[Result]":
         """The results with that status."""
@@ -65,56 +82,32 @@ class Report:
         found = []
         for one in self.results:
             said = "; ".join((", ".join(one.files),) * bool(one.files) + tuple(one.notes))
-            found.append("%s: %s%s" % (one.patch, one.status, " (%s)" % said if said else ""))
+            found.append("{}: {}{}".format(one.patch, one.status, f" ({said})" if said else ""))
         return found
 
     def message(self) -> str:
         """One message for all that did not fit: patch, source, file, what was expected and found."""
         failed = self.of(FAILED)
-        said = ["patch %s does not fit %s: %s" % (one.patch, self.source, "; ".join(one.notes)) for one in failed]
+        said = ["patch {} does not fit {}: {}".format(one.patch, self.source, "; ".join(one.notes)) for one in failed]
         return "\n".join(said)
-
-
-class Tree:
-    """Files of a source tree as they will be. Nothing is written before `write`."""
-
-    def __init__(self, root: Path, planned: "dict[str, str] | None" = None) -> None:
-        self.root = root
-        self.planned = dict(planned or {})
-
-    def has(self, path: str) -> bool:
-        return path in self.planned or (self.root / path).is_file()
-
-    def read(self, path: str) -> str:
-        if path not in self.planned:
-            # bytes that are no UTF-8, and line ends, come out as they went in
-            with (self.root / path).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-                return stream.read()
-        return self.planned[path]
-
-    def write(self) -> None:
-        for path, text in sorted(self.planned.items()):
-            whole = self.root / path
-            if not whole.parent.is_dir():
-                whole.parent.mkdir(parents=True)
-            with whole.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-                stream.write(text)
 
 
 def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = False, dry_run: bool = False) -> Report:
     """Apply the patches to the tree at `root`; `source` is its name in messages.
 
-    Strict: all patches, or nothing where one does not fit. Lenient: each patch that fits as a whole.
+    Strict: all patches, or nothing where one does not fit. Lenient: each patch that fits as a whole. What is written is
+    written as a whole, and a run before this one that was stopped while it wrote is brought to its end first.
     """
+    finished = not dry_run and finish(root)
     tree = Tree(root)
     results = []
     for patch in patches:
-        draft = Tree(root, tree.planned)
+        draft = tree.draft()
         result = plan(patch, draft)
         results.append(result)
         if result.status == CHANGED:
             tree = draft
-    report = Report(source or root.name, results)
+    report = Report(source or root.name, results, tree, finished)
     if not dry_run and (lenient or not report.of(FAILED)):
         tree.write()
     return report
@@ -122,73 +115,90 @@ def apply(patches: "list[Plain]", root: Path, source: str = "", lenient: bool = 
 
 def plan(patch: "Plain", tree: Tree) -> Result:
     """Put the patch into `tree` (not on disk)."""
-    files, notes, done, failed = [], [], 0, []
+    for rule in patch.get("skip", ()):
+        if holds(rule, tree):
+            return Result(patch["name"], SKIPPED, [], [rule["because"]])
+    for rule in patch.get("refuse", ()):
+        if holds(rule, tree):
+            where = _first(rule["file"], tree) or " or ".join(_listed(rule["file"]))
+            return Result(
+                patch["name"], FAILED, [], ["it is not for this tree: {} ({})".format(rule["because"], where)]
+            )
+    files, notes, statuses, failed = [], [], [], []
     for step, what in _steps(patch):
         try:
-            status, path, note = step(what, tree)
+            status, paths, note = step(what, tree)
         except Misfit as misfit:
             failed.append(str(misfit))
             continue
-        done += status == ALREADY
-        if status == CHANGED and path not in files:
-            files.append(path)
+        statuses.append(status)
+        files += [path for path in paths if status == CHANGED and path not in files]
         if note and note not in notes:
             notes.append(note)
     if failed:
-        return Result(patch["name"], FAILED, [], failed[:1] if _refused(failed) else failed)
-    status = CHANGED if files else ALREADY if done else SKIPPED
+        return Result(patch["name"], FAILED, [], failed)
+    status = CHANGED if files else ALREADY if ALREADY in statuses else SKIPPED
     return Result(patch["name"], status, files, notes)
 
 
 def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
-    steps = {"refuse": refuse, "edits": edit, "create": create}
-    return [(steps[kind], one) for kind in ("refuse", "edits", "create") for one in patch.get(kind, ())]
+    steps = {"only": source_passes.only, "edits": edit, "create": create, "words": source_passes.words,
+             "calls": source_passes.calls, "headers": source_passes.headers,
+             "guards": source_passes.guards}  # fmt: skip
+    return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 
-def _refused(failed: "list[str]") -> bool:
-    return failed[0].startswith("it is not for this tree")
-
-
-def refuse(rule: "Plain", tree: Tree) -> "Done":
-    """Stop where a file has (or lacks) a text by which a layout is known that the patch is not for."""
+def holds(rule: "Plain", tree: Tree) -> bool:
+    """Whether a file has (or lacks) the text by which a layout is known; a file that is not there has nothing to tell,
+    unless the rule is about that."""
     path = _first(rule["file"], tree)
-    if path:
-        text = tree.read(path)
-        if (rule.get("has") and rule["has"] in text) or (rule.get("lacks") and rule["lacks"] not in text):
-            raise Misfit("it is not for this tree: %s (%s)" % (rule["because"], path))
-    return SKIPPED, "", ""
+    if not path:
+        return bool(rule.get("absent"))
+    text = tree.read(path)
+    return bool((rule.get("has") and rule["has"] in text) or (rule.get("lacks") and rule["lacks"] not in text))
+
+
+def _elsewhere(change: "Plain", tree: Tree) -> bool:
+    """Whether the change is for trees of another vintage."""
+    return bool(change.get("where")) and not holds(change["where"], tree)
 
 
 def create(new: "Plain", tree: Tree) -> "Done":
     """A whole new file. Misfit where there is another one under its name."""
     path = new["file"]
+    if _elsewhere(new, tree):
+        return SKIPPED, [], ""
     if not tree.has(path):
         tree.planned[path] = new["text"]
-        return CHANGED, path, ""
+        return CHANGED, [path], ""
     if tree.read(path) != new["text"]:
-        raise Misfit("%s should be a new file, but the tree has another one there" % path)
-    return ALREADY, path, ""
+        raise Misfit(f"{path} should be a new file, but the tree has another one there")
+    return ALREADY, [path], ""
 
 
 def edit(change: "Plain", tree: Tree) -> "Done":
     """One edit of one file. Misfit where the text is not found as often as expected."""
+    if _elsewhere(change, tree):
+        return SKIPPED, [], ""
     path = _first(change["file"], tree)
     if not path:
         names = " or ".join(_listed(change["file"]))
         if change.get("optional"):
-            return SKIPPED, "", "no %s here" % names
-        raise Misfit("%s is not in the tree" % names)
-    todo, done, text = replaced(tree.read(path), change["find"], change["replace"])
+            return SKIPPED, [], f"no {names} here"
+        raise Misfit(f"{names} is not in the tree")
+    before = tree.read(path)
+    find = next((one for one in _listed(change["find"]) if one in before), _listed(change["find"])[0])
+    todo, done, text = replaced(before, find, change["replace"])
     times = _listed(change.get("times", 1))
     if todo in times or (todo and todo + done in times):
         if todo:
             tree.planned[path] = text
-            return CHANGED, path, ""
+            return CHANGED, [path], change.get("note", "") if find == _listed(change["find"])[0] else ""
         if not done:
-            return SKIPPED, "", "nothing to change in %s" % path
+            return SKIPPED, [], f"nothing to change in {path}"
     if not todo and done >= min(one for one in times if one):
-        return ALREADY, path, ""
-    raise Misfit(_expected(path, change["find"], times, todo, done))
+        return ALREADY, [path], ""
+    raise Misfit(_expected(path, find, times, todo, done))
 
 
 def replaced(text: str, find: str, replace: str) -> "tuple[int, int, str]":
@@ -208,8 +218,8 @@ def _expected(path: str, find: str, times: "list[int]", todo: int, done: int) ->
     wanted = " or ".join(str(one) for one in sorted(times))
     shown = next(line.strip() for line in find.splitlines() if line.strip())
     more = " ..." if len(find.strip().splitlines()) > 1 else ""
-    also = " (and its replacement %d times)" % done if done else ""
-    return "in %s, expected %s times and found %d times%s: %s%s" % (path, wanted, todo, also, shown, more)
+    also = f" (and its replacement {done} times)" if done else ""
+    return f"in {path}, expected {wanted} times and found {todo} times{also}: {shown}{more}"
 
 
 def _first(names: "str | list[str]", tree: Tree) -> str:
@@ -235,7 +245,7 @@ def main(arguments: "list[str]") -> int:
         patches = json.load(stream)
     report = apply(patches, Path(given.tree), given.stack, given.lenient, given.dry_run)
     if report.of(FAILED) and not given.lenient:
-        sys.stderr.write("%s\n  %s\n" % (report.message(), MEND))
+        sys.stderr.write(f"{report.message()}\n  {MEND}\n")
         return 1
     print("\n".join(report.lines()))
     return 0

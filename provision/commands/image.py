@@ -11,7 +11,8 @@ from provision.commands.image_build import build, check, ls, push
 from provision.commands.image_lock import lock, update
 from provision.commands.image_matrix import ask_the_network, verify_options
 from provision.commands.image_options import lock_options, wish_options
-from provision.commands.image_source import bake, patch, prove, secret
+from provision.commands.image_patch import patch
+from provision.commands.image_source import bake, prove, secret
 from provision.commands.image_wanted import Locking, with_driver
 from provision.commands.options import PATH, dry_run_option, json_option
 

@@ -1,4 +1,4 @@
-"""`provision image patch`, `bake`, `prove`: a source tree of the user's own, many images at once, and the proof."""
+"""`provision image bake`, `prove`, `secret`: many images at once, the proof, and what builds need of a network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,71 +7,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import console
-from provision.commands.image_options import lock_options, place_options, wanted_options, wish_options
-from provision.commands.image_wanted import Locking, Wanted, with_driver
+from provision.commands.image_options import lock_options, place_options, wanted_options
+from provision.commands.image_wanted import Locking, Wanted
 from provision.commands.options import PATH, WORDS, dry_run_option, json_option
 from provision.commands.session import Place
 
 NAMES = ("ca", "pip", "apt")  # of infra.buildsecrets, which `--help` need not import
 
 if TYPE_CHECKING:
-    from images.context.apply_patches import Report
     from images.patches import ColumnBuffer
     from images.prove import Proof
     from images.source import Source
     from images.target import Target
-
-
-@click.command()
-@click.argument("folder", metavar="DIR", type=PATH)
-@click.option("--stack", required=True, help="the stack whose patches are meant, such as caffe")
-@wish_options
-@click.option("--col-buffer", "column_buffer", type=click.Choice(["ours", "static", "none"]), default="ours")
-@json_option
-@dry_run_option
-def patch(
-    folder: Path, stack: str, column_buffer: "ColumnBuffer", as_json: bool, dry_run: bool, **wish: str | None
-) -> None:
-    """Apply a stack's patches to DIR, your own checkout of any fork. Each patch is applied as a whole or not at all.
-
-    Without options, the patches are those for today's libraries, with and without CUDA. With a wish (--row, --gpu,
-    --cuda, …) they are those for its target, which `image choose` finds.
-    """
-    from images import choose as chooser
-    from images.context.apply_patches import FAILED
-    from images.patches import apply_to, left_out, select
-    from infra.errors import ImageError, UsageError
-
-    target = chooser.choose(stack, **with_driver(wish))
-    versions = target.versions if any(wish.values()) else None
-    if not target.stack.patched:
-        raise UsageError(f"there are no patches for {stack}", "take a stack that is compiled here, such as caffe")
-    chosen = select(stack, versions, column_buffer=column_buffer)
-    report = apply_to(folder, chosen, source=str(folder), lenient=True, dry_run=dry_run)
-    title = f"for {target.name if versions else f'{stack} with all versions'}"
-    title += ": nothing is written" if dry_run else ""
-    _show_patches(report, left_out(stack, versions) if versions else {}, title, as_json)
-    if failed := report.of(FAILED):
-        names = ", ".join(result.patch for result in failed)
-        raise ImageError(
-            f"{len(failed)} of {len(report.results)} patches do not fit {folder}: {names}",
-            "the others do: change the places named above by hand, or do without",
-        )
-    if not as_json:
-        same = "" if column_buffer == "ours" else f" --col-buffer {column_buffer}"
-        console.say(f"next: provision image build {target.name} --source-mirror {folder}{same}")
-
-
-def _show_patches(report: "Report", left: "Mapping[str, str]", title: str, as_json: bool) -> None:
-    """What became of each patch, and of those that the versions leave out."""
-    from images.context.apply_patches import Result
-
-    results = [*report.results, *(Result(name, "left out", [], [why]) for name, why in left.items())]
-    if as_json:
-        console.emit_json([vars(result) for result in results])
-        return
-    rows = [(result.patch, result.status, "\n".join([*result.files, *result.notes])) for result in results]
-    console.table(title, ["patch", "", "where, and why not"], rows)
 
 
 @click.command()

@@ -49,6 +49,8 @@ def test_the_wheel_holds_what_is_no_python(tmp_path: Path) -> None:
         "images/distributions.yaml", "images/stacks/caffe-debian.yaml", "images/patches/column-buffer.yaml",
         "images/context/apply_patches.py", "images/context/caffe.mk", "images/context/column_buffer.cpp",
         "images/context/column_bytes.cpp",
+        "images/context/source_passes.py", "images/context/source_text.py", "images/context/source_tree.py",
+        "images/anchors.yaml", "images/headers.yaml",
         "images/templates/caffe-debian.Dockerfile.j2", "provision/recipes/builtin/digits/recipe.yaml",
         "provision/recipes/builtin/digits/net.prototxt.j2", "localcloud/ami/Dockerfile",
         "localcloud/instance_types.yaml",

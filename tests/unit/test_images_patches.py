@@ -32,12 +32,16 @@ def names(versions: dict[str, str | None], stack: str = "caffe") -> list[str]:
 
 
 def test_new_libraries_need_the_patches_for_them_and_old_ones_do_not() -> None:
-    always = ["base-learning-rate", "column-buffer", "lazy-imports", "log-year", "multi-gpu-interrupt"]
-    assert names(OLD) == sorted([*always, "ssd-video"])
+    always = [
+        "base-learning-rate", "column-buffer", "cpu-only", "glog-export", "lazy-imports", "log-year",
+        "multi-gpu-interrupt",
+        "ssd-video",
+    ]  # fmt: skip
+    assert names(OLD) == sorted([*always, "atomic-add", "cudnn-calls"])
     assert names({**NEW, "cuda": None, "cudnn": None, "nccl": None}) == sorted(
-        [*always, "cxx-standard", "opencv4", "opencv4-ssd", "protobuf-limit", "python3"]
+        [*always, "cxx-standard", "float-max", "opencv4", "opencv4-ssd", "protobuf-limit", "python3", "std-headers"]
     )
-    assert {"cudnn8", "cuda13", "nccl-uid"} < set(names(NEW))
+    assert {"cudnn8", "cudnn-calls", "cuda13", "nccl-uid"} < set(names(NEW))
 
 
 @pytest.mark.parametrize(
@@ -109,19 +113,37 @@ def first(paths: p.Paths) -> str:
     return paths if isinstance(paths, str) else paths[0]
 
 
+# what the passes over all sources change, for the patches that have no edits of single files
+SAMPLES = {
+    "cpu-only": "#include <cuda.h>\n",
+    "float-max": "Dtype d = std::max(margin - sqrt(x), 0.0);\n",
+    "protobuf-limit": "void f() { stream->SetTotalBytesLimit(limit, 5); }\n",
+    "std-headers": "#include <vector>\nuint8_t one;\n",
+}
+
+
+def append(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        stream.write(text)
+
+
 def tree_for(patch: p.Patch, root: Path) -> None:
     """The least tree that the patch fits: what its edits find, as often as they want it, one after the other."""
     (root / "src" / "caffe").mkdir(parents=True, exist_ok=True)
     for edit in patch.edits:
         times = edit.times if isinstance(edit.times, int) else max(edit.times)
-        path = root / first(edit.file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as stream:
-            stream.write(f"{edit.find}\n//\n" * times)
-    for rule in patch.refuse:
-        if rule.lacks:
-            with (root / first(rule.file)).open("a") as stream:
-                stream.write(f"{rule.lacks}\n")
+        find = edit.find if isinstance(edit.find, str) else edit.find[-1]
+        append(root, first(edit.file), f"{find}\n//\n" * times)
+    for one in (*patch.edits, *patch.create):
+        if one.where and one.where.has:
+            append(root, first(one.where.file), f"{one.where.has}\n")
+    for rule in (*patch.refuse, *patch.skip):
+        path = root / first(rule.file)
+        if rule.lacks and not (path.exists() and rule.lacks + "\n" in path.read_text()):
+            append(root, first(rule.file), f"{rule.lacks}\n")
+    append(root, "src/caffe/sample.cpp", SAMPLES.get(patch.name, ""))
 
 
 @pytest.mark.parametrize("name", p.patches())
@@ -134,7 +156,8 @@ def test_each_of_ours_applies_and_applied_twice_changes_nothing(tmp_path: Path, 
     assert [one.status for one in again.results] == [ALREADY]
     assert {path: path.read_text() for path in once} == once
     for edit in patch.edits:
-        assert edit.replace in once[tmp_path / first(edit.file)]
+        if edit.where is None or edit.where.has:
+            assert edit.replace in once[tmp_path / first(edit.file)]
 
 
 @pytest.mark.parametrize("kind", ["ours", "static"])
@@ -155,11 +178,24 @@ def test_each_of_ours_says_why(name: str) -> None:
     assert patch.upstream is None or patch.upstream.startswith("https://github.com/")
 
 
-def test_a_static_buffer_put_in_by_hand_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_static_buffer_put_in_by_hand_gives_way_and_that_is_said(tmp_path: Path) -> None:
+    """As the write-up has it: `static` in the header, the definition in the source."""
     patch = p.patches()["column-buffer"]
     tree_for(patch, tmp_path)
-    p.apply_to(tmp_path, [p.patches()["column-buffer-static"]])
-    assert "put in by hand; take that out first" in p.apply_to(tmp_path, [patch], source="mine").message()
+    header = tmp_path / "include/caffe/layers/base_conv_layer.hpp"
+    header.write_text(header.read_text().replace("  Blob<Dtype> col", "  static Blob<Dtype> col"))
+    source = tmp_path / "src/caffe/layers/base_conv_layer.cpp"
+    source.write_text(
+        "namespace caffe {\n\ntemplate <typename Dtype>\nBlob<Dtype> BaseConvolutionLayer<Dtype>::col_buffer_;\n"
+        "template <typename Dtype>\nvoid BaseConvolutionLayer<Dtype>::LayerSetUp() { col_buffer_.Reshape(shape); }\n"
+    )
+    [result] = p.apply_to(tmp_path, [patch]).results
+    assert result.status == CHANGED
+    assert "one buffer for all threads had been put in by hand, and gave way to one for each" in result.notes
+    assert "  ColumnBuffer<Dtype> col_buffer_;" in header.read_text() and "static" not in header.read_text()
+    assert "Blob<Dtype> Base" not in source.read_text()
+    assert "}\ntemplate <typename Dtype>\nvoid Base" in source.read_text().replace("hpp\n", "}\n")
+    assert [one.status for one in p.apply_to(tmp_path, [patch]).results] == [ALREADY]
 
 
 def test_a_folder_that_is_no_checkout_is_an_error_of_the_user(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""What is said of a tree before a compiler runs: what is left of older interfaces, and what it needs beyond Caffe's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from images import compiles, dependencies
+from images.compiles import Verdict, anchors, newest, verdicts
+from images.context.source_tree import Tree
+from images.versions import key
+from tests.unit.test_image_commands import run
+from tests.unit.test_patches_vintages import put
+
+SOURCE = "src/caffe/layers/mine_layer.cpp"
+TODAY = {"opencv": "4.10", "protobuf": "3.21", "python": "3.13", "gcc": "14", "cuda": "12.4", "cudnn": "9.1",
+         "boost": "1.83"}  # fmt: skip
+OLD = {
+    "opencv": "2.4",
+    "protobuf": "2.6",
+    "python": "2.7",
+    "gcc": "4.8",
+    "cuda": "8.0",
+    "cudnn": "5.1",
+    "boost": "1.54",
+}
+
+
+def verdict(root: Path, library: str, versions: dict[str, str] | None = None) -> Verdict:
+    [found] = [one for one in verdicts(Tree(root), versions or TODAY) if one.library == library]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("library", "code", "since"),
+    [
+        ("opencv", "x = CV_LOAD_IMAGE_COLOR;", "4"),
+        ("opencv", "IplImage* image = 0;", "4"),
+        ("opencv", "#include <opencv/cv.h>", "4"),
+        ("opencv", "#include <opencv2/contrib/contrib.hpp>", "3"),
+        ("protobuf", "in->SetTotalBytesLimit(most, 5);", "3.18"),
+        ("cuda", "tex1Dfetch(t, i);", "12"),
+        ("cuda", "static __device__ double atomicAdd(double* a, double b) {}", "8"),
+        ("cuda", "cusparseScsrmm(h);", "11"),
+        ("cudnn", "cudnnTensor4dDescriptor_t d;", "2"),
+        ("cudnn", "cudnnSetFilter4dDescriptor(f, t, k, c, h, w);", "5"),
+        ("cudnn", "cudnnSetPooling2dDescriptor(p, m, h, w, a, b, c, d);", "5"),
+        ("cudnn", "cudnnActivationForward_v4(h);", "6"),
+        ("cudnn", "cudnnConvolutionBackwardData_v3(h);", "6"),
+        ("cudnn", "cudnnSetConvolution2dDescriptor(c, a, b, d, e, f, g, m);", "6"),
+        ("cudnn", "cudnnGetConvolutionForwardAlgorithm(h, a);", "8"),
+        ("gcc", "std::max(margin - sqrt(d), 0.0);", "6"),
+    ],
+)
+def test_what_a_later_version_lacks_is_found_with_its_place(
+    tmp_path: Path, library: str, code: str, since: str
+) -> None:
+    put(tmp_path, {SOURCE: f"// nothing\n{code}\n"})
+    found = verdict(tmp_path, library)
+    assert [(one.where, one.since) for one in found.left] == [(f"{SOURCE}:2", since)]
+    assert not found.compiles and found.below == since
+    put(tmp_path, {SOURCE: f"// {code}\n/* {code} */\n"})
+    assert verdict(tmp_path, library).compiles
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "#if CUDNN_VERSION_MIN(6, 0, 0)\n#else\ncudnnSetConvolution2dDescriptor(c, a, b, d, e, f, g, m);\n#endif\n",
+        "#if CV_MAJOR_VERSION < 3\nx = CV_LOAD_IMAGE_COLOR;\n#endif\n",
+        "#if __CUDA_ARCH__ < 600\n__device__ double atomicAdd(double* a, double b) {}\n#endif\n",
+        "#define CV_LOAD_IMAGE_COLOR cv::IMREAD_COLOR\n",
+        "cudnnSetConvolution2dDescriptor(c, a, b, d, e, f, g, m CAFFE_COMPUTE_TYPE(t));\n",
+        "cudnnSetPooling2dDescriptor(p, m, n, h, w, a, b, c, d);\n",
+    ],
+)
+def test_code_for_another_version_does_not_count(tmp_path: Path, code: str) -> None:
+    put(tmp_path, {SOURCE: code})
+    assert all(one.compiles for one in verdicts(Tree(tmp_path), TODAY))
+
+
+def test_old_code_is_right_for_old_libraries(tmp_path: Path) -> None:
+    put(tmp_path, {SOURCE: "cudnnGetConvolutionForwardAlgorithm(h, a); in->SetTotalBytesLimit(a, 5);\n"})
+    assert all(one.compiles for one in verdicts(Tree(tmp_path), OLD))
+    assert not all(one.compiles for one in verdicts(Tree(tmp_path), None))
+
+
+def test_without_cuda_nothing_is_said_of_it(tmp_path: Path) -> None:
+    put(tmp_path, {SOURCE: "tex1Dfetch(t, i);\n"})
+    cpu = {name: value for name, value in TODAY.items() if name not in ("cuda", "cudnn")}
+    assert {"cuda", "cudnn"}.isdisjoint(one.library for one in verdicts(Tree(tmp_path), cpu))
+
+
+@pytest.mark.parametrize(
+    ("line", "since"),
+    [("-gencode arch=compute_20,code=sm_20", "9"), ("-gencode arch=compute_35,code=sm_35", "12")],
+)
+def test_a_makefile_config_of_the_users_own_is_read(tmp_path: Path, line: str, since: str) -> None:
+    put(tmp_path, {"Makefile.config": f"# CUDA_ARCH := -gencode arch=compute_30\nCUDA_ARCH := {line}\n", SOURCE: ""})
+    [left] = verdict(tmp_path, "cuda").left
+    assert (left.where, left.since) == ("Makefile.config:2", since)
+
+
+def test_pycaffe_that_is_of_python_2_is_named(tmp_path: Path) -> None:
+    put(tmp_path, {"python/caffe/a.py": "x = 1\nprint x\n", "python/caffe/b.py": "print(1)\n"})
+    [left] = verdict(tmp_path, "python").left
+    assert left.where == "python/caffe/a.py:2"
+
+
+def test_many_places_are_counted_and_not_listed(tmp_path: Path) -> None:
+    put(tmp_path, {SOURCE: "x = CV_AA;\n" * 20})
+    assert [one.where for one in verdict(tmp_path, "opencv").left][3:] == ["and 17 more places"]
+
+
+def test_each_anchor_names_a_library_that_is_shown_and_can_be_read() -> None:
+    for anchor in anchors():
+        assert anchor.library in compiles.NAMES
+        assert bool(anchor.word) + bool(anchor.call) + bool(anchor.line) == 1, anchor
+        re.compile(anchor.word or anchor.line)
+    versioned = [anchor for anchor in anchors() if anchor.library != "cpu"]
+    assert set(newest()) >= {anchor.library for anchor in versioned}
+    assert all(key(str(newest()[one.library])) >= key(one.since)[:2] or one.since == "22" for one in versioned)
+
+
+def test_a_build_without_cuda_reads_no_header_of_cudas(tmp_path: Path) -> None:
+    guarded = "#ifndef CPU_ONLY\n#include <cuda_runtime.h>\n#endif\n#ifdef USE_CUDNN\n#include <cudnn.h>\n#endif\n"
+    put(tmp_path, {"include/caffe/a.hpp": guarded, "src/caffe/b.cu": "#include <cuda.h>\n"})
+    cpu = {name: value for name, value in TODAY.items() if name not in ("cuda", "cudnn")}
+    assert verdict(tmp_path, "cpu", cpu).compiles
+    put(tmp_path, {"include/caffe/a.hpp": "#include <nvml.h>\n"})
+    assert [one.where for one in verdict(tmp_path, "cpu", cpu).left] == ["include/caffe/a.hpp:1"]
+    assert "cpu" not in {one.library for one in verdicts(Tree(tmp_path), TODAY)}
+
+
+def test_what_a_fork_adds_is_named_with_its_packages(tmp_path: Path) -> None:
+    put(tmp_path, {
+        SOURCE: '#include <matio.h>\n#include <vector>\n#include <nvml.h>\n#include "caffe/own.hpp"\n'
+                '#include <opencv2/core/core.hpp>\n#include <boost/thread.hpp>\n#include "strange/thing.h"\n'
+                '#include "caffe/gone.hpp"\n// #include <mpi.h>\n#include "caffe/proto/caffe.pb.h"\n',
+        "include/caffe/own.hpp": "#include <cudnn.h>\n#include <stdint.h>\n#include <sys/stat.h>\n",
+    })  # fmt: skip
+    found = {one.name: one for one in dependencies.needs(Tree(tmp_path))}
+    assert set(found) == {"matio", "NVML", "strange/thing.h", "caffe/gone.hpp"}
+    assert found["matio"].note == "Debian: libmatio-dev; Ubuntu: the same"
+    assert "cuda-nvml-dev" in found["NVML"].note and found["NVML"].files == (SOURCE,)
+    assert found["caffe/gone.hpp"].note == "the tree has no such file"
+    assert "no library with that header" in found["strange/thing.h"].note
+
+
+@pytest.mark.parametrize("name", dependencies.table().added)
+def test_each_added_library_has_packages_or_says_that_there_are_none(name: str) -> None:
+    library = dependencies.table().added[name]
+    assert library.headers and library.debian
+    for header in library.headers:
+        re.compile(header)
+
+
+def test_the_command_says_what_will_not_compile_and_its_exit_code_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, {SOURCE: "#include <matio.h>\ntex1Dfetch(t, i);\n", "Makefile.config": "BLAS := open\n"})
+    assert run(["image", "patch", str(tmp_path), "--stack", "caffe", "--dry-run", "--json"]) == 12
+    done = capsys.readouterr()
+    found = {one["patch"]: one for one in json.loads(done.out)}
+    assert found["check cuda"]["status"] == "will not compile"
+    assert found["check cuda"]["files"] == [f"{SOURCE}:2"]
+    assert found["check opencv"]["status"] == "nothing against it"
+    assert found["needs matio"]["notes"] == ["Debian: libmatio-dev; Ubuntu: the same"]
+    assert "Makefile.config is yours: it is read, and not changed" in found["tree"]["notes"]
+    assert "will not compile with CUDA" in done.err
+    assert run(["image", "patch", str(tmp_path), "--stack", "caffe", "--dry-run"]) == 12
+    said = " ".join(capsys.readouterr().out.split())
+    assert "texture references are gone" in said and "libmatio-dev" in said

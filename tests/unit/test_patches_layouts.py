@@ -1,0 +1,66 @@
+"""Patches on trees that are laid out otherwise, and on those that builds without CUDA read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from images import patches as p
+from images.context.apply_patches import CHANGED, SKIPPED
+from infra.errors import UsageError
+from tests.unit.test_patches_vintages import BASE, OF_2016, apply, put
+
+# ---- layouts
+
+
+def test_caffe_in_a_subfolder_is_found(tmp_path: Path) -> None:
+    inner = tmp_path / "external" / "caffe-fast-rcnn"
+    put(inner, OF_2016 | {"src/caffe/proto/caffe.proto": "syntax = 'proto2';\n"})
+    put(tmp_path, {"Makefile": "all:\n", "lib/setup.py": "x = 1\n"})
+    report = p.apply_to(tmp_path, [p.patches()["column-buffer"]])
+    assert report.tree.root == inner and report.results[0].status == CHANGED
+
+
+def test_of_several_caffes_one_has_to_be_named(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / name, {"src/caffe/proto/caffe.proto": "syntax = 'proto2';\n"})
+    with pytest.raises(UsageError, match="holds several trees of Caffe") as caught:
+        p.apply_to(tmp_path, [p.patches()["column-buffer"]])
+    assert caught.value.mend == f"name one of them, such as {tmp_path / 'one'}"
+
+
+def test_a_file_with_crlf_is_patched_and_keeps_them(tmp_path: Path) -> None:
+    put(tmp_path, OF_2016)
+    (tmp_path / BASE).write_bytes(OF_2016[BASE].replace("\n", "\r\n").encode())
+    [result] = (report := p.apply_to(tmp_path, [p.patches()["column-buffer"]])).results
+    assert result.status == CHANGED and report.tree.with_crlf == [BASE]
+    text = (tmp_path / BASE).read_bytes()
+    assert b"ColumnBuffer<Dtype> col_buffer_;\r\n" in text and text.count(b"\n") == text.count(b"\r\n")
+
+
+# ---- builds for the CPU alone
+
+ALTERNATE = {"include/caffe/util/device_alternate.hpp": "#ifdef CPU_ONLY\n#else\n#include <cublas_v2.h>\n#endif\n"}
+
+
+def test_cudas_headers_are_left_to_builds_with_cuda(tmp_path: Path) -> None:
+    name = "src/caffe/layers/mine_layer.cpp"
+    put(tmp_path, ALTERNATE | {name: "#include <vector>\n#include <cuda_profiler_api.h>\nint x;\n",
+                               "src/caffe/layers/mine_layer.cu": "#include <cuda_runtime.h>\n"})  # fmt: skip
+    assert apply(tmp_path, "cpu-only").files == [name]
+    guarded = "#include <vector>\n#ifndef CPU_ONLY\n#include <cuda_profiler_api.h>\n#endif\nint x;\n"
+    assert (tmp_path / name).read_text() == guarded
+
+
+def test_a_stub_for_missing_gpus_stands_once(tmp_path: Path) -> None:
+    name = "src/caffe/layers/mine_layer.cpp"
+    stubs = "#ifdef CPU_ONLY\nSTUB_GPU(MineLayer);\n#endif\n"
+    put(tmp_path, ALTERNATE | {name: stubs + stubs})
+    apply(tmp_path, "cpu-only")
+    assert re.findall(r"(?m)^STUB_GPU", (tmp_path / name).read_text()) == ["STUB_GPU"]
+
+
+def test_a_fork_without_builds_for_the_cpu_is_left_as_it_is(tmp_path: Path) -> None:
+    put(tmp_path, {"include/caffe/util/device_alternate.hpp": "#include <cublas_v2.h>\n"})
+    result = apply(tmp_path, "cpu-only")
+    assert result.status == SKIPPED and "no builds for the CPU alone" in result.notes[0]
