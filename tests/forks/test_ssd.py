@@ -9,7 +9,6 @@ import os
 import shutil
 import struct
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ from provision.data.voc import CLASSES
 from provision.logs.caffe import Resumed
 from provision.recipes.loading import load
 from provision.recipes.rendering import render
-from provision.recipes.spec import Recipe, Rendered, to_dict
-from provision.runs.manifest import Manifest, Source
+from provision.recipes.spec import Recipe, Rendered
+from provision.runs.manifest import Manifest, Source, plain
 from provision.settings import cache_home
 from tests.engine.test_digits_train import Place
 from tests.ssd_photos import NAMES, devkit, voc
@@ -90,8 +89,7 @@ def _manifest(work: Path, recipe: Recipe, made: Rendered, image: Built, data: Pa
         "ssd-1", "2026-01-01", recipe, made, "caffe-ssd", image.tag, image.digest,
         Source("folder", str(data), "/data/sets/x"), Source(), 0, "box", "p3.2xlarge", "spot", "us-east-1",
     )  # fmt: skip
-    plain = {**vars(manifest), "data": asdict(manifest.data), "project": asdict(manifest.project)}
-    (work / "manifest.json").write_text(json.dumps(plain | {"recipe": to_dict(recipe), "rendered": to_dict(made)}))
+    (work / "manifest.json").write_text(json.dumps(plain(manifest)))
 
 
 def provision(folder: Path, *words: str) -> str:

@@ -153,8 +153,8 @@ def _seen_through(watch: Watch, client: Client, end: str) -> Iterator[Breach]:
     """A training that has begun goes on to its end."""
     mine = [one for one in watch.begun if one.host.id in client.made]
     at = max((one.at for one in mine), default=0)
-    if mine and at < trainings.ALL:
-        yield "seen through", f"{end} at iteration {at} of {trainings.ALL}\n{client.said[-1500:]}"
+    if mine and at < trainings.whole[0]:
+        yield "seen through", f"{end} at iteration {at} of {trainings.whole[0]}\n{client.said[-1500:]}"
 
 
 def at_end(watch: Watch) -> Iterator[Breach]:

@@ -295,7 +295,8 @@ def _played(world: cloud.World, plan: plans.Plan, mutate: Callable[[], None]) ->
     gc.disable()  # what it frees may wake a thread, and when it comes is not the seed's to say
     BATON.cold = False
     cloud.seeded(plan.seed)
-    trainings.every[:] = [trainings.NEVER if plan.seed % 3 == 0 else trainings.OFTEN]
+    if plan.seed % 3 == 0:
+        trainings.every[:], trainings.whole[:] = [trainings.NEVER], [trainings.LONG]
     with tempfile.TemporaryDirectory(prefix="simulate-") as folder:
         play = Play(world, plan, Path(folder), mutate)
         try:

@@ -12,8 +12,9 @@ from infra.containers import ContainerSpec, ContainerState
 from infra.errors import EngineError, HostError
 from tests.simulate.baton import BATON, Group
 
-STEP_S, ALL = 5.0, 28  # seconds of an iteration, iterations in all
-OFTEN, NEVER = 6, 1000  # iterations between snapshots: some save only when they are told that they end
+STEP_S = 5.0  # an iteration
+SHORT, LONG = 28, 64  # iterations in all
+OFTEN, NEVER = 6, 1000  # iterations between snapshots: some save only when they are told that they end, or at their end
 SAVE_S = 6.0
 STOPPED = "stopped as told"
 FACTS = """uid 0 0
@@ -25,7 +26,7 @@ gpu 0, Tesla T4, 15360, 550.90
 RECIPE = f"""name: counting
 about: A training that counts
 stack: caffe-debian
-options: {{iterations: {ALL}}}
+options: {{iterations: {SHORT}}}
 folders: [snapshots]
 command: [count]
 resume: ["{{snapshot}}.state"]
@@ -36,7 +37,7 @@ snapshots:
 """
 Begun = Callable[["Container"], None]
 ON_BEGIN: list[Begun] = []
-every = [OFTEN]  # of this simulation
+every, whole = [OFTEN], [SHORT]  # of this simulation
 
 
 def recipe(folder: Path) -> Path:
@@ -77,7 +78,7 @@ class Container:
         BATON.spawn(self.group, self._train)
 
     def _train(self) -> None:
-        while self.at < ALL and not self.told:
+        while self.at < whole[0] and not self.told:
             BATON.sleep(STEP_S)
             self.at += 1
             self._log(f"Iteration {self.at}")
@@ -88,6 +89,7 @@ class Container:
             self._save()
             self._end(0, STOPPED)
         else:
+            self._save()
             self._end(0, "done")
 
     def _save(self) -> None:

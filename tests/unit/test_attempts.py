@@ -16,6 +16,7 @@ from infra.aws.s3 import S3
 from infra.aws.session import Cloud
 from infra.aws.tags import LAUNCH
 from infra.aws.types import Instance
+from infra.containers import ContainerSpec
 from infra.errors import HostError, ProvisionError, RunError, UsageError
 from infra.shell import Result
 from localcloud import access
@@ -304,7 +305,7 @@ class Starting:
         self.keeping: ProvisionError | None = None
         self.planned: Callable[[], object] = lambda: None
         here: Any = SimpleNamespace(uid=1000, gid=1000, gpus=())
-        engine = SimpleNamespace(run=lambda spec: self.containers.append(spec.name))
+        engine = SimpleNamespace(run=self._contain)
         for place, name, answer in (
             (attempts.login, "shell", lambda *_: nullcontext(Host())),
             (attempts, "open_remote", lambda _: nullcontext(engine)),
@@ -324,6 +325,10 @@ class Starting:
         ):
             monkeypatch.setattr(place, name, answer)
         run.add_attempt(attempt(1))
+
+    def _contain(self, spec: ContainerSpec, before_start: Callable[[], None]) -> None:
+        before_start()
+        self.containers.append(spec.name)
 
     def _raise(self, error: ProvisionError | None) -> None:
         if error:
