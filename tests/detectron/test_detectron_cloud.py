@@ -60,5 +60,6 @@ def test_an_announced_interruption_costs_no_iteration(emulator: Emulator, tmp_pa
     finally:
         interrupt(process)
         process.wait(300)
+        print(process.stdout.read() if process.stdout else "")  # shown where the test fails
         laptop.run("down", "--all", "--volumes")
     assert emulator.nothing_left(), emulator.leftovers()
