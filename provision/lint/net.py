@@ -80,9 +80,10 @@ def read(file: Path) -> Read:
     """A net, or a solver and its nets. UsageError where a file cannot be read, or is neither of the two."""
     message = text.read(file)
     if not is_solver(message):
-        return Read(file, None, (Named(str(file), message, of_net(message)),))
+        return Read(file, None, (Named(str(file), message, of_net(message)),), tuple(rules_text.encodings([file])))
     nets, wrong = of_solver(file, message)
-    return Read(file, message, tuple(nets), tuple(wrong))
+    files = dict.fromkeys((file, *(Path(net.file) for net in nets)))
+    return Read(file, message, tuple(nets), (*wrong, *rules_text.encodings(files)))
 
 
 def lint(
