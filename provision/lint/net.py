@@ -18,6 +18,7 @@ from provision.lint import (
     rules_norm,
     rules_pairs,
     rules_solver,
+    rules_specs,
     rules_ssd,
     rules_text,
 )  # fmt: skip
@@ -33,10 +34,10 @@ from provision.net.text import Message
 
 __all__ = ["NetReport", "Read", "check", "is_solver", "lint", "read"]
 
-_OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_fork.RULES)
+_OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_specs.FILE_RULES, *rules_fork.RULES)
 _OF_BUILT: tuple[BuiltRule, ...] = (
-    *rules_net.RULES, *rules_layers.RULES, *rules_norm.RULES, *rules_ssd.RULES, *rules_labelmap.RULES,
-    *rules_data.RULES,
+    *rules_net.RULES, *rules_layers.RULES, *rules_specs.RULES, *rules_norm.RULES, *rules_ssd.RULES,
+    *rules_labelmap.RULES, *rules_data.RULES,
 )  # fmt: skip
 _ANYWHERE = frozenset(("phase", "output", "norm", "loss", "unread", "test"))  # rules whose words name the state
 
@@ -150,7 +151,7 @@ def _left_out(
         for case in cases
         for built in case.built
         for row in built.inferred.rows
-        if row.layer.source and None in row.tops[:1]
+        if row.layer.source and None in row.tops[:1] and not row.odd
     ]
     if unknown:
         names = ", ".join(dict.fromkeys(unknown))

@@ -24,7 +24,8 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTAL
 _PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 _CLOSING = {"{": "}", "<": ">"}
 _MENDS = (
-    *((quote, "write plain quotes: \"…\"") for quote in "\u201c\u201d\u201e\u2018\u2019"), ("=", "write : in its place"),
+    *((quote, "write plain quotes: \"…\"") for quote in "\u201c\u201d\u201e\u2018\u2019"),
+    ("=", "write : in its place"),
     ("//", "a comment begins with #"), ("/*", "a comment begins with #"), ("%", "a comment begins with #"),
     ("+", "leave the + out"), ("```", "leave the lines of ``` out"), ("\u00a0", "write a plain blank"),
     ("\u3000", "write a plain blank"), ("\uff1a", "write a plain : in its place"),
