@@ -17,6 +17,7 @@ from provision.lint import (
     rules_net,
     rules_norm,
     rules_pairs,
+    rules_scores,
     rules_solver,
     rules_specs,
     rules_ssd,
@@ -37,7 +38,7 @@ __all__ = ["NetReport", "Read", "check", "is_solver", "lint", "read"]
 _OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_specs.FILE_RULES, *rules_fork.RULES)
 _OF_BUILT: tuple[BuiltRule, ...] = (
     *rules_net.RULES, *rules_layers.RULES, *rules_specs.RULES, *rules_norm.RULES, *rules_ssd.RULES,
-    *rules_labelmap.RULES, *rules_data.RULES,
+    *rules_labelmap.RULES, *rules_scores.RULES, *rules_data.RULES,
 )  # fmt: skip
 _ANYWHERE = frozenset(("phase", "output", "norm", "loss", "unread", "test"))  # rules whose words name the state
 

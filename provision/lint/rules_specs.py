@@ -15,6 +15,7 @@ from provision.net.text import Message, Word
 
 _FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")  # filler.hpp
 _OF_FORKS = frozenset(("identity", "diagonal", "gabor", "file", "spectrum", "orthogonal"))
+_READERS = {"Data": "data", "HDF5Data": "hdf5_data", "ImageData": "image_data", "WindowData": "window_data"}
 _REFUSED = "Caffe refuses the whole file: Error parsing text-format"
 
 
@@ -131,11 +132,48 @@ def transformations(built: Built) -> Iterator[Finding]:
                 "Caffe stops: HDF5Data does not transform data",
             )
             yield _stops(built, line, what, why, "transform the numbers when the file is made", "hdf5")
-        if layer.type in ("Data", "HDF5Data", "WindowData"):
-            own = layer.param({"Data": "data", "HDF5Data": "hdf5_data", "WindowData": "window_data"}[layer.type])
-            if not own.all("batch_size") or not own.whole("batch_size", 1):
-                what = f"{layer.name}: batch_size is {own.one('batch_size', 'not given')}"
-                yield _stops(built, layer.line, what, "Caffe stops, or reads nothing", "write batch_size: N", "batch")
+        yield from _reads(built, layer)
+
+
+def _reads(built: Built, layer: Layer) -> Iterator[Finding]:
+    own = layer.param(_READERS.get(layer.type, ""))
+    if layer.type in _READERS and not own.text("source"):
+        what = f"{layer.name}: no source is given"
+        yield _stops(built, layer.line, what, "Caffe stops: there is nothing to open", 'write source: "…"', "source")
+    given = own.one("batch_size")
+    if layer.type in ("Data", "HDF5Data", "WindowData") and (given is None or given == 0):
+        what = f"{layer.name}: batch_size is {'not given' if given is None else 0}"
+        yield _stops(built, layer.line, what, "Caffe stops, or reads nothing", "write batch_size: N", "batch")
+    if layer.type == "Data" and "lmdb" in own.text("source").lower() and str(own.one("backend", 0)) in ("0", "LEVELDB"):
+        what = f"{layer.name} reads {own.text('source')} with backend LEVELDB"
+        why = "without a backend Caffe takes LevelDB, and finds none in an LMDB"
+        yield built.case.finding("warning", "layer", layer.line, what, why, "write backend: LMDB", "backend")
+
+
+def dropouts(built: Built) -> Iterator[Finding]:
+    for layer in built.layers:
+        ratio = layer.param("dropout").one("dropout_ratio")
+        if layer.type == "Dropout" and isinstance(ratio, int | float) and not 0 <= ratio < 1:
+            what, why = f"{layer.name}: dropout_ratio is {ratio}", "what is left is divided by 1 - ratio: inf, or nan"
+            mend, line = "write a number from 0 to below 1", layer.message.line_of("dropout_param")
+            yield _stops(built, line, what, why, mend, "dropout")
+
+
+def inputs(case: Case) -> Iterator[Finding]:
+    """`input_dim` comes by fours, `input_shape` once for each input (upgrade_proto.cpp: UpgradeNetInput)."""
+    names, line = case.net.texts("input"), case.net.line_of("input")
+    shapes, dims = len(case.net.all("input_shape")), len(case.net.all("input_dim"))
+    if names and not shapes and not dims:
+        what, why = f"input {names[0]} has no shape", "Caffe makes no such blob: Unknown bottom blob"
+        mend = "write input_shape { dim: N dim: C dim: H dim: W }"
+        yield case.finding("warning", "layer", line, what, why, mend, "input")
+    for given, wanted, word in ((shapes, len(names), "input_shape"), (dims, 4 * len(names), "input_dim")):
+        if names and given and given != wanted and not (word == "input_dim" and shapes):
+            what = f"{given} {word} for {len(names)} input{'s' if len(names) > 1 else ''}"
+            why = "Caffe dies: it reads beyond them" if given < wanted else "Caffe passes over the last ones"
+            level = "error" if given < wanted else "warning"
+            mend = f"write {wanted}: {'four for each, N C H W' if word == 'input_dim' else 'one for each'}"
+            yield case.finding(level, "layer", line, what, why, mend, "input")  # type: ignore[arg-type]
 
 
 def _stops(built: Built, line: int, what: str, why: str, mend: str, fold: str) -> Finding:
@@ -143,5 +181,5 @@ def _stops(built: Built, line: int, what: str, why: str, mend: str, fold: str) -
     return built.case.finding(level, "layer", line, what, why, mend, fold)  # type: ignore[arg-type]
 
 
-FILE_RULES: tuple[Rule, ...] = (types, values, rules_of_phases, fillers)
-RULES: tuple[BuiltRule, ...] = (weights_of_losses, learnt, transformations)
+FILE_RULES: tuple[Rule, ...] = (types, values, inputs, rules_of_phases, fillers)
+RULES: tuple[BuiltRule, ...] = (weights_of_losses, learnt, transformations, dropouts)

@@ -54,7 +54,10 @@ def image_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     if bool(param.whole("new_height")) != bool(param.whole("new_width")):
         raise Odd("new_height and new_width are given together, or not at all")
     batch, channels = param.whole("batch_size", 1), 3 if param.flag("is_color", True) else 1
-    spatial = (crop_size, crop_size) if crop_size else (param.whole("new_height"), param.whole("new_width"))
+    spatial = (param.whole("new_height"), param.whole("new_width"))
+    if 0 < min(spatial) < crop_size:
+        raise Odd(f"a crop of {crop_size} does not fit into {spatial[0]} x {spatial[1]}")
+    spatial = (crop_size, crop_size) if crop_size else spatial
     return Made(((batch, channels, *spatial) if all(spatial) else None, (batch,))[: len(layer.tops)])
 
 

@@ -217,3 +217,68 @@ DATA = 'layer {{ name: "d" type: "{}" top: "data" top: "label" {} }}\n'
 def test_data_layers(kind: str, params: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(DATA.format(kind, params) + layer("SoftmaxWithLoss", "", "data label"))
     assert any(said in one.what and one.level == "error" for one in lint(tmp_path / "net.prototxt").findings)
+
+
+SCORED = DATA.format("Data", 'data_param { source: "s" batch_size: 2 } transform_param { crop_size: 8 mean_value: 1 }')
+SCORED = SCORED.replace("mean_value: 1", "mean_value: 1 mean_value: 2 mean_value: 3")
+SPOILT = [
+    ("SoftmaxWithLoss", "", "label score", "error", "label has one axis"),
+    ("Accuracy", "", "label score", "error", "label has one axis"),
+    ("SoftmaxWithLoss", "", "likely label", "warning", "is given what soft makes, a Softmax"),
+    ("SoftmaxWithLoss", "", "one label", "warning", "one class"),
+]
+
+
+@pytest.mark.parametrize(("kind", "params", "bottoms", "level", "said"), SPOILT)
+def test_what_a_loss_is_given(kind: str, params: str, bottoms: str, level: str, said: str, tmp_path: Path) -> None:
+    text = SCORED + layer("InnerProduct", IP, tops="score", name="score")
+    text += layer("InnerProduct", IP.replace("9", "1"), tops="one", name="one")
+    text += layer("Softmax", "", "score", "likely", name="soft") + layer("SoftmaxWithLoss", "", "score label", "l", "l")
+    (tmp_path / "net.prototxt").write_text(text)
+    assert not [one for one in lint(tmp_path / "net.prototxt").findings if one.rule in ("label", "loss")]
+    (tmp_path / "net.prototxt").write_text(text + layer(kind, params, bottoms, "last", "last"))
+    found = [one for one in lint(tmp_path / "net.prototxt").findings if one.rule in ("label", "loss")]
+    assert [(one.level, said in one.what) for one in found] == [(level, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('input: "a" input_dim: 1 input_dim: 3 input_dim: 8', "3 input_dim for 1 input"),
+        ('input: "a" input: "b" input_shape { dim: 2 }', "1 input_shape for 2 inputs"),
+        ('input: "a"', "input a has no shape"),
+        ('input: "a" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8', ""),
+    ],
+)
+def test_inputs_and_their_shapes(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(text + layer("Softmax", "", "a"))
+    found = [one.what for one in lint(tmp_path / "net.prototxt").findings if one.rule == "layer"]
+    assert [said in what for what in found] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "said"),
+    [
+        ("Data", 'data_param { source: "train_lmdb" batch_size: 2 }', "reads train_lmdb with backend LEVELDB"),
+        ("Data", "data_param { batch_size: 2 backend: LMDB }", "no source is given"),
+        ("ImageData", 'image_data_param { source: "s" new_height: 8 new_width: 9 } transform_param { crop_size: 9 }',
+         "a crop of 9 does not fit into 8 x 9"),
+    ],
+)  # fmt: skip
+def test_what_a_data_layer_reads(kind: str, params: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(DATA.format(kind, params) + layer("SoftmaxWithLoss", "", "data label"))
+    assert any(said in one.what for one in lint(tmp_path / "net.prototxt").findings)
+
+
+@pytest.mark.parametrize("ratio", ["1", "1.5", "-0.1"])
+def test_a_dropout_that_leaves_nothing(ratio: str, tmp_path: Path) -> None:
+    text = FED + layer("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}", tops="data")
+    (tmp_path / "net.prototxt").write_text(text)
+    assert [f"dropout_ratio is {ratio}" in one.what for one in lint(tmp_path / "net.prototxt").findings] == [True]
+    (tmp_path / "net.prototxt").write_text(text.replace(f"_ratio: {ratio}", "_ratio: 0.5"))
+    assert lint(tmp_path / "net.prototxt").findings == ()
+
+
+def test_old_types_by_their_numbers() -> None:
+    text = 'layers { name: "d" type: 32 top: "d" } layers { name: "i" type: 14 } layers { name: "c" type: 39 }'
+    assert [one.type for one in graph.every(parse(text))] == ["DummyData", "InnerProduct", "Deconvolution"]
