@@ -16,6 +16,7 @@ from provision.net.text import Message, Word
 _FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")  # filler.hpp
 _OF_FORKS = frozenset(("identity", "diagonal", "gabor", "file", "spectrum", "orthogonal"))
 _READERS = {"Data": "data", "HDF5Data": "hdf5_data", "ImageData": "image_data", "WindowData": "window_data"}
+_SIZED = ("Data", "HDF5Data", "WindowData")
 _REFUSED = "Caffe refuses the whole file: Error parsing text-format"
 
 
@@ -136,14 +137,20 @@ def transformations(built: Built) -> Iterator[Finding]:
 
 
 def _reads(built: Built, layer: Layer) -> Iterator[Finding]:
-    own = layer.param(_READERS.get(layer.type, ""))
+    """Source and batch size, which DIGITS fills in where a net has no solver of its own."""
+    own, given = layer.param(_READERS.get(layer.type, "")), ""
     if layer.type in _READERS and not own.text("source"):
-        what = f"{layer.name}: no source is given"
-        yield _stops(built, layer.line, what, "Caffe stops: there is nothing to open", 'write source: "…"', "source")
-    given = own.one("batch_size")
-    if layer.type in ("Data", "HDF5Data", "WindowData") and (given is None or given == 0):
-        what = f"{layer.name}: batch_size is {'not given' if given is None else 0}"
-        yield _stops(built, layer.line, what, "Caffe stops, or reads nothing", "write batch_size: N", "batch")
+        given = "no source is given"
+    elif layer.type in _SIZED and not own.whole("batch_size", int(not own.all("batch_size"))):
+        given = "batch_size is 0"
+    elif layer.type in _SIZED and not own.all("batch_size"):
+        given = "batch_size is not given"
+    if given and built.case.solver is not None:
+        mend = 'write source: "…" and batch_size: N'
+        yield _stops(built, layer.line, f"{layer.name}: {given}", "Caffe stops, or reads nothing", mend, "source")
+    elif given and not built.state.stages:
+        what, why = f"{layer.name}: {given}", "Caffe stops, or reads nothing, unless DIGITS fills it in"
+        yield built.case.finding("warning", "layer", layer.line, what, why, "write it into the net", "source")
     if layer.type == "Data" and "lmdb" in own.text("source").lower() and str(own.one("backend", 0)) in ("0", "LEVELDB"):
         what = f"{layer.name} reads {own.text('source')} with backend LEVELDB"
         why = "without a backend Caffe takes LevelDB, and finds none in an LMDB"

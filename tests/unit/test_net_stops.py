@@ -206,7 +206,6 @@ DATA = 'layer {{ name: "d" type: "{}" top: "data" top: "label" {} }}\n'
             'data_param { source: "s" batch_size: 2 } transform_param { mean_file: "m" mean_value: 1 }',
             "mean_file",
         ),
-        ("Data", 'data_param { source: "s" }', "batch_size is not given"),
         (
             "HDF5Data",
             'hdf5_data_param { source: "s" batch_size: 2 } transform_param { scale: 1 }',
@@ -260,7 +259,6 @@ def test_inputs_and_their_shapes(text: str, said: str, tmp_path: Path) -> None:
     ("kind", "params", "said"),
     [
         ("Data", 'data_param { source: "train_lmdb" batch_size: 2 }', "reads train_lmdb with backend LEVELDB"),
-        ("Data", "data_param { batch_size: 2 backend: LMDB }", "no source is given"),
         ("ImageData", 'image_data_param { source: "s" new_height: 8 new_width: 9 } transform_param { crop_size: 9 }',
          "a crop of 9 does not fit into 8 x 9"),
     ],
@@ -282,3 +280,22 @@ def test_a_dropout_that_leaves_nothing(ratio: str, tmp_path: Path) -> None:
 def test_old_types_by_their_numbers() -> None:
     text = 'layers { name: "d" type: 32 top: "d" } layers { name: "i" type: 14 } layers { name: "c" type: 39 }'
     assert [one.type for one in graph.every(parse(text))] == ["DummyData", "InnerProduct", "Deconvolution"]
+
+
+@pytest.mark.parametrize(
+    ("param", "said"),
+    [
+        ("batch_size: 2 backend: LMDB", "d: no source is given"),
+        ('source: "s"', "d: batch_size is not given"),
+        ('source: "s" batch_size: 0', "d: batch_size is 0"),
+    ],
+)
+def test_what_digits_fills_in(param: str, said: str, tmp_path: Path) -> None:
+    net, solver = tmp_path / "net.prototxt", tmp_path / "solver.prototxt"
+    data = DATA.format("Data", f"data_param {{ {param} }}")
+    net.write_text(data + layer("SoftmaxWithLoss", "", "data label"))
+    solver.write_text('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot: 3')
+    levels = [[one.level for one in lint(file).findings if one.what == said] for file in (net, solver)]
+    assert levels == [["warning"], ["error"]]
+    net.write_text(data.replace("top:", 'include { stage: "train" } top:', 1) + layer("Silence", "", "data label", ""))
+    assert not [one for one in lint(net).findings if one.what.startswith(said)]
