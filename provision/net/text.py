@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Union
 
 from infra.errors import UsageError
-from provision.net import encoding
+from provision.net import encoding, escapes
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)|(?P<line>\n)
@@ -20,8 +20,6 @@ _TOKEN = re.compile(
     |(?P<word>[A-Za-z_]\w*)|(?P<mark>[{}<>\[\]:;,])""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
-_PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 _CLOSING = {"{": "}", "<": ">"}
 _MENDS = (
     *((quote, "write plain quotes: \"…\"") for quote in "\u201c\u201d\u201e\u2018\u2019"),
@@ -226,15 +224,22 @@ class _Reader:
 
     def scalar(self, token: _Token) -> Value:
         if token.kind == "string":
-            text = _unquoted(token.text)
+            text = self.text(token)
             while self.peek().kind == "string":
-                text += _unquoted(self.next().text)
+                text += self.text(self.next())
             return text
         if token.kind == "number":
             return _number(re.sub(r"\s", "", token.text))
         if token.kind == "word":
             return Word(token.text)
         raise self.fault(token, f"a value is expected, not {token.text or 'the end'!r}")
+
+    def text(self, token: _Token) -> str:
+        try:
+            return escapes.unquoted(token.text)
+        except ValueError as error:
+            mend = "write / for each \\ of a path"
+            raise self.fault(token, f"{error} has no meaning in {token.text}", mend) from error
 
     def hint(self, token: _Token) -> str:
         before = self.tokens[max(self.at - 3, 0) : self.at - 1]
@@ -252,16 +257,6 @@ class _Reader:
         token = self.tokens[self.at]
         self.at = min(self.at + 1, len(self.tokens) - 1)
         return token
-
-
-def _unquoted(text: str) -> str:
-    """The text between the quotes; \\303 and \\xc3 are bytes of UTF-8."""
-
-    def plain(match: re.Match[bytes]) -> bytes:
-        octal, hexa, other = match.groups()
-        return bytes([int(octal, 8) & 255 if octal else int(hexa, 16)]) if octal or hexa else _PLAIN.get(other, other)
-
-    return _ESCAPE.sub(plain, text[1:-1].encode()).decode("utf-8", "replace")
 
 
 def _number(text: str) -> int | float:
@@ -286,12 +281,4 @@ def _lines(message: Message, indent: str) -> Iterator[str]:
 def _scalar(value: str | int | float) -> str:
     if isinstance(value, Word) or not isinstance(value, str):
         return str(value)
-    return '"' + "".join(_escaped(sign) for sign in value) + '"'
-
-
-def _escaped(sign: str) -> str:
-    if sign in '"\\':
-        return "\\" + sign
-    if sign.isprintable():
-        return sign
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(sign) or "".join(f"\\{byte:03o}" for byte in sign.encode())
+    return escapes.quoted(value)

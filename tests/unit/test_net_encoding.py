@@ -71,3 +71,11 @@ def test_a_slip_has_its_mend(slip: str, mend: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(slip)
     assert mend in str(caught.value.mend)
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me", r"D:\data\lists", r"C:\u12"])
+def test_a_path_of_windows_is_no_text(path: str) -> None:
+    with pytest.raises(UsageError, match="has no meaning in") as caught:
+        parse(f'net: "{path}"')
+    assert "write /" in caught.value.mend
+    assert parse('net: "a\\\\b \\u00e9 \\U0001f600 \\?"').text("net") == "a\\b \u00e9 \U0001f600 ?"
