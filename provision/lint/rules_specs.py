@@ -30,6 +30,8 @@ def types(case: Case) -> Iterator[Finding]:
             if kind is None:
                 what = f"{message.text('name') or 'a layer'} has no type"
                 yield case.finding("error", "type", line, what, "Caffe stops: Unknown layer type", 'write type: "…"')
+            elif case.schema is not None:
+                continue  # which tells what its values may be
             elif style == "layer" and not (isinstance(kind, str) and not isinstance(kind, Word)):
                 mend = f'write type: "{_today(kind)}"'
                 yield case.finding("error", "type", line, f"type: {kind} is no text", _REFUSED, mend, "unquoted")

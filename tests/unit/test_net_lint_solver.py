@@ -102,3 +102,9 @@ def test_values_that_caffe_refuses_or_that_spoil_the_training(
 def test_a_learning_rate_of_nothing_is_a_warning(tmp_path: Path) -> None:
     found = only(check(tmp_path, DATA + BODY, SOLVER.replace("base_lr: 0.01", "base_lr: 0")), "number")
     assert found.level == "warning" and "learns nothing" in found.why
+
+
+def test_a_path_with_a_line_end_in_it_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    solver = SOLVER.replace('"net.prototxt"', '"C:\\net.prototxt"')
+    found = next(one for one in check(tmp_path, DATA + BODY, solver).findings if one.rule == "net")
+    assert r"C:\net.prototxt" in found.what and "\n" not in found.what and "write /" in found.mend
