@@ -27,14 +27,15 @@ def upgrade(file: Path, out: Path, force: bool, dry_run: bool) -> None:
     Caffe added stays. Comments are not kept.
     """
     from provision.lint.net import is_solver
-    from provision.net import text, upgrade
+    from provision.net import encoding, text, upgrade
 
     message = text.read(file)
     solver = is_solver(message)
     found = upgrade.solver(message) if solver else upgrade.net(message)
     _free(file, out, force)
-    written = text.write(found.message) if found.done else file.read_text(encoding="utf-8", errors="replace")
-    _tell(file, found, text.comments(file.read_text(encoding="utf-8", errors="replace")))
+    as_it_is = encoding.text_of(file)
+    written = text.write(found.message) if found.done else as_it_is
+    _tell(file, found, text.comments(as_it_is))
     if dry_run:
         console.say(written.rstrip("\n"))
         console.say(f"would write {out}")
@@ -52,8 +53,12 @@ def _free(file: Path, out: Path, force: bool) -> None:
 
 
 def _tell(file: Path, found: "Upgraded", comments: int) -> None:
+    from provision.net import encoding
+
     if not found.done:
-        console.say(f"{file} is in today's words already: it is copied as it is")
+        strange = encoding.unlike_caffe(file.read_bytes())
+        how = f"from {strange[1]} into plain UTF-8" if strange else "as it is"
+        console.say(f"{file} is in today's words already: it is copied {how}")
         return
     console.say(f"{file}: {', '.join(found.done)} → today's words")
     for line, what in found.remarks:

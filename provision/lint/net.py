@@ -17,7 +17,9 @@ from provision.lint import (
     rules_net,
     rules_norm,
     rules_pairs,
+    rules_scores,
     rules_solver,
+    rules_specs,
     rules_ssd,
     rules_text,
 )  # fmt: skip
@@ -33,10 +35,10 @@ from provision.net.text import Message
 
 __all__ = ["NetReport", "Read", "check", "is_solver", "lint", "read"]
 
-_OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_fork.RULES)
+_OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_specs.FILE_RULES, *rules_fork.RULES)
 _OF_BUILT: tuple[BuiltRule, ...] = (
-    *rules_net.RULES, *rules_layers.RULES, *rules_norm.RULES, *rules_ssd.RULES, *rules_labelmap.RULES,
-    *rules_data.RULES,
+    *rules_net.RULES, *rules_layers.RULES, *rules_specs.RULES, *rules_norm.RULES, *rules_ssd.RULES,
+    *rules_labelmap.RULES, *rules_scores.RULES, *rules_data.RULES,
 )  # fmt: skip
 _ANYWHERE = frozenset(("phase", "output", "norm", "loss", "unread", "test"))  # rules whose words name the state
 
@@ -80,9 +82,10 @@ def read(file: Path) -> Read:
     """A net, or a solver and its nets. UsageError where a file cannot be read, or is neither of the two."""
     message = text.read(file)
     if not is_solver(message):
-        return Read(file, None, (Named(str(file), message, of_net(message)),))
+        return Read(file, None, (Named(str(file), message, of_net(message)),), tuple(rules_text.encodings([file])))
     nets, wrong = of_solver(file, message)
-    return Read(file, message, tuple(nets), tuple(wrong))
+    files = dict.fromkeys((file, *(Path(net.file) for net in nets)))
+    return Read(file, message, tuple(nets), (*wrong, *rules_text.encodings(files)))
 
 
 def lint(
@@ -149,7 +152,7 @@ def _left_out(
         for case in cases
         for built in case.built
         for row in built.inferred.rows
-        if row.layer.source and None in row.tops[:1]
+        if row.layer.source and None in row.tops[:1] and not row.odd
     ]
     if unknown:
         names = ", ".join(dict.fromkeys(unknown))

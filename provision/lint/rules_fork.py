@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from infra.border import nearest
 from provision.lint.case import Case, Rule
 from provision.lint.finding import Finding
-from provision.net import forks
+from provision.net import forks, upgrade
 from provision.net.forks import Fork
 from provision.net.graph import Layer
 from provision.net.schema import Fault, like
+from provision.net.text import Word
 
 _SHOWN = 5
 
@@ -21,20 +22,26 @@ def types(case: Case) -> Iterator[Finding]:
     known = case.schema.types if case.schema else forks.BVLC | types_of(case.stack)
     unknown: dict[str, list[Layer]] = {}
     for layer in case.every:
-        if layer.type and layer.type not in known:
+        if layer.type and layer.type not in known and not _unquoted(layer):
             unknown.setdefault(layer.type, []).append(layer)
     for fork in forks.of_net(case.net) if unknown else ():
         own = {kind: unknown.pop(kind) for kind in list(unknown) if kind in fork.types}
         if own:
             yield _of_fork(case, fork, own)
     for kind, layers in unknown.items():
-        near = like(kind, known) or tuple(nearest(kind, known, 1))
+        today = upgrade.new_type(Word(kind))
+        near = (today,) if today in known else like(kind, known) or tuple(nearest(kind, known, 1))
         mend = f"did you mean {' or '.join(near)}?" if near else ""
         who = f"{case.schema.stack} has no layer" if case.schema else "no Caffe known here has a layer"
         for layer in layers:
             what = f"{layer.name}: {who} of type {kind}"
             yield case.finding("error" if case.schema else "warning", "type", layer.line, what,
                                "Caffe stops: Unknown layer type", mend, fold=kind)  # fmt: skip
+
+
+def _unquoted(layer: Layer) -> bool:
+    """Whether its type is a word where a text is meant, which is told as such."""
+    return not layer.old and isinstance(layer.message.one("type"), Word)
 
 
 def types_of(stack: str) -> frozenset[str]:

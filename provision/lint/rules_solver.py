@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from infra.border import did_you_mean
+from provision.lint import rules_rates, rules_values
 from provision.lint.case import Case
 from provision.lint.finding import Finding
 from provision.lint.states import bases, there
@@ -27,11 +28,16 @@ Found = Iterator[tuple[int, str, str, str, str, str]]
 
 
 def findings(file: str, solver: Message, schema: Schema | None, cases: Sequence[Case]) -> list[Finding]:
+    """What is wrong with the solver itself; what no Caffe can read in it is told by the schema, or without one."""
     found = [
-        *_numbers(solver), *_length(solver, cases), *_type(solver), *_policy(solver), *_steps(solver),
-        *_testing(solver, cases), *_saving(solver), *_folder(solver, file), *_texts(solver), *_faults(solver, schema),
+        *_numbers(solver), *rules_rates.findings(solver), *_length(solver, cases), *_type(solver), *_policy(solver),
+        *_steps(solver), *_testing(solver, cases), *_saving(solver), *_folder(solver, file), *_texts(solver),
+        *_faults(solver, schema),
     ]  # fmt: skip
-    return [Finding(level, file, what, mend, rule, line, why, what) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
+    plain = Message(tuple(field for field in solver.fields if not isinstance(field.value, Message)), solver.line)
+    unread = [] if schema else [*rules_values.findings(file, plain)]
+    made = [Finding(level, file, what, mend, rule, line, why, what) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
+    return unread + made
 
 
 def _faults(solver: Message, schema: Schema | None) -> Found:
@@ -45,8 +51,8 @@ def _faults(solver: Message, schema: Schema | None) -> Found:
 
 def _numbers(solver: Message) -> Found:
     for name, least in (("max_iter", 0), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
-        for value in solver.all(name):
-            if not isinstance(value, int) or value < least:
+        for value in solver.ints(name):
+            if value < least:
                 line, what = solver.line_of(name), f"{name} is {value}"
                 yield line, "error", "number", what, f"at least {least} is meant", "write a whole number"
     if not solver.all("base_lr") and solver.text("lr_policy") not in _OF_FORKS:

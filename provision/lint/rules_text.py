@@ -1,13 +1,24 @@
 """Rules that look at a file's text, whatever is built of it: both styles in one, what is left unresolved."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from provision.lint.case import Case, Rule
 from provision.lint.finding import Finding
+from provision.net import encoding
 from provision.net.text import Message, Word
 
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{.*?\}\}|\$\(\w+\)")
+
+
+def encodings(files: Iterable[Path]) -> Iterator[Finding]:
+    """Files whose text is read here and not by Caffe (TextFormat takes UTF-8 without a mark)."""
+    for file in files:
+        if strange := encoding.unlike_caffe(file.read_bytes()):
+            why = "Caffe refuses the whole file: Error parsing text-format"
+            mend = f"save it as UTF-8 without a mark: provision net upgrade {file} NEW.prototxt"
+            yield Finding("error", str(file), f"the file is {strange[1]}", mend, "encoding", 1, why, "encoding")
 
 
 def styles(case: Case) -> Iterator[Finding]:

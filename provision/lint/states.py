@@ -48,6 +48,8 @@ def of_solver(file: Path, solver: Message) -> tuple[list[Named], list[Finding]]:
                 wrong.append(Finding("warning", str(file), what, mend, "net", field.line, why, what))
             if path is None:
                 mend = "write the path from the folder in which Caffe starts, or from the solver's folder"
+                if not name.isprintable():
+                    name, mend = repr(name), "write / for each \\ of the path: \\n and \\t are a line's end and a tab"
                 what = f"the net {name} is not there"
                 wrong.append(Finding("error", str(file), what, mend, "net", field.line, "File not found", what))
                 continue

@@ -44,16 +44,36 @@ def per_axis(param: Message, name: str, axes: int, default: int) -> list[int]:
 
     A fork for videos has `NAME_shape` with a dim for each.
     """
-    if param.ints(f"{name}_h") or param.ints(f"{name}_w"):
+    whole = "kernel_size" if name == "kernel" else name
+    sides = [side for side in (f"{name}_h", f"{name}_w") if param.all(side)]
+    if sides:
         if axes != 2:
             raise Odd(f"{name}_h and {name}_w want 2 spatial axes, there are {axes}")
-        return [param.whole(f"{name}_h", default), param.whole(f"{name}_w", default)]
-    given = (
-        param.ints("kernel_size" if name == "kernel" else name) or param.sub(f"{name}_shape").ints("dim") or [default]
-    )
+        if param.all(whole):
+            raise Odd(f"{whole} and {sides[0]} are both given")
+        if len(sides) == 1 and name in ("kernel", "stride"):
+            raise Odd(f"{sides[0]} is given without {name}_{'w' if sides[0].endswith('h') else 'h'}")
+        return [wanted(param, f"{name}_{side}", default) for side in "hw"]
+    given = [*map(int, _wholes(param, whole))] or param.sub(f"{name}_shape").ints("dim") or [default]
     if len(given) not in (1, axes):
-        raise Odd(f"{name} is given {len(given)} times for {axes} spatial axes")
+        raise Odd(f"{whole} is given {len(given)} times for {axes} spatial axes")
     return given * axes if len(given) == 1 else given
+
+
+def _wholes(param: Message, name: str) -> list[int]:
+    for value in param.all(name):
+        if not isinstance(value, int) or value < 0:
+            told = "a message" if isinstance(value, Message) else repr(value) if isinstance(value, str) else value
+            raise Odd(f"{name} is {told}, and a whole number from 0 is wanted")
+    return param.ints(name)
+
+
+def wanted(param: Message, name: str, default: int | None = None) -> int:
+    """A field's whole number; Odd where it is none, or is not given and has no default, for which 0 stands as well."""
+    found = _wholes(param, name)
+    if default is None and not (found and found[-1]):
+        raise Odd(f"{name} is 0" if found else f"{name} is not given")
+    return found[-1] if found else default or 0
 
 
 def places(bottom: Shape, height: int, width: int) -> Shape:

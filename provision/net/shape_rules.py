@@ -5,9 +5,9 @@ one."""
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from provision.net import shape_detect, shape_forks, shape_sources, shape_windows
+from provision.net import shape_detect, shape_forks, shape_losses, shape_sources, shape_windows
 from provision.net.graph import Layer
-from provision.net.shape_kit import Made, Odd, PartRule, Rule, Shape, axis_of, size, sizes
+from provision.net.shape_kit import Made, Odd, PartRule, Rule, Shape, axis_of, size, sizes, wanted
 from provision.net.text import Message
 
 __all__ = ["LEARNING", "PART_RULES", "RULES", "Made", "Odd", "Shape", "python"]
@@ -16,6 +16,20 @@ python = shape_detect.python
 
 
 def same(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+    return Made((bottoms[0],) * len(layer.tops))
+
+
+def softmax(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+    axis_of(bottoms[0], layer.param("softmax").whole("axis", 1))
+    return Made((bottoms[0],) * len(layer.tops))
+
+
+def local_response(layer: Layer, bottoms: Sequence[Shape]) -> Made:
+    width = layer.param("lrn").whole("local_size", 5)
+    if width % 2 == 0:
+        raise Odd(f"local_size {width} is not odd")
+    if len(bottoms[0]) != 4:
+        raise Odd(f"4 axes are wanted, the bottom is {sizes(bottoms[0])}")
     return Made((bottoms[0],) * len(layer.tops))
 
 
@@ -44,9 +58,7 @@ def nothing(layer: Layer, bottoms: Sequence[Shape | None]) -> Made:
 
 def inner_product(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param = layer.param("inner_product")
-    axis, outputs = axis_of(bottoms[0], param.whole("axis", 1)), param.whole("num_output")
-    if outputs < 1:
-        raise Odd("num_output is not given")
+    axis, outputs = axis_of(bottoms[0], param.whole("axis", 1)), wanted(param, "num_output")
     inputs = size(bottoms[0][axis:])
     weight = (inputs, outputs) if param.flag("transpose") else (outputs, inputs)
     params: tuple[Shape, ...] = (weight, (outputs,)) if param.flag("bias_term", True) else (weight,)
@@ -55,8 +67,8 @@ def inner_product(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 def embed(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param = layer.param("embed")
-    outputs = param.whole("num_output")
-    params: tuple[Shape, ...] = ((param.whole("input_dim"), outputs),)
+    outputs = wanted(param, "num_output")
+    params: tuple[Shape, ...] = ((wanted(param, "input_dim"), outputs),)
     return Made(((*bottoms[0], outputs),), params + (((outputs,),) if param.flag("bias_term", True) else ()))
 
 
@@ -87,7 +99,7 @@ def _broadcast(param: Message, bottoms: Sequence[Shape]) -> Shape:
     axis = axis_of(bottoms[0], param.whole("axis", 1))
     axes = param.whole("num_axes", 1)
     shape = bottoms[1] if len(bottoms) > 1 else bottoms[0][axis : len(bottoms[0]) if axes < 0 else axis + axes]
-    if bottoms[0][axis : axis + len(shape)] != shape:
+    if bottoms[0][axis : axis + len(shape)] != shape or (len(bottoms) == 1 and axis + axes > len(bottoms[0])):
         raise Odd(f"{sizes(shape)} cannot be spread over {sizes(bottoms[0])} from axis {axis}")
     return shape
 
@@ -135,6 +147,12 @@ def eltwise(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     for other in bottoms[1:]:
         if other != bottoms[0]:
             raise Odd(f"{sizes(bottoms[0])} and {sizes(other)} are not of one shape")
+    param = layer.param("eltwise")
+    factors = len(param.all("coeff"))
+    if factors and str(param.one("operation")) in ("PROD", "0"):
+        raise Odd("coeff is of sums alone, not of operation: PROD")
+    if factors not in (0, len(bottoms)):
+        raise Odd(f"{factors} coeff for {len(bottoms)} bottoms")
     return Made((bottoms[0],))
 
 
@@ -143,6 +161,13 @@ def crop(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     axis = axis_of(first, layer.param("crop").whole("axis", 2))
     if len(first) != len(second) or any(a < b for a, b in zip(first[axis:], second[axis:], strict=True)):
         raise Odd(f"{sizes(first)} cannot be cropped to {sizes(second)}")
+    offsets, cut = layer.param("crop").ints("offset"), len(first) - axis
+    if len(offsets) > 1 and len(offsets) != cut:
+        raise Odd(f"{len(offsets)} offsets for {cut} axes from axis {axis} on")
+    offsets = (offsets or [0]) * (cut if len(offsets) < 2 else 1)
+    for at, offset in enumerate(offsets, axis):
+        if first[at] - offset < second[at]:
+            raise Odd(f"offset {offset} of axis {at}: {second[at]} from there on do not fit into {first[at]}")
     return Made(((*first[:axis], *second[axis:]),))
 
 
@@ -152,9 +177,13 @@ def reshape(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     begin = axis if axis >= 0 else len(bottom) + axis + 1
     end = len(bottom) if axes < 0 else begin + axes
     given = param.sub("shape").ints("dim")
+    if not given and not param.sub("shape").all("dim") and not axes == 0:
+        raise Odd("no shape { dim: … } is given")
+    if given.count(-1) > 1 or min(given, default=0) < -1:
+        raise Odd(f"dims {', '.join(map(str, given))}: one may be -1, and none less")
     dims = [bottom[begin + at] if dim == 0 else dim for at, dim in enumerate(given)]
     rest, total = size([*bottom[:begin], *bottom[end:], *(dim for dim in dims if dim != -1)]), size(bottom)
-    if total % rest or (-1 not in dims and rest != total):
+    if not rest or total % rest or (-1 not in dims and rest != total):
         raise Odd(f"{total} numbers ({sizes(bottom)}) do not make up {', '.join(map(str, given))}")
     return Made(((*bottom[:begin], *(total // rest if dim == -1 else dim for dim in dims), *bottom[end:]),))
 
@@ -162,14 +191,18 @@ def reshape(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 def flatten(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param, bottom = layer.param("flatten"), bottoms[0]
     begin, end = axis_of(bottom, param.whole("axis", 1)), axis_of(bottom, param.whole("end_axis", -1))
+    if end < begin:
+        raise Odd(f"end_axis {end} is before axis {begin}")
     return Made(((*bottom[:begin], size(bottom[begin : end + 1]), *bottom[end + 1 :]),))
 
 
 def argmax(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param, bottom = layer.param("argmax"), bottoms[0]
-    top = param.whole("top_k", 1)
-    if param.ints("axis"):
-        axis = axis_of(bottom, param.whole("axis"))
+    top, axis = param.whole("top_k", 1), axis_of(bottom, param.whole("axis", 1)) if param.ints("axis") else None
+    places = size(bottom[1:]) if axis is None else bottom[axis]
+    if not 1 <= top <= places:
+        raise Odd(f"top_k {top} of {places} places")
+    if axis is not None:
         return Made(((*bottom[:axis], top, *bottom[axis + 1 :]),))
     both = 2 if param.flag("out_max_val") else 1
     return Made(((bottom[0], both, top, *(1,) * (len(bottom) - 3)),))
@@ -183,7 +216,7 @@ def reduction(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 def tile(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param, bottom = layer.param("tile"), bottoms[0]
     axis = axis_of(bottom, param.whole("axis", 1))
-    return Made(((*bottom[:axis], bottom[axis] * param.whole("tiles", 1), *bottom[axis + 1 :]),))
+    return Made(((*bottom[:axis], bottom[axis] * wanted(param, "tiles"), *bottom[axis + 1 :]),))
 
 
 def batch_reindex(layer: Layer, bottoms: Sequence[Shape]) -> Made:
@@ -197,10 +230,10 @@ def parameter(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 def recurrent(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     """RNN and LSTM: time x streams x inputs; hidden state and cells may be bottoms and tops as well."""
-    outputs = layer.param("recurrent").whole("num_output")
-    if outputs < 1:
-        raise Odd("num_output is not given")
+    outputs = wanted(layer.param("recurrent"), "num_output")
     time, streams = bottoms[0][:2]
+    if bottoms[1] != (time, streams):
+        raise Odd(f"{sizes(bottoms[0])} wants sequence marks of {time} x {streams}, not {sizes(bottoms[1])}")
     exposed = layer.param("recurrent").flag("expose_hidden")
     states = (2 if layer.type == "LSTM" else 1) if exposed else 0
     static = len(bottoms) - 2 - states > 0
@@ -220,8 +253,8 @@ def meanfield(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 _SAME = (
-    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
-    "MnActivation", "NegReLU", "Power", "RReLU", "ReLU", "ReLU6", "SeLu", "ShuffleChannel", "Sigmoid", "Softmax",
+    "AbsVal", "AdaptiveBiasChannel", "BNLL", "BiasChannel", "Clip", "Dropout", "ELU", "Exp", "Log", "MVN",
+    "MnActivation", "NegReLU", "Power", "RReLU", "ReLU", "ReLU6", "SeLu", "ShuffleChannel", "Sigmoid",
     "SpatialDropout", "SpatialProduct", "Split", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 _LOSSES = (
@@ -241,14 +274,14 @@ LEARNING = frozenset(
 PART_RULES: Mapping[str, PartRule] = {
     **dict.fromkeys(_LOSSES, scalar), **dict.fromkeys(("HDF5Output", "MatWrite", "Silence"), nothing),
     **dict.fromkeys(("DenseCRF", "DomainTransform", "FlowWarp"), first), **shape_detect.PART_RULES,
-    "Accuracy": accuracy,
+    **shape_losses.PART_RULES, "Accuracy": accuracy,
 }  # fmt: skip
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_SAME, same), **shape_windows.RULES, **shape_sources.RULES, **shape_detect.RULES,
     **shape_forks.RULES, **PART_RULES,
     "ArgMax": argmax, "BatchNorm": batch_norm, "BatchReindex": batch_reindex, "Bias": bias, "Concat": concat,
     "Crop": crop, "Eltwise": eltwise, "Embed": embed, "Flatten": flatten, "InnerProduct": inner_product,
-    "LSTM": recurrent, "MultiStageMeanfield": meanfield, "Normalize": normalize, "PReLU": prelu,
+    "LRN": local_response, "LSTM": recurrent, "MultiStageMeanfield": meanfield, "Normalize": normalize, "PReLU": prelu,
     "Parameter": parameter, "RNN": recurrent, "Reduction": reduction, "Reshape": reshape, "Scale": scale,
-    "Slice": slices, "Tile": tile,
+    "Slice": slices, "Softmax": softmax, "Tile": tile,
 }  # fmt: skip

@@ -13,6 +13,8 @@ def inputs(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     shapes = [tuple(shape.ints("dim")) for shape in layer.param("input").messages("shape")]
     if bad := next((shape for shape in shapes if min(shape, default=1) < 0), None):
         raise Odd(f"{sizes(bad)} is no shape")
+    if len(shapes) not in (0, 1, len(layer.tops)):
+        raise Odd(f"{len(shapes)} shapes for {len(layer.tops)} tops: one for all, or one for each")
     return Made(_spread(shapes, len(layer.tops)))
 
 
@@ -49,8 +51,13 @@ def data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 def image_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param, crop_size = layer.param("image_data"), layer.message.sub("transform_param").whole("crop_size")
+    if bool(param.whole("new_height")) != bool(param.whole("new_width")):
+        raise Odd("new_height and new_width are given together, or not at all")
     batch, channels = param.whole("batch_size", 1), 3 if param.flag("is_color", True) else 1
-    spatial = (crop_size, crop_size) if crop_size else (param.whole("new_height"), param.whole("new_width"))
+    spatial = (param.whole("new_height"), param.whole("new_width"))
+    if 0 < min(spatial) < crop_size:
+        raise Odd(f"a crop of {crop_size} does not fit into {spatial[0]} x {spatial[1]}")
+    spatial = (crop_size, crop_size) if crop_size else spatial
     return Made(((batch, channels, *spatial) if all(spatial) else None, (batch,))[: len(layer.tops)])
 
 
@@ -58,7 +65,7 @@ def memory_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     param = layer.param("memory_data")
     shape = tuple(param.whole(name) for name in ("batch_size", "channels", "height", "width"))
     if not all(shape):
-        return Made((None,) * len(layer.tops))
+        raise Odd("batch_size, channels, height and width are not all given")
     return Made((shape, (shape[0],), (shape[0], 1, 1, 2))[: len(layer.tops)])  # DeepLab's third: the sizes before
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from provision.net.graph import Layer
-from provision.net.shape_kit import Made, Odd, Rule, Shape, axis_of, per_axis, size, sizes
+from provision.net.shape_kit import Made, Odd, Rule, Shape, axis_of, per_axis, size, sizes, wanted
 from provision.net.text import Message
 
 _HOLES = ("hole", "hole_h", "hole_w")
@@ -25,10 +25,8 @@ def _convolution(layer: Layer, bottoms: Sequence[Shape], inverse: bool) -> Made:
     param, first = _param(layer), bottoms[0]
     axis = axis_of(first, param.whole("axis", 1))
     channels, spatial = first[axis], first[axis + 1 :]
-    outputs = param.whole("num_output")
+    outputs = wanted(param, "num_output")
     group = param.whole("group", channels if layer.type == "ConvolutionDepthwise" else 1)
-    if outputs < 1:
-        raise Odd("num_output is not given")
     if group < 1 or channels % group or outputs % group:
         raise Odd(f"group {group} does not divide {channels} channels and num_output {outputs}")
     kernel = per_axis(param, "kernel", len(spatial), 0)
@@ -37,6 +35,8 @@ def _convolution(layer: Layer, bottoms: Sequence[Shape], inverse: bool) -> Made:
     window = _window(layer, kernel, len(spatial))
     slid = tuple((_widened if inverse else _slid)(at, *sliding) for at, sliding in zip(spatial, window, strict=True))
     inputs = bottoms[:1] if layer.type == "DeformableConvolution" else bottoms  # its second bottom is the offsets
+    if other := next((shape for shape in inputs if shape != first), None):
+        raise Odd(f"bottoms of one shape are wanted, not {sizes(first)} and {sizes(other)}")
     tops = tuple((*shape[:axis], outputs, *slid) for shape in inputs)
     weight = (channels, outputs // group, *kernel) if inverse else (outputs, channels // group, *kernel)
     params: tuple[Shape, ...] = (weight, (outputs,)) if param.flag("bias_term", True) else (weight,)
@@ -75,18 +75,30 @@ def pooling(layer: Layer, bottoms: Sequence[Shape]) -> Made:
     axes = max(2, len(param.ints("kernel_size")), len(param.sub("kernel_shape").ints("dim")))
     if len(bottom) != axes + 2:
         raise Odd(f"pooling wants {axes + 2} axes, the bottom is {sizes(bottom)}")
+    method = str(param.one("pool", "MAX"))
+    if len(layer.tops) > 1 and method not in ("MAX", "0"):
+        raise Odd("a second top, the mask, is of pool: MAX alone")
+    pads, strides = per_axis(param, "pad", axes, 0), per_axis(param, "stride", axes, 1)
     if param.flag("global_pooling"):
-        return Made(((*bottom[:2], 1, 1),) * len(layer.tops))
+        return _globally(layer, bottom, pads, strides)
     kernel = per_axis(param, "kernel", axes, 0)
     if not all(kernel):
         raise Odd("kernel_size is not given")
-    pads, strides = per_axis(param, "pad", axes, 0), per_axis(param, "stride", axes, 1)
+    if any(pads) and method in ("STOCHASTIC", "2"):
+        raise Odd("padding is of pool: MAX and AVE alone")
     down = str(param.one("round_mode")) in ("FLOOR", "1") or not param.flag("ceil_mode", True)
     spatial = [
         _pooled(at, width, pad, stride, any(pads), down)
         for at, width, pad, stride in zip(bottom[2:], kernel, pads, strides, strict=True)
     ]
     return Made(((*bottom[:2], *spatial),) * len(layer.tops))
+
+
+def _globally(layer: Layer, bottom: Shape, pads: list[int], strides: list[int]) -> Made:
+    given = [name for name in ("kernel_size", "kernel_h", "kernel_w") if layer.param("pooling").all(name)]
+    if given or any(pads) or max(strides) > 1:
+        raise Odd(f"global_pooling leaves no room for {given[0] if given else 'pad' if any(pads) else 'stride'}")
+    return Made(((*bottom[:2], 1, 1),) * len(layer.tops))
 
 
 def _pooled(at: int, kernel: int, pad: int, stride: int, padded: bool, down: bool) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.net.graph import Layer
+from provision.net.shape_counts import counted
 from provision.net.shape_kit import Made, Odd, Shape
 from provision.net.shape_rules import LEARNING, PART_RULES, RULES, python
 
@@ -136,6 +137,7 @@ def _row(layer: Layer, bottoms: list[Shape | None], given: Mapping[str, Shape], 
 def _made(layer: Layer, bottoms: list[Shape | None]) -> tuple[Made | None, str]:
     known = [shape for shape in bottoms if shape is not None]
     try:
+        counted(layer)
         if rule := PART_RULES.get(layer.type) or python(layer):
             return rule(layer, bottoms), ""
         if layer.type not in RULES or len(known) < len(bottoms):

@@ -11,17 +11,23 @@ from pathlib import Path
 from typing import Union
 
 from infra.errors import UsageError
+from provision.net import encoding, escapes
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)|(?P<line>\n)
     |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<number>-?\s*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?|(?:inf(?:inity)?|nan)f?\b))
+    |(?P<number>(?:-[ \t]*)?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?|(?:inf(?:inity)?|nan)f?\b))
     |(?P<word>[A-Za-z_]\w*)|(?P<mark>[{}<>\[\]:;,])""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
-_PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 _CLOSING = {"{": "}", "<": ">"}
+_MENDS = (
+    *((quote, "write plain quotes: \"…\"") for quote in "\u201c\u201d\u201e\u2018\u2019"),
+    ("=", "write : in its place"),
+    ("//", "a comment begins with #"), ("/*", "a comment begins with #"), ("%", "a comment begins with #"),
+    ("+", "leave the + out"), ("```", "leave the lines of ``` out"), ("\u00a0", "write a plain blank"),
+    ("\u3000", "write a plain blank"), ("\uff1a", "write a plain : in its place"),
+)  # fmt: skip
 
 
 class Word(str):
@@ -101,10 +107,7 @@ class Message:
 
 def read(path: Path) -> Message:
     """The file as a tree. UsageError with file, line and column where it is no prototxt."""
-    try:
-        return parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a .prototxt file") from error
+    return parse(encoding.text_of(path), str(path))
 
 
 def parse(text: str, where: str = "prototxt") -> Message:
@@ -165,7 +168,8 @@ def _stray(text: str, at: int) -> tuple[str, str]:
         return f"{placeholder[0]} is left unresolved", "write the value there"
     if text[at] in "\"'":
         return "a text that does not end on its line", f"close it with {text[at]}"
-    return f"{text[at]!r} has no meaning here", ""
+    mend = next((mend for sign, mend in _MENDS if text.startswith(sign, at)), "")
+    return f"{text[at]!r} has no meaning here", mend
 
 
 class _Reader:
@@ -220,9 +224,9 @@ class _Reader:
 
     def scalar(self, token: _Token) -> Value:
         if token.kind == "string":
-            text = _unquoted(token.text)
+            text = self.text(token)
             while self.peek().kind == "string":
-                text += _unquoted(self.next().text)
+                text += self.text(self.next())
             return text
         if token.kind == "number":
             return _number(re.sub(r"\s", "", token.text))
@@ -230,7 +234,17 @@ class _Reader:
             return Word(token.text)
         raise self.fault(token, f"a value is expected, not {token.text or 'the end'!r}")
 
+    def text(self, token: _Token) -> str:
+        try:
+            return escapes.unquoted(token.text)
+        except ValueError as error:
+            mend = "write / for each \\ of a path"
+            raise self.fault(token, f"{error} has no meaning in {token.text}", mend) from error
+
     def hint(self, token: _Token) -> str:
+        before = self.tokens[max(self.at - 3, 0) : self.at - 1]
+        if token.kind == "number" and [one.kind for one in before] == ["number", "mark"] and before[1].text == ",":
+            return f"a decimal point is written as a point: {before[0].text}.{token.text}"
         return "there is a closing bracket too many" if token.text in ("}", ">") else ""
 
     def fault(self, token: _Token, what: str, mend: str = "") -> UsageError:
@@ -243,16 +257,6 @@ class _Reader:
         token = self.tokens[self.at]
         self.at = min(self.at + 1, len(self.tokens) - 1)
         return token
-
-
-def _unquoted(text: str) -> str:
-    """The text between the quotes; \\303 and \\xc3 are bytes of UTF-8."""
-
-    def plain(match: re.Match[bytes]) -> bytes:
-        octal, hexa, other = match.groups()
-        return bytes([int(octal, 8) & 255 if octal else int(hexa, 16)]) if octal or hexa else _PLAIN.get(other, other)
-
-    return _ESCAPE.sub(plain, text[1:-1].encode()).decode("utf-8", "replace")
 
 
 def _number(text: str) -> int | float:
@@ -277,12 +281,4 @@ def _lines(message: Message, indent: str) -> Iterator[str]:
 def _scalar(value: str | int | float) -> str:
     if isinstance(value, Word) or not isinstance(value, str):
         return str(value)
-    return '"' + "".join(_escaped(sign) for sign in value) + '"'
-
-
-def _escaped(sign: str) -> str:
-    if sign in '"\\':
-        return "\\" + sign
-    if sign.isprintable():
-        return sign
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(sign) or "".join(f"\\{byte:03o}" for byte in sign.encode())
+    return escapes.quoted(value)

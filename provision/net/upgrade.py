@@ -20,6 +20,23 @@ _TYPES = {
     "PRELU": "PReLU", "PSROI_POOLING": "PSROIPooling", "RELU": "ReLU", "RNN": "RNN", "ROI_POOLING": "ROIPooling",
     "SMOOTH_L1_LOSS": "SmoothL1Loss", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPP": "SPP", "TANH": "TanH",
 }  # fmt: skip
+
+
+def _listed(text: str) -> list[str]:
+    return text.split()
+
+
+# the words of V1's types by their numbers, which a text may have in their place
+_NUMBERED = dict(
+    enumerate(
+        _listed(
+            "NONE ACCURACY BNLL CONCAT CONVOLUTION DATA DROPOUT EUCLIDEAN_LOSS FLATTEN HDF5_DATA HDF5_OUTPUT IM2COL "
+            "IMAGE_DATA INFOGAIN_LOSS INNER_PRODUCT LRN MULTINOMIAL_LOGISTIC_LOSS POOLING RELU SIGMOID SOFTMAX "
+            "SOFTMAX_LOSS SPLIT TANH WINDOW_DATA ELTWISE POWER SIGMOID_CROSS_ENTROPY_LOSS HINGE_LOSS MEMORY_DATA "
+            "ARGMAX THRESHOLD DUMMY_DATA SLICE MVN ABSVAL SILENCE CONTRASTIVE_LOSS EXP DECONVOLUTION"
+        )
+    )
+)
 _MOVED = ("scale", "mean_file", "crop_size", "mirror")  # from a data layer's own message to transform_param
 _DATA = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 _SPECS = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
@@ -108,7 +125,9 @@ def from_v1(layer: Message, remarks: list[Remark]) -> Message:
 
 
 def new_type(value: Value | None) -> str:
-    """The new name of an old type: INNER_PRODUCT is InnerProduct. What is no enum's word stays."""
+    """The new name of an old type: INNER_PRODUCT, or 14, is InnerProduct. What is no enum's word stays."""
+    if isinstance(value, int) and value in _NUMBERED:
+        value = Word(_NUMBERED[value])
     word = str(value) if isinstance(value, str) else ""
     if not isinstance(value, Word) or not word.isupper():
         return word

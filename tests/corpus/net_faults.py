@@ -255,8 +255,22 @@ def of_solvers(drawing: Drawing) -> Iterator[tuple[str, Faulty]]:
             yield name, Faulty(made, rule, word)
 
 
+def no_whole_number(chance: Random, drawing: Drawing) -> Faulty | None:
+    change = _params(r"num_output: (\d+)", lambda found: f"num_output: {found}.0")
+    return _one(chance, drawing, _is("Convolution", "InnerProduct", having=r"num_output: \d+"), change, "field",
+                lambda part: "no whole number")  # fmt: skip
+
+
+def two_bottoms(chance: Random, drawing: Drawing) -> Faulty | None:
+    def change(part: Part) -> Part:
+        return replace(part, bottoms=(*part.bottoms, part.bottoms[0]))
+
+    return _one(chance, drawing, _is("InnerProduct", "ReLU", "Pooling", "LRN"), change, "shape")
+
+
 FAULTS: tuple[Fault, ...] = (
     slip_in_bottom, made_twice, unknown_type, placeholder, large_kernel, one_name, in_place, global_stats, no_loss,
     no_test_data, tests_what_it_trains, far_top_k, loud_test, both_styles, wrong_places, wrong_classes, other_classes,
     out_of_order, map_left_out, channels_first, no_larger_size, wide_step, other_code,
+    no_whole_number, two_bottoms,
 )  # fmt: skip

@@ -98,7 +98,9 @@ def test_solvers_of_any_lines(lines: list[str], tmp_path_factory: pytest.TempPat
 
 
 def test_a_net_with_no_layer_in_the_training(tmp_path: Path) -> None:
-    (tmp_path / "net.prototxt").write_text('layer { name: "x" type: "BatchNorm" bottom: "d" include { phase: TEST } }')
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "x" type: "BatchNorm" bottom: "d" top: "d" include { phase: TEST } }'
+    )
     assert [one.rule for one in lint(tmp_path / "net.prototxt").findings] == ["bottom"]
 
 

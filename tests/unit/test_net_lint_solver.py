@@ -73,3 +73,38 @@ def test_a_python_program_that_steps_the_solver_saves_and_tests_by_itself(tmp_pa
     python = 'layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "m" layer: "L" } }'
     solver = 'train_net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot: 0'
     assert only(check(tmp_path, python + BODY, solver), "number").level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said", "mend"),
+    [
+        ("max_iter: 100", "max_iter: 1e2", "max_iter is 100.0, no whole number", "write max_iter: 100"),
+        ("max_iter: 100", "max_iter: 3000000000", "beyond what an integer holds", "smaller"),
+        ("stepsize: 50", "stepsize: 50.0", "stepsize is 50.0, no whole number", "write stepsize: 50"),
+        ("stepsize: 50", "stepsize: 0", "stepsize is 0", "write stepsize"),
+        ("base_lr: 0.01", 'base_lr: "0.01"', 'base_lr is "0.01", no number', "without quotes"),
+        ("base_lr: 0.01", "base_lr: -0.01", "base_lr is -0.01", "0.01"),
+        ("base_lr: 0.01", "base_lr: 0.01 base_lr: 0.1", "base_lr stands twice", "keep one"),
+        ('"step"', "step", "lr_policy is step without quotes", '"step"'),
+        ("base_lr: 0.01", "base_lr: 0.01 momentum: 9", "momentum is 9", "momentum: 0.9"),
+        ("base_lr: 0.01", 'base_lr: 0.01 regularization_type: "L3"', "regularization_type is 'L3'", "L2"),
+        ("base_lr: 0.01", "base_lr: 0.01 solver_mode: gpu", "solver_mode is gpu", "write solver_mode: GPU"),
+        ("base_lr: 0.01", "base_lr: 0.01 debug_info: yes", "debug_info is yes", "true"),
+    ],
+)
+def test_values_that_caffe_refuses_or_that_spoil_the_training(
+    old: str, new: str, said: str, mend: str, tmp_path: Path
+) -> None:
+    (found,) = check(tmp_path, DATA + BODY, SOLVER.replace(old, new)).findings
+    assert found.level == "error" and said in found.what and mend in found.mend
+
+
+def test_a_learning_rate_of_nothing_is_a_warning(tmp_path: Path) -> None:
+    found = only(check(tmp_path, DATA + BODY, SOLVER.replace("base_lr: 0.01", "base_lr: 0")), "number")
+    assert found.level == "warning" and "learns nothing" in found.why
+
+
+def test_a_path_with_a_line_end_in_it_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    solver = SOLVER.replace('"net.prototxt"', '"C:\\net.prototxt"')
+    found = next(one for one in check(tmp_path, DATA + BODY, solver).findings if one.rule == "net")
+    assert r"C:\net.prototxt" in found.what and "\n" not in found.what and "write /" in found.mend

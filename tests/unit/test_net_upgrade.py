@@ -162,7 +162,7 @@ def test_old_nets_are_seen_as_their_upgrade_is() -> None:
 def test_a_new_types_word_in_an_old_layer_is_taken_as_it_is() -> None:
     assert upgrade.new_type(parse('type: "InnerProduct"').one("type")) == "InnerProduct"
     assert upgrade.new_type(parse("type: SIGMOID_CROSS_ENTROPY_LOSS").one("type")) == "SigmoidCrossEntropyLoss"
-    assert upgrade.new_type(3) == ""
+    assert (upgrade.new_type(3), upgrade.new_type(99)) == ("Concat", "")
 
 
 @pytest.fixture
