@@ -38,7 +38,8 @@ def snapshots(laptop: Laptop, run: str) -> list[int]:
 
 def test_an_announced_interruption_costs_no_iteration(emulator: Emulator, tmp_path: Path) -> None:
     laptop, data = Laptop(emulator, tmp_path / "home", tmp_path), photos(tmp_path / "photos")
-    sets = [word for key, value in OPTIONS.items() for word in ("--set", f"{key}={value}")]
+    slow = {"extra": f"{OPTIONS['extra']} SOLVER.BASE_LR 0.0001"}  # from nothing it would diverge within a minute
+    sets = [word for key, value in {**OPTIONS, **slow}.items() for word in ("--set", f"{key}={value}")]
     sets += ["--set", "iterations=100000", "--set", "snapshot_every=100000"]
     tag = image("detectron").tag
     process = laptop.start("train", "detectron", "--instance", "p3.2xlarge", "--image", tag, "--data", str(data), *sets)
@@ -60,6 +61,6 @@ def test_an_announced_interruption_costs_no_iteration(emulator: Emulator, tmp_pa
     finally:
         interrupt(process)
         process.wait(300)
-        print(process.stdout.read() if process.stdout else "")  # shown where the test fails
+        print(process.stdout.read() if process.stdout else "", laptop.run("logs", run).stdout[-3000:])  # for failures
         laptop.run("down", "--all", "--volumes")
     assert emulator.nothing_left(), emulator.leftovers()
