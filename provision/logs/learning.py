@@ -12,6 +12,7 @@ from provision.logs import collapse, rates, standstill
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
 from provision.logs.events import Event
+from provision.logs.meaning import is_better_high
 from provision.logs.series import Series
 
 _ZERO = 10  # displays, and twice as many of one output of several
@@ -63,9 +64,10 @@ def zero_loss(course: Course) -> Iterator[Trouble]:
 
 
 def zero_score(course: Course) -> Iterator[Trouble]:
-    """The score is exactly 0 in every test: nothing is ever right. Chance alone gives more."""
+    """The score is exactly 0 in every test: nothing is ever right. Chance alone gives more. Of an error's rate, or of a
+    count, 0 is no bad sign."""
     name, series = course.main_score() or ("", Series())
-    if course.judged() and series.count >= _TESTS and series.constant == 0:
+    if is_better_high(name) and course.judged() and series.count >= _TESTS and series.constant == 0:
         yield Trouble(
             "zero-score", f"{name} is 0 in each of {series.count} tests", "no answer is ever right: the test's classes "
             "are numbered otherwise than the training's, or nothing is found at all", (
