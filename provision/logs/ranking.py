@@ -30,7 +30,7 @@ def ended(scan: Scan) -> bool:
     return (
         scan.fatal is not None
         or any(_stops(scan, hit) for hit in scan.hits.values())
-        or any(raised.line > scan.progress and not scan.behind(raised.line) for raised in scan.raised)
+        or any(raised.line > scan.alive and not scan.behind(raised.line) for raised in scan.raised)
     )
 
 
@@ -42,7 +42,7 @@ def causes(scan: Scan, well: bool, place: Callable[[str], str]) -> list[Cause]:
     for hit in scan.hits.values():
         if _stops(scan, hit) or hit.rule.kind == "divergence":
             found.append(hit.cause())
-        elif hit.last > scan.progress and not well:
+        elif hit.last > scan.alive and not well:
             found.append(hit.cause("clue" if over and hit.rule.kind == "clue" else "last"))
     found += _unknown(scan, well)
     return [
@@ -83,7 +83,7 @@ def _stops(scan: Scan, hit: Hit) -> bool:
     """Whether the program ended with it. Behind the training's good end only a crash or a fatal line is its own."""
     if not hit.ends or is_fatal(hit.text):
         return hit.ends
-    return hit.line > scan.progress and not (scan.behind(hit.line) and hit.rule.kind in ("cause", "killed"))
+    return hit.line > scan.alive and not (scan.behind(hit.line) and hit.rule.kind in ("cause", "killed"))
 
 
 def _unknown(scan: Scan, well: bool) -> Iterator[Cause]:
@@ -99,7 +99,7 @@ def _unknown(scan: Scan, well: bool) -> Iterator[Cause]:
              "the lines above it tell what it was doing"), number, shown(line),
         )  # fmt: skip
     for raised in scan.raised:
-        if raised.line > scan.progress and not (well and scan.behind(raised.line)):
+        if raised.line > scan.alive and not (well and scan.behind(raised.line)):
             yield Cause(
                 "exception", f"Python code failed: {shown(raised.text)}", "no rule knows this exception",
                 ("read the code at the place that is named", "the lines above it are its traceback"),

@@ -275,6 +275,8 @@ OTHER = {
     "    @     0x7f42b753ebd4 caffe::GetPythonLayer()": "python-layer",
     "    @     0x7f0c4dbb5d53 google::protobuf::python::cdescriptor_pool::AddSerializedFile()": "protobuf-version",
     "AssertionError: Selective search data not found at: data/a.mat": "file-not-found",
+    "Failed to initialize NVML: Driver/library version mismatch": "driver-updated",
+    "Killed by signal 15.": "interrupted",
     # containers
     'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].':
         "container-gpu",
