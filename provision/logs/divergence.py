@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from provision.logs.caffe import DebugInfo, Event, Metric
 from provision.logs.meaning import named_loss
+from provision.logs.recovery import Recovery
 
 # what a loss gives where the right class has probability 0: the logarithm's argument is held above that (FLT_MIN in
 # softmax_loss_layer.cpp, kLOG_THRESHOLD in loss_layer.hpp)
@@ -119,6 +120,8 @@ class Watch:
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean |x| before, and at the last display
     input: str = ""  # the layer that comes first
     shown_bad: bool = False  # the display with the bad number is over
+    recovery: Recovery = field(default_factory=Recovery)
+    _noted: Trouble | None = None
 
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, how many lines came before them, and the events that they tell."""
@@ -129,12 +132,36 @@ class Watch:
                 self._metric(event, text, lines_before)
 
     def _metric(self, event: Metric, text: bytes, before: int) -> None:
+        self.recovery.feed(event)
+        if self.recovery.back:
+            self._lives()
+        if self._noted and self.recovery.back and not self.recovery.displayed and event.phase == "solver":
+            return  # the average that never comes back
         known = self.divergence.seen
         self.divergence.feed(event)
         if self.divergence.seen is not known:
             self.diverged_at = _line(text, _words(event), before)
         if (event.phase, event.name) == ("solver", "loss"):
             self.shown_bad = self.bad is not None
+
+    def _lives(self) -> None:
+        """What was told of a loss that was no number becomes a note: the net lives."""
+        found = self.divergence.seen
+        if found is None or found.why or self.bad is not None or "diverged" not in found.what:
+            return
+        stays = "" if self.recovery.displayed else "; the average that is displayed (average_loss) never comes back"
+        what = f"a loss was no number at iteration {self.recovery.lost_at:,}, and is one again, as low as before{stays}"
+        if "the test loss" in found.what:
+            what = f"{found.what.partition(':')[0]}, and the training's losses are as low as before"
+        why = "one batch gave it, most often one without any label or box that counts"
+        noted = Trouble("loss-nan-once", what, why, (), self.diverged_at.line, self.diverged_at.text, "note")
+        self._noted = self._noted or noted
+        self.divergence, self.diverged_at = Divergence(), _Noted()
+
+    def notes(self) -> Iterator[Trouble]:
+        """What is worth a sentence, and no cause."""
+        if self._noted is not None:
+            yield self._noted
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:

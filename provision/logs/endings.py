@@ -24,8 +24,8 @@ _STARTS = (
     b": Building model: ", b"Called with args:",
 )  # fmt: skip
 _ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
-_OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving")
-_TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving)$", re.MULTILINE)
+_OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving", b"Mean AP = ")
+_TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving|Mean AP = \S+)$", re.MULTILINE)
 _APART = 5  # seconds between the ends of two attempts
 
 

@@ -318,6 +318,7 @@ OTHER = {
     "AttributeError: Method AffineChannel is not a registered operator. Did you mean: []": "caffe2-operator",
     "cv2.error: OpenCV(3.4.2) color.cpp:253: error: (-215:Assertion failed) VScn::contains(scn)": "opencv",
     "OpenCV Error: Assertion failed (ssize.area() > 0) in resize, file imgwarp.cpp, line 1834": "picture-not-read",
+    "ValueError: could not broadcast input array from shape (3,600) into shape (3,500)": "broadcast",
     # the end, seen from outside
     "client_loop: send disconnect: Broken pipe": "connection-lost",
     "[1]    12345 killed     caffe train": "killed",

@@ -85,6 +85,7 @@ def test_starts_of_detectron_are_attempts() -> None:
          "it ended well: Loss: 0.31"),
         ([glog("caffe.cpp:400] *** Benchmark ends ***")], "it ended well: Benchmark ends"),
         ([display(0), "done solving"], "it ended well at iteration 0: done solving"),
+        ([display(0), "Mean AP = 0.6987"], "it ended well at iteration 0: Mean AP = 0.6987"),
     ],
 )  # fmt: skip
 def test_what_a_good_end_is(lines: list[str], said: str) -> None:

@@ -276,6 +276,14 @@ def test_memory_does_not_grow_with_the_log() -> None:
 # what is 0, or rises, where all is well
 
 
+def test_a_level_of_a_pyramid_without_an_object_is_no_head_that_learns_nothing() -> None:
+    story = Story(lambda at: 0.3 + math.exp(-at / 900), heads={
+        "loss_bbox": (1.0, near(0.2)), "loss_rpn_bbox_fpn2": (1.0, lambda at: 0.0),
+        "loss_rpn_bbox_fpn3": (1.0, near(0.1)), "loss_rpn_bbox_fpn6": (1.0, lambda at: 0.0),
+    })  # fmt: skip
+    assert names(story) == []
+
+
 @pytest.mark.parametrize("name", ["error", "error_rate", "top1_error", "missing_labels", "num_violations"])
 def test_a_number_that_is_best_at_0_is_no_score_that_nothing_reaches(name: str) -> None:
     story = Story(lambda at: 0.02 + 2.3 * math.exp(-at / 900), scores={name: lambda at: 0.0})
