@@ -38,6 +38,7 @@ class _Seen:
     glog: bool = False
     fatal: bool = False
     times: bool = False
+    saved: bool = False  # a snapshot, or the end of a training
 
     def take(self, text: bytes) -> None:
         self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
@@ -48,6 +49,7 @@ class _Seen:
         self.tool |= bool(_TEST_TOOL.search(text))
         self.glog |= bool(_GLOG.search(text))
         self.fatal |= bool(_FATAL.search(text))
+        self.saved |= b"] Snapshotting " in text or b"] Optimization Done" in text
 
 
 def _seen(log: Log) -> _Seen:
@@ -108,6 +110,8 @@ def _mend(seen: _Seen, diagnose: str) -> str:
         return "these are the batches of `caffe test`, not a training: its last lines have the means"
     if seen.fatal:
         return f"it ended before its first display: {diagnose}"
+    if seen.saved:
+        return f"it trained and displayed nothing: display: 20 in the solver does; how it ended: {diagnose}"
     if seen.glog:
         return f"wait for the first display (`display` in the solver); see where it is: {diagnose}"
     return "name the log that Caffe or Detectron wrote itself: caffe train … 2>&1 | tee FILE"

@@ -319,7 +319,14 @@ OTHER = {
     "cv2.error: OpenCV(3.4.2) color.cpp:253: error: (-215:Assertion failed) VScn::contains(scn)": "opencv",
     "OpenCV Error: Assertion failed (ssize.area() > 0) in resize, file imgwarp.cpp, line 1834": "picture-not-read",
     "ValueError: could not broadcast input array from shape (3,600) into shape (3,500)": "broadcast",
+    "ValueError: could not broadcast input array from shape (98,4) into shape (50,4)": "detectnet-boxes",
     # the end, seen from outside
+    "2018-05-19 17:34:03 [20180519-173401-20b7] [ERROR] Train Caffe Model task failed with error code -8":
+        "division-by-zero",
+    "ERROR: error code -4": "illegal-instruction",
+    "ERROR: error code -7": "bus-error",
+    "[ERROR] Train Caffe Model task failed with error code 127": "program-missing",
+    "*** Check failure stack trace: ***": "aborted",
     "client_loop: send disconnect: Broken pipe": "connection-lost",
     "[1]    12345 killed     caffe train": "killed",
     "I1120 23:36:21.594349     6 solver.cpp:332] Optimization Done.\n*** SIGSEGV (@0x7f) received by PID 7 ***":
