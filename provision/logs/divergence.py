@@ -21,6 +21,7 @@ _RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and no
 _FAR = 0.15
 _LEAST = (1 - _FAR) * min(FLOORS)
 _GROWN = 100.0
+_FAR_ABOVE = "has been above"
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
     "clip_gradients in the solver, and a longer warm-up",
@@ -98,7 +99,7 @@ class Divergence:
         self._above = self._above + 1 if loss > self._times * self._start else 0
         if self._above < self._displays:
             return None
-        what = f"the loss has been above {self._times:g} times its start for {self._displays} displays: {loss:g}"
+        what = f"the loss {_FAR_ABOVE} {self._times:g} times its start for {self._displays} displays: {loss:g}"
         return Trouble("diverged", f"{what} at iteration {at}", "", _RATE)
 
 
@@ -162,6 +163,13 @@ class Watch:
         """What is worth a sentence, and no cause."""
         if self._noted is not None:
             yield self._noted
+        if (found := self.divergence.seen) is not None and self._came_down(found):
+            what = found.what.replace(_FAR_ABOVE, "was above", 1)
+            yield replace(found, name="loss-far-above-once", what=f"{what}, and has come down again",
+                          line=self.diverged_at.line, text=self.diverged_at.text, kind="note")  # fmt: skip
+
+    def _came_down(self, found: Trouble) -> bool:
+        return _FAR_ABOVE in found.what and self.bad is None and self.recovery.down
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:
@@ -183,6 +191,8 @@ class Watch:
 
     def troubles(self) -> Iterator[Trouble]:
         """The troubles seen."""
+        if self.divergence.seen is not None and self._came_down(self.divergence.seen):
+            return
         if self.divergence.seen is not None:
             yield self._where(self.divergence.seen)
         elif self.bad is not None:

@@ -1,9 +1,10 @@
-"""A loss that was no number for a while, of a net that lives.
+"""A loss that was no number, or far above its start, for a while, of a net that lives.
 
 One batch may give such a loss (a division by the number of its labels or boxes, where there are none) and leave the
 weights alone. Caffe's displayed average (average_loss) then stays nan for ever, and the net's own outputs do not. A net
 whose weights are lost may give finite losses, too: ReLU makes 0 of nan, and on the GPU a softmax loss makes 87.3365 of
-it. So a loss counts as back only where it is as low as before and the net has learnt something.
+it. So a loss counts as back only where it is as low as before and the net has learnt something. One that was far above
+its start has come down where it ends below it: a net that is dead stands at its start.
 """
 
 import math
@@ -15,6 +16,7 @@ from provision.logs.meaning import named_loss
 
 _DISPLAYS = 10
 _AS_BEFORE, _LEARNT = 1.2, 0.8
+_DOWN = 10.0
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Recovery:
     _start: float | None = None
     _before: deque[float] = field(default_factory=lambda: deque(maxlen=_DISPLAYS))
     _after: list[float] = field(default_factory=list)
+    _last: deque[float] = field(default_factory=lambda: deque(maxlen=_DISPLAYS))
     _sum: float | None = None  # the solver's, of the display under way
     _heads: float | None = None  # the sum of its losses
     _at: int = 0
@@ -52,6 +55,7 @@ class Recovery:
         level = self._sum if self._heads is None else self._heads
         if level is None:
             return
+        self._last.append(level)
         lost = not math.isfinite(level) or (self.lost_at is None and not self.displayed)
         if lost:
             self.lost_at = self._at if self.lost_at is None else self.lost_at
@@ -62,6 +66,13 @@ class Recovery:
         elif not self.back:
             self._after = [*self._after, level][-_DISPLAYS:]
             self.back = len(self._after) == _DISPLAYS and self._as_before()
+
+    @property
+    def down(self) -> bool:
+        """Whether the last displays are below the start; of a start below 1, which tells little, below 10."""
+        if self._start is None or len(self._last) < _DISPLAYS:
+            return False
+        return sum(self._last) / len(self._last) <= (_LEARNT * self._start if self._start >= 1 else _DOWN)
 
     def _as_before(self) -> bool:
         if self._start is None or self._start <= 0:

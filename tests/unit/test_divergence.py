@@ -150,3 +150,25 @@ def test_a_loss_that_comes_back_and_is_lost_again_has_diverged() -> None:
     sound = [(at, _falling(at), _falling(at)) for at in range(120)]
     end = [(at, math.nan, math.nan) for at in range(121, 140)]
     assert _diagnosed(*sound[:60], (60, math.nan, math.nan), *sound[61:], *end)[0] == ["diverged"]
+
+
+# a loss that was far above its start for a while
+
+
+def test_a_loss_that_comes_down_below_its_start_is_a_note() -> None:
+    high = [(at, 80.0, 80.0) for at in range(1, 20)]
+    low = [(at, 0.5, 0.5) for at in range(20, 60)]
+    causes, notes = _diagnosed((0, 2.3, 2.3), *high, *low)
+    assert causes == [] and notes == [
+        "the loss was above 20 times its start for 10 displays: 80 at iteration 10, and has come down again"
+    ]
+    assert _diagnosed((0, 2.3, 2.3), *high, *((at, 2.3, 2.3) for at in range(20, 60)))[0][0] == "diverged"
+    assert _diagnosed((0, 2.3, 2.3), *high)[0] == ["diverged"]
+    assert _diagnosed((0, 2.3, 2.3), *high, *low, *((at, math.nan, math.nan) for at in range(60, 80)))[0] == [
+        "diverged"
+    ]
+
+
+def test_a_loss_whose_first_display_tells_little_has_not_diverged() -> None:
+    falling = [(at, 3 + 30 * math.exp(-at / 20), 3 + 30 * math.exp(-at / 20)) for at in range(1, 120)]
+    assert _diagnosed((0, 0.01, 0.01), *falling)[0] == []
