@@ -161,3 +161,12 @@ def test_a_library_that_is_preloaded_in_vain_stopped_nothing() -> None:
         "ERROR: ld.so: object 'libx.so' from LD_PRELOAD cannot be preloaded (cannot open shared object file): ignored."
     )
     assert diagnose_pieces(["\n".join([line, _START, *_SHOWN, line, ""]).encode()]).causes == []
+
+
+def test_what_one_thread_threw_is_the_cause_though_another_wrote_meanwhile() -> None:
+    lines = [
+        _START, *_SHOWN, "terminate called after throwing an instance of 'cv::Exception'",
+        "  what():  imgwarp.cpp:1834: error: (-215) ssize.area() > 0 in function resize",
+        "I0301 10:09:00.000000  7 solver.cpp:330] Iteration 90, Testing net (#0)", "Aborted (core dumped)", "",
+    ]  # fmt: skip
+    assert diagnose_pieces(["\n".join(lines).encode()]).causes[0].name == "picture-not-read"
