@@ -20,9 +20,10 @@ _LOUD = re.compile(  # glog that cannot make its own file goes on without it
 )
 # glog's; DIGITS shows it without its prefix
 _FATAL = re.compile(rb"F\d{4,8} \d\d:|\s*(?:ERROR: )?Check failed: ")
-# what is written by a program that goes on: glog's and Python's loggers, protobuf's
+# what is written by a program that goes on: glog's and Python's loggers, protobuf's; and by a script's own tools
 _GOES_ON = re.compile(
     rb"[IWE]\d{4,8} \d\d:|\[libprotobuf WARN|(?:DEBUG|INFO|WARNING)[ :]|ERROR(?: [\w.]+: *\d|:\w)"
+    rb"|(?:rm|cp|mv|mkdir|rmdir|ls|ln|cat|tee|chmod|chown|touch|stat|find|rsync|wget|curl): |NVIDIA-SMI has failed"
     rb"|libpng |Could not create logging file|[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
 )
 _CUDA = re.compile(rb"(?:cudaSuccess\.?|CUDA error) ?\(?(\d+) vs\.? 0")

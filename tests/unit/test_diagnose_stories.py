@@ -170,3 +170,17 @@ def test_what_one_thread_threw_is_the_cause_though_another_wrote_meanwhile() -> 
         "I0301 10:09:00.000000  7 solver.cpp:330] Iteration 90, Testing net (#0)", "Aborted (core dumped)", "",
     ]  # fmt: skip
     assert diagnose_pieces(["\n".join(lines).encode()]).causes[0].name == "picture-not-read"
+
+
+@pytest.mark.parametrize("line", [
+    "rm: cannot remove 'snap': No such file or directory", "mkdir: cannot create directory '/x': Permission denied",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+])  # fmt: skip
+def test_a_tool_that_failed_before_the_training_began_is_no_attempt(line: str) -> None:
+    told = diagnose_pieces(["\n".join([line, _START, *_SHOWN, ""]).encode()])
+    assert (told.causes, told.earlier, told.attempts) == ([], [], 1)
+    assert [cause.line for cause in told.seen] == [1]
+    end = _f("syncedmem.cpp:71] Check failed: error == cudaSuccess (2 vs. 0)  out of memory")
+    told = diagnose_pieces(["\n".join([line, _START, end, ""]).encode()])
+    assert (told.causes[0].name, told.attempts) == ("gpu-out-of-memory", 1)
+    assert diagnose_pieces([line.encode()]).causes != []
