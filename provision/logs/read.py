@@ -33,7 +33,7 @@ def refused(word: str, runs: str) -> UsageError | None:
     """The error for a word that means a file which is not there, and can be no run's; `runs` is the command that lists
     those."""
     if Path(word).is_dir() and ("/" in word or word.startswith(".")):
-        return UsageError(f"the folder {word} has no log.txt, as provision fetch makes it", f"name a log in {word}")
+        return UsageError(f"the folder {word} has no log.txt", f"name a log in {word}")
     if "/" in word or word.endswith((".log", ".txt", *PACKED)):
         return UsageError(f"there is no file {word}", f"name a log, or a run: {runs}")
     return None
