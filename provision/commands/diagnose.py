@@ -51,10 +51,13 @@ def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosi
 
     if read.is_file(name):
         with read.open_file(name) as log:
-            found = reading.diagnose(log, reading.Facts(exit_code=exit_code))
+            state = "failed" if exit_code else ""
+            found = reading.diagnose(log, reading.Facts(state=state, exit_code=exit_code))
             if not found.causes and not found.heard:
                 raise absence.error(log)
             return found
+    if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
+        raise wrong
     if exit_code is not None:
         raise UsageError(
             "the exit code of a run is known already; leave out --exit-code", clouds.hint(f"diagnose {name}", **flags)

@@ -118,8 +118,8 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
         if read.is_file(name):
             found.append(stack.enter_context(read.open_file(name)))
             continue
-        if "/" in name or name.endswith((".log", ".txt", *read.PACKED)):
-            raise UsageError(f"there is no file {name}", f"name a log, or a run: {clouds.hint('runs', **flags)}")
+        if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
+            raise wrong
         session = session or clouds.session(**flags)
         found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
     return found

@@ -14,10 +14,12 @@ _LOOKED_FOR = (
     "`Iteration N, loss = …`, `Train/Test net output #0: …` (Caffe and its forks), `json_stats: {…}` (Detectron)"
 )
 _SHOWN, _WIDTH = 3, 100
+_BEGIN = 20_000  # bytes of a log's beginning that are looked at
 Hint = Callable[[str], str]
 _BARE = re.compile(rb"^ *(?:Iteration \d+.*, loss = |T(?:rain|est) net output #)", re.MULTILINE)
 _TEST_TOOL = re.compile(rb"\] Batch \d+, \S+ = ")
 _GLOG = re.compile(rb"^[IWEF]\d{4,8} \d\d:", re.MULTILINE)
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _FATAL = re.compile(rb"^F\d{4,8} \d\d:|^Traceback |^\*\*\* (?:SIG|Aborted)", re.MULTILINE)
 
 
@@ -38,21 +40,31 @@ class _Seen:
     glog: bool = False
     fatal: bool = False
     times: bool = False
+    saved: bool = False  # a snapshot, or the end of a training
 
     def take(self, text: bytes) -> None:
         self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
         if len(self.first) < _SHOWN:
-            self.first = (*self.first, *filter(bytes.strip, text[:20_000].split(b"\n")))[:_SHOWN]
-        self.binary |= self.lines < 1000 and b"\0" in text
+            self.first = (*self.first, *filter(bytes.strip, text[:_BEGIN].split(b"\n")))[:_SHOWN]
+        self.binary |= self.lines < 1000 and (b"\0" in text)
         self.bare |= bool(_BARE.search(text))
         self.tool |= bool(_TEST_TOOL.search(text))
         self.glog |= bool(_GLOG.search(text))
         self.fatal |= bool(_FATAL.search(text))
+        self.saved |= b"] Snapshotting " in text or b"] Optimization Done" in text
+
+
+def _no_text(raw: bytes, text: bytes) -> bool:
+    """Whether its bytes are no text: many are no character, as in Latin-1 or GBK, and many control something."""
+    lost = text.decode(errors="replace").count("\ufffd")
+    return lost > len(text) / 10 and len(_CONTROLS.findall(raw)) > len(raw) / 50
 
 
 def _seen(log: Log) -> _Seen:
     seen, parser = _Seen(), caffe.Parser()
+    begin = next(iter(log.raw()), b"")
     for text in caffe.whole_lines(log.pieces()):
+        seen.binary |= seen.lines == 0 and _no_text(begin[:_BEGIN], text[:_BEGIN])
         seen.take(text)
         seen.times = seen.times or any(isinstance(event, LayerTime) for event in parser.read(text))
     return seen
@@ -108,6 +120,8 @@ def _mend(seen: _Seen, diagnose: str) -> str:
         return "these are the batches of `caffe test`, not a training: its last lines have the means"
     if seen.fatal:
         return f"it ended before its first display: {diagnose}"
+    if seen.saved:
+        return f"it trained and displayed nothing: display: 20 in the solver does; how it ended: {diagnose}"
     if seen.glog:
         return f"wait for the first display (`display` in the solver); see where it is: {diagnose}"
     return "name the log that Caffe or Detectron wrote itself: caffe train … 2>&1 | tee FILE"

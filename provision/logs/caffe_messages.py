@@ -119,8 +119,8 @@ def _resume(state: State, message: str, seconds: float) -> Event | None:
 
 
 def _optimization(state: State, message: str, seconds: float) -> Event | None:
-    """Caffe says "Optimization Done." once more at its end, even after it stopped early."""
-    if state.over or message not in ("Optimization Done.", "Optimization stopped early."):
+    """Caffe says "Optimization Done." once more at its end, even after it stopped early; NVIDIA's "… Done in 3m 2s"."""
+    if state.over or not message.startswith(("Optimization Done", "Optimization stopped early.")):
         return None
     state.over = True
     return Ended(state.attempt, seconds, early="early" in message)

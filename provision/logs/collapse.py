@@ -1,10 +1,11 @@
 """A training that was good and is not any more: the loss rose and stands there, or the scores fell."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
+from provision.logs.meaning import is_better_high
 from provision.logs.series import Bucket, Series, deviation, joined
 
 _DISPLAYS = 40
@@ -15,7 +16,8 @@ _ABOVE = 1.2
 def collapsed(course: Course) -> Iterator[Trouble]:
     """The loss rose far above that of its good phase and has stayed there. That this is no restart of the rate and no
     noise is shown by one of three: it stands flat at twice as much (a net whose units are dead), or is back where it
-    began, or the score has lost half."""
+    began and goes on rising no more (a loss whose target grows with the net, as in learning by reward, rises for ever),
+    or the score has lost half."""
     series = course.loss
     if series.count < _DISPLAYS:
         return
@@ -29,7 +31,7 @@ def collapsed(course: Course) -> Iterator[Trouble]:
     bad = series.buckets[risen:]
     if good <= 0 or level < _ABOVE * good or risen < best + window or sum(bucket.count for bucket in bad) < _WINDOW:
         return
-    if (words := _ruin(course, good, joined(bad), joined(bad[-window:]))) is not None:
+    if (words := _ruin(course, good, bad, joined(bad[-window:]))) is not None:
         yield Trouble(
             "collapsed", f"the loss was {good:.4g} near iteration {runs[best].last:,}; from {bad[0].first:,} on it "
             f"rose, and stands at {level:.4g}{words}",
@@ -41,12 +43,14 @@ def collapsed(course: Course) -> Iterator[Trouble]:
         )  # fmt: skip
 
 
-def _ruin(course: Course, good: float, bad: Bucket, last: Bucket) -> str | None:
+def _ruin(course: Course, good: float, buckets: Sequence[Bucket], last: Bucket) -> str | None:
     """What shows that the net is ruined, as words about the score (or ""); None where nothing does."""
-    start = max(course.loss.begin, course.loss.buckets[0].mean)
+    start, bad = max(course.loss.begin, course.loss.buckets[0].mean), joined(buckets)
     fell = _score_fell(course, bad.first)
+    half = len(buckets) // 2
+    rises = half > 0 and joined(buckets[half:]).mean > _ABOVE * joined(buckets[:half]).mean
     flat = deviation(last) <= 0.01 * last.mean and last.mean >= 2 * good
-    back = bad.low >= 0.9 * start and good <= 0.7 * start
+    back = bad.low >= 0.9 * start and good <= 0.7 * start and not rises
     return fell if fell or flat or back else None
 
 
@@ -55,6 +59,6 @@ def _score_fell(course: Course, since: int) -> str:
     name, series = course.main_score() or ("", Series())
     before = [test.high for test in series.buckets if test.last < since]
     after = [test.high for test in series.buckets if test.first >= since]
-    if len(after) < 3 or not before or max(after) > 0.5 * max(before):
+    if not is_better_high(name) or len(after) < 3 or not before or max(after) > 0.5 * max(before):
         return ""
     return f", and {name} fell from {max(before):.4g} to {after[-1]:.4g}"

@@ -68,7 +68,7 @@ def _parts(text: bytes, cuts: Cuts) -> Iterator[tuple[bytes, bool | None]]:
 
 def _of(reading: Reading, earlier: Sequence[Earlier], course: Sequence[Cause], facts: Facts) -> Diagnosis:
     """`course`: what the numbers of all attempts together tell."""
-    notes = [cause for cause in course if cause.kind == "note"]
+    notes = [cause for cause in (*map(of_trouble, reading.watch.notes()), *course) if cause.kind == "note"]
     found = [*reading.found(facts), *(cause for cause in course if cause.kind != "note")]
     found = ranking.in_order([*found, *_of_facts(facts, found)])
     found = [_with_place(cause, facts) for cause in found]

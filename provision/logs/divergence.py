@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from provision.logs.caffe import DebugInfo, Event, Metric
 from provision.logs.meaning import named_loss
+from provision.logs.recovery import Recovery
 
 # what a loss gives where the right class has probability 0: the logarithm's argument is held above that (FLT_MIN in
 # softmax_loss_layer.cpp, kLOG_THRESHOLD in loss_layer.hpp)
@@ -20,6 +21,7 @@ _RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and no
 _FAR = 0.15
 _LEAST = (1 - _FAR) * min(FLOORS)
 _GROWN = 100.0
+_FAR_ABOVE = "has been above"
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
     "clip_gradients in the solver, and a longer warm-up",
@@ -97,7 +99,7 @@ class Divergence:
         self._above = self._above + 1 if loss > self._times * self._start else 0
         if self._above < self._displays:
             return None
-        what = f"the loss has been above {self._times:g} times its start for {self._displays} displays: {loss:g}"
+        what = f"the loss {_FAR_ABOVE} {self._times:g} times its start for {self._displays} displays: {loss:g}"
         return Trouble("diverged", f"{what} at iteration {at}", "", _RATE)
 
 
@@ -119,6 +121,8 @@ class Watch:
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean |x| before, and at the last display
     input: str = ""  # the layer that comes first
     shown_bad: bool = False  # the display with the bad number is over
+    recovery: Recovery = field(default_factory=Recovery)
+    _noted: Trouble | None = None
 
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, how many lines came before them, and the events that they tell."""
@@ -129,12 +133,43 @@ class Watch:
                 self._metric(event, text, lines_before)
 
     def _metric(self, event: Metric, text: bytes, before: int) -> None:
+        self.recovery.feed(event)
+        if self.recovery.back:
+            self._lives()
+        if self._noted and self.recovery.back and not self.recovery.displayed and event.phase == "solver":
+            return  # the average that never comes back
         known = self.divergence.seen
         self.divergence.feed(event)
         if self.divergence.seen is not known:
             self.diverged_at = _line(text, _words(event), before)
         if (event.phase, event.name) == ("solver", "loss"):
             self.shown_bad = self.bad is not None
+
+    def _lives(self) -> None:
+        """What was told of a loss that was no number becomes a note: the net lives."""
+        found = self.divergence.seen
+        if found is None or found.why or self.bad is not None or "diverged" not in found.what:
+            return
+        stays = "" if self.recovery.displayed else "; the average that is displayed (average_loss) never comes back"
+        what = f"a loss was no number at iteration {self.recovery.lost_at:,}, and is one again, as low as before{stays}"
+        if "the test loss" in found.what:
+            what = f"{found.what.partition(':')[0]}, and the training's losses are as low as before"
+        why = "one batch gave it, most often one without any label or box that counts"
+        noted = Trouble("loss-nan-once", what, why, (), self.diverged_at.line, self.diverged_at.text, "note")
+        self._noted = self._noted or noted
+        self.divergence, self.diverged_at = Divergence(), _Noted()
+
+    def notes(self) -> Iterator[Trouble]:
+        """What is worth a sentence, and no cause."""
+        if self._noted is not None:
+            yield self._noted
+        if (found := self.divergence.seen) is not None and self._came_down(found):
+            what = found.what.replace(_FAR_ABOVE, "was above", 1)
+            yield replace(found, name="loss-far-above-once", what=f"{what}, and has come down again",
+                          line=self.diverged_at.line, text=self.diverged_at.text, kind="note")  # fmt: skip
+
+    def _came_down(self, found: Trouble) -> bool:
+        return _FAR_ABOVE in found.what and self.bad is None and self.recovery.down
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:
@@ -156,6 +191,8 @@ class Watch:
 
     def troubles(self) -> Iterator[Trouble]:
         """The troubles seen."""
+        if self.divergence.seen is not None and self._came_down(self.divergence.seen):
+            return
         if self.divergence.seen is not None:
             yield self._where(self.divergence.seen)
         elif self.bad is not None:

@@ -24,8 +24,8 @@ _STARTS = (
     b": Building model: ", b"Called with args:",
 )  # fmt: skip
 _ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
-_OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving")
-_TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving)$", re.MULTILINE)
+_OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving", b"Mean AP = ")
+_TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving|Mean AP = \S+)$", re.MULTILINE)
 _APART = 5  # seconds between the ends of two attempts
 
 
@@ -42,6 +42,7 @@ class Reading:
         self._iteration: int | None = None
         self._saved = -1
         self._tested = ""
+        self._said = "Optimization Done"
 
     def read(self, text: bytes, before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, and the events that they tell; `before` is how many lines came before them."""
@@ -53,6 +54,8 @@ class Reading:
             self._take(event)
         if any(word in text for word in _OF_TESTS) and (found := _TEST_DONE.search(text)):
             self._tested = (found[1] or found[2]).decode(errors="replace")
+        if b"model_final.pkl" in text:
+            self._said = "model_final.pkl was written"
         self.last = before + text.count(b"\n") + (not text.endswith(b"\n"))
         self.told = self.told or ended(self.scan)
 
@@ -96,7 +99,7 @@ class Reading:
             return Ending("failed", f"the training ended well{at}, and what ran behind it failed")
         if self.well or state == "finished":
             early = self._end is not None and self._end.early
-            how = "it was told to stop, and stopped" if early else self._tested or "Optimization Done"
+            how = "it was told to stop, and stopped" if early else self._tested or self._said
             how = how if self._tested or self._end else f"the snapshot of iteration {self._saved:,} was written"
             return Ending("well", f"it ended well{at}: {how}" if self.well else f"it ended well{at}")
         of = f" of {self._planned:,}" if self._planned and at else ""

@@ -6,12 +6,14 @@ stands still is told only after a fifth of the planned iterations or 20,000, or 
 (`Course.judged`). How far: what a net that learns does not do, as each rule says.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from provision.logs import collapse, rates, standstill
 from provision.logs.course import Course
 from provision.logs.divergence import Trouble
 from provision.logs.events import Event
+from provision.logs.meaning import is_better_high
 from provision.logs.series import Series
 
 _ZERO = 10  # displays, and twice as many of one output of several
@@ -47,7 +49,8 @@ class Learning:
 
 
 def zero_loss(course: Course) -> Iterator[Trouble]:
-    """A loss of exactly 0 in every display: no example counts. A loss that is learnt away begins above 0."""
+    """A loss of exactly 0 in every display: no example counts. A loss that is learnt away begins above 0. Of the levels
+    of a pyramid (loss_rpn_bbox_fpn2 …) some have no example where all objects are of one size."""
     if not course.whole or course.loss.count < _ZERO:
         return
     if course.loss.constant == 0:
@@ -55,17 +58,20 @@ def zero_loss(course: Course) -> Iterator[Trouble]:
         why = "no example counts for the loss, so nothing is learnt"
         yield Trouble("zero-loss", what, why, _LABELS, kind="learning")
         return
+    alive = {_head(name) for name, output in course.of_kind("loss", "train") if output.series.constant != 0}
     for name, output in course.of_kind("loss", "train"):
-        if course.judged() and output.series.count >= 2 * _ZERO and output.series.constant == 0:
+        zero = output.series.count >= 2 * _ZERO and output.series.constant == 0
+        if zero and _head(name) not in alive and course.judged():
             what = f"the loss {name} is 0 in all {output.series.count:,} displays"
             why = "no example counts for it, so layers that lead to it alone learn nothing"
             yield Trouble("zero-loss", what, why, _LABELS, kind="learning")
 
 
 def zero_score(course: Course) -> Iterator[Trouble]:
-    """The score is exactly 0 in every test: nothing is ever right. Chance alone gives more."""
+    """The score is exactly 0 in every test: nothing is ever right. Chance alone gives more. Of an error's rate, or of a
+    count, 0 is no bad sign."""
     name, series = course.main_score() or ("", Series())
-    if course.judged() and series.count >= _TESTS and series.constant == 0:
+    if is_better_high(name) and course.judged() and series.count >= _TESTS and series.constant == 0:
         yield Trouble(
             "zero-score", f"{name} is 0 in each of {series.count} tests", "no answer is ever right: the test's classes "
             "are numbered otherwise than the training's, or nothing is found at all", (
@@ -106,6 +112,11 @@ def odd_output(course: Course) -> Iterator[Trouble]:
                 "output-nan", what, why, ("see the layer that makes it: provision net show FILE",), kind="note"
             )
             return
+
+
+def _head(name: str) -> str:
+    """The name that a loss has in all levels of a net."""
+    return re.sub(r"\d+", "#", name)
 
 
 def _score_at_best(course: Course) -> bool:

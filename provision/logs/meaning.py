@@ -12,6 +12,10 @@ from typing import Literal
 Kind = Literal["loss", "score", "measure"]
 
 _RIGHT = ("accuracy", "acc", "top1", "top-1", "top_1", "accuracy@1", "acc@1", "prec@1", "precision@1")
+_RAISED = (
+    "top", "map", "ap", "miou", "iou", "iu", "miu", "eval", "recall", "precision", "prec", "dice", "auc", "hit",
+    "score",
+)  # fmt: skip
 _MEANS = ("map", "ap", "miou", "iou", "mean_iou", "mean_iu", "detection_eval")
 
 
@@ -40,6 +44,13 @@ def main_score(names: Iterable[str]) -> str:
         return last[-1]
     means = [name for name in all_names if re.split("[/ ]", name)[-1].lower() in _MEANS]
     return (means or all_names or [""])[0]
+
+
+def is_better_high(name: str) -> bool:
+    """Whether a score is one that a net raises as it learns: accuracy, a mean over classes, recall and their like.
+    Other numbers in [0, 1] may be an error's rate, or a count that is 0 where all is well."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return is_accuracy(name) or (any(word in _RAISED for word in words) and not {"err", "error", "errors"} & {*words})
 
 
 def is_accuracy(name: str) -> bool:

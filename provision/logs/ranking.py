@@ -11,6 +11,7 @@ being killed from outside; what was seen last before a log that just ends; and w
 training up. A note is worth a sentence, and no cause.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ ORDER = {
 }  # fmt: skip
 _ENDS = ("own", "verdict", "cause", "clue", "divergence", "crash", "killed")
 _CONSEQUENCES = ("crash", "killed", "abort")
+_THROWN = re.compile(rb"terminate called|what\(\):|^OpenCV")
+_NEAR = 10  # lines
 
 
 def ended(scan: Scan) -> bool:
@@ -30,7 +33,7 @@ def ended(scan: Scan) -> bool:
     return (
         scan.fatal is not None
         or any(_stops(scan, hit) for hit in scan.hits.values())
-        or any(raised.line > scan.progress and not scan.behind(raised.line) for raised in scan.raised)
+        or any(raised.line > scan.alive and not scan.behind(raised.line) for raised in scan.raised)
     )
 
 
@@ -42,7 +45,7 @@ def causes(scan: Scan, well: bool, place: Callable[[str], str]) -> list[Cause]:
     for hit in scan.hits.values():
         if _stops(scan, hit) or hit.rule.kind == "divergence":
             found.append(hit.cause())
-        elif hit.last > scan.progress and not well:
+        elif hit.last > scan.alive and not well:
             found.append(hit.cause("clue" if over and hit.rule.kind == "clue" else "last"))
     found += _unknown(scan, well)
     return [
@@ -83,7 +86,15 @@ def _stops(scan: Scan, hit: Hit) -> bool:
     """Whether the program ended with it. Behind the training's good end only a crash or a fatal line is its own."""
     if not hit.ends or is_fatal(hit.text):
         return hit.ends
-    return hit.line > scan.progress and not (scan.behind(hit.line) and hit.rule.kind in ("cause", "killed"))
+    if _THROWN.search(hit.text) and 0 < _crash(scan) - hit.last <= _NEAR:
+        return True  # one thread threw it, and another wrote some lines until the program was ended
+    return hit.line > scan.alive and not (scan.behind(hit.line) and hit.rule.kind in ("cause", "killed"))
+
+
+def _crash(scan: Scan) -> int:
+    """The line by which a crash is told; 0 where none is."""
+    lines = [hit.line for hit in scan.hits.values() if hit.rule.kind in ("crash", "abort") and hit.ends]
+    return min((line for line in lines if line > scan.alive), default=0)
 
 
 def _unknown(scan: Scan, well: bool) -> Iterator[Cause]:
@@ -99,7 +110,7 @@ def _unknown(scan: Scan, well: bool) -> Iterator[Cause]:
              "the lines above it tell what it was doing"), number, shown(line),
         )  # fmt: skip
     for raised in scan.raised:
-        if raised.line > scan.progress and not (well and scan.behind(raised.line)):
+        if raised.line > scan.alive and not (well and scan.behind(raised.line)):
             yield Cause(
                 "exception", f"Python code failed: {shown(raised.text)}", "no rule knows this exception",
                 ("read the code at the place that is named", "the lines above it are its traceback"),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from infra.errors import UsageError
 from infra.harmless import Plain
 from provision.logs import attempts
 from provision.logs.log import PIECE, Log
@@ -14,13 +15,28 @@ from provision.logs.rows import Row, rows
 
 PACKED = (".gz", ".bz2", ".xz")  # endings of names; what is packed is known by its bytes
 
-__all__ = ["PACKED", "Log", "Printer", "Row", "copy_to_stdout", "is_file", "open_file", "rows", "spooled"]
+__all__ = ["PACKED", "Log", "Printer", "Row", "copy_to_stdout", "is_file", "open_file", "refused", "rows", "spooled"]
 
 
 def is_file(word: str) -> bool:
     """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; `-` is the
-    standard input) and not a run."""
-    return word == "-" or Path(word).is_file() or (Path(word) / "log.txt").is_file()
+    standard input, and a shell's <(COMMAND) a pipe) and not a run."""
+    return word == "-" or Path(word).is_file() or _streams(Path(word)) or (Path(word) / "log.txt").is_file()
+
+
+def _streams(path: Path) -> bool:
+    """Whether it can be read only once."""
+    return path.is_fifo() or path.is_char_device()
+
+
+def refused(word: str, runs: str) -> UsageError | None:
+    """The error for a word that means a file which is not there, and can be no run's; `runs` is the command that lists
+    those."""
+    if Path(word).is_dir() and ("/" in word or word.startswith(".")):
+        return UsageError(f"the folder {word} has no log.txt", f"name a log in {word}")
+    if "/" in word or word.endswith((".log", ".txt", *PACKED)):
+        return UsageError(f"there is no file {word}", f"name a log, or a run: {runs}")
+    return None
 
 
 @contextmanager
@@ -29,6 +45,9 @@ def open_file(word: str) -> Iterator[Log]:
     path = Path(word)
     if word == "-":
         with spooled("stdin", iter(lambda: sys.stdin.buffer.read(PIECE), b"")) as log:
+            yield log
+    elif _streams(path):
+        with path.open("rb") as pipe, spooled(path.name, iter(lambda: pipe.read(PIECE), b"")) as log:
             yield log
     elif path.is_dir():
         yield Log(path.resolve().name, path / "log.txt", shown=path)

@@ -14,6 +14,7 @@ from infra.border import load_yaml
 FOLDER = Path(__file__).with_name("causes")
 # the files and what they are about, in the order in which their rules are asked
 FILES = {
+    "containers": "Containers",
     "gpu": "GPUs, CUDA, cuDNN, NCCL",
     "machine": "Memory, disks, handles, rights",
     "libraries": "Libraries and programs",

@@ -13,17 +13,23 @@ from provision.logs.failures import Failure
 from provision.logs.rules import Known, by_name, rules
 from provision.logs.tracebacks import Raised, Tracebacks
 
-_LOUD = re.compile(rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$|[^\n ]{1,80} \[\d+\] NCCL INFO ).+", re.MULTILINE)
+_LOUD = re.compile(  # glog that cannot make its own file goes on without it
+    rb"^(?!I\d{4,8} \d\d:|json_stats: |\s*$|[^\n ]{1,80} \[\d+\] NCCL INFO "
+    rb"|Could not create logging file: (?!No space)|COULD NOT CREATE ).+",
+    re.MULTILINE,
+)
 # glog's; DIGITS shows it without its prefix
 _FATAL = re.compile(rb"F\d{4,8} \d\d:|\s*(?:ERROR: )?Check failed: ")
-# what is written by a program that goes on: glog's and Python's loggers, protobuf's
+# what is written by a program that goes on: glog's and Python's loggers, protobuf's; and by a script's own tools
 _GOES_ON = re.compile(
     rb"[IWE]\d{4,8} \d\d:|\[libprotobuf WARN|(?:DEBUG|INFO|WARNING)[ :]|ERROR(?: [\w.]+: *\d|:\w)"
-    rb"|libpng |[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
+    rb"|(?:rm|cp|mv|mkdir|rmdir|ls|ln|cat|tee|chmod|chown|touch|stat|find|rsync|wget|curl): |NVIDIA-SMI has failed"
+    rb"|libpng |Could not create logging file|[\d:, .\[\]TZ-]{8,60}(?:INFO|WARN)|\[[EWI] |[^ ]{1,80} \[\d+\] NCCL "
 )
 _CUDA = re.compile(rb"(?:cudaSuccess\.?|CUDA error) ?\(?(\d+) vs\.? 0")
 _DONE = b"Optimization Done"
 _PROGRESS = (b", loss = ", b"net output #", b"json_stats: ")
+_ALIVE = (b"] Snapshotting ", b", Testing net", _DONE)
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Scan:
         self.raised: list[Raised] = []  # those that no rule knows
         self.places: dict[int, str] = {}  # where the user's code was, by the line of its exception
         self.progress = 0  # the line of the last display or test output
+        self.alive = 0  # the last line that shows that the training went on: that, a snapshot, a test, its end
         self._done = 0  # the line of the last word that the training is done
 
     def behind(self, line: int) -> bool:
@@ -67,6 +74,8 @@ class Scan:
         at = max(text.rfind(word) for word in _PROGRESS)
         if at >= 0:
             self.progress = before + text.count(b"\n", 0, at) + 1
+        if (at := max(at, *(text.rfind(word) for word in _ALIVE))) >= 0:
+            self.alive = before + text.count(b"\n", 0, at) + 1
         at = text.rfind(_DONE)
         if at >= 0:
             self._done = before + text.count(b"\n", 0, at) + 1
@@ -90,7 +99,7 @@ class Scan:
     def _hit(self, rule: Known, number: int, line: bytes) -> None:
         ends = rule.kind in ("cause", "crash", "killed", "abort") and not _GOES_ON.match(line)
         hit = self.hits.get(rule.name)
-        went_on = hit is not None and hit.ends and not is_fatal(hit.text) and hit.line < self.progress < number
+        went_on = hit is not None and hit.ends and not is_fatal(hit.text) and hit.line < self.alive < number
         if hit is None or (ends and (not hit.ends or went_on)):
             self.hits[rule.name] = Hit(rule, number, line, ends, number)
         else:

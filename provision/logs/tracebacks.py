@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _BEGIN = b"Traceback (most recent call last)"
+_IGNORED = b"Exception ignored in"
 _FRAME = re.compile(rb'^\s*File "([^"]+)", line (\d+)(?:, in (.+?))?\s*$')
 # of the interpreter, of packages, of Caffe's, Caffe2's and Detectron's own folders
 _FRAMEWORK = re.compile(
@@ -31,18 +32,20 @@ class Tracebacks:
     def __init__(self) -> None:
         self._frames: list[tuple[bytes, bytes, bytes]] = []
         self._open = False
+        self._ignored = False  # the line before says that what follows stopped nothing
 
     def read(self, text: bytes, lines: Iterable[tuple[int, bytes]]) -> Iterator[Raised]:
         """`lines` are those of `text` that glog does not only inform by, with their numbers."""
-        if self._open or _BEGIN in text:
+        if self._open or self._ignored or _BEGIN in text:
             for number, line in lines:
                 if raised := self._line(number, line):
                     yield raised
 
     def _line(self, number: int, line: bytes) -> Raised | None:
         if _BEGIN in line:
-            self._open, self._frames = True, []
-        elif not self._open or _GLOG.match(line):
+            self._open, self._frames = not self._ignored, []
+        self._ignored = line.startswith(_IGNORED)
+        if _BEGIN in line or self._ignored or not self._open or _GLOG.match(line):
             pass
         elif frame := _FRAME.match(line):
             self._frames.append((frame[1], frame[2], frame[3] or b""))

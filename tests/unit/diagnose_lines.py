@@ -173,6 +173,26 @@ FATAL = {
     "base_conv_layer.cpp:147] Incorrect weight shape: expected shape 9 1; instead, shape was 8 1": "normalize-shape",
     # Python
     "python_layer.hpp:25] PythonLayer does not support CLI Multi-GPU, use train.py": "python-layer-multi-gpu",
+    # what Caffe's parts say beside that
+    f"common.cpp:159] {CUDA} (802 vs. 0)  system not yet initialized": "fabric-manager",
+    f"common.cpp:159] {CUDA} (802 vs. 0)  ": "fabric-manager",
+    "math_functions.cu:110] Check failed: status == CURAND_STATUS_SUCCESS (201 vs. 0)  CURAND_STATUS_LAUNCH_FAILURE":
+        "curand",
+    "memory.cpp:90] Check failed: free >= size Out of memory on device 0": "gpu-out-of-memory",
+    f"{LMDB} (-30798 vs. 0) MDB_NOTFOUND: No matching key/data pair found": "lmdb-empty",
+    "db_lmdb.cpp:26] Check failed: mkdir(source.c_str(), 0744) == 0 (-1 vs. 0) mkdir train_lmdb failed":
+        "database-there",
+    "db.cpp:18] Unknown database backend": "database-backend",
+    "hdf5.cpp:83] Check failed: status >= 0 (-1 vs. 0) Failed to load float dataset label": "hdf5-dataset",
+    "hdf5.cpp:57] Unsupported datatype class: H5T_STRING": "hdf5-dataset",
+    "hdf5_data_layer.cpp:60] Check failed: hdf_blobs_[i]->shape(0) == num (9 vs. 8) ": "hdf5-dataset",
+    "layer_factory.hpp:66] Check failed: registry.count(type) == 0 (1 vs. 0) Layer type Pooling already registered.":
+        "caffe-twice",
+    "blob.cpp:488] Check failed: count_ == proto.data_size() (9 vs. 0) ": "weights-short",
+    "roi_pooling_layer.cpp:70] Check failed: roi_batch_ind >= 0 (-1 vs. 0) ": "roi-batch",
+    "embed_layer.cpp:65] Check failed: index < K_ (8801 vs. 8801) ": "embed-index",
+    "recurrent_layer.cpp:25] Check failed: bottom[1]->num_axes() == 2 (4 vs. 2) bottom[1] must have exactly 2 axes -- "
+    "(#timesteps, #streams)": "recurrent-shape",
     # nobody's
     "io.cpp:69] Something that nobody knows": "unknown",
 }  # fmt: skip
@@ -255,7 +275,60 @@ OTHER = {
     "    @     0x7f42b753ebd4 caffe::GetPythonLayer()": "python-layer",
     "    @     0x7f0c4dbb5d53 google::protobuf::python::cdescriptor_pool::AddSerializedFile()": "protobuf-version",
     "AssertionError: Selective search data not found at: data/a.mat": "file-not-found",
+    "Failed to initialize NVML: Driver/library version mismatch": "driver-updated",
+    "Killed by signal 15.": "interrupted",
+    # containers
+    'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].':
+        "container-gpu",
+    "docker: Error response from daemon: Unknown runtime specified nvidia.": "container-gpu",
+    "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown.": "container-gpu",
+    "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=11.6, please update your driver":
+        "driver-too-old",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.": "no-gpu",
+    "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.": "container-daemon",
+    "docker: Error response from daemon: pull access denied for caffe, repository does not exist": "container-image",
+    "docker: Error response from daemon: invalid mount config: bind source path does not exist: /x": "container-mount",
+    'docker: Error response from daemon: exec: "caffe": executable file not found in $PATH: unknown.':
+        "program-missing",
+    "exec /usr/bin/caffe: exec format error": "other-processor",
+    "bash: ./caffe: cannot execute binary file: Exec format error": "other-processor",
+    "bash: ./train.sh: /bin/bash^M: bad interpreter: No such file or directory": "windows-line-ends",
+    "train.sh: line 2: $'\\r': command not found": "windows-line-ends",
+    "box:7:9 [0] include/shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device":
+        "nccl-shared-memory",
+    "urllib2.URLError: <urlopen error [Errno -2] Name or service not known>": "network",
+    # one Caffe, one Python, one of each library
+    "  what():  This program requires version 3.5.0 of the Protocol Buffer runtime library, but the installed version "
+    "is 2.6.1.": "protobuf-version",
+    "Check failed: !IsGoogleLoggingInitialized() You called InitGoogleLogging() twice!": "glog-twice",
+    "Intel MKL FATAL ERROR: Cannot load libmkl_avx2.so or libmkl_def.so.": "math-library",
+    "caffe: relocation error: /usr/lib/libx.so: symbol f, version X_1 not defined in libc.so.6": "undefined-symbol",
+    "[libprotobuf FATAL google/protobuf/message_lite.cc:68] CHECK failed: caffe.NetParameter was modified concurrently "
+    "during serialization.": "protobuf-limit",
+    "ImportError: dynamic module does not define module export function (PyInit__caffe)": "python-version",
+    "Fatal Python error: PyThreadState_Get: no current thread": "python-version",
+    "RuntimeError: module compiled against API version 0xa but this version of numpy is 0x9": "numpy-version",
+    "ValueError: Object arrays cannot be loaded when allow_pickle=False": "numpy-pickle",
+    "SyntaxError: invalid syntax": "python-syntax",
+    "TypeError: a bytes-like object is required, not 'str'": "python2-code",
+    "TypeError: 'map' object is not subscriptable": "python2-code",
+    "AttributeError: module 'caffe' has no attribute 'Net'": "caffe-protobuf-import",
+    "ImportError: No module named caffe2.python": "caffe2-missing",
+    "AssertionError: Detectron ops lib not found at 'lib.so'; make sure that Caffe2 has it": "caffe2-operator",
+    "AttributeError: Method AffineChannel is not a registered operator. Did you mean: []": "caffe2-operator",
+    "cv2.error: OpenCV(3.4.2) color.cpp:253: error: (-215:Assertion failed) VScn::contains(scn)": "opencv",
+    "OpenCV Error: Assertion failed (ssize.area() > 0) in resize, file imgwarp.cpp, line 1834": "picture-not-read",
+    "ValueError: could not broadcast input array from shape (3,600) into shape (3,500)": "broadcast",
+    "ValueError: could not broadcast input array from shape (98,4) into shape (50,4)": "detectnet-boxes",
     # the end, seen from outside
+    "2018-05-19 17:34:03 [20180519-173401-20b7] [ERROR] Train Caffe Model task failed with error code -8":
+        "division-by-zero",
+    "ERROR: error code -4": "illegal-instruction",
+    "ERROR: error code -7": "bus-error",
+    "[ERROR] Train Caffe Model task failed with error code 127": "program-missing",
+    "*** Check failure stack trace: ***": "aborted",
+    "client_loop: send disconnect: Broken pipe": "connection-lost",
+    "[1]    12345 killed     caffe train": "killed",
     "I1120 23:36:21.594349     6 solver.cpp:332] Optimization Done.\n*** SIGSEGV (@0x7f) received by PID 7 ***":
         "crash-at-exit",
     "[8] [proxy:1:1@node2] HYD_spawn: execvp error on file /opt/caffe (No such file or directory)": "mpi-program",
@@ -278,6 +351,9 @@ OTHER = {
 
 # what looks bad and is not, in a sound log
 NOISE = [
+    "COULD NOT CREATE LOGFILE '/logs/caffe.INFO.20180101-100000.1'!",
+    "Could not create logging file: No such file or directory",
+    "/x/sklearn/__init__.py:1: RuntimeWarning: numpy.dtype size changed, may indicate binary incompatibility",
     "nohup: ignoring input",
     "mkdir: cannot create directory 'snapshots': File exists",
     "WARNING: Logging before InitGoogleLogging() is written to STDERR",

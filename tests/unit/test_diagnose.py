@@ -255,3 +255,13 @@ def test_command_gives_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_takes_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", str(DATA / "digits-resumed.log"), "--exit-code", "137"]) == 0
     assert "host-out-of-memory" in capsys.readouterr().out
+
+
+def test_an_exit_code_behind_a_good_end_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["Initializing solver", "Iteration 0, loss = 2.5", "Iteration 5, loss = 1.5", "Optimization Done."]
+    text = "".join(f"I0306 10:27:54.000000     7 solver.cpp:218] {line}\n" for line in lines)
+    (tmp_path / "a.log").write_text(text)
+    assert run(["diagnose", str(tmp_path / "a.log"), "--exit-code", "1"]) == 0
+    assert "ended well at iteration 5, and what ran behind it failed" in capsys.readouterr().out
+    assert run(["diagnose", str(tmp_path / "a.log"), "--exit-code", "0"]) == 0
+    assert "what ran behind it" not in capsys.readouterr().out

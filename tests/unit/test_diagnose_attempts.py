@@ -85,6 +85,12 @@ def test_starts_of_detectron_are_attempts() -> None:
          "it ended well: Loss: 0.31"),
         ([glog("caffe.cpp:400] *** Benchmark ends ***")], "it ended well: Benchmark ends"),
         ([display(0), "done solving"], "it ended well at iteration 0: done solving"),
+        ([display(0), "Mean AP = 0.6987"], "it ended well at iteration 0: Mean AP = 0.6987"),
+        ([display(0), glog("caffe.cpp:300] Optimization Done in 3m 2s")],
+         "it ended well at iteration 0: Optimization Done"),
+        (['json_stats: {"iter": 20, "loss": 1.5, "lr": 0.01, "time": 0.1}',
+          "INFO net.py: 143: Saving parameters and momentum to /x/model_final.pkl"],
+         "it ended well at iteration 20: model_final.pkl was written"),
     ],
 )  # fmt: skip
 def test_what_a_good_end_is(lines: list[str], said: str) -> None:

@@ -82,7 +82,7 @@ STORIES: dict[str, tuple[str, list[str]]] = {
         _START, *_SHOWN, _f("bbox_util.cu:599] Check failed: label < num_classes (2 vs. 2) "), _STACK, _CORE]),
     "an index of numpy's": ("numpy-float-index", [
         _START, *_SHOWN, _TRACE, "TypeError: 'numpy.float64' object cannot be interpreted as an index"]),
-    "NCCL's warning and its end": ("nccl", [
+    "NCCL's warning and its end": ("nccl-shared-memory", [
         "box:7:7 [0] NCCL INFO NET/Plugin : libnccl-net.so: cannot open shared object file: No such file",
         "box:7:7 [0] NCCL WARN Call to posix_fallocate failed : No space left on device", _START,
         _f("parallel.cpp:264] Check failed: result == ncclSuccess (2 vs. 0)  unhandled system error"), _STACK]),
@@ -127,3 +127,60 @@ def test_noise_beside_a_failure_is_not_named() -> None:
     end = _f("syncedmem.cpp:71] Check failed: error == cudaSuccess (2 vs. 0)  out of memory")
     told = diagnose_pieces(["\n".join([*NOISE, _START, *NOISE, *_SHOWN, *NOISE, end, *NOISE, ""]).encode()])
     assert [cause.name for cause in told.causes] == ["gpu-out-of-memory"]
+
+
+@pytest.mark.parametrize("line", [
+    "cp: cannot stat 'a.prototxt': No such file or directory",
+    "mkdir: cannot create directory '/x': Permission denied",
+    "tee: log.txt: No space left on device",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    "Gtk-WARNING **: cannot open display: ",
+    'Traceback (most recent call last):\n  File "plot.py", line 3, in <module>\nImportError: No module named pylab',
+    'Traceback (most recent call last):\n  File "plot.py", line 3, in <module>\nKeyError: 7',
+])  # fmt: skip
+@pytest.mark.parametrize("later", [
+    "I0301 10:09:00.000000  7 solver.cpp:447] Snapshotting to binary proto file a_iter_90.caffemodel",
+    "I0301 10:09:00.000000  7 solver.cpp:330] Iteration 90, Testing net (#0)",
+    "I0301 10:09:00.000000  7 solver.cpp:326] Optimization Done.",
+])  # fmt: skip
+def test_what_the_training_outlived_stopped_nothing(line: str, later: str) -> None:
+    told = diagnose_pieces(["\n".join([_START, *_SHOWN, line, later, ""]).encode()])
+    assert [cause.name for cause in told.causes if cause.kind != "symptom"] == []
+    assert told.ending.word == ("well" if "Done" in later else "open")
+
+
+def test_an_exception_that_python_ignored_stopped_nothing() -> None:
+    ignored = ["Exception ignored in: <function close at 0x7>", _TRACE, "TypeError: 'NoneType' object is not callable"]
+    assert diagnose_pieces(["\n".join([_START, *_SHOWN, *ignored, ""]).encode()]).causes == []
+    found = diagnose_pieces(["\n".join([_START, *_SHOWN, *ignored, _TRACE, "KeyError: 'a'", ""]).encode()]).causes
+    assert [cause.text for cause in found] == ["KeyError: 'a'"]
+
+
+def test_a_library_that_is_preloaded_in_vain_stopped_nothing() -> None:
+    line = (
+        "ERROR: ld.so: object 'libx.so' from LD_PRELOAD cannot be preloaded (cannot open shared object file): ignored."
+    )
+    assert diagnose_pieces(["\n".join([line, _START, *_SHOWN, line, ""]).encode()]).causes == []
+
+
+def test_what_one_thread_threw_is_the_cause_though_another_wrote_meanwhile() -> None:
+    lines = [
+        _START, *_SHOWN, "terminate called after throwing an instance of 'cv::Exception'",
+        "  what():  imgwarp.cpp:1834: error: (-215) ssize.area() > 0 in function resize",
+        "I0301 10:09:00.000000  7 solver.cpp:330] Iteration 90, Testing net (#0)", "Aborted (core dumped)", "",
+    ]  # fmt: skip
+    assert diagnose_pieces(["\n".join(lines).encode()]).causes[0].name == "picture-not-read"
+
+
+@pytest.mark.parametrize("line", [
+    "rm: cannot remove 'snap': No such file or directory", "mkdir: cannot create directory '/x': Permission denied",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+])  # fmt: skip
+def test_a_tool_that_failed_before_the_training_began_is_no_attempt(line: str) -> None:
+    told = diagnose_pieces(["\n".join([line, _START, *_SHOWN, ""]).encode()])
+    assert (told.causes, told.earlier, told.attempts) == ([], [], 1)
+    assert [cause.line for cause in told.seen] == [1]
+    end = _f("syncedmem.cpp:71] Check failed: error == cudaSuccess (2 vs. 0)  out of memory")
+    told = diagnose_pieces(["\n".join([line, _START, end, ""]).encode()])
+    assert (told.causes[0].name, told.attempts) == ("gpu-out-of-memory", 1)
+    assert diagnose_pieces([line.encode()]).causes != []

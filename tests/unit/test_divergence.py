@@ -92,3 +92,83 @@ def test_the_line_of_the_head_is_shown() -> None:
     cause = diagnose_pieces([text]).causes[0]
     assert (cause.name, cause.line) == ("saturated", 3)
     assert "output #1: head/b = 87.3365" in cause.text and "the loss head/b stands" in cause.what
+
+
+# a loss that was no number once
+
+
+def _display(at: int, total: float, value: float) -> list[str]:
+    begin = f"I0301 10:{at // 60:02}:{at % 60:02}.000000     7 solver.cpp"
+    return [f"{begin}:218] Iteration {at}, loss = {total}",
+            f"{begin}:237]     Train net output #0: loss = {value} (* 1 = {value} loss)"]  # fmt: skip
+
+
+def _falling(at: int) -> float:
+    return round(0.3 + 2 * math.exp(-at / 30), 4)
+
+
+def _diagnosed(*displays: tuple[int, float, float], also: str = "") -> tuple[list[str], list[str]]:
+    lines = [line for display in displays for line in _display(*display)]
+    found = diagnose_pieces([("\n".join([*lines[:160], *also.splitlines(), *lines[160:]]) + "\n").encode()])
+    return [cause.name for cause in found.causes], [cause.what for cause in found.seen]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_was_no_number_once_is_a_note_where_the_net_lives(bad: float) -> None:
+    sound = [(at, _falling(at), _falling(at)) for at in range(120)]
+    causes, notes = _diagnosed(*sound[:80], (80, bad, bad), *sound[81:])
+    assert causes == [] and notes == ["a loss was no number at iteration 80, and is one again, as low as before"]
+
+
+def test_an_average_that_never_comes_back_is_told_so() -> None:
+    sound = [(at, _falling(at), _falling(at)) for at in range(80)]
+    causes, notes = _diagnosed(*sound, *((at, math.nan, _falling(at)) for at in range(80, 120)))
+    (note,) = notes
+    assert causes == [] and note.endswith("; the average that is displayed (average_loss) never comes back")
+
+
+def test_a_test_loss_that_is_no_number_is_no_divergence_where_the_training_goes_on() -> None:
+    sound = [(at, _falling(at), _falling(at)) for at in range(120)]
+    begin = "I0301 10:01:20.000000     7 solver.cpp"
+    test = (
+        f"{begin}:330] Iteration 80, Testing net (#0)\n{begin}:397]     Test net output #0: loss = nan (* 1 = nan loss)"
+    )
+    assert _diagnosed(*sound, also=test) == (
+        [], ["the test loss is nan at iteration 80, and the training's losses are as low as before"]
+    )  # fmt: skip
+    assert _diagnosed(*sound[:80], *((at, math.nan, math.nan) for at in range(81, 120)), also=test)[0] == ["diverged"]
+
+
+@pytest.mark.parametrize("after", [2.3, 87.3365, 0.9])
+def test_a_net_whose_weights_are_lost_may_give_numbers_again(after: float) -> None:
+    sound = [(at, _falling(at), _falling(at)) for at in range(80)]
+    causes, _ = _diagnosed(*sound, (80, math.nan, math.nan), *((at, after, after) for at in range(81, 120)))
+    assert causes[0] == "diverged"
+
+
+def test_a_loss_that_comes_back_and_is_lost_again_has_diverged() -> None:
+    sound = [(at, _falling(at), _falling(at)) for at in range(120)]
+    end = [(at, math.nan, math.nan) for at in range(121, 140)]
+    assert _diagnosed(*sound[:60], (60, math.nan, math.nan), *sound[61:], *end)[0] == ["diverged"]
+
+
+# a loss that was far above its start for a while
+
+
+def test_a_loss_that_comes_down_below_its_start_is_a_note() -> None:
+    high = [(at, 80.0, 80.0) for at in range(1, 20)]
+    low = [(at, 0.5, 0.5) for at in range(20, 60)]
+    causes, notes = _diagnosed((0, 2.3, 2.3), *high, *low)
+    assert causes == [] and notes == [
+        "the loss was above 20 times its start for 10 displays: 80 at iteration 10, and has come down again"
+    ]
+    assert _diagnosed((0, 2.3, 2.3), *high, *((at, 2.3, 2.3) for at in range(20, 60)))[0][0] == "diverged"
+    assert _diagnosed((0, 2.3, 2.3), *high)[0] == ["diverged"]
+    assert _diagnosed((0, 2.3, 2.3), *high, *low, *((at, math.nan, math.nan) for at in range(60, 80)))[0] == [
+        "diverged"
+    ]
+
+
+def test_a_loss_whose_first_display_tells_little_has_not_diverged() -> None:
+    falling = [(at, 3 + 30 * math.exp(-at / 20), 3 + 30 * math.exp(-at / 20)) for at in range(1, 120)]
+    assert _diagnosed((0, 0.01, 0.01), *falling)[0] == []

@@ -271,3 +271,40 @@ def test_memory_does_not_grow_with_the_log() -> None:
     kept = learning(story).course.loss
     assert kept.count == 100_001 and len(kept.buckets) <= 256
     assert sum(bucket.count for bucket in kept.buckets) == kept.count
+
+
+# what is 0, or rises, where all is well
+
+
+def test_a_level_of_a_pyramid_without_an_object_is_no_head_that_learns_nothing() -> None:
+    story = Story(lambda at: 0.3 + math.exp(-at / 900), heads={
+        "loss_bbox": (1.0, near(0.2)), "loss_rpn_bbox_fpn2": (1.0, lambda at: 0.0),
+        "loss_rpn_bbox_fpn3": (1.0, near(0.1)), "loss_rpn_bbox_fpn6": (1.0, lambda at: 0.0),
+    })  # fmt: skip
+    assert names(story) == []
+
+
+@pytest.mark.parametrize("name", ["error", "error_rate", "top1_error", "missing_labels", "num_violations"])
+def test_a_number_that_is_best_at_0_is_no_score_that_nothing_reaches(name: str) -> None:
+    story = Story(lambda at: 0.02 + 2.3 * math.exp(-at / 900), scores={name: lambda at: 0.0})
+    assert names(story) == []
+
+
+@pytest.mark.parametrize("name", ["accuracy", "fc8/top-1", "detection_eval", "mAP", "mean_iou", "recall@50"])
+def test_a_score_of_0_in_every_test_is_told(name: str) -> None:
+    story = Story(lambda at: 0.02 + 2.3 * math.exp(-at / 900), scores={name: lambda at: 0.0})
+    assert names(story) == ["zero-score"]
+
+
+def test_an_error_that_falls_by_half_is_no_ruin_of_a_score() -> None:
+    story = Story(
+        lambda at: (0.3 if at < 5_000 else 0.45) * DRAWN.gauss(1, 0.03), from_weights=True,
+        scores={"error": lambda at: 0.4 if at < 5_000 else 0.15},
+    )  # fmt: skip
+    assert names(story) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_loss_whose_target_grows_rises_from_its_start_and_has_not_collapsed(seed: int) -> None:
+    drawn = random.Random(seed)
+    assert names(Story(lambda at: 0.01 + at / 20_000 + abs(drawn.gauss(0, 0.1)), max_iter=20_000)) == []

@@ -97,6 +97,8 @@ def test_others_are_written_before_the_empty_one_is_told(tmp_path: Path, capsys:
         (f"{G}Batch 3, accuracy = 0.5\n", "caffe test"),
         (f"{G}     conv1\tforward: 1.25 ms.\n", "caffe time"),
         (f"{G}Creating layer x\n", "wait for the first display"),
+        (f"{G}Snapshotting to binary proto file a.caffemodel\n", "display: 20 in the solver"),
+        (f"{G}Optimization Done.\n", "display: 20 in the solver"),
         (f"{G}x\nF0306 10:27:54.0 7 a.cpp:1] Check failed\n", "before its first display: provision diagnose"),
         ("a\0b\n", "this is no text"),
         ("epoch 1 loss 0.5\n", "caffe train … 2>&1 | tee"),

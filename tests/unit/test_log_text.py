@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from pathlib import Path
 
@@ -152,3 +153,41 @@ def test_each_rank_is_a_log_of_its_own(tmp_path: Path, capsys: pytest.CaptureFix
     one, _ = apart.by_source(Log("mpi", tmp_path / "mpi.log"))
     seen = b"".join(one.pieces()).decode().split("\n")
     assert (seen[1], seen[2], seen[-2]) == (PAIR[1], "", "mpirun: rank 1 exited")
+
+
+@pytest.mark.parametrize("command", [["logs", "--csv", "-", "{}"], ["logs", "{}", "--json"], ["diagnose", "{}"]])
+def test_a_log_may_come_through_a_pipe_of_the_shell(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"".join(
+        b"I0306 10:27:5%d.000000 7 solver.cpp:218] Iteration %d, loss = 2.5\n" % (at, at) for at in range(3)
+    ))  # fmt: skip
+    os.close(writing)
+    try:
+        assert run([word.format(f"/dev/fd/{reading}") for word in command]) == 0
+    finally:
+        os.close(reading)
+    assert "2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["logs", "diagnose"])
+@pytest.mark.parametrize(("word", "said"), [
+    ("nowhere.log", "there is no file nowhere.log"), ("a/nowhere", "there is no file a/nowhere"),
+    ("./", "the folder ./ has no log.txt"), (".", "the folder . has no log.txt"),
+])  # fmt: skip
+def test_a_file_that_is_not_there_is_no_question_to_a_cloud(
+    command: str, word: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run([command, word]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_no_text_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.bin").write_bytes(random.Random(7).randbytes(3000).replace(b"\0", b"\1"))
+    assert run(["diagnose", str(tmp_path / "a.bin")]) == 13
+    assert "this is no text" in capsys.readouterr().err
+    for text, code in (("Trainingslauf für Löwen, größer\n", "latin-1"), ("\u8bad\u7ec3\u5f00\u59cb\n", "gbk")):
+        (tmp_path / "b.log").write_bytes(text.encode(code) * 20)
+        assert run(["diagnose", str(tmp_path / "b.log")]) == 13
+        assert "this is no text" not in capsys.readouterr().err
