@@ -231,6 +231,18 @@ def test_hidden_folders_are_no_classes_and_links_are(tmp_path: Path, capsys: pyt
     assert ".ipynb_checkpoints" in said and "cat/._000.jpg" in said and ".gif (1)" in said
 
 
+def test_a_database_within_the_folder_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An OUT in the source itself: the second command finds what the first one made."""
+    for name in ("cat", "dog"):
+        kit.jpegs(tmp_path / "set" / name, 2)
+    order = Order(tmp_path / "set", tmp_path / "set" / "db")
+    assert convert(order).records == 4
+    assert convert(order).found
+    made = convert(Order(tmp_path / "set", tmp_path / "set" / "other"))
+    assert (made.records, (tmp_path / "set/other/labels.txt").read_text()) == (4, "cat\ndog\n")
+    assert "left out, as hidden or made by a program: db" in capsys.readouterr().err
+
+
 def test_a_picture_beside_the_folders_is_asked_about(tmp_path: Path) -> None:
     source = classes(tmp_path / "set", cat=1, dog=1)
     shutil.copy(source / "cat/000.jpg", source / "preview.jpg")

@@ -17,6 +17,8 @@ from provision.data import convert as module
 from provision.data import leveldb
 from provision.data.backends import reader, writer
 from provision.data.convert import Made, Order, convert
+from provision.data.keeper import Keeper, Record
+from provision.data.lists import Entry
 from provision.data.pictures import Shape
 from provision.files.whole import part_folder
 from tests.unit import data_kit as kit
@@ -410,3 +412,15 @@ def test_a_folder_that_is_no_database(tmp_path: Path, backend: str) -> None:
         reader(tmp_path / "db")
     with pytest.raises(UsageError, match="is not there"):
         reader(tmp_path / "nowhere")
+
+
+def test_what_is_bad_is_counted_once_whatever_its_name(tmp_path: Path) -> None:
+    odd = ("a\u2028.jpg", "b\nc.jpg", "d\x85\t.jpg")
+    with Keeper(tmp_path, ["."], "lmdb") as keeper:
+        for number, name in enumerate(odd):
+            keeper.take(Record(Entry(number, name), bad="is empty"))
+        keeper.take(Record(Entry(3, "e.jpg"), (b"value",)))
+        keeper.flush()
+        assert (tmp_path / "bad.txt").read_bytes().count(b"\n") == 3
+    with Keeper(tmp_path, ["."], "lmdb") as again:
+        assert (again.done, len(again.bad)) == (3, 3)
