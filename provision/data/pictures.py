@@ -90,6 +90,8 @@ def pixels_of(data: bytes, gray: bool) -> Any:
         raise BadPictureError(f"cannot be decoded: {' '.join(str(error.err).split())}") from None
     if pixels is None:
         raise BadPictureError("is not a picture, or is damaged")
+    if pixels.dtype != numpy.uint8 or pixels.ndim != (2 if gray else 3):  # a PFM by the name of a PPM
+        raise BadPictureError("is decoded by OpenCV to other than 8-bit colours: save it as PNG")
     return pixels
 
 
@@ -131,10 +133,13 @@ def _datum(pixels: Any, label: int, kind: str) -> Datum:
 
 def _encoded(pixels: Any, kind: str) -> bytes:
     cv2 = vision()
+    refused = f"cannot be written as {kind}: --encode-type jpg or png"
     try:
-        _, data = cv2.imencode(f".{kind}", pixels)
+        done, data = cv2.imencode(f".{kind}", pixels)
     except cv2.error:
-        raise BadPictureError(f"cannot be written as {kind}: --encode-type jpg or png") from None
+        raise BadPictureError(refused) from None
+    if not done:  # newer OpenCVs raise no error: the data is empty
+        raise BadPictureError(refused)
     return bytes(data)
 
 

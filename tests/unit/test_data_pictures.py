@@ -18,7 +18,7 @@ from provision.data.heads import BadPictureError, head
 from provision.data.label_pictures import classes_of
 from provision.data.labels import Rule
 from provision.data.labels import convert as labels
-from provision.data.pictures import Shape
+from provision.data.pictures import Shape, image_record
 from tests.unit import data_kit as kit
 
 CLASSES = np.array([[0, 1, 1], [2, 20, 255]], np.uint8)
@@ -210,3 +210,12 @@ def test_label_pictures_by_any_suffix(tmp_path: Path, name: str) -> None:
         (tmp_path / each).rename(tmp_path / "in" / each)
     assert labels(tmp_path / "in", tmp_path / "out", Rule()).pictures == 2
     assert (tmp_path / "out" / name).is_file()
+
+
+def test_what_opencv_does_not_write_or_decodes_otherwise_makes_no_record(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.ppm"), kit.cutting(0))
+    with pytest.raises(BadPictureError, match="cannot be written as ppm: --encode-type jpg or png"):
+        image_record(tmp_path / "a.ppm", 0, Shape(gray=True, encode="auto"))
+    (tmp_path / "b.ppm").write_bytes(b"Pf\n4 3\n-1.0\n" + bytes(48))
+    with pytest.raises(BadPictureError, match="other than 8-bit colours"):
+        image_record(tmp_path / "b.ppm", 0, Shape())
