@@ -53,9 +53,12 @@ def coco(
     a folder or list of images with YOLO's labels.
     """
     from provision.data import box_files
+    from provision.data.box_labelme import is_labelme
     from provision.data.classes import names as class_names
+    from provision.data.coco import refuse_source
     from provision.data.to_coco import convert
 
+    refuse_source(out, *(sorted(source.rglob("*.json")) if source.is_dir() and is_labelme(out) else [source]))
     names = class_names(classes) if classes else []
     found = box_files.read(source, root, form or "", split, names)  # type: ignore[arg-type]
     if dry_run:

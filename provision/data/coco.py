@@ -119,6 +119,12 @@ def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.R
     return msgspec.json.decode(found.pop(key), type=list[msgspec.Raw])
 
 
+def refuse_source(target: Path, *sources: Path) -> None:
+    """UsageError where the file to write is one of those that are read."""
+    if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
+        raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+
+
 def rectangle(box: Box) -> list[list[float]]:
     """The box as a polygon: trains Faster R-CNN, which looks at boxes; a Mask R-CNN would learn rectangles."""
     x, y, width, height = box

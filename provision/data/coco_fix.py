@@ -24,8 +24,7 @@ from provision.data.coco_masks import is_box, is_number
 def fix(path: Path, target: Path, folder: Path | None, write: bool = True) -> dict[str, int]:
     """Write the mended copy. The result: what was done, in words, and how often. UsageError where both are one file,
     and where nothing would be left."""
-    if target.exists() and target.samefile(path):
-        raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+    coco.refuse_source(target, path)
     raw = coco.read(path)
     done: Counter[str] = Counter()
     images = list(_images(entries(raw.images), folder, _unclear(entries(raw.images)), done))

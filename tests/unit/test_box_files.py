@@ -308,6 +308,15 @@ def test_a_name_that_json_cannot_hold_is_told(root: Path, tmp_path: Path, capsys
     assert "JSON knows no other: rename it" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["json/a.json", "json"])
+def test_annotations_are_never_written_over(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    as_labelme(root)
+    before = (root / "json" / "a.json").read_bytes()
+    assert run(["data", "coco", str(root / name), str(root / "json" / "a.json"), "--root", str(root)]) == 2
+    assert "is the file itself" in capsys.readouterr().err
+    assert (root / "json" / "a.json").read_bytes() == before
+
+
 def test_a_box_set_is_plain_data(root: Path) -> None:
     found: Any = read(as_coco(root), root)
     assert isinstance(found, BoxSet) and found.form == "coco" and found.left_out == {}

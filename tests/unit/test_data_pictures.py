@@ -215,7 +215,7 @@ def test_label_pictures_by_any_suffix(tmp_path: Path, name: str) -> None:
 def test_what_opencv_does_not_write_or_decodes_otherwise_makes_no_record(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.ppm"), kit.cutting(0))
     with pytest.raises(BadPictureError, match="cannot be written as ppm: --encode-type jpg or png"):
-        image_record(tmp_path / "a.ppm", 0, Shape(gray=True, encode="auto"))
+        image_record(tmp_path / "a.ppm", 0, Shape(resize=(9, 9), gray=True, encode="auto"))
     (tmp_path / "b.ppm").write_bytes(b"Pf\n4 3\n-1.0\n" + bytes(48))
     with pytest.raises(BadPictureError, match="other than 8-bit colours"):
         image_record(tmp_path / "b.ppm", 0, Shape())
