@@ -424,3 +424,23 @@ def test_what_is_bad_is_counted_once_whatever_its_name(tmp_path: Path) -> None:
         assert (tmp_path / "bad.txt").read_bytes().count(b"\n") == 3
     with Keeper(tmp_path, ["."], "lmdb") as again:
         assert (again.done, len(again.bad)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides", "bad"),
+    [
+        (Shape(pad=50), (40, 30), 1),  # padding makes them alike, and labels lie elsewhere
+        (Shape(resize=(20, 20)), (40, 30), 1), (Shape(resize=(20, 20)), (15, 20), 0), (Shape(pad=50), (30, 40), 0),
+        (Shape(pad=50), (15, 20), 1),
+    ],
+)  # fmt: skip
+def test_a_label_picture_of_another_size_is_bad_also_where_both_get_one(
+    shape: Shape, sides: tuple[int, int], bad: int, tmp_path: Path
+) -> None:
+    height, width = sides
+    for name, (high, wide) in (("a", (30, 40)), ("good", (30, 40))):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), kit.cutting(1, high, wide))
+    kit.label_picture(tmp_path / "a.png", np.zeros((height, width)))
+    kit.label_picture(tmp_path / "good.png", np.zeros((30, 40)))
+    listed = kit.write(tmp_path / "list.txt", "a.jpg a.png", "good.jpg good.png")
+    assert convert(Order(listed, tmp_path / "db", shape=shape)).bad == bad
