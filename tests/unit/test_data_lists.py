@@ -232,6 +232,12 @@ def test_hidden_folders_are_no_classes_and_links_are(tmp_path: Path, capsys: pyt
     assert ".ipynb_checkpoints" in said and "cat/._000.jpg" in said and ".gif (1)" in said
 
 
+def test_lists_that_were_joined_keep_no_marks(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"\xef\xbb\xbfa.jpg 0\r\n\xef\xbb\xbfb.jpg 1\r\n\x1a")
+    assert [entry.path for entry in load(listed).entries] == ["a.jpg", "b.jpg"]
+
+
 def test_a_name_in_a_file_may_hold_commas(tmp_path: Path) -> None:
     listed = kit.write(tmp_path / "names.txt", "tench, Tinca tinca", "goldfish,", "great white")
     assert names(str(listed)) == ["tench, Tinca tinca", "goldfish", "great white"]

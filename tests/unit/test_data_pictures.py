@@ -1,6 +1,7 @@
 """Pictures of any make: what goes into a record is what Caffe can read and what the user means, or a bad picture with
 its name."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -219,3 +220,23 @@ def test_what_opencv_does_not_write_or_decodes_otherwise_makes_no_record(tmp_pat
     (tmp_path / "b.ppm").write_bytes(b"Pf\n4 3\n-1.0\n" + bytes(48))
     with pytest.raises(BadPictureError, match="other than 8-bit colours"):
         image_record(tmp_path / "b.ppm", 0, Shape())
+
+
+def test_a_pipe_by_the_name_of_a_picture_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.jpegs(tmp_path / "set", 1)
+    os.mkfifo(tmp_path / "set" / "pipe.jpg")
+    assert convert(Order(tmp_path / "set", tmp_path / "db")).bad == 1
+    assert "pipe.jpg\tis no file, but a pipe or a device" in (tmp_path / "db" / "bad.txt").read_text()
+    assert run(["data", "sizes", str(tmp_path / "set"), str(tmp_path / "sizes.txt")]) == 2
+    assert "is no file, but a pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["gif", "avif", "exr", "JPG", "../x", ""])
+def test_what_caffe_may_not_read_is_not_written(kind: str, tmp_path: Path) -> None:
+    kit.jpegs(tmp_path / "set", 1)
+    order = Order(tmp_path / "set", tmp_path / "db", shape=Shape(encode=kind))
+    if kind:
+        with pytest.raises(UsageError, match="give --encode-type jpg or png"):
+            convert(order)
+    else:
+        assert convert(order).records == 1
