@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,18 @@ def test_a_mended_copy_passes_and_keeps_what_was_right(tmp_path: Path, capsys: p
     assert (fourth["area"], fourth["iscrowd"]) == (2000, 0)
     assert fifth["segmentation"] == MASK
     assert {level for level, _ in found(target)} <= {"note"}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(
+    make: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = written(tmp_path, annotation()), tmp_path / "target"
+    make(target)
+    kind = target.stat().st_mode
+    assert run(["data", "coco-check", str(path), "--fix", str(target)]) == 2
+    assert "is a folder" in (said := capsys.readouterr().err) or "is no file that can be replaced" in said
+    assert target.stat().st_mode == kind and not list(tmp_path.glob(".*"))
 
 
 def test_a_mended_copy_does_not_guess_whose_objects_these_are(
