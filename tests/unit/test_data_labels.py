@@ -1,6 +1,7 @@
 """VOC's label pictures become class indices, and its development kit becomes lists."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -230,3 +231,10 @@ def test_a_black_palette_tells_nothing_and_numbers_do(tmp_path: Path) -> None:
     assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == 0
     assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[0, 3, 255]]
     assert classes_of(tmp_path / "a.png").tolist() == [[0, 3, 255]]
+
+
+def test_a_pipe_in_the_place_of_the_output_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.label_picture(tmp_path / "a.png", np.zeros((3, 3)))
+    os.mkfifo(tmp_path / "b.png")
+    assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == 2
+    assert "b.png is there already" in capsys.readouterr().err and (tmp_path / "b.png").is_fifo()
