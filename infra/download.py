@@ -135,6 +135,8 @@ def _explained(url: str, target: Path, error: Exception) -> HostError:
         mend = "it may have moved: look for it on its page"
     if error.kind == "page":
         mend = "it may have moved, or need a login: see in a browser what is there"
+    elif error.kind == "packed":
+        mend = "a browser or `curl --compressed` unpacks it on its way"
     elif not error.code:
         mend = "if this network has a CA of its own, set SSL_CERT_FILE to the bundle that holds it"
     return HostError(f"{url}: {error}", mend)

@@ -32,6 +32,8 @@ PAGES = {
     "application/xml": "xml|svg",
 }
 PAGE = re.compile(rb"(?i)<(!doctype\s+html|html|head|title|body|script|meta)\b")
+POINTER = b"version https://git-lfs.github.com/spec/"
+PACKED = ("gzip", "x-gzip", "deflate", "compress", "br", "zstd")  # Content-Encodings that change the bytes
 
 
 class Refused(Exception):
@@ -111,6 +113,11 @@ class Transfer:
         if not self.wants(kind):
             self.forget()
             raise Refused("page", "the server sent a page (%s) in place of the file" % kind)
+        packed = (answer.headers.get("Content-Encoding") or "").strip().lower()
+        name = urllib.parse.urlsplit(self.url).path
+        if packed in PACKED and not ("gzip" in packed and re.search(r"(?i)gz$", name)):  # of a .gz it is the file's own
+            self.forget()
+            raise Refused("packed", "the server sent the file compressed (Content-Encoding: %s), unasked" % packed)
 
     def progress(self, at, whole):
         """So many bytes are here."""
@@ -212,6 +219,10 @@ class Transfer:
         if not self.wants("text/html") and is_page(self.part):
             self.forget()
             raise Refused("page", "the server sent a page (HTML) in place of the file")
+        with open(self.part, "rb") as data:
+            if data.read(len(POINTER)) == POINTER:
+                self.forget()
+                raise Refused("page", "the server sent a pointer of Git LFS in place of the file")
 
     def store(self, answer, whole, begin):
         """Put the answer behind the first `begin` bytes; how many are there then. OSError of the disk alone."""

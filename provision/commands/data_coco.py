@@ -122,5 +122,5 @@ def _fix(file: Path, target: Path, images: Path | None, dry_run: bool) -> None:
     from provision.data.coco_fix import fix
 
     done = fix(file, target, images, write=not dry_run)
-    what = ", ".join(f"{number:,} {words}" for words, number in done.items()) or "nothing had to be mended"
+    what = ", ".join(f"{number:,} {words}" for words, number in done.items()) or "a plain copy, nothing was mended"
     console.line(f"{'would write' if dry_run else 'wrote'} {target}: {what}")

@@ -1,12 +1,11 @@
 """`provision data coco`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from infra.disk import is_file
-from infra.errors import UsageError
 from provision import console
 from provision.commands.data_on import on_option
 from provision.commands.options import NEW, PATH, dry_run_option, json_option
@@ -54,9 +53,13 @@ def coco(
     a folder or list of images with YOLO's labels.
     """
     from provision.data import box_files
+    from provision.data.box_labelme import is_labelme
+    from provision.data.classes import names as class_names
+    from provision.data.coco import refuse_source
     from provision.data.to_coco import convert
 
-    names = _names(classes)
+    refuse_source(out, *(sorted(source.rglob("*.json")) if source.is_dir() and is_labelme(out) else [source]))
+    names = class_names(classes) if classes else []
     found = box_files.read(source, root, form or "", split, names)  # type: ignore[arg-type]
     if dry_run:
         boxes = sum(len(image.boxes) for image in found.images)
@@ -69,16 +72,11 @@ def coco(
         console.emit_json({"file": out, "form": found.form, **vars(report)})
         return
     _show(report, out, root)
-
-
-def _names(given: str) -> list[str]:
-    from infra.border import read_text
-
-    text = read_text(Path(given)).removeprefix("\ufeff").replace("\n", ",") if is_file(Path(given)) else given
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if (given and not names) or len(set(names)) < len(names):
-        raise UsageError(f"--classes {given} is no list of different names", "name each class once: cat,dog")
-    return names
+    if found.seen and not names:
+        given = shlex.quote(",".join(report.classes))
+        console.say(
+            f"  the classes are those that occur here: give your other sets --classes {given}, for the same numbers"
+        )
 
 
 def _show(report: "Report", out: Path, root: Path) -> None:

@@ -47,6 +47,8 @@ def upgrade(file: Path, out: Path, force: bool, dry_run: bool) -> None:
 def _free(file: Path, out: Path, force: bool) -> None:
     if out.is_dir():
         raise UsageError(f"{out} is a folder", f"name a file in it: {out / file.name}")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out} is no file that can be replaced", "name a new file")
     if out.exists() and not force:
         what = f"{out} is the file that is to be read" if out.samefile(file) else f"{out} is there already"
         raise UsageError(what, "name another file, or write over it with --force")

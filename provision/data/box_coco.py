@@ -24,10 +24,15 @@ def read(path: Path) -> BoxSet:
         else:
             objects.setdefault(entry["image_id"], []).append(box)
     images = []
+    ids = set[int]()
     for entry in entries(raw.images):
         coco_ids.mend(entry)
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
             raise UsageError(f"{path} has a picture without id or file_name", f"see: provision data coco-check {path}")
+        if entry["id"] in ids:
+            what = f"{path} has two pictures with the id {entry['id']}: whose boxes are these?"
+            raise UsageError(what, f"see: provision data coco-check {path}")
+        ids.add(entry["id"])
         sides = [entry.get(key) if coco_masks.is_number(entry.get(key)) else 0 for key in ("width", "height")]
         images.append(Boxes(entry["file_name"], tuple(objects.pop(entry["id"], ())), *sides))  # type: ignore[arg-type]
     if gone := sum(map(len, objects.values())):

@@ -26,7 +26,7 @@ def read(
     """The images and classes of a source. `form` is seen where it is not given. `root`: what paths are relative to.
     `split` is for a YAML file, which has both; `names` are the classes of YOLO's numbers, where no file tells them.
 
-    UsageError for what is none of the forms, and for a source without an object.
+    UsageError for what is none of the forms, for two classes of one name, and for a source without an object.
     """
     form = form or form_of(source)
     if form == "coco":
@@ -37,6 +37,8 @@ def read(
         found = box_voc.read(source, root)
     else:
         found = box_yolo.read(source, root, split, names)
+    if twice := next((name for name in found.names if found.names.count(name) > 1), None):
+        raise UsageError(f"{source} has two classes of one name, {twice}", "make them one, or give each its own name")
     if not any(image.boxes for image in found.images):
         raise UsageError(
             f"{source} has no object in {len(found.images)} images (read as {form})", "is it the right one?"

@@ -48,7 +48,7 @@ def read(source: Path, root: Path) -> BoxSet:
     if not images:
         raise UsageError(f"{source} has no JSON file", "give a folder of labelme's files")
     names = sorted({box.name for image in images for box in image.boxes})
-    return BoxSet("labelme", names, images, dict(lost))
+    return BoxSet("labelme", names, images, dict(lost), seen=True)
 
 
 def _image(path: Path, root: Path, lost: Counter[str]) -> Boxes:

@@ -49,12 +49,13 @@ class Boxes(msgspec.Struct, frozen=True):
 
 class BoxSet(msgspec.Struct, frozen=True):
     """All images of a source in order, the classes' names in the source's own order, and how many things were left out
-    because they are no boxes, by cause."""
+    because they are no boxes, by cause. `seen`: no file says which classes there are; those that occur are taken."""
 
     form: str
     names: list[str]
     images: list[Boxes]
     left_out: dict[str, int] = {}
+    seen: bool = False
 
 
 def _scaled(numbers: Sequence[float], width: int, height: int) -> tuple[float, ...]:

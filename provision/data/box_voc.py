@@ -4,11 +4,11 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-from infra.border import read_text
 from infra.disk import is_file
 from infra.errors import UsageError
 from provision.data import voc
 from provision.data.box_set import Box, Boxes, BoxSet, below
+from provision.data.voc_xml import parsed, read_list
 
 _BESIDE = ("", "../JPEGImages", "../images", "JPEGImages", "images")
 
@@ -20,12 +20,12 @@ def read(source: Path, root: Path) -> BoxSet:
         files = sorted(source.rglob("*.xml"))
         images = [_image(path, root, None) for path in files if not path.name.startswith(".")]
     else:
-        images = [_image(xml, root, image) for image, xml in _listed(source, root)]
+        images = [_image(root / xml, root, image) for image, xml in read_list(source)]
     if not images:
         raise UsageError(f"{source} has no XML file", "give a folder of VOC's annotations, or a list")
     names = {box.name for image in images for box in image.boxes}
     ours = list(voc.CLASSES[1:])
-    return BoxSet("voc", ours if names <= set(ours) else sorted(names), images)
+    return BoxSet("voc", ours if names <= set(ours) else sorted(names), images, seen=True)
 
 
 def pairs(folder: Path, root: Path) -> list[tuple[str, str]]:
@@ -36,27 +36,18 @@ def pairs(folder: Path, root: Path) -> list[tuple[str, str]]:
 
 def _filename(path: Path) -> str | None:
     try:
-        return ElementTree.fromstring(path.read_bytes()).findtext("filename")
-    except (OSError, ElementTree.ParseError, ValueError, LookupError):  # told when its boxes are read
+        return parsed(path.read_bytes()).findtext("filename")
+    except (OSError, ValueError):  # told when its boxes are read
         return None
-
-
-def _listed(source: Path, root: Path) -> list[tuple[str, Path]]:
-    found = []
-    for number, line in enumerate(read_text(source).removeprefix("\ufeff").splitlines(), 1):
-        if line.strip():
-            image, _, xml = line.strip().rpartition("\t" if "\t" in line else " ")
-            if not image.strip():
-                raise UsageError(f"{source}:{number}: {line.strip()!r} is no image and its XML file", "write both")
-            found.append((image.strip(), root / xml))
-    return found
 
 
 def _image(path: Path, root: Path, image: str | None) -> Boxes:
     try:
-        tree = ElementTree.fromstring(path.read_bytes())
-    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of odd encodings
-        raise UsageError(f"{path} is no XML of VOC's: {error}", "mend it, or take it away") from error
+        tree = parsed(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "mend the list, or --root") from error
+    except ValueError as error:
+        raise UsageError(f"{path} {error}", "mend it, or take it away") from error
     try:
         width, height = (float(tree.findtext(f"size/{key}") or 0) for key in ("width", "height"))
         boxes = tuple(_box(element) for element in tree.findall("object"))

@@ -32,16 +32,17 @@ def load(name: str) -> Classes:
 
 
 def names(given: str) -> list[str]:
-    """Classes in their order: NAME,NAME,… or a file with a name on each line, as labels.txt is. UsageError where a name
-    stands there twice, or none does."""
-    text = given
+    """Classes in their order: NAME,NAME,… or a file with a name on each line (which may hold commas), as labels.txt is.
+    UsageError where a name stands there twice, or none does."""
+    words = given.split(",")
     if is_file(Path(given)):
-        text = usertext.read(Path(given), "a file of class names").replace("\n", ",")
-    if "{" in text:
+        written = [line for _, line in usertext.lines(Path(given), "a file of class names")]
+        words = [line.rstrip(",") for line in written] if len(written) > 1 else ",".join(written).split(",")
+    if any("{" in word for word in words):
         raise UsageError(
             f"{given} is no list of names, but a label map", "write one name on each line, without label 0"
         )
-    found = [name.strip() for name in text.split(",") if name.strip()]
+    found = [name.strip() for name in words if name.strip()]
     if not found or len(set(found)) < len(found):
         raise UsageError(f"--classes {given} is no list of different names", "name each class once: cat,dog; or a file")
     return found

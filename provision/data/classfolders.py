@@ -1,8 +1,9 @@
 """Folders of pictures: what lies in them, and which folder is which class.
 
 Links are followed. Hidden files and folders (.ipynb_checkpoints, ._x.jpg) and those that other programs leave
-(__MACOSX, @eaDir) are no pictures of the user's: they are left out, and told. A folder without pictures is a class all
-the same: else the numbers of all behind it would be others than in a set where it has some.
+(__MACOSX, @eaDir; databases, be they made there by us) are no pictures of the user's: they are left out, and told. A
+folder without pictures is a class all the same: else the numbers of all behind it would be others than in a set where
+it has some.
 """
 
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from infra.border import did_you_mean
 from infra.errors import UsageError
 from provision import console
+from provision.data import made
+from provision.data.backends import backend_of
 from provision.data.lines import SUFFIXES
 
 _LEFT = ("__MACOSX", "@eaDir", "lost+found")
@@ -43,7 +46,7 @@ def below(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Found:
             else:
                 found.others[suffix] += 1
         entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-        found.folders = [name for name in entries if not _left(name)]
+        found.folders = [name for name in entries if not _left(name) and not _database(folder / name)]
     except OSError as error:
         raise UsageError(f"{error.filename or folder} cannot be read: {error.strerror}", "mend its rights") from None
     found.files.sort()
@@ -85,7 +88,7 @@ def _walk(folder: Path, inner: str, above: tuple[tuple[int, int], ...], hidden: 
         return
     for entry in os.scandir(place):
         path = f"{inner}/{entry.name}" if inner else entry.name
-        if _left(entry.name):
+        if _left(entry.name) or (entry.is_dir() and _database(folder / path)):
             hidden.append(path)
         elif entry.is_dir():
             yield from _walk(folder, path, (*above, me), hidden)
@@ -95,6 +98,11 @@ def _walk(folder: Path, inner: str, above: tuple[tuple[int, int], ...], hidden: 
 
 def _left(name: str) -> bool:
     return name.startswith(".") or name in _LEFT
+
+
+def _database(folder: Path) -> bool:
+    """Whether a folder is what `data lmdb` and others make: a database, or a folder of such."""
+    return backend_of(folder) is not None or "data" in made.facts(folder)
 
 
 def _some(words: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import msgspec
 
-from infra.disk import writing
 from infra.errors import UsageError
+from provision.files.whole import atomic_file
 
 Box = tuple[float, float, float, float]
 
@@ -119,6 +119,12 @@ def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.R
     return msgspec.json.decode(found.pop(key), type=list[msgspec.Raw])
 
 
+def refuse_source(target: Path, *sources: Path) -> None:
+    """UsageError where the file to write is one of those that are read."""
+    if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
+        raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+
+
 def rectangle(box: Box) -> list[list[float]]:
     """The box as a polygon: trains Faster R-CNN, which looks at boxes; a Mask R-CNN would learn rectangles."""
     x, y, width, height = box
@@ -131,16 +137,10 @@ def categories(names: Iterable[str], above: str) -> list[Category]:
 
 
 def write(path: Path, head: dict[str, Any], lists: dict[str, Iterable[Any]]) -> None:
-    """A file with the keys of `head` and then the lists, element by element; it appears whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as out:
-                _write(out, head, lists)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    """A file with the keys of `head` and then the lists, element by element; it appears whole or not at all. UsageError
+    for what is no file that can be replaced."""
+    with atomic_file(path) as part, part.open("wb") as out:
+        _write(out, head, lists)
 
 
 def _write(out: IO[bytes], head: dict[str, Any], lists: dict[str, Iterable[Any]]) -> None:

@@ -1,6 +1,7 @@
 """A copy of annotations with what can be mended without guessing; all other keys stay as they are.
 
-Left out are pictures that lack a key, come a second time or (where their folder is given) are not there, and objects
+Left out are pictures that lack a key, come a second time, share their id with another one or (where their folder is
+given) are not there, and objects
 that Detectron would drop or stumble over. Boxes are clipped, areas and polygons that are missing follow from the box,
 ids that are there twice or not at all are numbered anew; those that are texts ("7") become numbers.
 """
@@ -23,11 +24,10 @@ from provision.data.coco_masks import is_box, is_number
 def fix(path: Path, target: Path, folder: Path | None, write: bool = True) -> dict[str, int]:
     """Write the mended copy. The result: what was done, in words, and how often. UsageError where both are one file,
     and where nothing would be left."""
-    if target.exists() and target.samefile(path):
-        raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+    coco.refuse_source(target, path)
     raw = coco.read(path)
     done: Counter[str] = Counter()
-    images = list(_images(entries(raw.images), folder, done))
+    images = list(_images(entries(raw.images), folder, _unclear(entries(raw.images)), done))
     pictures = {image["id"]: Picture(image["width"], image["height"]) for image in images}
     categories = list(_whole_ids(entries(raw.categories), "categories", done))
     names = {entry["id"] for entry in categories if isinstance(entry, dict) and is_id(entry.get("id"))}
@@ -48,7 +48,8 @@ def _some(path: Path, annotations: Iterator[Entry], done: Counter[str]) -> Itera
         some = True
         yield entry
     if not some:
-        causes = ", ".join(f"{number:,} {words}" for words, number in done.items()) or "the file has no annotation"
+        causes = ", ".join(f"{number:,} {words}" for words, number in done.items() if number)
+        causes = causes or "the file has no annotation"
         raise UsageError(f"nothing of {path} would be left to train with: {causes}", "mend what the table says by hand")
 
 
@@ -59,10 +60,21 @@ def _whole_ids(some: Iterable[Any], what: str, done: Counter[str]) -> Iterator[A
         yield entry
 
 
-def _images(some: Iterable[Any], folder: Path | None, done: Counter[str]) -> Iterator[Entry]:
+def _unclear(some: Iterable[Any]) -> set[int]:
+    """Ids that two pictures of different files have: whose the objects are, nobody can tell."""
+    files: dict[int, object] = {}
+    mappings = (entry for entry in some if isinstance(entry, dict))
+    pairs = [(coco_ids.number(entry.get("id")), entry.get("file_name")) for entry in mappings]
+    return {number for number, name in pairs if number is not None and files.setdefault(number, name) != name}
+
+
+def _images(some: Iterable[Any], folder: Path | None, unclear: set[int], done: Counter[str]) -> Iterator[Entry]:
     seen: set[int] = set()
     for entry in _whole_ids(some, "pictures", done):
-        if why := _bad_image(entry, folder, seen):
+        why = _bad_image(entry, folder, seen)
+        if not why and entry["id"] in unclear:
+            why = "another picture has their id: whose the objects are cannot be told"
+        if why:
             done[f"pictures left out ({why})"] += 1
         else:
             seen.add(entry["id"])

@@ -11,6 +11,7 @@ from typing import Any
 from infra.disk import is_file
 from provision.data import coco_kinds as kinds
 from provision.data.coco_kinds import CocoFaults
+from provision.data.coco_masks import is_number
 from provision.data.extras import extra
 
 _ORIENTATION, _UPRIGHT, _ON_ITS_SIDE = 0x0112, (0, 1), (5, 6, 7, 8)  # EXIF
@@ -31,6 +32,8 @@ def check(some: Iterable[Any], folder: Path, sample: int | None, found: CocoFaul
 
 def _compare(entry: dict[str, Any], stored: tuple[int, int], orientation: int, found: CocoFaults) -> None:
     name, told = entry["file_name"], (entry.get("width"), entry.get("height"))
+    if not all(map(is_number, told)):
+        return  # told already: it is no size
     shown = stored[::-1] if orientation in _ON_ITS_SIDE else stored
     said = f"{name}: {shown[0]} x {shown[1]}, not {told[0]} x {told[1]}"
     if told == shown:

@@ -23,13 +23,12 @@ from provision import console
 from provision.data import made as whole
 from provision.data import room
 from provision.data.backends import LONGEST_KEY
-from provision.data.datum import Datum
 from provision.data.heads import BadPictureError
 from provision.data.keeper import Keeper, Record
 from provision.data.lists import Entry
 from provision.data.orders import FORMAT, Made, Order, Plan, plan
 from provision.data.parallel import ordered, tracked
-from provision.data.pictures import Shape, image_record, label_record
+from provision.data.pictures import Packed, Shape, image_record, label_record
 from provision.data.usertext import foreign
 from provision.files.whole import empty, part_folder, settled
 
@@ -155,24 +154,32 @@ def _record(entry: Entry, order: Order, planned: Plan) -> Record:
             raise BadPictureError(f"has too long a path: its key has {len(entry.key)} bytes, LMDB takes {LONGEST_KEY}")
         path = planned.found.at(entry.path)
         if planned.kind == "labels":
-            datum, size = label_record(path, order.shape)
-            return Record(entry, (datum.encode(),), size)
-        datum, size = image_record(path, entry.label, order.shape)
+            packed = label_record(path, order.shape)
+            return Record(entry, (packed.datum.encode(),), packed.size)
+        packed = image_record(path, entry.label, order.shape)
         if planned.kind != "pairs":
-            return Record(entry, (datum.encode(),), size)
-        return _pair(entry, datum, size, planned.found.label_at(entry), order.shape)
+            return Record(entry, (packed.datum.encode(),), packed.size)
+        return _pair(entry, packed, planned.found.label_at(entry), order.shape)
     except BadPictureError as error:
         return Record(entry, bad=str(error))
 
 
-def _pair(entry: Entry, image: Datum, size: tuple[int, int], path: Path, shape: Shape) -> Record:
+def _pair(entry: Entry, image: Packed, path: Path, shape: Shape) -> Record:
     try:
-        label, label_size = label_record(path, shape)
+        label = label_record(path, shape)
     except BadPictureError as error:
         return Record(entry, bad=f"its label picture {path} {error}")
-    if label_size != size:
-        return Record(entry, bad=f"is {size[1]} x {size[0]}, its label picture {label_size[1]} x {label_size[0]}")
-    return Record(entry, (image.encode(), label.encode()), size)
+    (height, width), (label_height, label_width) = image.file_size, label.file_size
+    if not _alike(image.file_size, label.file_size, bool(shape.resize)):
+        return Record(entry, bad=f"is {width} x {height}, its label picture {label_width} x {label_height}")
+    return Record(entry, (image.datum.encode(), label.datum.encode()), image.size)
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int], resized: bool) -> bool:
+    """Whether an image and its label picture show the same: of one size, or where both are resized of one shape, but
+    for a pixel."""
+    apart = abs(one[0] * other[1] - one[1] * other[0])
+    return one == other or (resized and apart <= max(*one, *other))
 
 
 def _same_size(records: Iterable[Record], first: tuple[int, int]) -> Iterator[Record]:

@@ -5,6 +5,7 @@ A head may claim any size. What would decode to more pixels than `LARGEST` is a 
 is asked for; heads themselves are read whatever they claim.
 """
 
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def opened(source: Path | bytes) -> Iterator[Any]:
     image = extra("PIL.Image")
     image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is an error of its own kind, without the file's name
     try:
+        if isinstance(source, Path):
+            _check_kind(source)
         with image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture
     except FileNotFoundError:
@@ -76,6 +79,7 @@ def head(source: Path | bytes) -> Head:
 def content(path: Path) -> bytes:
     """The file's bytes. BadPictureError where it is not there, or not whole."""
     try:
+        _check_kind(path)
         data = path.read_bytes()
     except OSError as error:
         raise BadPictureError(f"cannot be read: {error.strerror}") from None
@@ -86,6 +90,13 @@ def content(path: Path) -> bytes:
     if data.startswith(_PNG) and b"IEND" not in data:
         raise BadPictureError("is a PNG that is cut off")
     return data
+
+
+def _check_kind(path: Path) -> None:
+    """BadPictureError for a pipe or a device: reading it may wait for ever. OSError where nothing is there."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise BadPictureError("is no file, but a pipe or a device")
 
 
 def check_size(height: int, width: int) -> None:

@@ -6,6 +6,7 @@ cuts off what is above it.
 """
 
 import contextlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ class Keeper:
         """Keep this record, whose entry's number is above all before it."""
         if record.bad:
             words = (str(record.entry.number), record.entry.path, record.bad)
-            self._new_bad.append("\t".join(" ".join(word.split("\t")) for word in words))
+            self._new_bad.append("\t".join(re.sub(r"[\t\r\n]", " ", word) for word in words))
             return
         self._batch.append(record)
         self._bytes += sum(len(value) for value in record.values)
@@ -84,7 +85,7 @@ class Keeper:
     def _bad_before(self) -> list[str]:
         if not self._bad_file.exists():
             return []
-        lines = self._bad_file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = self._bad_file.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         kept = [line for line in lines if line.count("\t") == 2 and int(line.split("\t")[0]) < self.done]
         self._bad_file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", errors="surrogateescape")
         return kept

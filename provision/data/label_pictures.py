@@ -34,7 +34,8 @@ def read(path: Path) -> Labels:
         mode = picture.mode
         if mode in ("1", "L", "P"):
             pixels = numpy.array(picture).astype(numpy.uint8)
-            return Labels(pixels, _palette(picture) if mode == "P" else None)
+            palette = _palette(picture) if mode == "P" else None
+            return Labels(pixels, palette if palette is None or _tells(pixels, palette) else None)
         if mode in _WIDE:
             return Labels(_narrow(numpy.array(picture)))
         if mode == "LA":
@@ -81,6 +82,12 @@ def _palette(picture: Any) -> Any:
     colours = numpy.array(picture.getpalette(), numpy.uint8).reshape(-1, 3)
     table[: len(colours)] = colours
     return table
+
+
+def _tells(pixels: Any, palette: Any) -> bool:
+    """Whether the palette says anything: programs leave it all black where they mean the numbers."""
+    used = extra("numpy").unique(pixels)
+    return len(used) < 2 or bool(palette[used].any())
 
 
 def _narrow(values: Any) -> Any:

@@ -55,7 +55,7 @@ def convert(source: Path, out: Path, rule: Rule, jobs: int = 0) -> Converted:
     """A picture, or a folder of PNGs as a folder of the same names. UsageError names colours of no class and files
     that cannot be read, and nothing is left then."""
     tables = Tables(rule)
-    if out.exists() and (out.is_file() or any(out.iterdir()) or source.is_file()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir()) or source.is_file()):
         raise UsageError(f"{out} is there already", "name a new file" if source.is_file() else "name a new folder")
     if source.is_file():
         with atomic_file(out) as part:

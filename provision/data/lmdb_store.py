@@ -15,14 +15,18 @@ _ROOM = 1 << 28  # bytes of address space to begin with; doubled when full. The 
 
 
 class LmdbWriter:
-    """Each batch is a transaction, on disk when `put` returns."""
+    """Each batch is a transaction, on disk when `put` returns.
+
+    Who writes holds the folder alone (`files.whole`), so LMDB needs no lock file: it maps that into memory, and on a
+    full disk is killed where it first touches it (SIGBUS). Nor may one stay: another user's would stop a reader.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._lmdb = extra("lmdb")
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)  # lmdb would make it with the files' mode, and nobody could enter
         try:
-            self._env: Any = self._lmdb.open(os.fsencode(folder), map_size=_ROOM, mode=0o644)
+            self._env: Any = self._lmdb.open(os.fsencode(folder), map_size=_ROOM, mode=0o644, lock=False)
         except self._lmdb.Error as error:
             raise self._refused(error) from error
 
@@ -68,7 +72,7 @@ class LmdbWriter:
                 more = cursor.last()
 
     def close(self) -> None:
-        """The lock file goes: one that belongs to another user would stop a reader (see lmdb_writer.write)."""
+        """A lock file of an older version that was killed goes."""
         self._env.close()
         (self._folder / "lock.mdb").unlink(missing_ok=True)
 

@@ -15,11 +15,7 @@ __all__ = ["Datum", "encoded", "varint", "write"]
 
 
 def write(folder: Path, records: Sequence[Datum]) -> None:
-    """A new LMDB database in `folder`; the folder appears when it is complete. Same records, same bytes.
-
-    The lock file is taken away: a reader makes its own, or does without one where the folder is read-only; one
-    that belongs to another user would stop it.
-    """
+    """A new LMDB database in `folder`; the folder appears when it is complete. Same records, same bytes."""
     with atomic_folder(folder) as part:
         writer = LmdbWriter(part)
         try:

@@ -5,14 +5,13 @@ records (`provision.data.convert`).
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import msgspec
 
 from infra.errors import UsageError
 from provision.data.backends import BACKENDS
-from provision.data.lists import Entry, Pictures, load, numbered, shuffled
+from provision.data.lists import SUFFIXES, Entry, Pictures, load, numbered, shuffled
 from provision.data.pictures import LARGEST, Shape, vision
 
 FORMAT = 2  # of the folder; raise it when the same order gives other bytes, or the digest is made of more
@@ -72,8 +71,8 @@ def _plain(asked: object) -> bytes:
 
 
 def _writes(suffix: str) -> bool:
-    """Whether OpenCV has a writer for such files; odd characters in its suffix would crash it."""
-    return re.fullmatch(r"[a-z0-9]{1,8}", suffix) is not None and bool(vision().haveImageWriter(f"a.{suffix}"))
+    """Whether OpenCV writes such files, and Caffe's older ones read them (GIF and AVIF came late; EXR has floats)."""
+    return f".{suffix}" in SUFFIXES and bool(vision().haveImageWriter(f"a.{suffix}"))
 
 
 def plan(order: Order) -> Plan:
@@ -82,7 +81,8 @@ def plan(order: Order) -> Plan:
         raise UsageError(f"unknown backend {order.backend!r}", f"give one of these: {', '.join(BACKENDS)}")
     if order.shape.encode not in ("", "auto") and not _writes(order.shape.encode):
         raise UsageError(
-            f"OpenCV cannot write pictures of type {order.shape.encode!r}", "give --encode-type jpg or png"
+            f"OpenCV cannot write pictures of type {order.shape.encode!r}, or Caffe's may not read them",
+            "give --encode-type jpg or png",
         )
     for option, sides in (("--resize", order.shape.resize or (0, 0)), ("--pad", (order.shape.pad, order.shape.pad))):
         if sides[0] * sides[1] > LARGEST:

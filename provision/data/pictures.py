@@ -9,7 +9,7 @@ not go in as it is.
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,14 @@ class Shape(msgspec.Struct, frozen=True):
     upright: bool = False
 
 
+class Packed(NamedTuple):
+    """A record; the height and width in it, and those of its file when it is shown."""
+
+    datum: Datum
+    size: tuple[int, int]
+    file_size: tuple[int, int]
+
+
 @cache
 def vision() -> Any:
     """OpenCV with one thread: ours are on other pictures meanwhile. Its own complaints stay away; we make ours."""
@@ -53,30 +61,32 @@ def vision() -> Any:
     return cv2
 
 
-def image_record(path: Path, label: int, shape: Shape) -> tuple[Datum, tuple[int, int]]:
-    """An image's record, and the height and width in it. BadPictureError where the file makes none."""
+def image_record(path: Path, label: int, shape: Shape) -> Packed:
+    """An image's record. BadPictureError where the file makes none."""
     data = content(path)
     kind = _type(path, shape.encode)
     if kind and not shape.resize and not shape.pad and _is(path, kind) and _goes_in(data, shape):
         pixels = pixels_of(data, shape.gray)
-        return Datum(0, 0, 0, data, label, True), pixels.shape[:2]
+        return Packed(Datum(0, 0, 0, data, label, True), pixels.shape[:2], pixels.shape[:2])
     pixels = pixels_of(data, shape.gray)
+    file_size = pixels.shape[:2]
     if shape.resize:
         pixels = vision().resize(pixels, shape.resize[::-1])
     if shape.pad:
         pixels = padded(pixels, shape.pad, shape.fill[:1] if shape.gray else shape.fill)
-    return _datum(pixels, label, kind), pixels.shape[:2]
+    return Packed(_datum(pixels, label, kind), pixels.shape[:2], file_size)
 
 
-def label_record(path: Path, shape: Shape) -> tuple[Datum, tuple[int, int]]:
-    """A label picture's record, one channel of classes, and its height and width. Encoded means PNG: JPEG would blur
-    classes into others, and so would resizing by any but the nearest pixel."""
+def label_record(path: Path, shape: Shape) -> Packed:
+    """A label picture's record, one channel of classes. Encoded means PNG: JPEG would blur classes into others, and so
+    would resizing by any but the nearest pixel."""
     pixels = classes_of(path)
+    file_size = pixels.shape[:2]
     if shape.resize:
         pixels = vision().resize(pixels, shape.resize[::-1], interpolation=vision().INTER_NEAREST)
     if shape.pad:
         pixels = padded(pixels, shape.pad, (voc.IGNORE,))
-    return _datum(pixels, 0, "png" if shape.encode else ""), pixels.shape[:2]
+    return Packed(_datum(pixels, 0, "png" if shape.encode else ""), pixels.shape[:2], file_size)
 
 
 def pixels_of(data: bytes, gray: bool) -> Any:
@@ -90,6 +100,8 @@ def pixels_of(data: bytes, gray: bool) -> Any:
         raise BadPictureError(f"cannot be decoded: {' '.join(str(error.err).split())}") from None
     if pixels is None:
         raise BadPictureError("is not a picture, or is damaged")
+    if pixels.dtype != numpy.uint8 or pixels.ndim != (2 if gray else 3):  # a PFM by the name of a PPM
+        raise BadPictureError("is decoded by OpenCV to other than 8-bit colours: save it as PNG")
     return pixels
 
 
@@ -131,10 +143,13 @@ def _datum(pixels: Any, label: int, kind: str) -> Datum:
 
 def _encoded(pixels: Any, kind: str) -> bytes:
     cv2 = vision()
+    refused = f"cannot be written as {kind}: --encode-type jpg or png"
     try:
-        _, data = cv2.imencode(f".{kind}", pixels)
+        done, data = cv2.imencode(f".{kind}", pixels)
     except cv2.error:
-        raise BadPictureError(f"cannot be written as {kind}: --encode-type jpg or png") from None
+        raise BadPictureError(refused) from None
+    if not done:  # newer OpenCVs raise no error: the data is empty
+        raise BadPictureError(refused)
     return bytes(data)
 
 

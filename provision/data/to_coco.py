@@ -18,6 +18,7 @@ from provision.data.box_set import Box, Boxes, BoxSet
 from provision.data.parallel import ordered, tracked
 from provision.data.pictures import BadPictureError
 from provision.data.sizes import size_of
+from provision.data.usertext import foreign
 
 _LEAST = 1.0  # pixels: Detectron drops what is narrower
 
@@ -50,7 +51,7 @@ def convert(
     report = Report(dropped=Counter(found.left_out))
     images: list[coco.Image] = []
     annotations: list[dict[str, Any]] = []
-    sizes = ordered(lambda image: _size(root / image.image), found.images, jobs)
+    sizes = ordered(lambda image: _size(root, image.image), found.images, jobs)
     for image, size in zip(found.images, tracked(sizes, len(found.images), "images"), strict=True):
         if isinstance(size, str) or (why := _another(image, *size)):
             report.bad.append(f"{image.image} {size if isinstance(size, str) else why}")
@@ -83,10 +84,12 @@ def _refuse_others(found: BoxSet, classes: dict[str, int]) -> None:
         )
 
 
-def _size(path: Path) -> tuple[int, int] | str:
+def _size(root: Path, name: str) -> tuple[int, int] | str:
     """Height and width as shown, or why there is none."""
+    if foreign(name):
+        return "has a name that is not written in UTF-8, and JSON knows no other: rename it"
     try:
-        return size_of(path)
+        return size_of(root / name)
     except BadPictureError as error:
         return str(error)
 

@@ -6,6 +6,7 @@ of links, devices or the owners and rights of another machine.
 """
 
 import contextlib
+import errno
 import gzip
 import lzma
 import shutil
@@ -27,6 +28,7 @@ _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError,
     gzip.BadGzipFile, struct.error, ValueError, OverflowError,
 )  # fmt: skip
+_NAMES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 _CHUNK = 1 << 20
 
 
@@ -123,6 +125,11 @@ def _explained(archive: Path) -> Iterator[None]:
         yield
     except _DAMAGED as error:
         raise UsageError(f"{archive} cannot be unpacked: {error}", "fetch it again") from error
+    except OSError as error:
+        if error.errno not in _NAMES:
+            raise
+        what = f"{archive.name} holds a name that this disk does not take: {error.strerror}: {error.filename}"
+        raise UsageError(what, "unpack it by hand, where such names can be: fetch it without --unpack") from error
 
 
 def _merge(source: Path, target: Path) -> None:

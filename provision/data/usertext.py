@@ -31,7 +31,8 @@ def read(path: Path, what: str = "a list of pictures") -> str:
     text = _decoded(path, data, what)
     if "\0" in text:
         raise UsageError(f"{path} is not {what}: it holds NUL bytes", "give a text with one entry a line")
-    return re.sub("\r+\n", "\n", text).replace("\r", "\n")
+    text = re.sub("\r+\n", "\n", text).replace("\r", "\n").rstrip("\x1a")  # DOS's end of a text
+    return re.sub("(?m)^\ufeff", "", text)  # also within: lists that were joined keep each one's mark
 
 
 def lines(path: Path, what: str = "a list of pictures") -> list[tuple[int, str]]:

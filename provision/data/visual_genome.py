@@ -83,13 +83,16 @@ def convert(
 ) -> Report:  # fmt: skip
     """Write `target` (and the held-out part beside it, see `val_path`); what became of the input.
 
-    UsageError where the input is not Visual Genome's, and where one of the files would have no object.
+    UsageError where the input is not Visual Genome's, or would be written over, and where one of the files would have
+    no object.
     """
     if not 0 <= wanted.val_fraction < 1:
         raise UsageError(
             f"val fraction {wanted.val_fraction:g} is not between 0 and 1",
             "give 0.05 to hold out every twentieth picture",
         )
+    for path in (target, val_path(target)):
+        coco.refuse_source(path, objects, images)
     report = Report()
     known = read_images(images)
     report.images = len(known)

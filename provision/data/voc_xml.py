@@ -94,7 +94,7 @@ def boxes_of(xml: bytes, classes: Classes, shown: tuple[int, int]) -> Annotation
     """
     found: list[Box] = []
     dropped: list[str] = []
-    tree = _parsed(xml)
+    tree = parsed(xml)
     width, height = _frame(tree) or (shown[1], shown[0])
     objects = tree.findall("object")
     for element, (left, top, right, bottom) in zip(objects, _all_corners(objects), strict=True):
@@ -113,7 +113,7 @@ def boxes_of(xml: bytes, classes: Classes, shown: tuple[int, int]) -> Annotation
     return Annotation(found, dropped, (width, height))
 
 
-def _parsed(xml: bytes) -> ElementTree.Element:
+def parsed(xml: bytes) -> ElementTree.Element:
     """The tree. ValueError where it is none."""
     try:
         return ElementTree.fromstring(_text(xml))

@@ -126,6 +126,23 @@ def absent(unit: Unit) -> Iterator[Finding]:
         )
 
 
+def contradictory(unit: Unit) -> Iterator[Finding]:
+    """The same picture has one class."""
+    if unit.labels or unit.images.boxes:
+        return
+    first: dict[bytes, Seen] = {}
+    apart = [
+        (before, record)
+        for record in unit.images.good
+        if (before := first.setdefault(record.digest, record)).values != record.values
+    ]
+    if apart:
+        (one, other), many = apart[0], _many([record for _, record in apart], "picture")
+        labels = [next(iter(record.values)) for record in (one, other)]
+        what = f"{many} came before with another label: {one.key} has {labels[0]}, {other.key} has {labels[1]}"
+        yield Finding("warning", unit.images.where, what, "take the wrong one out of the list, and make it again")
+
+
 def in_order(unit: Unit) -> Iterator[Finding]:
     """Caffe reads in the order of the file: batches of one class let a training stand still."""
     if unit.labels or unit.images.boxes or unit.phase == "test" or len(unit.images.good) < _SORTED_FROM:
@@ -195,7 +212,7 @@ def other_names(train: Scan, test: Scan) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Unit], Iterator[Finding]], ...] = (
     empty, bad, lost, data_layer.backends, data_layer.channels, data_layer.means, data_layer.turned, sizes, labels,
-    absent, in_order, in_step,
+    absent, contradictory, in_order, in_step,
 )  # fmt: skip
 
 

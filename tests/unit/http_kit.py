@@ -42,6 +42,7 @@ class Page:
     breaks: list[int] = field(default_factory=list)
     part: str = ""  # a Content-Range that every answer has
     leads: str = ""
+    packed: str = ""  # its Content-Encoding
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Web:
             raise urllib.error.HTTPError(url, code, "No", email.message.Message(), io.BytesIO())
         body = page.body[: page.breaks.pop(0)] if page.breaks and method == "GET" else page.body
         told = {"Content-Type": page.kind} | ({"Content-Length": str(len(page.body))} if page.length else {})
+        if page.packed:
+            told["Content-Encoding"] = page.packed
         if page.part:
             return Answer(body, url, {**told, "Content-Range": page.part}, 206)
         return Answer(body if method == "GET" else b"", page.leads or url, told)

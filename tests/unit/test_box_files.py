@@ -239,13 +239,82 @@ def with_text(drawn: Callable[[Path], Path], name: str, text: str) -> Callable[[
         (with_text(as_ultralytics, "data.yaml", "train: nowhere\nnames: [dog, cat]"), "nowhere is not there"),
         (with_text(as_voc, "Annotations/a.xml", "<annotation>"), "is no XML"),
         (with_text(as_voc, "Annotations/a.xml", xml("cat", (1, 1, 9, float("inf")))), "four corners"),
-        (with_text(as_voc, "list.txt", "images/a.xml\n"), "is no image and its XML file"),
+        (with_text(as_voc, "list.txt", "images/a.xml\n"), "is not an image and an annotation"),
         (with_text(as_labelme, "json/b.json", "{}"), "is no file of labelme's"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_names_its_place(drawn: Callable[[Path], Path], said: str, root: Path) -> None:
     with pytest.raises(UsageError, match=said):
         read(drawn(root), root)
+
+
+def test_classes_that_are_only_seen_are_told_for_the_other_sets(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--root", str(root)]
+    source = str(as_labelme(root))
+    assert run(["data", "coco", source, str(tmp_path / "train.json"), *words]) == 0
+    assert "give your other sets --classes cat, for the same numbers" in capsys.readouterr().out
+    assert run(["data", "coco", source, str(tmp_path / "val.json"), *words, "--classes", "dog,cat"]) == 0
+    assert "other sets" not in capsys.readouterr().out
+    assert run(["data", "coco", str(as_ultralytics(root)), str(tmp_path / "yolo.json"), *words]) == 0
+    assert "other sets" not in capsys.readouterr().out  # its file says which classes there are
+
+
+def two_of_one_name(root: Path) -> Path:
+    path = as_ultralytics(root)
+    path.write_text(path.read_text().replace("dog", "cat"))
+    return path
+
+
+def two_of_one_id(root: Path) -> Path:
+    path = as_coco(root)
+    found = json.loads(path.read_text())
+    found["images"] += [{**found["images"][0], "file_name": "images/b.jpg"}]
+    path.write_text(json.dumps(found))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [(two_of_one_name, "two classes of one name, cat"), (two_of_one_id, r"two pictures with the id \d+: whose boxes")],
+)
+def test_what_could_mean_two_things_is_refused(drawn: Callable[[Path], Path], said: str, root: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        read(drawn(root), root)
+
+
+def test_vocs_files_are_read_as_for_boxes_whatever_their_encoding(root: Path, tmp_path: Path) -> None:
+    path = as_voc(root)
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    annotation = root / "Annotations" / "a.xml"
+    head = '<?xml version="1.0" encoding="GB2312"?>'
+    annotation.write_bytes(
+        (head + annotation.read_text().replace("<object>", "<owner>猫</owner><object>")).encode("gb2312")
+    )
+    names = tmp_path / "names.txt"
+    names.write_bytes("cat\r\ndog\r\n".encode("utf-16"))
+    words = ["--root", str(root), "--classes", str(names)]
+    assert run(["data", "coco", str(path), str(tmp_path / "a.json"), *words]) == 0
+    assert len(json.loads((tmp_path / "a.json").read_text())["annotations"]) == 1
+
+
+def test_a_name_that_json_cannot_hold_is_told(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = as_voc(root)
+    odd = "images/\udcb9\udcb7.jpg"
+    pil.new("RGB", (100, 50)).save(root / odd, format="JPEG")
+    path.write_bytes(f"images/a.jpg Annotations/a.xml\n{odd} Annotations/b.xml\n".encode(errors="surrogateescape"))
+    assert run(["data", "coco", str(path), str(tmp_path / "a.json"), "--root", str(root)]) == 0
+    assert "JSON knows no other: rename it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["json/a.json", "json"])
+def test_annotations_are_never_written_over(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    as_labelme(root)
+    before = (root / "json" / "a.json").read_bytes()
+    assert run(["data", "coco", str(root / name), str(root / "json" / "a.json"), "--root", str(root)]) == 2
+    assert "is the file itself" in capsys.readouterr().err
+    assert (root / "json" / "a.json").read_bytes() == before
 
 
 def test_a_box_set_is_plain_data(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,43 @@ def test_a_mended_copy_passes_and_keeps_what_was_right(tmp_path: Path, capsys: p
     assert (fourth["area"], fourth["iscrowd"]) == (2000, 0)
     assert fifth["segmentation"] == MASK
     assert {level for level, _ in found(target)} <= {"note"}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(
+    make: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = written(tmp_path, annotation()), tmp_path / "target"
+    make(target)
+    kind = target.stat().st_mode
+    assert run(["data", "coco-check", str(path), "--fix", str(target)]) == 2
+    assert "is a folder" in (said := capsys.readouterr().err) or "is no file that can be replaced" in said
+    assert target.stat().st_mode == kind and not list(tmp_path.glob(".*"))
+
+
+def test_a_mended_copy_does_not_guess_whose_objects_these_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = {"width": 100, "height": 80}
+    images = [{"id": 1, "file_name": "1.jpg", **sides}, {"id": 1, "file_name": "other.jpg", **sides},
+              {"id": 2, "file_name": "2.jpg", **sides}, {"id": 2, "file_name": "2.jpg", **sides}]  # fmt: skip
+    path, target = written(tmp_path, annotation(1), annotation(2, image_id=2), images=images), tmp_path / "mended.json"
+    run(["data", "coco-check", str(path), "--fix", str(target)])
+    assert "2 pictures left out (another picture has their id" in capsys.readouterr().err
+    mended = json.loads(target.read_text())
+    assert [one["file_name"] for one in mended["images"]] == ["2.jpg"]
+    assert [one["id"] for one in mended["annotations"]] == [2]
+
+
+def test_sizes_that_are_texts_are_no_sizes_and_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pil.new("RGB", (100, 80)).save(tmp_path / "1.jpg")
+    images = [{"id": 1, "file_name": "1.jpg", "width": "100", "height": "80"}]
+    path = written(tmp_path, annotation(), images=images)
+    errors = {what for level, what in found(path, folder=tmp_path) if level == "error"}
+    assert errors == {kinds.NO_SIZE.what}
+    assert run(["data", "coco-check", str(path), "--fix", str(tmp_path / "mended.json")]) == 2
+    said = capsys.readouterr().err
+    assert "1 pictures left out (no size)" in said and " 0 " not in said.replace("iscrowd 0", "")
 
 
 def test_the_original_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,3 +231,12 @@ def test_what_is_no_target(tmp_path: Path, data: Path) -> None:
         found(net(tmp_path), data=tmp_path / "empty")
     with pytest.raises(UsageError, match="no Data layer"):
         found(kit.write(tmp_path / "bare.prototxt", 'layer { name: "a" type: "ReLU" bottom: "b" top: "b" }'))
+
+
+def test_one_picture_with_two_labels_is_told(tmp_path: Path) -> None:
+    twice = [picture(1, 0), picture(2, 1), picture(1, 0), picture(1, 1)]
+    database(tmp_path / "db", twice)
+    (what,) = whats(found(tmp_path / "db"), "warning")
+    assert what.startswith("1 picture came before with another label: ") and "has 0" in what and "has 1" in what
+    database(tmp_path / "same", twice[:3])
+    assert found(tmp_path / "same") == []

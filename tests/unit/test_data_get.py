@@ -285,6 +285,26 @@ def test_nothing_and_messages_of_servers_are_no_files(
     assert code == 0 or list((tmp_path / "d").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "page", "said"),
+    [
+        ("net_caffemodel", Page(b"\x1f\x8b...", packed="gzip"), "compressed (Content-Encoding: gzip)"),
+        ("net_caffemodel_gz", Page(b"...", packed="br"), "compressed (Content-Encoding: br)"),
+        ("net_caffemodel", Page(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "pointer of Git LFS"),
+        ("net_caffemodel_gz", Page(b"\x1f\x8b...", packed="x-gzip"), ""),
+        ("net_caffemodel", Page(b"net", packed="aws-chunked"), ""),
+    ],
+)
+def test_what_is_not_the_files_own_bytes_is_neither_kept_nor_pinned(
+    name: str, page: Page, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    serve(monkeypatch, **{name: page})
+    code = run(["data", "get", f"https://host.invalid/{name.replace('_', '.')}", str(tmp_path / "d")])
+    assert code == (HostError.exit_code if said else 0) and said in capsys.readouterr().err
+    assert bool(download_notes.pins()) == (not said)
+
+
 def test_two_addresses_with_one_name_do_not_share_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -485,6 +505,14 @@ def test_nothing_gets_out_of_the_folder(name: str, tmp_path: Path) -> None:
     assert list(target.iterdir()) == []
     assert not list(tmp_path.rglob("*evil*"))
     assert not Path("/tmp/evil-provision").exists()
+
+
+@pytest.mark.parametrize("names", [("ds/a", "ds/a/b"), ("ds/a/b", "ds/a"), ("ds/" + "x" * 300,)])
+def test_a_name_that_the_disk_does_not_take_is_the_archives(names: tuple[str, ...], tmp_path: Path) -> None:
+    archive = packed(tmp_path / "x.tar.gz", *((name, b"1") for name in names))
+    with pytest.raises(UsageError, match=r"x.tar.gz holds a name that this disk does not take"):
+        unpack(archive, tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_links_are_refused(tmp_path: Path) -> None:

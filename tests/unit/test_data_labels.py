@@ -1,6 +1,7 @@
 """VOC's label pictures become class indices, and its development kit becomes lists."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from provision.cli import run
 from provision.data import voc
 from provision.data.devkit import Wanted, write
 from provision.data.devkit import read as lists
+from provision.data.label_pictures import classes_of
 from provision.data.labels import Rule, convert
 from tests.unit import data_kit as kit
 
@@ -220,3 +222,19 @@ def test_masks_of_black_and_white(tmp_path: Path, mode: str, capsys: pytest.Capt
     assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[0, 1]]
     assert run([*words, str(tmp_path / "c.png"), "--map", "white:1"]) == 2
     assert "--map white:1 is no list of FROM:TO" in capsys.readouterr().err
+
+
+def test_a_black_palette_tells_nothing_and_numbers_do(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.array([[0, 3, 255]], np.uint8))
+    picture.putpalette([0] * 768)
+    picture.save(tmp_path / "a.png")
+    assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == 0
+    assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[0, 3, 255]]
+    assert classes_of(tmp_path / "a.png").tolist() == [[0, 3, 255]]
+
+
+def test_a_pipe_in_the_place_of_the_output_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.label_picture(tmp_path / "a.png", np.zeros((3, 3)))
+    os.mkfifo(tmp_path / "b.png")
+    assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == 2
+    assert "b.png is there already" in capsys.readouterr().err and (tmp_path / "b.png").is_fifo()

@@ -8,6 +8,7 @@ import pytest
 
 from infra.errors import UsageError
 from provision.cli import run
+from provision.data.classes import names
 from provision.data.convert import Order, convert, plan
 from provision.data.lists import load
 from tests.unit import data_kit as kit
@@ -229,6 +230,30 @@ def test_hidden_folders_are_no_classes_and_links_are(tmp_path: Path, capsys: pyt
     assert (found.names, [entry.path for entry in found.entries]) == (["cat", "dog"], ["cat/000.jpg", "dog/000.jpg"])
     said = capsys.readouterr().err
     assert ".ipynb_checkpoints" in said and "cat/._000.jpg" in said and ".gif (1)" in said
+
+
+def test_lists_that_were_joined_keep_no_marks(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"\xef\xbb\xbfa.jpg 0\r\n\xef\xbb\xbfb.jpg 1\r\n\x1a")
+    assert [entry.path for entry in load(listed).entries] == ["a.jpg", "b.jpg"]
+
+
+def test_a_name_in_a_file_may_hold_commas(tmp_path: Path) -> None:
+    listed = kit.write(tmp_path / "names.txt", "tench, Tinca tinca", "goldfish,", "great white")
+    assert names(str(listed)) == ["tench, Tinca tinca", "goldfish", "great white"]
+    assert names(str(kit.write(tmp_path / "one.txt", "cat, dog"))) == ["cat", "dog"] == names("cat,dog,")
+
+
+def test_a_database_within_the_folder_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An OUT in the source itself: the second command finds what the first one made."""
+    for name in ("cat", "dog"):
+        kit.jpegs(tmp_path / "set" / name, 2)
+    order = Order(tmp_path / "set", tmp_path / "set" / "db")
+    assert convert(order).records == 4
+    assert convert(order).found
+    made = convert(Order(tmp_path / "set", tmp_path / "set" / "other"))
+    assert (made.records, (tmp_path / "set/other/labels.txt").read_text()) == (4, "cat\ndog\n")
+    assert "left out, as hidden or made by a program: db" in capsys.readouterr().err
 
 
 def test_a_picture_beside_the_folders_is_asked_about(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from provision.data import convert as module
 from provision.data import leveldb
 from provision.data.backends import reader, writer
 from provision.data.convert import Made, Order, convert
+from provision.data.keeper import Keeper, Record
+from provision.data.lists import Entry
 from provision.data.pictures import Shape
 from provision.files.whole import part_folder
 from tests.unit import data_kit as kit
@@ -410,3 +412,35 @@ def test_a_folder_that_is_no_database(tmp_path: Path, backend: str) -> None:
         reader(tmp_path / "db")
     with pytest.raises(UsageError, match="is not there"):
         reader(tmp_path / "nowhere")
+
+
+def test_what_is_bad_is_counted_once_whatever_its_name(tmp_path: Path) -> None:
+    odd = ("a\u2028.jpg", "b\nc.jpg", "d\x85\t.jpg")
+    with Keeper(tmp_path, ["."], "lmdb") as keeper:
+        for number, name in enumerate(odd):
+            keeper.take(Record(Entry(number, name), bad="is empty"))
+        keeper.take(Record(Entry(3, "e.jpg"), (b"value",)))
+        keeper.flush()
+        assert (tmp_path / "bad.txt").read_bytes().count(b"\n") == 3
+    with Keeper(tmp_path, ["."], "lmdb") as again:
+        assert (again.done, len(again.bad)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides", "bad"),
+    [
+        (Shape(pad=50), (40, 30), 1),  # padding makes them alike, and labels lie elsewhere
+        (Shape(resize=(20, 20)), (40, 30), 1), (Shape(resize=(20, 20)), (15, 20), 0), (Shape(pad=50), (30, 40), 0),
+        (Shape(pad=50), (15, 20), 1),
+    ],
+)  # fmt: skip
+def test_a_label_picture_of_another_size_is_bad_also_where_both_get_one(
+    shape: Shape, sides: tuple[int, int], bad: int, tmp_path: Path
+) -> None:
+    height, width = sides
+    for name, (high, wide) in (("a", (30, 40)), ("good", (30, 40))):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), kit.cutting(1, high, wide))
+    kit.label_picture(tmp_path / "a.png", np.zeros((height, width)))
+    kit.label_picture(tmp_path / "good.png", np.zeros((30, 40)))
+    listed = kit.write(tmp_path / "list.txt", "a.jpg a.png", "good.jpg good.png")
+    assert convert(Order(listed, tmp_path / "db", shape=shape)).bad == bad

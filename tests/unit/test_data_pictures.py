@@ -1,6 +1,7 @@
 """Pictures of any make: what goes into a record is what Caffe can read and what the user means, or a bad picture with
 its name."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -18,7 +19,7 @@ from provision.data.heads import BadPictureError, head
 from provision.data.label_pictures import classes_of
 from provision.data.labels import Rule
 from provision.data.labels import convert as labels
-from provision.data.pictures import Shape
+from provision.data.pictures import Shape, image_record
 from tests.unit import data_kit as kit
 
 CLASSES = np.array([[0, 1, 1], [2, 20, 255]], np.uint8)
@@ -210,3 +211,32 @@ def test_label_pictures_by_any_suffix(tmp_path: Path, name: str) -> None:
         (tmp_path / each).rename(tmp_path / "in" / each)
     assert labels(tmp_path / "in", tmp_path / "out", Rule()).pictures == 2
     assert (tmp_path / "out" / name).is_file()
+
+
+def test_what_opencv_does_not_write_or_decodes_otherwise_makes_no_record(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.ppm"), kit.cutting(0))
+    with pytest.raises(BadPictureError, match="cannot be written as ppm: --encode-type jpg or png"):
+        image_record(tmp_path / "a.ppm", 0, Shape(resize=(9, 9), gray=True, encode="auto"))
+    (tmp_path / "b.ppm").write_bytes(b"Pf\n4 3\n-1.0\n" + bytes(48))
+    with pytest.raises(BadPictureError, match="other than 8-bit colours"):
+        image_record(tmp_path / "b.ppm", 0, Shape())
+
+
+def test_a_pipe_by_the_name_of_a_picture_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.jpegs(tmp_path / "set", 1)
+    os.mkfifo(tmp_path / "set" / "pipe.jpg")
+    assert convert(Order(tmp_path / "set", tmp_path / "db")).bad == 1
+    assert "pipe.jpg\tis no file, but a pipe or a device" in (tmp_path / "db" / "bad.txt").read_text()
+    assert run(["data", "sizes", str(tmp_path / "set"), str(tmp_path / "sizes.txt")]) == 2
+    assert "is no file, but a pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["gif", "avif", "exr", "JPG", "../x", ""])
+def test_what_caffe_may_not_read_is_not_written(kind: str, tmp_path: Path) -> None:
+    kit.jpegs(tmp_path / "set", 1)
+    order = Order(tmp_path / "set", tmp_path / "db", shape=Shape(encode=kind))
+    if kind:
+        with pytest.raises(UsageError, match="give --encode-type jpg or png"):
+            convert(order)
+    else:
+        assert convert(order).records == 1

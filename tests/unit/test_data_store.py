@@ -166,3 +166,10 @@ def test_an_lmdb_that_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is damaged: "):
         list(base.items())
     base.close()
+
+
+def test_a_writer_maps_no_lock_file_which_a_full_disk_would_kill_it_for(tmp_path: Path) -> None:
+    sink = writer(tmp_path / "db", "lmdb")
+    sink.put([(b"00000000_a", b"value")])
+    assert [path.name for path in (tmp_path / "db").iterdir()] == ["data.mdb"]
+    sink.close()

@@ -1,5 +1,6 @@
 """Nets and solvers of earlier Caffes in today's words, each field as Caffe's own tools move it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,10 @@ def test_lint_reads_old_nets(old: Path) -> None:
     old.write_text(V0.replace('bottom: "p1" top: "ip"', 'bottom: "p9" top: "ip"'))
     found = [(one.line, one.what) for one in lint(old).findings if one.rule == "bottom"]
     assert (20, "ip reads p9, which nothing makes before it") in found
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.prototxt").write_text(V0)
+    os.mkfifo(tmp_path / "pipe")
+    assert run(["net", "upgrade", str(tmp_path / "old.prototxt"), str(tmp_path / "pipe"), "--force"]) == 2
+    assert "is no file that can be replaced" in capsys.readouterr().err and (tmp_path / "pipe").is_fifo()

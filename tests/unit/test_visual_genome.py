@@ -238,6 +238,14 @@ def test_files_that_are_missing_or_swapped(
     assert "holds 2 JSON files" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_read_is_never_written_over(number: int, files: tuple[Path, Path, Path]) -> None:
+    before = files[number].read_bytes()
+    with pytest.raises(UsageError, match="is the file itself"):
+        convert(files[0], files[1], files[number], Wanted(WORN))
+    assert files[number].read_bytes() == before
+
+
 def test_our_list_of_clothing_has_38_classes_and_no_name_twice() -> None:
     ours = lists.load("clothing")
     assert len(ours) == 38
