@@ -40,6 +40,7 @@ class Watch:
         self.begun: list[Container] = []
         self.noticed: list[tuple[Container, int]] = []  # trainings and their iterations when an end was announced
         self.kept: set[str] = set()  # volumes that were to be kept, at any time
+        self.staying: set[str] = set()  # those, and volumes that AWS was told to let outlive their machine
         self.complete: dict[str, int] = {}  # run → the newest snapshot that was ever whole in S3
 
     def breach(self, rule: str, words: str) -> None:
@@ -49,12 +50,18 @@ class Watch:
         """Before a call is done, and after it."""
         if action == "CreateFleet done":
             self._launched(client)
-        if action == "CreateTags done":
-            self.kept |= self.world.kept()
+        if action in ("CreateTags done", "ModifyInstanceAttribute done"):
+            self._kept()
         if action == "TerminateInstances":
             self.before = {one.id for one in self.world.living()}
         if action == "TerminateInstances done":
             self._ended(client, self.before - {one.id for one in self.world.living()})
+
+    def _kept(self) -> None:
+        """Volumes were marked, or AWS was told what becomes of them. What is there may have lost its mark again."""
+        kept, staying, going = set(self.world.kept()), *self.world.disks()
+        self.kept = (self.kept - set(self.world.things().get("volumes", ()))) | kept
+        self.staying = (self.staying | kept | staying) - going
 
     def _launched(self, client: Client) -> None:
         new = [one for one in self.world.living() if one.id not in self.owner]
@@ -164,8 +171,11 @@ def at_end(watch: Watch) -> Iterator[Breach]:
         spent = watch.world.cost(machine.instance)
         if budget and spent > 1.01 * float(budget):
             yield "budget", f"{machine.instance.id} has cost ${spent:.2f} of ${float(budget):.2f}"
-    if gone := watch.kept - watch.world.kept():
+    kept = watch.world.kept()
+    if gone := watch.kept - set(kept):
         yield "volumes stay", f"nobody asked to delete {', '.join(sorted(gone))}"
+    if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
+        yield "one volume", f"there are several kept volumes {', '.join(twice)}: {kept}"
     for container, at in watch.noticed:
         ended = watch.world.lives[container.host.id]
         whole = max(trainings.complete(watch.objects(), container.run), default=0)
@@ -186,7 +196,7 @@ def after_deadlines(watch: Watch) -> Iterator[Breach]:
     """When nobody has done anything until all deadlines were over."""
     billed = {"machines", "volumes", "addresses", "interfaces", "spot requests"}
     things = {
-        kind: sorted({*names} - watch.world.kept()) for kind, names in watch.world.things().items() if kind in billed
+        kind: sorted({*names} - watch.staying) for kind, names in watch.world.things().items() if kind in billed
     }
     left = {kind: names for kind, names in things.items() if names}
     if left:
