@@ -195,9 +195,7 @@ def _says_so(client: Client) -> bool:
 def after_deadlines(watch: Watch) -> Iterator[Breach]:
     """When nobody has done anything until all deadlines were over."""
     billed = {"machines", "volumes", "addresses", "interfaces", "spot requests"}
-    things = {
-        kind: sorted({*names} - watch.staying) for kind, names in watch.world.things().items() if kind in billed
-    }
+    things = {kind: sorted({*names} - watch.staying) for kind, names in watch.world.things().items() if kind in billed}
     left = {kind: names for kind, names in things.items() if names}
     if left:
         yield "ends by itself", f"after all deadlines there are {left}"
