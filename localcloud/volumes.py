@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.elastic_block_store import EBSBackend, VolumeAttachment
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.responses.instances import InstanceResponse
 
@@ -91,6 +91,7 @@ def install(machines: "Machines") -> None:
         return moto_mappings(self)
 
     InstanceResponse._block_device_mapping_handler = change_mappings
+    VolumeAttachment.delete_on_termination = property(_goes)
     ElasticBlockStore.create_volume = lambda self: tokens.once(self, lambda: moto_create(self))
     ElasticBlockStore.attach_volume = lambda self: ours.attach(self)
     ElasticBlockStore.detach_volume = lambda self: ours.detach(self)
@@ -138,6 +139,12 @@ def _disk(volume: Any, kind: str, device: str, others: Mapping[str, Disk]) -> Di
     number = 1 + max((int(disk.node.removeprefix("/dev/nvme")[:-2]) for disk in others.values()), default=0)
     link = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume.id.replace('-', '')}"
     return Disk(volume.id, int(volume.size), f"/dev/nvme{number}n1", link)
+
+
+def _goes(attachment: Any) -> bool:
+    """Whether the volume is deleted with its instance; moto tells it of the instance alone."""
+    mapping = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(mapping and mapping.delete_on_termination)
 
 
 def _told(attachment: Any, state: str) -> dict[str, Any]:
