@@ -24,14 +24,20 @@ def kept(row: dict[str, Any]) -> tuple[str, bool]:
     return tags.get("provision:keep", ""), any(one["DeleteOnTermination"] for one in row["Attachments"])
 
 
+def said(laptop: Laptop, *words: str) -> str:
+    """All that a command that succeeds says."""
+    done = laptop.run(*words)
+    assert done.returncode == 0, done.stderr
+    return f"{done.stdout}{done.stderr}"
+
+
 def test_a_kept_volume_goes_from_machine_to_machine(laptop: Laptop) -> None:
-    out = laptop.ok(*UP)
-    assert "volume data: at /volumes/data (new file system)" in out
+    assert "volume data: at /volumes/data (new file system)" in said(laptop, *UP)
     before = volumes(laptop)
     assert (kept(before[1]), kept(before[2])) == (("data", False), ("", True))
     laptop.ok("ssh", "lab", "--", "echo mine > /volumes/data/file; echo gone > /volumes/scratch/file; sync")
-    assert "volume data: at /volumes/data already" in laptop.ok(*UP)
-    assert "kept: volume data" in laptop.ok("down", "lab")
+    assert "volume data: at /volumes/data already" in said(laptop, *UP)
+    assert "kept: volume data" in said(laptop, "down", "lab")
     assert [row["VolumeId"] for row in volumes(laptop).values()] == [before[1]["VolumeId"]]
 
     [request] = json.loads(laptop.ok(*UP, "--dry-run", "--json"))
