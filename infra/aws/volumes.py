@@ -64,7 +64,7 @@ class Volumes:
             if time.monotonic() > until:
                 raise CloudError(
                     f"{instance.name} came without its volume {volume.name}",
-                    self._again(instance),
+                    f"end it if it is still there ({self._cloud.hint('down NAME')}), and run this command again",
                 )
             self._sleep(1.0)
 
@@ -80,7 +80,10 @@ class Volumes:
         own = self._on(instance)
         device = next((device for device, row in own.items() if row["VolumeId"] == volume_id), None)
         if device is None:
-            raise CloudError(f"{instance.name} does not have its volume {name} any more", self._again(instance))
+            raise CloudError(
+                f"{instance.name} does not have its volume {name} any more",
+                f"end it if it is still there ({self._cloud.hint('down NAME')}), and run this command again",
+            )
         if _tag(own[device]) == name and not _goes_with(own[device], device):
             return
         self._refuse_others(_kept(self._cloud, [name]), volume_id, instance, name)
@@ -108,12 +111,8 @@ class Volumes:
         self._refuse_holder(other, name)
         raise UsageError(
             f"a volume {name} is there already ({other['VolumeId']}), and {instance.name} came with another",
-            self._again(instance),
+            f"end it if it is still there ({self._cloud.hint('down NAME')}), and run this command again",
         )
-
-    def _again(self, instance: Instance) -> str:
-        end = self._cloud.hint(f"down {instance.name}")
-        return f"run the same command again; if the machine is still there, end it first: {end}"
 
     def _refuse_holder(self, row: _Row, name: str) -> None:
         """UsageError where a machine has the volume."""

@@ -124,7 +124,7 @@ def test_a_machine_that_came_without_its_volume_gets_none_that_nobody_would_end(
 ) -> None:
     with pytest.raises(CloudError, match=f"came without its volume {volume.name}") as said:
         the_volume(clock, volume)
-    assert "down lab" in said.value.mend
+    assert "down NAME" in said.value.mend
     assert aws.changes() == []
     assert 60 <= clock.now <= 62
 
