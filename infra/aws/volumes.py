@@ -178,7 +178,7 @@ def _one(rows: Sequence[_Row], name: str) -> _Row:
         ids = sorted(str(row["VolumeId"]) for row in rows)
         raise UsageError(
             f"there are {len(ids)} kept volumes {name}: {', '.join(ids)}",
-            "look which of them you need, and delete the others: aws ec2 delete-volume --volume-id ID",
+            "look which of them you need, and delete the others: aws ec2 delete-volume does that",
         )
     return rows[0]
 
