@@ -1,4 +1,5 @@
-"""AttachVolume and its kin: what AWS refuses, and a disk in the instance where moto has a record.
+"""AttachVolume and its kin: what AWS refuses, and a disk in the instance where moto has a record. A disk goes with its
+instance or stays, as DeleteOnTermination says: moto does that, and forgets what AWS refuses of a change.
 
 On Xen types a volume attached as /dev/sdf is /dev/xvdf in the instance; on the others it is an NVMe disk that is known
 by its link in /dev/disk/by-id. A volume that is still mounted is detached when it is no longer.
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.elastic_block_store import EBSBackend, VolumeAttachment
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.responses.instances import InstanceResponse
 
 from localcloud import hardware
 from localcloud.disks import Disk
@@ -81,6 +83,15 @@ def install(machines: "Machines") -> None:
         machines.engine.discard(volume_id)
         return volume
 
+    moto_mappings = InstanceResponse._block_device_mapping_handler
+
+    def change_mappings(self: Any) -> Any:
+        if asked := self._get_param("BlockDeviceMappings", []):
+            _check_mappings(self.ec2_backend.get_instance(self._get_param("InstanceId")), asked)
+        return moto_mappings(self)
+
+    InstanceResponse._block_device_mapping_handler = change_mappings
+    VolumeAttachment.delete_on_termination = property(_goes)
     ElasticBlockStore.create_volume = lambda self: tokens.once(self, lambda: moto_create(self))
     ElasticBlockStore.attach_volume = lambda self: ours.attach(self)
     ElasticBlockStore.detach_volume = lambda self: ours.detach(self)
@@ -100,6 +111,17 @@ def _check(volume: Any, instance: Any, device: str) -> None:
         raise EC2ClientError("InvalidParameterValue", text)
 
 
+def _check_mappings(instance: Any, asked: Iterable[Mapping[str, Any]]) -> None:
+    """What AWS refuses of ModifyInstanceAttribute: an instance that ends, and a device that has no disk."""
+    if instance.state in ("shutting-down", "terminated"):
+        text = f"The instance '{instance.id}' is not in a state from which its attributes can be changed."
+        raise EC2ClientError("IncorrectInstanceState", text)
+    for device in [mapping.get("DeviceName") for mapping in asked]:
+        if device not in instance.block_device_mapping:
+            text = f"No device is currently mapped at {device}"
+            raise EC2ClientError("InvalidInstanceAttributeValue", text)
+
+
 def data_disks(instance: Any, asked: Iterable[str]) -> dict[str, Disk]:
     """The volumes that an instance is launched with, but the root disk; `asked` are the devices of its mappings."""
     found: dict[str, Disk] = {}
@@ -117,6 +139,12 @@ def _disk(volume: Any, kind: str, device: str, others: Mapping[str, Disk]) -> Di
     number = 1 + max((int(disk.node.removeprefix("/dev/nvme")[:-2]) for disk in others.values()), default=0)
     link = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume.id.replace('-', '')}"
     return Disk(volume.id, int(volume.size), f"/dev/nvme{number}n1", link)
+
+
+def _goes(attachment: Any) -> bool:
+    """Whether the volume is deleted with its instance; moto tells it of the instance alone."""
+    mapping = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(mapping and mapping.delete_on_termination)
 
 
 def _told(attachment: Any, state: str) -> dict[str, Any]:

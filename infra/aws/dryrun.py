@@ -56,8 +56,9 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "TerminateInstances": {"InstanceIds": [_NO_INSTANCE]},
     "GetConsoleOutput": {"InstanceId": _NO_INSTANCE},
     "CancelSpotInstanceRequests": {"SpotInstanceRequestIds": ["sir-00000000"]},
-    "CreateVolume": {
-        "AvailabilityZone": "nowhere", "Size": 1, "VolumeType": "gp3", "TagSpecifications": _marks("volume"),
+    "ModifyInstanceAttribute": {
+        "InstanceId": _NO_INSTANCE,
+        "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": False}}],
     },
     "AttachVolume": {"Device": "/dev/sdf", "InstanceId": _NO_INSTANCE, "VolumeId": _NO_VOLUME},
     "DeleteVolume": {"VolumeId": _NO_VOLUME},

@@ -32,7 +32,10 @@ _VCPUS = ("MaxSpotInstanceCountExceeded", "VcpuLimitExceeded")
 
 
 def template_data(request: SpotRequest, market: str, user_data: bytes, group: str) -> dict[str, Any]:
-    """The launch template: what every offer of the launch has in common."""
+    """The launch template: what every offer of the launch has in common.
+
+    Each new data volume comes with the machine and goes with it, also one that is to be kept: `Volumes.keep` is later.
+    """
     kinds = ("instance", "volume", "network-interface", *(("spot-instances-request",) if market == "spot" else ()))
     return {
         "ImageId": request.image,
@@ -44,7 +47,11 @@ def template_data(request: SpotRequest, market: str, user_data: bytes, group: st
         ],
         "BlockDeviceMappings": [
             _disk(request.root_device, request.disk_gb),
-            *(_disk(device, volume.gb) for device, volume in devices(request.volumes) if not volume.keep),
+            *(
+                _disk(device, volume.gb)
+                for device, volume in devices(request.volumes)
+                if volume.name not in request.there
+            ),
         ],
         "TagSpecifications": marks(request.tags, *kinds),
     }

@@ -119,7 +119,7 @@ class Holdings:
         return [
             _holding("volumes", row, row["VolumeId"], state=row["State"], made=row.get("CreateTime"),
                      instance=_first(row.get("Attachments"), "InstanceId"), gb=row["Size"],
-                     kept=KEEP in _tags(row))
+                     kept=bool(_tags(row).get(KEEP)))
             for row in rows
         ]  # fmt: skip
 

@@ -43,7 +43,8 @@ class SpotRequest:
     offer has spot capacity. `max_price` in dollars an hour, None for up to the on-demand price; `budget` in dollars.
     `listed` says in words where the prices on demand are from.
     SSH is let in from `address` alone; with `via` "ssm" from nowhere. `own_run`: for one training, after which the
-    machine powers off; `wish`: what was asked for, where that was not just one type. `token` makes the launch
+    machine powers off; `wish`: what was asked for, where that was not just one type. `there`: the names of its volumes
+    that are there already, kept by an earlier machine; the others are made by the launch. `token` makes the launch
     idempotent and names what belongs to it; `owner` is in the tags of all that.
     """
 
@@ -65,6 +66,7 @@ class SpotRequest:
     budget: float | None = None
     keep_on_error_minutes: float | None = None
     volumes: tuple[DataVolume, ...] = ()
+    there: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     listed: str = ""
     owner: str = ""

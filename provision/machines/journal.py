@@ -42,7 +42,7 @@ _TOKEN_LIFE_S = 900.0  # a launch that was cut off is taken up for so long; an o
 _FRESH_S = 120.0
 # a machine has at most 30 days, and each `extend`, which takes its notes over, gives at most 30 more
 _OLD_NOTES_LAST_S = 90 * 24 * 3600.0
-# what the answers of the moment decide; a launch is the same without them
+# what the answers of the moment decide; a launch is the same without them. Not `there`: it says which disks are made
 _OF_THE_MOMENT = ("token", "address", "tags", "listed", "offers", "image", "root_device", "owner")
 
 

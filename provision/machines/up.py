@@ -23,7 +23,6 @@ from infra.aws.volumes import Volumes
 from infra.concurrency import Beside
 from infra.errors import (
     CapacityError,
-    CloudError,
     EndedError,
     HostError,
     HostKeyError,
@@ -108,7 +107,8 @@ def complete(cloud: Cloud, instance: Instance, say: Say, fresh: bool = False) ->
     """All that a launched machine needs, side by side: its second end, its role, its volumes, and that it is ready.
 
     The first that fails ends the others, and its error is raised: HostError where the host does not get ready or ends,
-    HostKeyError, AuthError, CloudError; of a `fresh` one UsageError where another had its name before.
+    HostKeyError, AuthError, CloudError; UsageError where another machine has its volume, or another volume is kept
+    under that name; of a `fresh` one also where another had its name before.
     """
     runs = threading.Event()
     disks: list[tuple[str, str, str]] = []
@@ -157,22 +157,14 @@ def _give_role(cloud: Cloud, instance: Instance, runs: threading.Event, sleep: S
 
 
 def _attach(cloud: Cloud, instance: Instance, sleep: Sleep) -> list[tuple[str, str, str]]:
-    """Attach the volumes to be kept; those that go with the machine it has from the start. Ids, devices and names."""
-    wanted = devices(instance.record.volumes)
-    if not wanted:
-        return []
+    """Attach the kept volumes that were there already; new ones the machine has from the start. Ids, devices, names."""
     volumes = Volumes(cloud, sleep)
-    own = volumes.on(instance)
-    if missing := [volume.name for device, volume in wanted if not volume.keep and device not in own]:
-        raise CloudError(f"{instance.name} came without its volume {missing[0]}", "run the same command again")
-    return [
-        (volumes.attach(instance, volume, device) if volume.keep else own[device], device, volume.name)
-        for device, volume in wanted
-    ]
+    wanted = devices(instance.record.volumes)
+    return [(volumes.of(instance, volume, device), device, volume.name) for device, volume in wanted]
 
 
 def _mount(cloud: Cloud, instance: Instance, disks: Sequence[tuple[str, str, str]], say: Say) -> None:
-    """Mount them all; only then are those that are to be kept marked so, or a launch that failed would leave them."""
+    """Mount them all; only then are those kept that are to be, or a launch that failed would leave them."""
     if not disks:
         return
     with shell(cloud, instance) as host:
@@ -182,7 +174,7 @@ def _mount(cloud: Cloud, instance: Instance, disks: Sequence[tuple[str, str, str
     to_keep = {volume.name for volume in instance.record.volumes if volume.keep}
     for volume_id, _, name in disks:
         if name in to_keep:
-            Volumes(cloud).keep(volume_id, name)
+            Volumes(cloud).keep(instance, volume_id, name)
 
 
 def kept(

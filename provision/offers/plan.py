@@ -36,7 +36,8 @@ def plan(session: Session, wish: Requirements) -> list[SpotRequest]:
     A region that cannot serve is left out with a word, as long as another can. Where none can, the first region's
     refusal is raised: NotOfferedError (the type, or no machine image for it), PriceError (--max-price) or QuotaError.
     UsageError for what no region could serve, an image that runs on none of the types among it, a budget without a
-    price, and a permissions boundary that is not there; AuthError or CloudError where AWS does not answer.
+    price, two kept volumes of one name, and a permissions boundary that is not there; AuthError or CloudError where AWS
+    does not answer.
     """
     cloud, settings = session.cloud, session.settings
     check(settings, wish)
@@ -89,7 +90,7 @@ def _resolved(session: Session, wish: Requirements) -> tuple[SpotRequest, bool]:
     cloud, settings = session.cloud, session.settings
     names, more = filters.candidates(wish)
     asked = filters.quotas_of(names, wish.market, settings.fallback)
-    volumes = [volume.name for volume in wish.volumes]
+    volumes = [volume.name for volume in wish.volumes if volume.keep]
     market = markets.ask(cloud, [*names, *more], asked, volumes, wish.market == "spot")
     offers = filters.offered(market, wish, names, more)
     offers = filters.where_volumes_are(offers, market)
@@ -108,7 +109,8 @@ def _resolved(session: Session, wish: Requirements) -> tuple[SpotRequest, bool]:
         max_hours=settings.max_hours, idle_minutes=settings.idle_minutes, address="",
         fallback=_may_fall_back(session, offers, market, wish), via=settings.via,
         max_price=settings.max_price if wish.market == "spot" else None, budget=settings.budget,
-        keep_on_error_minutes=settings.keep_on_error_minutes, volumes=wish.volumes, listed=listed,
+        keep_on_error_minutes=settings.keep_on_error_minutes, volumes=wish.volumes,
+        there=tuple(sorted(market.kept)), listed=listed,
         own_run=wish.own_run, wish=wish.kept, owner=laptop.owner(state_home()),
     )  # fmt: skip
     budget.check(request)

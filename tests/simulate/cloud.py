@@ -124,14 +124,20 @@ class World:
         """moto's records of instances that are billed: those that are pending or run."""
         return [one.instance for one in self.machines.by_id.values() if one.state in ("pending", "running")]
 
-    def kept(self) -> set[str]:
-        """Ids of volumes that stay until somebody deletes them by name."""
+    def kept(self) -> dict[str, str]:
+        """Volumes that stay until somebody deletes them by name: id → that name."""
         from moto.ec2.models import ec2_backends
 
         from infra.aws.volumes import KEEP
 
         volumes = ec2_backends[emulator.ACCOUNT][emulator.REGION].volumes.values()
-        return {one.id for one in volumes if any(tag["key"] == KEEP for tag in one.get_tags())}
+        return {one.id: tags_of(one)[KEEP] for one in volumes if tags_of(one).get(KEEP)}
+
+    def disks(self) -> tuple[set[str], set[str]]:
+        """Ids of the volumes that living machines have: those that outlive them, and those that go with them."""
+        found = [disk for one in self.living() for _, disk in one.get_block_device_mapping]
+        staying = {disk.volume_id for disk in found if not disk.delete_on_termination}
+        return staying, {disk.volume_id for disk in found} - staying
 
     def things(self) -> dict[str, list[str]]:
         """Names of all that there is, by kind, as the account's owner would see it."""

@@ -30,6 +30,22 @@ def _roles_stay() -> None:
     cleanup._DELETES["roles"] = cleanup._DELETES["instance profiles"] = lambda *_: None
 
 
+def _volumes_stay() -> None:
+    """A new data volume outlives its machine from the start."""
+    from infra.aws import fleet
+
+    real = fleet._disk
+
+    def disk(device: str, size_gb: int) -> dict[str, Any]:
+        found = real(device, size_gb)
+        return {
+            **found,
+            "Ebs": {**found["Ebs"], "DeleteOnTermination": not device.startswith(("/dev/sdf", "/dev/sdg"))},
+        }
+
+    fleet._disk = disk
+
+
 def _no_undo() -> None:
     """A launch that failed is not ended."""
     from provision.machines import rent
@@ -127,6 +143,7 @@ ALL: dict[str, Callable[[], None]] = {
     "groups stay": _groups_stay,
     "schedules stay": _schedules_stay,
     "roles stay": _roles_stay,
+    "volumes stay": _volumes_stay,
     "no undo": _no_undo,
     "no terminate": _no_terminate,
     "no deadline": _no_deadline,

@@ -5,6 +5,7 @@ MUTATIONS = (
     "groups stay",
     "schedules stay",
     "roles stay",
+    "volumes stay",
     "no undo",
     "no terminate",
     "no deadline",

@@ -40,6 +40,8 @@ class Watch:
         self.begun: list[Container] = []
         self.noticed: list[tuple[Container, int]] = []  # trainings and their iterations when an end was announced
         self.kept: set[str] = set()  # volumes that were to be kept, at any time
+        self.freed: set[str] = set()  # volumes that AWS was told to let outlive their machine
+        self.disks: tuple[set[str], set[str]] = (set(), set())
         self.complete: dict[str, int] = {}  # run → the newest snapshot that was ever whole in S3
 
     def breach(self, rule: str, words: str) -> None:
@@ -49,12 +51,22 @@ class Watch:
         """Before a call is done, and after it."""
         if action == "CreateFleet done":
             self._launched(client)
-        if action == "CreateTags done":
-            self.kept |= self.world.kept()
+        if action == "CreateTags done":  # some may have lost their mark again; what is gone still counts
+            kept = set(self.world.kept())
+            self.kept = (self.kept - set(self.world.things().get("volumes", ()))) | kept
+        if action == "ModifyInstanceAttribute":
+            self.disks = self.world.disks()
+        if action == "ModifyInstanceAttribute done":
+            self._told()
         if action == "TerminateInstances":
             self.before = {one.id for one in self.world.living()}
         if action == "TerminateInstances done":
             self._ended(client, self.before - {one.id for one in self.world.living()})
+
+    def _told(self) -> None:
+        """AWS was told what becomes of a volume when its machine ends."""
+        staying, going = self.world.disks()
+        self.freed = (self.freed | (staying - self.disks[0])) - going
 
     def _launched(self, client: Client) -> None:
         new = [one for one in self.world.living() if one.id not in self.owner]
@@ -164,8 +176,11 @@ def at_end(watch: Watch) -> Iterator[Breach]:
         spent = watch.world.cost(machine.instance)
         if budget and spent > 1.01 * float(budget):
             yield "budget", f"{machine.instance.id} has cost ${spent:.2f} of ${float(budget):.2f}"
-    if gone := watch.kept - watch.world.kept():
+    kept = watch.world.kept()
+    if gone := watch.kept - set(kept):
         yield "volumes stay", f"nobody asked to delete {', '.join(sorted(gone))}"
+    if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
+        yield "one volume", f"there are several kept volumes {', '.join(twice)}: {kept}"
     for container, at in watch.noticed:
         ended = watch.world.lives[container.host.id]
         whole = max(trainings.complete(watch.objects(), container.run), default=0)
@@ -184,10 +199,9 @@ def _says_so(client: Client) -> bool:
 
 def after_deadlines(watch: Watch) -> Iterator[Breach]:
     """When nobody has done anything until all deadlines were over."""
+    kept = {*watch.world.kept(), *watch.freed}
     billed = {"machines", "volumes", "addresses", "interfaces", "spot requests"}
-    things = {
-        kind: sorted({*names} - watch.world.kept()) for kind, names in watch.world.things().items() if kind in billed
-    }
+    things = {kind: sorted({*names} - kept) for kind, names in watch.world.things().items() if kind in billed}
     left = {kind: names for kind, names in things.items() if names}
     if left:
         yield "ends by itself", f"after all deadlines there are {left}"

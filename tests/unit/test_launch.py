@@ -15,7 +15,6 @@ from infra.aws.launch import Launcher
 from infra.aws.session import Cloud, client
 from infra.aws.tags import parse_volumes
 from infra.aws.types import DataVolume, Instance, InstanceType, Offer, SpotRequest
-from infra.aws.volumes import Volumes
 from infra.errors import (
     AuthError,
     CapacityError,
@@ -26,7 +25,6 @@ from infra.errors import (
     QuotaError,
     ThrottledError,
     UnsupportedError,
-    UsageError,
 )
 from infra.shell import Secret
 
@@ -182,13 +180,15 @@ def test_every_machine_ends_with_its_power_and_keeps_its_metadata_from_container
     assert "IamInstanceProfile" not in data
 
 
-def test_a_volume_that_goes_with_the_machine_comes_with_it_and_a_kept_one_does_not() -> None:
-    volumes = (DataVolume("data", 200), DataVolume("scratch", 50, keep=False))
-    data = template_data(dataclasses.replace(REQUEST, volumes=volumes), "spot", b"", "sg-1")
+def test_each_new_volume_comes_and_goes_with_the_machine_and_one_that_is_there_does_not() -> None:
+    """Also one that is to be kept: a client that is killed leaves a machine with all that is its own."""
+    volumes = (DataVolume("data", 200), DataVolume("old", 80), DataVolume("scratch", 50, keep=False))
+    data = template_data(dataclasses.replace(REQUEST, volumes=volumes, there=("old",)), "spot", b"", "sg-1")
     assert [(one["DeviceName"], one["Ebs"]["VolumeSize"]) for one in data["BlockDeviceMappings"]] == [
-        ("/dev/sda1", 100), ("/dev/sdg", 50),
+        ("/dev/sda1", 100), ("/dev/sdf", 200), ("/dev/sdh", 50),
     ]  # fmt: skip
-    assert parse_volumes("data:200,scratch:50:delete") == volumes
+    assert all(one["Ebs"]["DeleteOnTermination"] and one["Ebs"]["Encrypted"] for one in data["BlockDeviceMappings"])
+    assert parse_volumes("data:200,scratch:50:delete") == (volumes[0], volumes[2])
     assert parse_volumes("") == ()
 
 
@@ -373,38 +373,6 @@ def test_the_role_is_waited_for_and_one_that_is_there_is_as_good(clock: Clock) -
     with pytest.raises(CloudError):
         Ec2(Aws(AssociateIamInstanceProfile=fresh).cloud, clock.sleep).associate("i-1", "profile")
     assert 60 <= clock.now - 2 <= 63
-
-
-def test_a_new_volume_is_made_with_its_tags_and_kept_only_when_it_is_said(clock: Clock) -> None:
-    made = {"VolumeId": "vol-1", "AvailabilityZone": "us-east-1a", "Size": 200, "State": "creating"}
-    aws = Aws(
-        DescribeVolumes={"Volumes": []}, CreateVolume=made, AttachVolume=[Refused("IncorrectState"), {}], CreateTags={}
-    )
-    volumes = Volumes(aws.cloud, clock.sleep)
-    assert volumes.attach(machine(), DataVolume("data", 200), "/dev/sdf") == "vol-1"
-    [words] = aws.of("CreateVolume")
-    assert (words["Size"], words["Encrypted"], words["VolumeType"]) == (200, True, "gp3")
-    keys = {tag["Key"] for tag in words["TagSpecifications"][0]["Tags"]}
-    assert "provision:name" in keys
-    assert "provision:keep" not in keys
-    volumes.keep("vol-1", "data")
-    assert aws.of("CreateTags")[0]["Tags"] == [{"Key": "provision:keep", "Value": "data"}]
-
-
-def test_a_kept_volume_is_taken_again_unless_another_machine_has_it(clock: Clock) -> None:
-    kept = {"VolumeId": "vol-1", "AvailabilityZone": "us-east-1a", "Attachments": []}
-    aws = Aws(DescribeVolumes={"Volumes": [kept]})
-    assert Volumes(aws.cloud, clock.sleep).attach(machine(), DataVolume("data", 200), "/dev/sdf") == "vol-1"
-    assert aws.of("CreateVolume") == []
-    [words] = aws.of("AttachVolume")
-    assert (words["InstanceId"], words["Device"]) == ("i-1", "/dev/sdf")
-    again = Aws(DescribeVolumes={"Volumes": [{**kept, "Attachments": [{"InstanceId": "i-1"}]}]})
-    Volumes(again.cloud, clock.sleep).attach(machine(), DataVolume("data", 200), "/dev/sdf")
-    assert again.of("AttachVolume") == []
-    for other in ({"Attachments": [{"InstanceId": "i-2"}]}, {"AvailabilityZone": "us-east-1c"}):
-        taken = Aws(DescribeVolumes={"Volumes": [{**kept, **other}]})
-        with pytest.raises(UsageError):
-            Volumes(taken.cloud, clock.sleep).attach(machine(), DataVolume("data", 200), "/dev/sdf")
 
 
 def test_vcpus_that_run_are_counted_whosever_they_are() -> None:

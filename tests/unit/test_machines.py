@@ -105,6 +105,17 @@ def test_a_launch_that_was_cut_off_is_taken_up_with_its_token() -> None:
     assert journal.user_data(CLOUD, "lab") == data
 
 
+def test_a_launch_is_taken_up_while_the_same_volumes_are_there_to_be_kept() -> None:
+    """Its machine has a disk for each volume that was not there then."""
+    data = {"volumes": (DataVolume("data", 200),)}
+    first = journal.write_intent(CLOUD, asked(**data))
+    assert not journal.takes_up(CLOUD, asked("fedcba9876543210", **data, there=("data",)))
+    assert journal.write_intent(CLOUD, asked("fedcba9876543210", **data)).token == first.token
+    with_old = journal.write_intent(CLOUD, asked("fedcba9876543210", **data, there=("data",)))
+    again = journal.write_intent(CLOUD, asked("0000000000000000", **data, there=("data",)))
+    assert (again.token, again.there) == (with_old.token, ("data",)) == ("fedcba9876543210", ("data",))
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -323,13 +323,28 @@ def test_credentials_that_are_refused_are_said_as_that() -> None:
 def test_a_kept_volume_decides_the_zone() -> None:
     aws = region(P3, PRICES)
     tags = [{"Key": "provision:keep", "Value": "data"}]
-    aws.answers["DescribeVolumes"] = {"Volumes": [{"AvailabilityZone": "us-east-1b", "Tags": tags}]}
-    wish = Requirements("lab", "p3.8xlarge", volumes=(DataVolume("data", 200),))
+    kept = {"VolumeId": "vol-1", "AvailabilityZone": "us-east-1b", "Tags": tags}
+    aws.answers["DescribeVolumes"] = {"Volumes": [kept]}
+    wish = Requirements("lab", "p3.8xlarge", volumes=(DataVolume("data", 200), DataVolume("more", 50)))
     request = one(aws, wish)
+    assert request.there == ("data",)
     assert [offer.zone for offer in request.offers] == ["us-east-1b"]
-    assert request.tags["provision:volumes"] == "data:200"
-    aws.answers["DescribeVolumes"] = {"Volumes": [{"AvailabilityZone": "us-east-1c", "Tags": tags}]}
+    assert request.tags["provision:volumes"] == "data:200,more:50"
+    aws.answers["DescribeVolumes"] = {"Volumes": [{**kept, "AvailabilityZone": "us-east-1c"}]}
     assert "data in us-east-1c" in refusal(aws, wish).what
+    aws.answers["DescribeVolumes"] = {"Volumes": [kept, {**kept, "VolumeId": "vol-2"}]}
+    assert "there are 2 kept volumes data: vol-1, vol-2" in refusal(aws, wish).what
+
+
+def test_a_volume_that_goes_with_its_machine_is_never_a_kept_one_of_that_name() -> None:
+    aws = region(P3, PRICES)
+    tags = [{"Key": "provision:keep", "Value": "data"}]
+    aws.answers["DescribeVolumes"] = {
+        "Volumes": [{"VolumeId": "vol-1", "AvailabilityZone": "us-east-1b", "Tags": tags}]
+    }
+    request = one(aws, Requirements("lab", "p3.8xlarge", volumes=(DataVolume("data", 200, keep=False),)))
+    assert request.there == ()
+    assert len(request.offers) > 1
 
 
 def test_a_budget_ends_the_machine_and_one_of_minutes_is_a_slip() -> None:

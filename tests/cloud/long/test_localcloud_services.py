@@ -319,6 +319,36 @@ def has_losetup() -> bool:
     return subprocess.run(["losetup", "--find"], capture_output=True).returncode == 0
 
 
+def test_a_disk_goes_with_its_instance_or_stays_as_that_was_told(cloud: Cloud) -> None:
+    disks = [
+        {"DeviceName": device, "Ebs": {"VolumeSize": 1, "DeleteOnTermination": True}}
+        for device in ("/dev/sdf", "/dev/sdg")
+    ]
+    instance = cloud.launch(BlockDeviceMappings=disks)
+    cloud.running(instance)
+
+    def told(device: str, goes: bool, **more: Any) -> Any:
+        change = {"DeviceName": device, "Ebs": {"DeleteOnTermination": goes}}
+        return {"InstanceId": instance, "BlockDeviceMappings": [change], **more}
+
+    change = cloud.ec2.modify_instance_attribute
+    assert refused(change, **told("/dev/sdf", False, DryRun=True)) == "DryRunOperation"
+    assert refused(change, **told("/dev/sdz", False)) == "InvalidInstanceAttributeValue"
+    for goes in (False, True, False):
+        change(**told("/dev/sdf", goes))
+        rows = cloud.about(instance)["BlockDeviceMappings"]
+        assert {row["DeviceName"]: row["Ebs"]["DeleteOnTermination"] for row in rows}["/dev/sdf"] is goes
+    ids = {row["DeviceName"]: row["Ebs"]["VolumeId"] for row in rows}
+    [volume] = cloud.ec2.describe_volumes(VolumeIds=[ids["/dev/sdf"]])["Volumes"]
+    assert volume["Attachments"][0]["DeleteOnTermination"] is False
+    cloud.ec2.terminate_instances(InstanceIds=[instance])
+    eventually(lambda: cloud.gone(instance))
+    assert refused(change, **told("/dev/sdf", True)) == "IncorrectInstanceState"
+    assert attached(cloud, ids["/dev/sdf"]) == ""
+    assert refused(cloud.ec2.describe_volumes, VolumeIds=[ids["/dev/sdg"]]) == "InvalidVolume.NotFound"
+    cloud.ec2.delete_volume(VolumeId=ids["/dev/sdf"])
+
+
 @pytest.mark.skipif(not has_losetup(), reason="needs loop devices")
 @pytest.mark.parametrize(("kind", "disk"), [("p2.xlarge", "/dev/xvdf"), ("g4dn.xlarge", "/dev/disk/by-id/nvme-*")])
 def test_a_volume_is_a_disk_that_outlives_its_instance(cloud: Cloud, kind: str, disk: str) -> None:
