@@ -16,12 +16,12 @@ from provision.logs.recovery import Recovery
 # what a loss gives where the right class has probability 0: the logarithm's argument is held above that (FLT_MIN in
 # softmax_loss_layer.cpp, kLOG_THRESHOLD in loss_layer.hpp)
 FLOORS = {87.3365: "the smallest float", 46.0517: "1e-20"}
-_TIMES, _DISPLAYS = 20.0, 10
+TIMES, _DISPLAYS = 20.0, 10
 _RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and none is far from it
-_FAR = 0.15
-_LEAST = (1 - _FAR) * min(FLOORS)
+FAR = 0.15
+_LEAST = (1 - FAR) * min(FLOORS)
 _GROWN = 100.0
-_FAR_ABOVE = "has been above"
+_FAR_ABOVE, _STANDS = "has been above", "stands at"
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
     "clip_gradients in the solver, and a longer warm-up",
@@ -48,7 +48,7 @@ class Divergence:
     first two are looked for in each output that is a loss, too: of several heads one may be lost, and a weight hides
     the number in the sum."""
 
-    def __init__(self, times: float = _TIMES, displays: int = _DISPLAYS) -> None:
+    def __init__(self, times: float = TIMES, displays: int = _DISPLAYS) -> None:
         self._times, self._displays = times, displays
         self._start: float | None = None
         self._above = 0
@@ -85,12 +85,12 @@ class Divergence:
             if (
                 len(recent) == _RECENT
                 and same >= _SAME
-                and all((1 - _FAR) * floor < one < floor + 0.001 for one in recent)
+                and all((1 - FAR) * floor < one < floor + 0.001 for one in recent)
             ):
                 why = (
                     f"that is -ln of {of}: the net is sure and wrong, of each example or nearly, and its gradient is 0"
                 )
-                return Trouble("saturated", f"{called} stands at {floor:g} (iteration {at})", why, _RATE)
+                return Trouble("saturated", f"{called} {_STANDS} {floor:g} (iteration {at})", why, _RATE)
         return None
 
     def _far_above(self, event: Metric) -> Trouble | None:
@@ -164,12 +164,13 @@ class Watch:
         if self._noted is not None:
             yield self._noted
         if (found := self.divergence.seen) is not None and self._came_down(found):
-            what = found.what.replace(_FAR_ABOVE, "was above", 1)
+            what = found.what.replace(_FAR_ABOVE, "was above", 1).replace(_STANDS, "stood at", 1)
             yield replace(found, name="loss-far-above-once", what=f"{what}, and has come down again",
                           line=self.diverged_at.line, text=self.diverged_at.text, kind="note")  # fmt: skip
 
     def _came_down(self, found: Trouble) -> bool:
-        return _FAR_ABOVE in found.what and self.bad is None and self.recovery.down
+        high = _FAR_ABOVE in found.what or found.name == "saturated"
+        return high and self.bad is None and self.recovery.down
 
     def _debug(self, event: DebugInfo, text: bytes, before: int) -> None:
         if self.shown_bad:

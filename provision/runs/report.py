@@ -10,7 +10,7 @@ from provision.files.bar import TrainingBar
 from provision.logs import caffe, diagnose, progress
 from provision.logs.caffe import Metric, Parser
 from provision.logs.cause import Cause, Diagnosis, Facts
-from provision.logs.divergence import Divergence
+from provision.logs.lost import Lost
 from provision.logs.progress import Progress
 from provision.logs.text import Cleaner
 from provision.runs import follow, log
@@ -24,9 +24,10 @@ _NO_END = ("learning", "symptom")  # of a training that ended, these do not tell
 class Follower:
     """Follows one run over all its attempts, drawing its progress.
 
-    `stop` is called once, when the log shows that the training has diverged: it should save the work and end the
-    training. `follow` then raises the diagnosis as a RunError, so that whatever is paid for can be ended. `replaces`:
-    whoever follows puts another machine in the place of one that hangs; `silent` then tells that the attempt's does.
+    `stop` is called once, when the log shows that the training is lost for good (`provision.logs.lost`): it should save
+    the work and end the training. `follow` then raises the diagnosis as a RunError, so that whatever is paid for can be
+    ended. `replaces`: whoever follows puts another machine in the place of one that hangs; `silent` then tells that the
+    attempt's does.
     """
 
     def __init__(self, stop: Callable[[], object] | None = None, *, replaces: bool = False) -> None:
@@ -39,7 +40,7 @@ class Follower:
         self._after = ""
         self._stop = stop
         self._told = False
-        self._divergence = Divergence()
+        self._lost = Lost()
 
     @property
     def iteration(self) -> int:
@@ -61,7 +62,7 @@ class Follower:
 
     def check(self, run: Run) -> None:
         """RunError where the training was stopped for it diverged."""
-        if self._stop is not None and self._divergence.seen is not None:
+        if self._stop is not None and self._lost.what:
             raise failure(run)
 
     def take(self, piece: Piece, bar: TrainingBar) -> None:
@@ -70,11 +71,11 @@ class Follower:
         lines, end, self._rest = (self._rest + self._joint.join(piece)).rpartition(b"\n")
         for event in self._parser.read(self._cleaner.clean(lines + end)):
             self.progress = progress.fold(self.progress, event)
-            self._divergence.feed(event)
+            self._lost.feed(event)
             if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
                 bar.show(self.progress.iteration, self.progress.max_iter or 0, self.progress.words())
-            if self._stop is not None and self._divergence.seen is not None:
-                self._say_and_stop(self._divergence.seen.what)
+            if self._stop is not None and self._lost.what:
+                self._say_and_stop(self._lost.what)
 
     def _say_and_stop(self, what: str) -> None:
         if not self._told:

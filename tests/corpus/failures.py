@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from provision.logs import caffe
 from provision.logs.diagnose import diagnose_pieces
+from provision.logs.lost import Lost
 from tests.corpus.dialects import DIALECTS
 from tests.corpus.logs import Teller
 from tests.corpus.wrappings import ENCODINGS, LINE_ENDS, PREFIXES
@@ -116,6 +118,11 @@ def failure(seed: int) -> str:
     names = [cause.name for cause in told.causes]
     right = names[:1] == [sample.cause] if sample.cause else not names
     ended = (told.ending.word == "failed") >= bool(sample.cause and told.causes and told.causes[0].kind == "cause")
+    watch = Lost()
+    for event in caffe.events([sample.data]):
+        watch.feed(event)
+    if watch.what:
+        return f"seed {seed} {sample.kinds}: all its numbers are sound, and it would be stopped: {watch.what}"
     if right and ended and told.attempts == sample.attempts:
         return ""
     return f"seed {seed} {sample.kinds}: {sample.cause or 'none'} is the cause; {names}, {told.ending}, {told.attempts}"

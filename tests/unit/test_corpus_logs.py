@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.corpus import live
 from tests.corpus.check import failure, failure_of_ranks
 from tests.corpus.dialects import DIALECTS
 from tests.corpus.logs import ENDS, draw
@@ -19,6 +20,11 @@ def test_no_number_is_lost_or_invented(first: int, tmp_path: Path) -> None:
 
 def test_ranks_stay_apart(tmp_path: Path) -> None:
     assert list(filter(None, (failure_of_ranks(seed, tmp_path) for seed in range(20)))) == []
+
+
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_what_lives_is_not_stopped_and_what_is_lost_is(first: int) -> None:
+    assert list(filter(None, map(live.failure, range(first, first + 25)))) == []
 
 
 def test_few_seeds_draw_every_kind() -> None:

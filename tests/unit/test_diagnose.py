@@ -140,14 +140,25 @@ class Quiet:
     def show(self, iteration: int, total: int, words: str) -> None: ...
 
 
-def test_diverged_training_is_stopped_once(capsys: pytest.CaptureFixture[str]) -> None:
+def _stops(*losses: float | str) -> list[str]:
+    """What a follower calls that reads the displays in small pieces."""
     calls: list[str] = []
     follower = Follower(stop=lambda: calls.append("stop"))
-    text = "\n".join([*_HEAD, *display(0, 2.3), *display(1, "nan"), *display(2, "nan"), ""]).encode()
+    text = "\n".join([*_HEAD, *(line for at, loss in enumerate(losses) for line in display(at, loss)), ""]).encode()
     for at in range(0, len(text), 50):
         follower.take(Piece(str(at), 0, text[at : at + 50]), Quiet())  # type: ignore[arg-type]
-    assert calls == ["stop"]
-    assert "the loss is nan at iteration 1" in capsys.readouterr().err
+    return calls
+
+
+def test_diverged_training_is_stopped_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _stops(2.3, *["nan"] * 20) == ["stop"]
+    assert "the loss has been no number for 5 displays, up to iteration 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-nan", 87.3365, 1e30])
+def test_a_training_that_outlives_a_bad_display_is_not_stopped(bad: float | str) -> None:
+    sound = [round(2.3 * 0.9**at, 4) for at in range(30)]
+    assert _stops(*sound[:15], bad, *sound[15:]) == []
 
 
 def test_follower_without_stop_follows_on() -> None:

@@ -172,3 +172,12 @@ def test_a_loss_that_comes_down_below_its_start_is_a_note() -> None:
 def test_a_loss_whose_first_display_tells_little_has_not_diverged() -> None:
     falling = [(at, 3 + 30 * math.exp(-at / 20), 3 + 30 * math.exp(-at / 20)) for at in range(1, 120)]
     assert _diagnosed((0, 0.01, 0.01), *falling)[0] == []
+
+
+def test_a_net_that_begins_at_the_floor_and_learns_is_a_note() -> None:
+    floor = [(at, 87.3365, 87.3365) for at in range(12)]
+    low = [(at, 2.1, 2.1) for at in range(12, 60)]
+    causes, notes = _diagnosed(*floor, *low)
+    assert causes == [] and notes == ["the loss stood at 87.3365 (iteration 4), and has come down again"]
+    assert _diagnosed((0, 2.3, 2.3), *floor[1:], *((at, 2.3, 2.3) for at in range(12, 60)))[0][0] == "saturated"
+    assert _diagnosed(*floor)[0] == ["saturated"]
