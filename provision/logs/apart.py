@@ -23,11 +23,13 @@ def apart(logs: Sequence[Log]) -> list[Log]:
 
 def by_source(log: Log) -> list[Log]:
     """The log, or one for each of the ranks or containers that wrote it at the same time and told a number."""
-    found = prefix.sources(_head(log))
-    parts = [
-        replace(log, name=f"{log.name}.{word}", only=name, cuts=None) for name, word in prefix.named(found).items()
-    ]
-    return [part for part in parts if absence.told(part)] or [log]
+    return [part for part in sources(log).values() if absence.told(part)] or [log]
+
+
+def sources(log: Log) -> dict[str, Log]:
+    """The log's part of each of the ranks or containers that wrote it at the same time, by its name; of one: none."""
+    found = prefix.named(prefix.sources(_head(log)))
+    return {word: replace(log, name=f"{log.name}.{word}", only=name, cuts=None) for name, word in found.items()}
 
 
 def _head(log: Log) -> bytes:

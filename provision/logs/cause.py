@@ -58,7 +58,7 @@ class Earlier:
 class Diagnosis:
     """What a log tells of its last attempt: what went wrong, the cause first (empty where nothing did); how it ended;
     what was seen on the way and stopped nothing. `attempts` counts the starts of the program.
-    `heard`: whether any line is as Caffe or Detectron writes them."""
+    `heard`: whether any line is as Caffe or Detectron writes them; `alive`: the last line that shows that it went on."""
 
     causes: list[Cause]
     ending: Ending
@@ -66,6 +66,7 @@ class Diagnosis:
     earlier: list[Earlier] = field(default_factory=list)
     attempts: int = 1
     heard: bool = True
+    alive: int = 0
 
 
 def shown(line: bytes) -> str:

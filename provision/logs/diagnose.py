@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from provision.logs import caffe, ranking
+from provision.logs import apart, caffe, ranking, ranks
 from provision.logs.cause import Cause, Diagnosis, Earlier, Facts, as_dict, told
 from provision.logs.endings import Cuts, Reading, of_trouble
 from provision.logs.learning import Learning
@@ -34,8 +34,12 @@ _OF_THE_GPU = ("no-kernel-image", "driver-too-old", "no-gpu", "gpu-out-of-memory
 
 
 def diagnose(log: Log, facts: Facts = _NOTHING) -> Diagnosis:
-    """What went wrong, the cause first; no causes where nothing did."""
-    return diagnose_pieces(log.pieces(), facts)
+    """What went wrong, the cause first; no causes where nothing did. Ranks that wrote one log at the same time are
+    diagnosed each by its own lines."""
+    parts = apart.sources(log)
+    if not parts:
+        return diagnose_pieces(log.pieces(), facts)
+    return ranks.joined({name: diagnose_pieces(part.pieces(), facts) for name, part in parts.items()})
 
 
 def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING) -> Diagnosis:
@@ -73,7 +77,9 @@ def _of(reading: Reading, earlier: Sequence[Earlier], course: Sequence[Cause], f
     found = ranking.in_order([*found, *_of_facts(facts, found)])
     found = [_with_place(cause, facts) for cause in found]
     seen = [*ranking.seen(reading.scan, found), *notes]
-    return Diagnosis(found, reading.ending(found, facts.state), seen, list(earlier), len(earlier) + 1)
+    return Diagnosis(
+        found, reading.ending(found, facts.state), seen, list(earlier), len(earlier) + 1, alive=reading.scan.alive
+    )
 
 
 def _of_facts(facts: Facts, found: Sequence[Cause]) -> Iterator[Cause]:

@@ -31,6 +31,7 @@ _WHEN = re.compile(
     rb"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}(?: \d{4})?"
     rb"|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|\d{9,}(?:\.\d+)?|(?<![\d.])\d+\.\d+(?![\d.])"
 )
+_OPEN_MPI = re.compile(rb"(?:\S+@)?\d+,\d+")
 _STREAM = re.compile(rb"<?\b(?:stdout|stderr)\b>?(?: [FP]\b)?")
 
 
@@ -126,9 +127,15 @@ def _natural(name: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def named(found: Iterable[bytes]) -> dict[bytes, str]:
-    """Words for sources, which can be a part of a file's name: a number is a rank's."""
+    """Words for sources, which can be a part of a file's name: a number is a rank's, and so is Open MPI's `1,0` (of a
+    job's number and a rank)."""
+    names = list(found)
+    jobs = {name.rpartition(b",")[0] for name in names}
     made = {}
-    for name in found:
+    for name in names:
+        if len(jobs) == 1 and _OPEN_MPI.fullmatch(name):
+            made[name] = f"rank{name.rpartition(b',')[2].decode()}"
+            continue
         word = re.sub(r"[^\w.-]+", "-", name.decode(errors="replace")).strip("-") or "other"
         made[name] = f"rank{word}" if word.isdecimal() else word
     return made

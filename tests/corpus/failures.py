@@ -9,9 +9,11 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from provision.logs import caffe
-from provision.logs.diagnose import diagnose_pieces
+from provision.logs.diagnose import diagnose, diagnose_pieces
+from provision.logs.log import Log
 from provision.logs.lost import Lost
 from tests.corpus.dialects import DIALECTS
 from tests.corpus.logs import Teller
@@ -126,6 +128,33 @@ def failure(seed: int) -> str:
     if right and ended and told.attempts == sample.attempts:
         return ""
     return f"seed {seed} {sample.kinds}: {sample.cause or 'none'} is the cause; {names}, {told.ending}, {told.attempts}"
+
+
+def failure_of_ranks(seed: int, folder: Path) -> str:
+    """What is wrong with the diagnosis of a log that several ranks wrote line by line, of which one failed."""
+    dice = random.Random(seed)
+    made = dice.choice([name for name in DIALECTS if name != "detectron"])
+    form, failing = dice.choice(("[{}] ", "[1,{}]<stderr>:", "{}: ")), dice.choice(list(FATAL))
+    tellers = [Sound(dice, DIALECTS[made](dice)) for _ in range(dice.randrange(2, 5))]
+    for teller in tellers:
+        _train(teller, 0, dice.randrange(1, 6))
+    bad = dice.randrange(len(tellers))
+    tellers[bad].say(failing, "F")
+    tellers[bad].lines += _STACK
+    waiting = {rank: [form.format(rank) + line for line in teller.lines] for rank, teller in enumerate(tellers)}
+    mixed = []
+    while any(waiting.values()):
+        mixed.append(waiting[dice.choice([rank for rank, lines in waiting.items() if lines])].pop(0))
+    path = folder / "ranks.log"
+    path.write_text("".join(line + "\n" for line in mixed), encoding="utf-8")
+    told = diagnose(Log("ranks", path))
+    if (
+        told.causes
+        and told.causes[0].name == FATAL[failing]
+        and told.causes[0].place.startswith(f"rank{bad}, and not ")
+    ):
+        return "" if told.ending.word == "failed" else f"seed {seed}: {told.ending}"
+    return f"seed {seed} ({made}, {form}, rank {bad} of {len(tellers)}, {failing}): {told.causes}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Ranks that wrote one log are diagnosed each by its own lines, and a cause names the ranks that have it."""
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import pytest
+
+from provision.cli import run
+from provision.logs.cause import Diagnosis
+from provision.logs.diagnose import diagnose
+from provision.logs.log import Log
+
+OUT_OF_MEMORY = (
+    "F0301 10:00:09.000000     7 syncedmem.cpp:56] Check failed: error == cudaSuccess (2 vs. 0)  out of memory"
+)
+FORMS = ("[prterun-node-7@1,{}]<stdout>: ", "[{}] ", "[1,{}]<stderr>:", "{}: ", "trainer_{}  | ")
+START = ["I0301 10:00:00.000000     7 solver.cpp:44] Initializing solver from parameters: ", "max_iter: 60"]
+DONE = "I0301 10:00:08.000000     7 solver.cpp:326] Optimization Done."
+
+
+def shown(*losses: object) -> list[str]:
+    return [f"I0301 10:00:0{at % 8}.000000     7 solver.cpp:218] Iteration {at * 10}, loss = {loss}"
+            for at, loss in enumerate(losses)]  # fmt: skip
+
+
+def diagnosed(folder: Path, *ranks: Sequence[str], form: str = "[{}] ", end: str = "") -> Diagnosis:
+    """Of a log in which the ranks' lines follow each other in turn."""
+    lines = [[form.format(number) + line for line in of] for number, of in enumerate(ranks)]
+    mixed = [line for line in chain.from_iterable(zip_longest(*lines)) if line is not None]
+    path = folder / "ranks.log"
+    path.write_text("\n".join([*mixed, *end.splitlines(), ""]))
+    return diagnose(Log("ranks", path))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_rank_that_failed_alone_is_named(form: str, tmp_path: Path) -> None:
+    found = diagnosed(
+        tmp_path, START + shown(2.3, 2.2, 2.1), [*START, *shown(2.3, 2.2), OUT_OF_MEMORY],
+        START + shown(2.3, 2.2, 2.1), form=form,
+    )  # fmt: skip
+    (cause,) = found.causes
+    names = {"trainer_{}  | ": "trainer_"}.get(form, "rank")
+    assert (cause.name, cause.line) == ("gpu-out-of-memory", 14)
+    assert cause.place == f"{names}1, and not {names}0, {names}2"
+    assert found.ending.word == "failed" and found.attempts == 1
+
+
+def test_a_failure_of_all_names_none(tmp_path: Path) -> None:
+    ranks = [[*START, *shown(2.3, 2.2), OUT_OF_MEMORY]] * 2
+    assert [(cause.name, cause.place) for cause in diagnosed(tmp_path, *ranks).causes] == [("gpu-out-of-memory", "")]
+
+
+def test_where_one_rank_tells_the_displays_the_others_are_sound(tmp_path: Path) -> None:
+    other = [*START, "E0301 10:00:01.000000     7 io.cpp:80] Could not open or find file a.jpg",
+             "I0301 10:00:01.000000     7 solver.cpp:330] Iteration 0, Testing net (#0)"]  # fmt: skip
+    found = diagnosed(tmp_path, [*START, *shown(2.3, 2.2, 2.1, 2.0), DONE], other)
+    assert (found.causes, found.ending.word) == ([], "well")
+    found = diagnosed(tmp_path, START + shown(2.3, 2.2, 2.1, 2.0), other)
+    assert (found.causes, found.ending.word) == ([], "open")
+
+
+def test_what_all_wait_for_is_told(tmp_path: Path) -> None:
+    waits = "I0301 10:00:09.000000     7 blocking_queue.cpp:49] Waiting for data"
+    found = diagnosed(tmp_path, START + shown(2.3, 2.2), [*START, *shown(2.3, 2.2), waits])
+    assert [(cause.name, cause.place) for cause in found.causes] == [("stuck-data", "rank1, and not rank0")]
+
+
+def test_a_loss_that_one_rank_alone_has_lost(tmp_path: Path) -> None:
+    found = diagnosed(tmp_path, START + shown(*[2.3] * 8), START + shown(2.3, *["nan"] * 7))
+    assert [(cause.name, cause.place) for cause in found.causes] == [("diverged", "rank1, and not rank0")]
+
+
+def test_attempts_of_ranks_are_told_together(tmp_path: Path) -> None:
+    first, second = shown(2.3, 2.2), shown(2.1, 2.0)
+    found = diagnosed(
+        tmp_path,
+        [*START, *first, first[-1], *START, *second, DONE],
+        [*START, *first, OUT_OF_MEMORY, *START, *second, DONE],
+    )
+    assert (found.causes, found.ending.word, found.attempts) == ([], "well", 2)
+    (earlier,) = found.earlier
+    assert earlier.cause is not None and earlier.cause.name == "gpu-out-of-memory"
+
+
+def test_what_mpirun_says_itself_is_no_ranks(tmp_path: Path) -> None:
+    end = "mpirun noticed that process rank 1 with PID 4711 on node a exited on signal 9 (Killed)."
+    found = diagnosed(tmp_path, START + shown(2.3, 2.2), START + shown(2.3, 2.2), end=end)
+    assert [(cause.line, cause.place) for cause in found.causes] == [(9, "")]
+
+
+def test_the_command_shows_the_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosed(tmp_path, START + shown(2.3, 2.2), [*START, *shown(2.3), OUT_OF_MEMORY])
+    assert run(["diagnose", str(tmp_path / "ranks.log")]) == 0
+    assert "\n  where: rank1, and not rank0\n" in capsys.readouterr().out
