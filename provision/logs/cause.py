@@ -57,8 +57,8 @@ class Earlier:
 @dataclass(frozen=True)
 class Diagnosis:
     """What a log tells of its last attempt: what went wrong, the cause first (empty where nothing did); how it ended;
-    what was seen on the way and stopped nothing. `attempts` counts the starts of the program.
-    `heard`: whether any line is as Caffe or Detectron writes them; `alive`: the last line that shows that it went on."""
+    what was seen on the way and stopped nothing. `attempts` counts the starts of the program. `heard`:
+    whether any line is as Caffe or Detectron writes them; `alive`: the last line that shows that it went on."""
 
     causes: list[Cause]
     ending: Ending

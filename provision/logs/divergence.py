@@ -127,10 +127,10 @@ class Watch:
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, how many lines came before them, and the events that they tell."""
         for event in events:
-            if isinstance(event, DebugInfo):
-                self._debug(event, text, lines_before)
-            elif isinstance(event, Metric):
+            if isinstance(event, Metric):
                 self._metric(event, text, lines_before)
+            elif isinstance(event, DebugInfo):
+                self._debug(event, text, lines_before)
 
     def _metric(self, event: Metric, text: bytes, before: int) -> None:
         self.recovery.feed(event)

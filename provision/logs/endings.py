@@ -60,18 +60,18 @@ class Reading:
         self.told = self.told or ended(self.scan)
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Metric | Snapshot | Ended | Failed):
-            self.told = True
-        if isinstance(event, Ended):
-            self._end = event
-        elif isinstance(event, Planned):
-            self._planned = event.max_iter
-        elif isinstance(event, Snapshot):
-            self._saved = max(self._saved, event.iteration)
-        elif isinstance(event, Metric):
-            self._iteration = event.iteration
+        if isinstance(event, Metric):
+            self.told, self._iteration = True, event.iteration
             if event.phase == "solver":
                 self._end = None
+        elif isinstance(event, Planned):
+            self._planned = event.max_iter
+        elif isinstance(event, Ended):
+            self.told, self._end = True, event
+        elif isinstance(event, Snapshot):
+            self.told, self._saved = True, max(self._saved, event.iteration)
+        elif isinstance(event, Failed):
+            self.told = True
 
     @property
     def well(self) -> bool:

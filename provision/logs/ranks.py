@@ -1,8 +1,8 @@
 """One diagnosis of several: ranks of MPI, or containers, that trained together and wrote one log.
 
-Each was diagnosed by its own lines. What happened first goes before what follows from it in the others, and a cause that
-not all have names those that have it. What a rank showed last counts only where no other went on behind it: most let
-one rank alone tell the displays.
+Each was diagnosed by its own lines. What happened first goes before what follows from it in the others, and a cause
+that not all have names those that have it. What a rank showed last counts only where no other went on behind it: most
+let one rank alone tell the displays.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

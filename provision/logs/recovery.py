@@ -37,10 +37,11 @@ class Recovery:
 
     def feed(self, event: Metric) -> None:
         """Take one number in."""
-        if (event.phase, event.name) == ("solver", "loss"):
-            self._over()
-            self._sum, self._heads, self._at = event.value, None, event.iteration
-            self.displayed = math.isfinite(event.value)
+        if event.phase == "solver":
+            if event.name == "loss":
+                self._over()
+                self._sum, self._heads, self._at = event.value, None, event.iteration
+                self.displayed = math.isfinite(event.value)
         elif event.weight is None and not named_loss(event.name):
             return
         elif event.phase == "train":

@@ -7,6 +7,7 @@ looked for in the rest (but for the few rules with `info`). So many rules cost l
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from provision.logs.cause import Cause, shown
 from provision.logs.failures import Failure
@@ -52,7 +53,6 @@ class Scan:
     """Feed it an attempt's log in order."""
 
     def __init__(self, own: Sequence[Failure] = ()) -> None:
-        self._rules = [(rule, [text.encode() for text in rule.find], _compiled(rule.match)) for rule in rules()]
         self._own = [(failure, _compiled(failure.match)) for failure in own]
         self._tracebacks = Tracebacks()
         self.hits: dict[str, Hit] = {}
@@ -81,11 +81,12 @@ class Scan:
             self._done = before + text.count(b"\n", 0, at) + 1
         loud = list(_numbered(text, before))
         blob = b"\n".join(line for _, line in loud)
+        asked = {name for needle, name in _needles() if needle in blob} if loud else set()
         known: set[int] = set()
-        for rule, needles, match in self._rules:
-            if rule.after_end and self._done <= self.progress:
+        for rule, needles, match in _asked():
+            if not (rule.info or rule.name in asked) or (rule.after_end and self._done <= self.progress):
                 continue
-            lines = _with(text, needles, before) if rule.info else _of_blob(blob, loud, needles)
+            lines = _with(text, needles, before) if rule.info else _of_loud(loud, needles)
             for number, line in lines:
                 if (
                     number not in known
@@ -129,6 +130,18 @@ class Scan:
                 self._own.remove((failure, match))
 
 
+@cache
+def _asked() -> tuple[tuple[Known, tuple[bytes, ...], "re.Pattern[bytes] | None"], ...]:
+    """The rules with their texts and expressions, as they are looked for."""
+    return tuple((rule, tuple(text.encode() for text in rule.find), _compiled(rule.match)) for rule in rules())
+
+
+@cache
+def _needles() -> tuple[tuple[bytes, str], ...]:
+    """Each text that is looked for in loud lines, and its rule's name."""
+    return tuple((needle, rule.name) for rule, needles, _ in _asked() if not rule.info for needle in needles)
+
+
 def is_fatal(line: bytes) -> bool:
     """Whether glog ended the program with this line."""
     return bool(_FATAL.match(line))
@@ -149,10 +162,10 @@ def _numbered(text: bytes, before: int) -> Iterator[tuple[int, bytes]]:
         yield number, found[0]
 
 
-def _of_blob(blob: bytes, loud: Sequence[tuple[int, bytes]], needles: Sequence[bytes]) -> Iterable[tuple[int, bytes]]:
-    """Those of the lines, which `blob` has one after the other, that have one of the texts; in order."""
-    if not any(needle in blob for needle in needles):
-        return ()
+def _of_loud(loud: Sequence[tuple[int, bytes]], needles: Sequence[bytes]) -> Iterable[tuple[int, bytes]]:
+    """Those of the lines that have one of the texts, in order."""
+    if len(needles) == 1:
+        return [numbered for numbered in loud if needles[0] in numbered[1]]
     return [(number, line) for number, line in loud if any(needle in line for needle in needles)]
 
 

@@ -38,13 +38,14 @@ class Standing:
     def read(self, text: bytes, lines_before: int, events: Sequence[Event]) -> None:
         """Take whole lines in, how many lines came before them, and the events that they tell."""
         for event in events:
-            if isinstance(event, Ended):
+            if isinstance(event, Metric):
+                if event.phase == "test":
+                    self.outputs[event.name] += 1
+                elif event.phase == "solver" and event.name == "loss":
+                    self.shown, self.ended = self.shown + 1, False
+                    self.outputs.clear()
+            elif isinstance(event, Ended):
                 self.ended = True
-            elif isinstance(event, Metric) and event.phase == "test":
-                self.outputs[event.name] += 1
-            elif isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
-                self.shown, self.ended = self.shown + 1, False
-                self.outputs.clear()
         if not self.shown:
             self._note(text, lines_before)
         if end := text.rstrip():
