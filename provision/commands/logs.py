@@ -66,13 +66,14 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
 def _export(found: "list[Log]", as_csv: str | None, tensorboard: Path | None, plot: Path | None, chart: int | None,
             as_json: bool, hint: Callable[[str], str]) -> None:  # fmt: skip
     """Hand over the numbers of those that have any. RunError for the others, at the end."""
+    from provision.files.whole import atomic_file
     from provision.logs import absence, export
     from provision.logs import plot as drawing
 
     without = [log for log in found if not absence.told(log)]
     told = [log for log in found if log not in without]
     if told and plot:
-        drawing.plot(told, plot, chart)
+        drawing.plot(told, plot, chart, atomic_file)
         console.say(f"drawn: {plot}")
     if told and tensorboard:
         _tensorboard(told, tensorboard)
@@ -126,13 +127,14 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
 
 
 def _csv(found: "list[Log]", target: str, several: bool, hint: Callable[[str], str]) -> None:
+    from provision.files.whole import atomic_file
     from provision.logs import apart, export
 
     before = ""
     for log in found:
         part = f".{apart.file_name(log.name)}" if several else ""
         table = None if target == "-" else Path(f"{target.removesuffix('.csv')}{part}.csv")
-        written = export.write_csv(log, table, before)
+        written = export.write_csv(log, table, before, atomic_file)
         if not written.tables:
             raise RunError(
                 f"{log.name}: no loss and no output of a net to write",

@@ -6,7 +6,8 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
-from infra.errors import MissingExtraError, UsageError
+from infra.errors import MissingExtraError
 from infra.harmless import cell
 from provision.logs.caffe import Metric
 from provision.logs.log import Log
@@ -98,11 +99,14 @@ class Written:
     back: int | None
 
 
-def write_csv(log: Log, target: Path | None, before: str = "") -> Written:
+Whole = Callable[[Path], AbstractContextManager[Path]]  # where to make a file so that it appears whole or not at all
+
+
+def write_csv(log: Log, target: Path | None, before: str = "", whole: Whole = nullcontext) -> Written:
     """Displays and tests as tables with the header of Caffe's parse_log: NumIters, Seconds (of training),
     LearningRate, the net's outputs; one that a spreadsheet would take for a formula has an apostrophe in front. The
     files are TARGET.train.csv, TARGET.test.csv …, or all goes to the standard output with an empty line between, and
-    with `before` in front of them all."""
+    with `before` in front of them all. Errors are those of `whole`, which puts each file in its place."""
     made = _Tables()
     for row in rows(log):
         made.take(row)
@@ -115,21 +119,14 @@ def write_csv(log: Log, target: Path | None, before: str = "") -> Written:
             before = "\n"
     else:
         stem = target.name.removesuffix(".csv")
-        files = [_put(table, target.with_name(f"{stem}.{name}.csv")) for name, table in tables.items()]
+        files = [_put(table, target.with_name(f"{stem}.{name}.csv"), whole) for name, table in tables.items()]
     return Written(files, len(tables), made.lost, made.back)
 
 
-def _put(table: _Table, path: Path) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            table.write(file)
-        return part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", "name a file in a folder that is there"
-        ) from error
+def _put(table: _Table, path: Path, whole: Whole) -> Path:
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table.write(file)
+    return path
 
 
 def write_json(logs: Iterable[Log]) -> None:

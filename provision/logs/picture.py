@@ -1,6 +1,7 @@
 """Panels of curves drawn with matplotlib: one colour or line style for each curve, legends beside the panels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -39,9 +40,10 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel], resumed: Sequence[Sequence[int]], target: Path, names: Sequence[str], title: str,
-         over: str) -> None:  # fmt: skip
-    """Draw panels with a common x axis. `resumed`: by log, the iterations that it was resumed at; `names`: the logs'.
-    UsageError if `target` is no place or format for a picture; MissingExtraError without the extra `plot`."""
+         over: str, whole: Callable[[Path], AbstractContextManager[Path]] = nullcontext) -> None:  # fmt: skip
+    """Draw panels with a common x axis. `resumed`: by log, the iterations that it was resumed at; `names`: the logs';
+    `whole` tells where to make the file, and puts it in its place. UsageError if `target` is no place or format for a
+    picture; MissingExtraError without the extra `plot`."""
     names = [_short(name) for name in _distinct(names)] if len(names) > 1 else []
     counts = [len(panel.lines()) for panel in panels]
     longest = max(len(_named(log, label, names)) for panel in panels for log, label in panel.lines())
@@ -56,7 +58,8 @@ def draw(panels: Sequence[Panel], resumed: Sequence[Sequence[int]], target: Path
     axes[-1].set_xlabel("iteration" if over == "iteration" else "seconds of training")
     figure.suptitle(_words(title[:100]), x=0.01, ha="left", fontsize=13)
     try:
-        figure.savefig(target, dpi=100)
+        with whole(target) as part:
+            figure.savefig(part, dpi=100, format=target.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:
         raise UsageError(f"{target} cannot be drawn: {error}", "name a .png file in a folder that is there") from error
 

@@ -4,7 +4,8 @@ Several logs share one picture. Attempts are joined: a curve goes on over a resu
 attempt told again is drawn pale and dashed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from infra.border import did_you_mean
@@ -37,9 +38,12 @@ def chart_number(word: str) -> int:
     raise UsageError(f"there is no chart {word!r}", did_you_mean(word, [*names, *map(str, range(len(CHARTS)))]))
 
 
-def plot(logs: Sequence[Log], target: Path, chart: int | None = None) -> None:
+def plot(
+    logs: Sequence[Log], target: Path, chart: int | None = None,
+    whole: Callable[[Path], AbstractContextManager[Path]] = nullcontext,
+) -> None:  # fmt: skip
     """Draw the logs into `target` (its suffix is the format; PNG is 1000 pixels wide, and 700 high or more where the
-    legend needs it).
+    legend needs it); `whole` tells where to make the file, and puts it in its place.
 
     RunError if the logs have no such numbers; UsageError if `target` is no place or format for a picture;
     MissingExtraError without the extra `plot`.
@@ -56,7 +60,7 @@ def plot(logs: Sequence[Log], target: Path, chart: int | None = None) -> None:
         )
     resumed = [sorted(set(log.lost_from.values())) if over == "iteration" else [] for log in logs]
     title = heading or (logs[0].name if len(logs) == 1 else "")
-    draw(panels, resumed, target, [log.name for log in logs], title, over)
+    draw(panels, resumed, target, [log.name for log in logs], title, over, whole)
 
 
 def _panels(found: Sequence[Sequence[Curve]]) -> list[Panel]:

@@ -1,15 +1,18 @@
 """A log's numbers as CSV, JSON and TensorBoard's files, and the command that gives them."""
 
 import csv
+import errno
 import gzip
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from infra.errors import MissingExtraError
+from infra.errors import DiskError, MissingExtraError
 from provision.cli import run
+from provision.logs import export
 from provision.logs.export import write_tensorboard
 from provision.logs.read import Log, rows
 from tests.unit.test_plot import DATA, joined, log_of
@@ -110,13 +113,34 @@ def test_million_outputs_are_one_row(tmp_path: Path) -> None:
         (["nowhere.log"], "there is no file nowhere.log"),
         (["{log}", "--chart", "1"], "--chart draws a picture"),
         (["{log}", "--follow"], "--follow follows one run"),
-        (["{log}", "--csv", "/nowhere/out.csv"], "/nowhere/out.train.csv cannot be written"),
+        (["{log}", "--csv", "{log}/out.csv"], "digits-resumed.log/out.train.csv cannot be written"),
+        (["{log}", "--plot", "{log}/out.png"], "digits-resumed.log/out.png cannot be written"),
+        (["{log}", "--plot", "out.words"], "out.words cannot be drawn"),
     ],
 )
 def test_wrong_words(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     filled = [word.format(log=DATA / "digits-resumed.log") for word in words]
     assert run(["logs", *filled]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_fails_on_the_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture or a table that was there stays as it was, and nothing lies beside it."""
+    for name in ("o.train.csv", "o.png"):
+        (tmp_path / name).write_text("old")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(export._Table, "write", _raising(full))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _raising(full))
+    for words in (["--csv", str(tmp_path / "o.csv")], ["--plot", str(tmp_path / "o.png")]):
+        assert run(["logs", str(DATA / "digits-resumed.log"), *words]) == DiskError.exit_code
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"o.train.csv": "old", "o.png": "old"}
+
+
+def _raising(error: OSError) -> Callable[..., None]:
+    def write(*_: object, **__: object) -> None:
+        raise error
+
+    return write
 
 
 def test_log_named_twice_keeps_its_name(tmp_path: Path) -> None:
