@@ -17,6 +17,7 @@ Texts = Sequence[bytes]
 _READ_FLOATS = msgspec.json.Decoder(list[float]).decode
 _READ_INTS = msgspec.json.Decoder(list[int]).decode
 _ODD = re.compile(rb"([-+]?)(?:1\.#(?:(?P<inf>INF?\d*|J)|[QS]NAN?\d*|IND\d*|R)|nan(?:\([\w-]*\)|[qs]))", re.IGNORECASE)
+_BEHIND = re.compile(rb"(?:[,;\"'}\]]|\\[nr])+$")  # of a line that is quoted, in a table or by a program
 _COMMA = re.compile(rb"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 _GROUPED = re.compile(rb"[-+]?\d{1,3}(?:,\d{3})+\.\d+")
 
@@ -30,7 +31,7 @@ def number(text: bytes | str) -> float | None:
 
 
 def _odd(text: bytes) -> float | None:
-    text = text.partition(b", ")[0].rstrip(b",;")  # NVCaffe: lr = 0.1, m = 0.9, wd = 0.0004
+    text = _BEHIND.sub(b"", text.partition(b", ")[0])  # NVCaffe: lr = 0.1, m = 0.9, wd = 0.0004
     if found := _ODD.fullmatch(text):
         sign = -1.0 if found[1] == b"-" else 1.0
         return sign * float("inf" if found["inf"] else "nan")

@@ -23,14 +23,16 @@ _SMALL = 1 << 14  # bytes of a piece that is looked at wherever it stands
 _END = 1 << 12  # bytes of a larger piece's end that are looked at
 _SHAPES = 32
 _OPEN = re.compile(rb"(?P<month>\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b)"
-                   rb"|(?P<day>\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b)|(?P<number>\d+)|(?P<blank>[ \t]+)")  # fmt: skip
+                   rb"|(?P<day>\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b)|(?P<number>\d+)"
+                   rb"|(?P<bar>(?:[ \t#=>]|\xe2\x96[\x80-\x9f])+)")  # fmt: skip
 _NAME = rb"[A-Z][a-z][a-z]"
-_FORMS = {"month": _NAME, "day": _NAME, "number": rb"\d+", "blank": rb"[ \t]+"}
+_FORMS = {"month": _NAME, "day": _NAME, "number": rb"\d+", "bar": rb"(?:[ \t#=>]|\xe2\x96[\x80-\x9f])+"}
 _WHEN = re.compile(
     rb"\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
     rb"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}(?: \d{4})?"
     rb"|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|\d{9,}(?:\.\d+)?|(?<![\d.])\d+\.\d+(?![\d.])"
 )
+_LINES_EACH, _WORD = 2, re.compile(rb"\w")  # on the average
 _OPEN_MPI = re.compile(rb"(?:\S+@)?\d+,\d+")
 _STREAM = re.compile(rb"<?\b(?:stdout|stderr)\b>?(?: [FP]\b)?")
 
@@ -90,8 +92,8 @@ def prefixes(text: bytes) -> list[bytes]:
 
 
 def shape(prefix: bytes) -> bytes:
-    """An expression for a prefix and its like: numbers, blanks, months and days are open, the rest is as it is. So are
-    the blanks at its end, for a line may have an indentation of its own."""
+    """An expression for a prefix and its like: numbers, months, days, blanks and what bars are drawn with are open, the
+    rest is as it is. So are the blanks at its end, for a line may have an indentation of its own."""
     made, at = b"", 0
     for found in _OPEN.finditer(prefix.rstrip()):
         made += re.escape(prefix[at : found.start()]) + _FORMS[str(found.lastgroup)]
@@ -107,11 +109,12 @@ def source(prefix: bytes) -> bytes:
 
 def sources(text: bytes) -> list[bytes]:
     """Who wrote the lines of the beginning of a log, if several wrote them at the same time (ranks of MPI, containers);
-    empty where one did, or one after the other."""
+    empty where one did, or one after the other. What changes from line to line (a progress bar) is no name."""
     told = [source(prefix) for prefix in prefixes(text)]
     turns = [name for name, _ in groupby(told)]
     found = list(dict.fromkeys(name for name in told if name))
-    if len(found) < 2 or len(turns) == len(set(turns)) or _counted(told):
+    many = sum(map(bool, told)) >= _LINES_EACH * len(found) and all(map(_WORD.search, found))
+    if len(found) < 2 or not many or len(turns) == len(set(turns)) or _counted(told):
         return []
     return sorted(found, key=_natural)
 

@@ -99,7 +99,7 @@ class Standing:
             )  # fmt: skip
         elif self.shown:
             return
-        elif "Testing net" in text:
+        elif "Testing net" in text and ("Iteration 0, " in text or not self.outputs):
             runs = f" ({self.test_iter} batches)" if self.test_iter else ""
             yield Trouble(
                 "stuck-first-test", f"it runs the first test{runs} before it trains, and prints nothing meanwhile",

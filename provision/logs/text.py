@@ -1,8 +1,8 @@
 """The front door of all that reads a log: bytes of any kind become whole lines in UTF-8, each as its program wrote it.
 
-On the way in: unpacking and UTF-16 (`packed`), all ends of lines, Docker's own files (an object of JSON each line),
-the colours of a terminal, and what others put before each line (`prefix`). Lines keep their number. A plain log passes
-at the cost of a few searches for each piece of it.
+On the way in: unpacking and UTF-16 (`packed`), all ends of lines, logs of JSON (an object each line, as Docker
+keeps them), the colours of a terminal, and what others put before each line (`prefix`). Lines keep their number. A
+plain log passes at the cost of a few searches for each piece of it.
 """
 
 import re
@@ -16,11 +16,17 @@ from provision.logs.prefix import Cutter
 
 _LONGEST = 1 << 20  # bytes of a line; a longer one is cut
 _RETURNS = re.compile(rb"\r+\n?")
-_DOCKER, _LONG = b'{"log":"', 1 << 14
+_OBJECT, _LONG = b'{"', 1 << 14
 
 
 class _Entry(msgspec.Struct):
-    log: str
+    """A line of a log that is kept as objects: Docker's own, fluentd's, journald's, Google's, a Python logger's."""
+
+    log: str | None = None
+    message: str | None = None
+    journal: str | None = msgspec.field(default=None, name="MESSAGE")
+    payload: str | None = msgspec.field(default=None, name="textPayload")
+    msg: str | None = None
 
 
 _READ_ENTRY = msgspec.json.Decoder(_Entry).decode
@@ -46,8 +52,8 @@ class Cleaner:
 
 
 def uncoloured(text: bytes) -> bytes:
-    """Whole lines out of Docker's own files, and without the sequences that a terminal obeys."""
-    if text.startswith(_DOCKER) or text.find(b"\n" + _DOCKER, 0, _LONG) >= 0:  # the first line may be cut off
+    """Whole lines out of objects of JSON, and without the sequences that a terminal obeys."""
+    if text.startswith(_OBJECT) or text.find(b"\n" + _OBJECT, 0, _LONG) >= 0:  # the first line may be cut off
         text = b"".join(map(_entry, text.splitlines(keepends=True)))
     if b"\x1b" in text:
         plain = harmless.plain(text.decode("utf-8", "surrogateescape"))
@@ -56,11 +62,16 @@ def uncoloured(text: bytes) -> bytes:
 
 
 def _entry(line: bytes) -> bytes:
-    """What was written, of a line of a container's log file as Docker keeps it."""
+    """What was written, of a line that is an object of JSON; any other line as it is."""
+    if not line.startswith(_OBJECT):
+        return line
     try:
-        return _READ_ENTRY(line).log.rstrip("\r\n").replace("\n", " ").encode("utf-8", "replace") + b"\n"
+        read = _READ_ENTRY(line)
     except msgspec.DecodeError:
         return line
+    told = (read.log, read.message, read.journal, read.payload, read.msg)
+    first = next((text for text in told if text is not None), None)
+    return line if first is None else first.rstrip("\r\n").replace("\n", " ").encode("utf-8", "replace") + b"\n"
 
 
 def cut_at_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

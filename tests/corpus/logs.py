@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.corpus.dialects import DIALECTS, Dialect
-from tests.corpus.wrappings import ENCODINGS, LINE_ENDS, PREFIXES
+from tests.corpus.wrappings import ENCODINGS, LINE_ENDS, OBJECTS, PREFIXES
 
 
 class Number(NamedTuple):
@@ -175,9 +175,9 @@ def draw(seed: int) -> Sample:
     newline, encoding = dice.choice(list(LINE_ENDS)), dice.choice(list(ENCODINGS))
     prefixes = [dice.choice(list(PREFIXES))] * attempts
     if dice.random() < 0.2:  # each attempt was started in another way, and they wrote to one file
-        prefixes = [dice.choice([name for name in PREFIXES if name != "docker's file"]) for _ in range(attempts)]
+        prefixes = [dice.choice([name for name in PREFIXES if name not in OBJECTS]) for _ in range(attempts)]
     text = "".join(_put(teller, dice, prefixes, LINE_ENDS[newline]))
-    text = text.rstrip("\r\n") if ends[-1] == "cut" and prefixes[-1] != "docker's file" else text
+    text = text.rstrip("\r\n") if ends[-1] == "cut" and prefixes[-1] not in OBJECTS else text
     return Sample(ENCODINGS[encoding](text), teller.numbers, kept, (made, *ends, *prefixes, newline, encoding))
 
 

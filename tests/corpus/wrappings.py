@@ -38,6 +38,23 @@ def _docker_file(dice: random.Random) -> Put:
                                    separators=(",", ":"))  # fmt: skip
 
 
+def _object(before: str, after: str) -> Callable[[random.Random], Put]:
+    """A line as the text of an object of JSON, between other keys."""
+    return lambda dice: lambda line: before + json.dumps(line) + after
+
+
+def _bar(dice: random.Random) -> Put:
+    """A progress bar that nobody ended with a newline."""
+    turn = count(1)
+
+    def put(line: str) -> str:
+        done = next(turn) % 100
+        bar = ("█" * (done // 10) + "▎" * (done % 10 > 0)).ljust(10)
+        return f"{done:3}%|{bar}| {done}/100 [00:{done % 60:02}<00:10, {done / 7:.2f}it/s]{line}"
+
+    return put
+
+
 PREFIXES: dict[str, Callable[[random.Random], Put]] = {
     "nothing": _constant(""),
     "nothing at all": _constant(""),
@@ -60,8 +77,12 @@ PREFIXES: dict[str, Callable[[random.Random], Put]] = {
     "grep": _constant("logs/train.log:"),
     "colours": lambda dice: lambda line: f"\x1b[3{dice.randrange(8)}m{line}\x1b[0m",
     "a progress bar": lambda dice: lambda line: f"\r{dice.randrange(100)}%|##  |\r{line}",
+    "a progress bar on the line": _bar,
     "docker's file": _docker_file,
+    "fluentd": _object('{"container": "train", "message": ', ', "time": 1614592800.1}'),
+    "journalctl -o json": _object('{"PRIORITY":"6","MESSAGE":', ',"_PID":"4711"}'),
 }
+OBJECTS = ("docker's file", "fluentd", "journalctl -o json")  # a whole file is written so
 LINE_ENDS = {"unix": "\n", "windows": "\r\n", "twice windows": "\r\r\n"}
 ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-8": str.encode,

@@ -179,6 +179,15 @@ def test_first_test_that_takes_long() -> None:
     assert "500 batches" in found.what and "test_initialization: false" in found.mends[0]
 
 
+def test_tests_without_displays_are_no_first_test_that_takes_long() -> None:
+    tests = [line for at in (0, 500) for line in (
+        glog(f"solver.cpp:347] Iteration {at}, Testing net (#0)"),
+        glog("solver.cpp:414]     Test net output #0: loss = 2.3 (* 1 = 2.3 loss)"))]  # fmt: skip
+    assert told(*_HEAD, *tests) == []
+    (found,) = told(*_HEAD, *tests[:2], glog("solver.cpp:347] Iteration 0, Testing net (#1)"))
+    assert found.name == "stuck-first-test"
+
+
 def test_test_that_prints_millions_of_numbers() -> None:
     outputs = [glog(f"solver.cpp:414]     Test net output #{at}: pred = 0") for at in range(20_000)]
     found = told(*_HEAD, _TEST, *outputs)

@@ -39,6 +39,39 @@ def test_what_stands_before_a_line_is_cut_off(prefix: str) -> None:
     assert told(text(*map(put, PAIR)).encode()) == TOLD
 
 
+@pytest.mark.parametrize(
+    ("before", "behind"), [('1614592800123,"', '"'), ("b'", "\\n'"), ('    "', '",'), ('{"a": {"text": "', '"}}')]
+)
+def test_what_quotes_a_line_takes_no_number_away(before: str, behind: str) -> None:
+    lines = [
+        "I0301 10:00:00.000000     7 solver.cpp:218] Iteration 10, loss = 2.25",
+        "I0301 10:00:00.000000     7 solver.cpp:237]     Train net output #0: accuracy = 0.5",
+        "I0301 10:00:00.000000     7 solver.cpp:237]     Train net output #1: loss = nan (* 1 = nan loss)",
+        "I0301 10:00:00.000000     7 sgd_solver.cpp:105] Iteration 10, lr = 1e-05",
+    ]
+    found = told(text(*(before + line + behind for line in lines)).encode())
+    assert repr(found) == "[(10, 'loss', 2.25), (10, 'accuracy', 0.5), (10, 'loss', nan), (10, 'lr', 1e-05)]"
+
+
+@pytest.mark.parametrize("key", ["log", "message", "MESSAGE", "textPayload", "msg"])
+def test_objects_of_a_line_each_have_the_lines_under_some_key(key: str) -> None:
+    lines = [json.dumps({"time": "x", key: line, "pid": 7}) for line in (PAIR[1], *PAIR)]
+    assert b"".join(whole_lines([text(*lines).encode()])) == text(PAIR[1], *PAIR).encode()
+    others = text('{"a": 1}', '{"message": {"x": 1}}', '{"log": 7}', '{"cut')
+    assert b"".join(whole_lines([others.encode()])) == others.encode()
+
+
+def test_a_progress_bar_on_a_line_is_no_source() -> None:
+    bars = [
+        f"{at:3}%|{'█' * (at // 10)}{' ' * (10 - at // 10)}| {at}/100 [00:{at:02}<00:10, {at / 7:.2f}it/s]"
+        for at in range(50)
+    ]
+    lines = text(*(bar + PAIR[at % 2] for at, bar in enumerate(bars))).encode()
+    assert sources(lines) == []
+    assert b"".join(whole_lines([lines])) == text(*(PAIR[at % 2] for at in range(50))).encode()
+    assert sources(text(*("." * (at % 7) + PAIR[0] for at in range(50))).encode()) == []
+
+
 def test_a_file_of_dockers_that_was_turned_over_begins_within_a_line() -> None:
     whole = text(*map(PREFIXES["docker's file"](random.Random(1)), (PAIR[1], *PAIR)))
     assert told(whole[30:].encode()) == TOLD
