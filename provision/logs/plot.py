@@ -52,15 +52,21 @@ def plot(
     found = [curves(log, over) for log in logs]
     panels = _chart(found, heading, wanted) if heading else _panels(found)
     if not panels:
-        raise RunError(
-            f"the log has no {wanted or 'numbers'} to draw",
-            "wait for the first ones, or take another chart"
-            if any(found)
-            else "wait for the first ones, or look at it: provision logs FILE | head",
-        )
+        raise _nothing(any(found), heading, wanted)
     resumed = [sorted(set(log.lost_from.values())) if over == "iteration" else [] for log in logs]
     title = heading or (logs[0].name if len(logs) == 1 else "")
     draw(panels, resumed, target, [log.name for log in logs], title, over, whole)
+
+
+def _nothing(some: bool, heading: str, wanted: str) -> RunError:
+    """The error where nothing can be drawn; `some`: there are curves of another kind."""
+    if heading and some:
+        mend = "wait for the first ones, or take another chart"
+    elif some:
+        mend = "its losses are no numbers; see why: provision diagnose FILE"
+    else:
+        mend = "wait for the first ones, or look at it: provision logs FILE | head"
+    return RunError(f"the log has no {wanted or 'numbers'} to draw", mend)
 
 
 def _panels(found: Sequence[Sequence[Curve]]) -> list[Panel]:

@@ -256,6 +256,13 @@ def test_no_numbers_yet_is_one_message(tmp_path: Path) -> None:
         plot([log_of(tmp_path, ["Iteration 1, loss = 1"])], tmp_path / "a.png", 0)
 
 
+def test_a_training_that_was_lost_from_the_start_has_nothing_to_draw(tmp_path: Path) -> None:
+    lost = [line for at in range(9) for line in (f"Iteration {at}, loss = nan", f"Iteration {at}, lr = 0.1")]
+    with pytest.raises(RunError, match="no numbers") as caught:
+        plot([log_of(tmp_path, lost)], tmp_path / "a.png")
+    assert caught.value.mend == "its losses are no numbers; see why: provision diagnose FILE"
+
+
 @pytest.mark.parametrize("target", ["nowhere/a.png", "a.words"])
 def test_target_that_cannot_be(target: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be drawn"):
