@@ -20,10 +20,14 @@ def joined(found: Mapping[str, Diagnosis]) -> Diagnosis:
     alive = max(one.alive for one in found.values())
     over = [one for one in found.values() if one.ending.word == "failed"]
     well = not over and any(one.ending.word == "well" for one in found.values())
-    causes = ranking.in_order([
-        cause for cause in _named(found)
-        if cause.kind not in _PASSING or (not well and cause.line > alive)
-    ])  # fmt: skip
+    counting = {
+        name: [
+            cause for cause in one.causes
+            if cause.kind not in _PASSING or one in over or (not well and cause.line > alive)
+        ]
+        for name, one in found.items()
+    }  # fmt: skip
+    causes = ranking.in_order(list(_named(counting)))
     names = {cause.name for cause in causes}
     seen = {cause.name: cause for one in found.values() for cause in reversed(one.seen) if cause.name not in names}
     return Diagnosis(
@@ -32,16 +36,16 @@ def joined(found: Mapping[str, Diagnosis]) -> Diagnosis:
     )  # fmt: skip
 
 
-def _named(found: Mapping[str, Diagnosis]) -> Iterator[Cause]:
+def _named(found: Mapping[str, Sequence[Cause]]) -> Iterator[Cause]:
     """Each cause once, by its first line; with the names of those that have it, where not all do."""
     by_name: dict[str, dict[str, Cause]] = {}
-    for name, one in found.items():
-        for cause in one.causes:
+    for name, causes in found.items():
+        for cause in causes:
             by_name.setdefault(cause.name, {})[name] = cause
     for of in by_name.values():
         first = min(of.values(), key=lambda cause: cause.line)
         if len(of) < len(found):
-            whose = f"{', '.join(of)}, and not {', '.join(name for name in found if name not in of)}"
+            whose = f"{', '.join(of)}{' alone' * (len(of) == 1)}, of {len(found)}"
             first = replace(first, place=f"{whose}; {first.place}" if first.place else whose)
         yield first
 

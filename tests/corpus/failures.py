@@ -151,7 +151,7 @@ def failure_of_ranks(seed: int, folder: Path) -> str:
     if (
         told.causes
         and told.causes[0].name == FATAL[failing]
-        and told.causes[0].place.startswith(f"rank{bad}, and not ")
+        and told.causes[0].place.startswith(f"rank{bad} alone, of ")
     ):
         return "" if told.ending.word == "failed" else f"seed {seed}: {told.ending}"
     return f"seed {seed} ({made}, {form}, rank {bad} of {len(tellers)}, {failing}): {told.causes}"

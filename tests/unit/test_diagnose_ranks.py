@@ -42,7 +42,7 @@ def test_the_rank_that_failed_alone_is_named(form: str, tmp_path: Path) -> None:
     (cause,) = found.causes
     names = {"trainer_{}  | ": "trainer_"}.get(form, "rank")
     assert (cause.name, cause.line) == ("gpu-out-of-memory", 14)
-    assert cause.place == f"{names}1, and not {names}0, {names}2"
+    assert cause.place == f"{names}1 alone, of 3"
     assert found.ending.word == "failed" and found.attempts == 1
 
 
@@ -63,12 +63,12 @@ def test_where_one_rank_tells_the_displays_the_others_are_sound(tmp_path: Path) 
 def test_what_all_wait_for_is_told(tmp_path: Path) -> None:
     waits = "I0301 10:00:09.000000     7 blocking_queue.cpp:49] Waiting for data"
     found = diagnosed(tmp_path, START + shown(2.3, 2.2), [*START, *shown(2.3, 2.2), waits])
-    assert [(cause.name, cause.place) for cause in found.causes] == [("stuck-data", "rank1, and not rank0")]
+    assert [(cause.name, cause.place) for cause in found.causes] == [("stuck-data", "rank1 alone, of 2")]
 
 
 def test_a_loss_that_one_rank_alone_has_lost(tmp_path: Path) -> None:
     found = diagnosed(tmp_path, START + shown(*[2.3] * 8), START + shown(2.3, *["nan"] * 7))
-    assert [(cause.name, cause.place) for cause in found.causes] == [("diverged", "rank1, and not rank0")]
+    assert [(cause.name, cause.place) for cause in found.causes] == [("diverged", "rank1 alone, of 2")]
 
 
 def test_attempts_of_ranks_are_told_together(tmp_path: Path) -> None:
@@ -83,6 +83,21 @@ def test_attempts_of_ranks_are_told_together(tmp_path: Path) -> None:
     assert earlier.cause is not None and earlier.cause.name == "gpu-out-of-memory"
 
 
+def test_some_of_the_ranks_are_named_by_the_first_line(tmp_path: Path) -> None:
+    failed, sound = [*START, *shown(2.3), OUT_OF_MEMORY], START + shown(2.3, 2.2, 2.1, 2.0)
+    (cause,) = diagnosed(tmp_path, sound, failed, sound, failed).causes
+    assert (cause.line, cause.place) == (14, "rank1, rank3, of 4")
+
+
+def test_what_a_rank_said_before_it_failed_explains_its_end(tmp_path: Path) -> None:
+    clue = "E0301 10:00:01.000000     7 io.cpp:80] Could not open or find file a.jpg"
+    end = "F0301 10:00:09.000000     7 data_transformer.cpp:7] Check failed: something_new == 1 (0 vs. 1)"
+    sound = START + shown(*[2.3] * 8)
+    found = diagnosed(tmp_path, sound, [*START, clue, end])
+    alone = diagnosed(tmp_path, [*START, clue, end])
+    assert [cause.name for cause in found.causes] == [cause.name for cause in alone.causes]
+
+
 def test_what_mpirun_says_itself_is_no_ranks(tmp_path: Path) -> None:
     end = "mpirun noticed that process rank 1 with PID 4711 on node a exited on signal 9 (Killed)."
     found = diagnosed(tmp_path, START + shown(2.3, 2.2), START + shown(2.3, 2.2), end=end)
@@ -92,4 +107,4 @@ def test_what_mpirun_says_itself_is_no_ranks(tmp_path: Path) -> None:
 def test_the_command_shows_the_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     diagnosed(tmp_path, START + shown(2.3, 2.2), [*START, *shown(2.3), OUT_OF_MEMORY])
     assert run(["diagnose", str(tmp_path / "ranks.log")]) == 0
-    assert "\n  where: rank1, and not rank0\n" in capsys.readouterr().out
+    assert "\n  where: rank1 alone, of 2\n" in capsys.readouterr().out
