@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from provision.logs import caffe
 from provision.logs.events import Metric
 from provision.logs.lost import AT_FLOOR, LONG, NO_NUMBER, Lost
+from tests.unit.test_plot import DATA
 
 NAN, INF, FLOOR = math.nan, math.inf, 87.3365
 Heads = dict[str, float]
@@ -141,6 +143,22 @@ def test_another_attempt_begins_its_row_anew() -> None:
     heads = [{"loss": value} for value in totals]
     assert _lost_at(totals, heads, attempts) is None
     assert _lost_at(totals, heads) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("diverged", "the loss has been no number for 5 displays, up to iteration 50: the training has diverged"),
+        ("interrupted", ""),
+        ("resumed", ""),
+        ("two-test-nets", ""),
+    ],
+)
+def test_real_logs(name: str, said: str) -> None:
+    watch = Lost()
+    for event in caffe.events([(DATA / f"digits-{name}.log").read_bytes()]):
+        watch.feed(event)
+    assert watch.what == said
 
 
 @pytest.mark.parametrize(
