@@ -23,10 +23,11 @@ _SMALL = 1 << 14  # bytes of a piece that is looked at wherever it stands
 _END = 1 << 12  # bytes of a larger piece's end that are looked at
 _SHAPES = 32
 _OPEN = re.compile(rb"(?P<month>\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b)"
-                   rb"|(?P<day>\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b)|(?P<number>\d+)"
-                   rb"|(?P<bar>(?:[ \t#=>]|\xe2\x96[\x80-\x9f])+)")  # fmt: skip
+                   rb"|(?P<day>\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b)|(?P<number>\d+)|(?P<blank>[ \t]+)"
+                   rb"|(?P<bar>(?:[#=>]|\xe2\x96[\x80-\x9f])+)")  # fmt: skip
 _NAME = rb"[A-Z][a-z][a-z]"
-_FORMS = {"month": _NAME, "day": _NAME, "number": rb"\d+", "bar": rb"(?:[ \t#=>]|\xe2\x96[\x80-\x9f])+"}
+_FORMS = {"month": _NAME, "day": _NAME, "number": rb"\d+", "blank": rb"[ \t]+",
+          "bar": rb"(?:[#=>]|\xe2\x96[\x80-\x9f])+"}  # fmt: skip
 _WHEN = re.compile(
     rb"\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
     rb"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}(?: \d{4})?"

@@ -61,6 +61,11 @@ def test_objects_of_a_line_each_have_the_lines_under_some_key(key: str) -> None:
     assert b"".join(whole_lines([others.encode()])) == others.encode()
 
 
+def test_what_is_quoted_keeps_its_own_indentation() -> None:
+    lines = text(*(f"> {line}" for line in (*PAIR, "  what():  x", "    @     0x7f")))
+    assert b"".join(whole_lines([lines.encode()])) == text(*PAIR, "  what():  x", "    @     0x7f").encode()
+
+
 def test_a_progress_bar_on_a_line_is_no_source() -> None:
     bars = [
         f"{at:3}%|{'█' * (at // 10)}{' ' * (10 - at // 10)}| {at}/100 [00:{at:02}<00:10, {at / 7:.2f}it/s]"
