@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data import voc
+from provision.data import near, voc
 from provision.data.box_set import Box, Boxes, BoxSet, below
 from provision.data.voc_xml import parsed, read_list
 
@@ -45,7 +45,8 @@ def _image(path: Path, root: Path, image: str | None) -> Boxes:
     try:
         tree = parsed(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "mend the list, or --root") from error
+        what = f"{path} cannot be read: {error.strerror}{near.said(path)}"
+        raise UsageError(what, "mend the list, or --root") from error
     except ValueError as error:
         raise UsageError(f"{path} {error}", "mend it, or take it away") from error
     try:

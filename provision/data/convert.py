@@ -21,7 +21,7 @@ import msgspec
 from infra.errors import DiskError, UsageError
 from provision import console
 from provision.data import made as whole
-from provision.data import room
+from provision.data import near, room
 from provision.data.backends import LONGEST_KEY
 from provision.data.heads import BadPictureError
 from provision.data.keeper import Keeper, Record
@@ -203,6 +203,8 @@ def _nothing(bad: list[str], planned: Plan, order: Order) -> UsageError:
     what = f"none of {len(planned.entries)} pictures can be used; the first, {path}, {why}"
     if "cannot be read" not in why:
         return UsageError(what, "mend the pictures, or give others")
+    if near.is_said(why):
+        return UsageError(what, near.MEND)
     if foreign(path):
         return UsageError(what, "its name is not written in UTF-8: save the list as UTF-8, if the files' names are")
     if path.startswith("/") and not planned.found.below:

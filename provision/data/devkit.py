@@ -13,7 +13,7 @@ import msgspec
 from infra.border import did_you_mean, read_text
 from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data import voc
+from provision.data import near, voc
 from provision.data.lists import shuffled, write_lines
 from provision.data.sizes import size_lines
 from provision.data.voc_aug import LABELS, LIST
@@ -56,7 +56,8 @@ def read(wanted: Wanted) -> Listed:
     sets = {name: _set(wanted, name, missing) for name in wanted.sets}
     if missing and wanted.strict:
         raise UsageError(
-            f"{len(missing)} files of the kit's lists are not there, the first: {missing[0]}",
+            f"{len(missing)} files of the kit's lists are not there, the first: {missing[0]}"
+            f"{near.said(wanted.kit / missing[0])}",
             "unpack the kit again; or leave out --strict",
         )
     return Listed(sets, missing)
@@ -85,7 +86,7 @@ def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
     if not lines and len(missing) > before:
         raise UsageError(
             f"none of the images of {name} is whole: {len(missing) - before} files of {wanted.kit} are not there, the "
-            f"first: {missing[before]}",
+            f"first: {missing[before]}{near.said(wanted.kit / missing[before])}",
             "unpack VOC's tars there again: provision data get voc2007, voc2012",
         )
     if not lines:

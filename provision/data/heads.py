@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from provision.data import near
 from provision.data.extras import extra
 
 LARGEST = 1 << 28  # pixels
@@ -63,7 +64,7 @@ def opened(source: Path | bytes) -> Iterator[Any]:
         with image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture
     except FileNotFoundError:
-        raise BadPictureError("is not there") from None
+        raise BadPictureError(f"is not there{near.said(source) if isinstance(source, Path) else ''}") from None
     except _UNREADABLE as error:
         raise BadPictureError(f"is not a picture, or is damaged: {_said(error)}") from None
 
@@ -81,6 +82,8 @@ def content(path: Path) -> bytes:
     try:
         _check_kind(path)
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadPictureError(f"cannot be read: {error.strerror}{near.said(path)}") from None
     except OSError as error:
         raise BadPictureError(f"cannot be read: {error.strerror}") from None
     if not data:

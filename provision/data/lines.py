@@ -5,7 +5,9 @@ classes where these are given. `pairs`: "image.jpg label.png"; `boxes`: "image.j
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ _CLASS = re.compile(r"(?P<path>.*\S)\s+(?P<label>[+-]?\d+)")
 _SEPARATED = re.compile(rf"{_PICTURE}\s*[,;]\s*\S.*", re.IGNORECASE)
 _MORE = re.compile(rf"{_PICTURE}['\"]?\s+(?P<rest>\S.*)", re.IGNORECASE)
 _PAIR = re.compile(rf"(?P<first>.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(?P<second>\S.*)", re.IGNORECASE)
+_BLANK = re.compile(r"[ \t]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -38,13 +41,21 @@ def kind_of(line: str, names: Sequence[str] = ()) -> str:
 def class_of(line: str, names: Sequence[str] = ()) -> tuple[str, int] | None:
     """The path and the class, which is a number of 32 bits, or the place of one of `names`; None where it is
     neither."""
-    for name in sorted(names, key=len, reverse=True):
-        if line.endswith((f" {name}", f"\t{name}")):
-            return line[: -len(name)].rstrip(), list(names).index(name)
+    known = _numbers(tuple(names)) if names else {}
+    for blank in _BLANK.finditer(line) if known else ():  # the longest first: names may hold blanks
+        number = known.get(unicodedata.normalize("NFC", line[blank.end() :]))
+        if number is not None:
+            return line[: blank.start()].rstrip(), number
     found = _CLASS.fullmatch(line)
     if found is None or not -(1 << 31) <= int(found["label"]) < 1 << 31:
         return None
     return found["path"], int(found["label"])
+
+
+@lru_cache(maxsize=4)
+def _numbers(names: tuple[str, ...]) -> dict[str, int]:
+    """The place of each name, its accents as most write them."""
+    return {unicodedata.normalize("NFC", name): number for number, name in enumerate(names)}
 
 
 def pair_of(line: str) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from infra.errors import UsageError
-from provision.data import classfolders, lines, usertext
+from provision.data import classfolders, lines, near, usertext
 from provision.data.lines import SUFFIXES
 from provision.files.whole import atomic_file
 
@@ -172,8 +172,8 @@ def _folder(source: Path, kind: str, classes: Sequence[str]) -> Pictures:
         entries = [Entry(number, path) for number, path in enumerate(paths)]
         return Pictures(entries, "images" if kind == "auto" else kind, source)
     names = classfolders.class_names(source, found, classes)
-    numbers = {name: number for number, name in enumerate(names)}
-    entries = [Entry(number, path, numbers[path.split("/")[0]]) for number, path in enumerate(paths)]
+    numbers = {near.plain(name): number for number, name in enumerate(names)}
+    entries = [Entry(number, path, numbers[near.plain(path.split("/")[0])]) for number, path in enumerate(paths)]
     return Pictures(entries, "classes", source, names)
 
 
@@ -181,16 +181,16 @@ def _with_labels(found: Pictures, labels: Path) -> Pictures:
     """Each image with the label picture of its name: the same path under `labels`, or the same last part."""
     if not labels.is_dir():
         raise UsageError(f"--labels {labels} is no folder", "name the folder that holds the label pictures")
-    there = {path.rpartition(".")[0]: path for path in classfolders.below(labels, (".png",)).files}
+    there = {near.plain(path.rpartition(".")[0]): path for path in classfolders.below(labels, (".png",)).files}
     if not there:
         raise UsageError(f"{labels} holds no label pictures (*.png)", "name the folder that holds them")
     entries, owners = [], dict[str, str]()
     for entry in found.entries:
         stem = Path(entry.path.lstrip("/")).with_suffix("")
-        path = there.get(stem.as_posix()) or there.get(stem.name)
+        path = next((there[name] for name in map(near.plain, (stem.as_posix(), stem.name)) if name in there), None)
         if path is None:
             raise UsageError(
-                f"{entry.path} has no label picture in {labels}",
+                f"{entry.path} has no label picture in {labels}{near.said(labels / f'{stem}.png')}",
                 f"put {stem.name}.png there, or leave it out of a list",
             )
         if owners.setdefault(path, entry.path) != entry.path:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from infra.errors import UsageError
-from provision.data import usertext
+from provision.data import near, usertext
 from provision.data.annotated import Annotated, Box
 from provision.data.heads import ON_ITS_SIDE, READ_BY_CAFFE, BadPictureError, Head, check_size, head, opened
 from provision.data.lines import pair_of
@@ -69,7 +69,7 @@ def annotated(root: Path, image: str, source: str, boxes: Callable[[tuple[int, i
         picture = _whole(data)
         found = boxes(picture.shown)
     except FileNotFoundError as error:
-        return f"{error.filename} is not there"
+        return f"{error.filename} is not there{near.said(Path(error.filename))}"
     except OSError as error:
         return f"{error.filename} cannot be read: {error.strerror}"
     except BadPictureError as error:
