@@ -120,9 +120,14 @@ def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.R
 
 
 def refuse_source(target: Path, *sources: Path) -> None:
-    """UsageError where the file to write is one of those that are read."""
+    """UsageError where the file to write is one of those that are read, or is there and no JSON."""
     if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
         raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+    if target.is_file():
+        with target.open("rb") as file:
+            head = file.read(_PIECE).removeprefix(_MARK).lstrip()
+        if head and not head.startswith(b"{"):
+            raise UsageError(f"{target} is there, and is no file of annotations", "name a new file")
 
 
 def rectangle(box: Box) -> list[list[float]]:

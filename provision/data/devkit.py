@@ -14,7 +14,7 @@ from infra.border import did_you_mean, read_text
 from infra.disk import is_file
 from infra.errors import UsageError
 from provision.data import near, voc
-from provision.data.lists import shuffled, write_lines
+from provision.data.lists import refuse_other, shuffled, write_lines
 from provision.data.sizes import size_lines
 from provision.data.voc_aug import LABELS, LIST
 
@@ -71,6 +71,8 @@ def write(listed: Listed, kit: Path, out: Path) -> list[Path]:
     if "test" in listed.sets:
         images = [line.split()[0] for line in listed.sets["test"]]
         files["test_name_size.txt"] = list(size_lines(kit, images))
+    for name in files:
+        refuse_other(out / name, "list of ours", r"VOC\d+/.*" if name == "missing.txt" else r".*\S \S.*")
     return [write_lines(out / name, lines) for name, lines in files.items()]
 
 

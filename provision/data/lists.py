@@ -7,6 +7,7 @@ counted with empty lines, as convert_imageset counts: it is the record's key.
 
 import os
 import random
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,8 @@ from provision.data.lines import SUFFIXES
 from provision.files.whole import atomic_file
 
 __all__ = ["SUFFIXES", "Entry", "Pictures", "load", "numbered", "shuffled", "write_lines"]
+
+_FIRST = 1 << 16  # bytes of a line
 
 T = TypeVar("T")
 
@@ -96,6 +99,17 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
     with atomic_file(path) as part:
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
     return path
+
+
+def refuse_other(path: Path, what: str, form: str) -> None:
+    """UsageError where a file is there whose first line has not the form (a pattern) of `what` is to be written: it is
+    something else of the user's."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        first = file.readline(_FIRST).strip().decode("utf-8", "replace")
+    if first and not re.fullmatch(form, first):
+        raise UsageError(f"{path} is there, and is no {what}", "name a new one, or take that file away")
 
 
 def _list(source: Path, kind: str, root: Path | None, classes: Sequence[str]) -> Pictures:
