@@ -99,7 +99,7 @@ def _check_text(path: Path, data: bytes) -> None:
     """UsageError for what is compressed, and for bytes that are no UTF-8: msgspec would find them only where it makes a
     text of them."""
     for start, what, mend in _OTHERS:
-        if data.startswith(start):
+        if data.startswith(start) or ("UTF-16" in what and b"\0" in data[:2]):
             raise UsageError(f"{path} is {what}, and not the JSON itself", mend)
     decode = codecs.getincrementaldecoder("utf-8")().decode
     whole = memoryview(data)

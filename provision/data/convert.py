@@ -32,6 +32,8 @@ from provision.data.pictures import Packed, Shape, image_record, label_record
 from provision.data.usertext import foreign
 from provision.files.whole import empty, part_folder, settled
 
+_SHOWN = 200  # letters of a path
+
 __all__ = ["Made", "Order", "Plan", "convert", "plan"]
 
 
@@ -200,7 +202,8 @@ def _refused(record: Record) -> UsageError:
 
 def _nothing(bad: list[str], planned: Plan, order: Order) -> UsageError:
     _, path, why = bad[0].split("\t")
-    what = f"none of {len(planned.entries)} pictures can be used; the first, {path}, {why}"
+    first = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    what = f"none of {len(planned.entries)} pictures can be used; the first, {first}, {why}"
     if "cannot be read" not in why:
         return UsageError(what, "mend the pictures, or give others")
     if near.is_said(why):

@@ -15,7 +15,9 @@ import msgspec
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _PICTURE = rf"(?P<path>.*(?:{'|'.join(map(re.escape, SUFFIXES))}))"
 _CLASS = re.compile(r"(?P<path>.*\S)\s+(?P<label>[+-]?\d+)")
-_SEPARATED = re.compile(rf"{_PICTURE}\s*[,;]\s*\S.*", re.IGNORECASE)
+_SEPARATED = re.compile(rf"{_PICTURE}\s*(?P<mark>[,;:|=])\s*\S.*", re.IGNORECASE)
+_TURNED = re.compile(rf"[+-]?\d+(\.\d+)?\s+{_PICTURE}", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://.*", re.IGNORECASE)
 _MORE = re.compile(rf"{_PICTURE}['\"]?\s+(?P<rest>\S.*)", re.IGNORECASE)
 _PAIR = re.compile(rf"(?P<first>.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(?P<second>\S.*)", re.IGNORECASE)
 _BLANK = re.compile(r"[ \t]")
@@ -76,8 +78,17 @@ def odd(line: str, path: str) -> Odd | None:
         return Odd("quotes are taken for a part of the name", "leave the quotes out")
     if "\\" in path or re.match(r"[A-Za-z]:/", path):
         return Odd("this is a path of Windows", "write / in place of \\, and paths that start from --root")
-    if _SEPARATED.fullmatch(path):
-        return Odd("a comma stands where a blank is expected", "write PATH NUMBER on each line, with a blank between")
+    if line[0] in "[{(":
+        return Odd("this is JSON, or a program's", "write PATH NUMBER on each line")
+    if _ADDRESS.fullmatch(path):
+        return Odd("this is an address", "fetch the pictures first, and write their paths")
+    if path[0] in "~$":
+        return Odd("only a shell reads ~ and $NAME", "write paths that start from --root, or whole ones")
+    if _TURNED.fullmatch(line):
+        return Odd("the label stands before the picture", "write PATH NUMBER")
+    if found := _SEPARATED.fullmatch(path):
+        mark = {",": "a comma", ";": "a semicolon"}.get(found["mark"], f"`{found['mark']}`")
+        return Odd(f"{mark} stands where a blank is expected", "write PATH NUMBER on each line, with a blank between")
     if found := _MORE.fullmatch(path):
         return _labels(found["rest"] + line[len(path) :])
     return None

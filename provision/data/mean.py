@@ -102,9 +102,13 @@ def planes(datum: Datum) -> Any:
         pixels = _decoded(datum.data)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
-    flat = numpy.frombuffer(datum.floats, "<f4") if datum.floats else numpy.frombuffer(datum.data, numpy.uint8)
+    flat = numpy.frombuffer(datum.floats, "<f4") if datum.in_floats else numpy.frombuffer(datum.data, numpy.uint8)
+    if not flat.size:
+        raise BadPictureError("holds no picture")
     if flat.size != shape[0] * shape[1] * shape[2]:
         raise BadPictureError(f"holds {flat.size} values where {shape[0]} x {shape[1]} x {shape[2]} are announced")
+    if datum.in_floats and not numpy.isfinite(flat).all():
+        raise BadPictureError("holds floats that are no numbers (NaN, infinity): nothing can be learnt with them")
     return flat.reshape(shape)
 
 

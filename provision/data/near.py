@@ -22,7 +22,9 @@ def said(path: Path) -> str:
     """Words to put behind "is not there": the file that may be meant, and how its name differs; or nothing."""
     found = near(path)
     if found is None:
-        return ""
+        slashed = Path(os.fspath(path).replace("\\", "/"))
+        there = slashed != path and os.path.exists(slashed)  # noqa: PTH110  pathlib's raises ValueError
+        return f"{_SAID}{slashed.name}, with / in place of \\" if there else ""
     # what is left of both where they begin to differ; the folders before are the same
     pairs = zip(path.parts, found.parts, strict=True)
     asked, named = next((pair for pair in pairs if pair[0] != pair[1]), (path.name, found.name))
