@@ -21,9 +21,13 @@ _OFTEN = ("gbk", "cp932", "big5", "cp949", "cp437", "cp850", "cp866", "cp1251", 
 _SHOWN, _LONGEST = 5, 40  # encodings that an error shows, and letters of a name there
 
 
-class SoundArchiveError(UsageError):
+class SoundArchiveError(Exception):
     """An archive that cannot be unpacked as it was asked, though nothing says that it is damaged: it need not be
-    fetched again."""
+    fetched again. `unpack` makes a UsageError of it, whose cause it is."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(what)
+        self.what, self.mend = what, mend
 
 
 def checked(encoding: str) -> str:

@@ -234,10 +234,8 @@ def _unpacked(file: File, lying: _Lying, target: Path, say: Say, names: str) -> 
     with Bar(f"unpacking {file.name}") as bar:
         try:
             return unpack(lying.path, target, bar.at, encoding=names, say=say)
-        except SoundArchiveError:  # the next run goes on with it
-            raise
         except UsageError as error:
-            if not lying.ours or file.sums:
+            if not lying.ours or file.sums or isinstance(error.__cause__, SoundArchiveError):
                 raise
             lying.path.unlink()
             note(target, file.url, None)

@@ -149,9 +149,12 @@ def _refused(archive: Path, name: str, why: str) -> UsageError:
 def _explained(archive: Path) -> Iterator[None]:
     try:
         yield
+    except SoundArchiveError as error:
+        raise UsageError(error.what, error.mend) from error
     except RuntimeError as error:  # zipfile's, for a password and for ways of compression that it does not know
         what = f"{archive} cannot be unpacked: {str(error).replace(str(archive), archive.name)}"
-        raise SoundArchiveError(what, "unpack it by hand: fetch it without --unpack") from error
+        mend = "unpack it by hand: fetch it without --unpack"
+        raise UsageError(what, mend) from SoundArchiveError(what, mend)
     except _DAMAGED as error:
         raise UsageError(f"{archive} cannot be unpacked: {error}", "fetch it again") from error
     except OSError as error:
@@ -159,7 +162,7 @@ def _explained(archive: Path) -> Iterator[None]:
             raise
         what = f"{archive.name} holds a name that this disk does not take: {error.strerror}: {error.filename}"
         mend = "unpack it by hand, where such names can be: fetch it without --unpack"
-        raise SoundArchiveError(what, mend) from error
+        raise UsageError(what, mend) from SoundArchiveError(what, mend)
 
 
 def _merge(source: Path, target: Path) -> None:
