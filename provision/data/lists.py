@@ -8,7 +8,7 @@ counted with empty lines, as convert_imageset counts: it is the record's key.
 import os
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,11 +116,11 @@ def _list(source: Path, kind: str, root: Path | None, classes: Sequence[str]) ->
     written = usertext.lines(source)
     if not written:
         raise UsageError(f"{source} is empty", "write one picture a line: PATH LABEL")
-    start = root or source.parent
+    start, known = root or source.parent, lines.numbers(classes)
     if kind == "auto":
-        kind = lines.kind_of(written[0][1], classes)
-        _refuse_head(source, kind, written, start, classes)
-    entries = [_entry(source, kind, number, line, classes) for number, line in written]
+        kind = lines.kind_of(written[0][1], known)
+        _refuse_head(source, kind, written, start, known)
+    entries = [_entry(source, kind, number, line, known) for number, line in written]
     first = entries[0].path
     below = root is not None and first.startswith("/") and not _there(first) and _there(start / first.lstrip("/"))
     found = Pictures(entries, kind, start, list(classes) if kind == "classes" else [], below)
@@ -131,20 +131,22 @@ def _list(source: Path, kind: str, root: Path | None, classes: Sequence[str]) ->
     return found
 
 
-def _refuse_head(source: Path, kind: str, written: list[tuple[int, str]], start: Path, classes: Sequence[str]) -> None:
+def _refuse_head(
+    source: Path, kind: str, written: list[tuple[int, str]], start: Path, known: Mapping[str, int]
+) -> None:
     """UsageError where the first line is no picture, and the second is of another kind."""
     line = written[0][1]
     if kind != "images" or len(written) < 2 or line.lower().endswith(SUFFIXES) or _there(start / line):
         return
-    if lines.kind_of(written[1][1], classes) != "images":
+    if lines.kind_of(written[1][1], known) != "images":
         raise UsageError(f"{source}:{written[0][0]}: {_shown(line)} is no picture: a head line?", "take the line out")
 
 
-def _entry(source: Path, kind: str, number: int, line: str, classes: Sequence[str]) -> Entry:
+def _entry(source: Path, kind: str, number: int, line: str, known: Mapping[str, int]) -> Entry:
     if kind in ("images", "labels"):
         return Entry(number - 1, line)
     if kind == "classes":
-        if found := lines.class_of(line, classes):
+        if found := lines.class_of(line, known):
             return Entry(number - 1, found[0], found[1])
         odd = lines.odd(line, line)
         why = f"{_shown(line)}: {odd.what}" if odd else f"no class at the end of {_shown(line)}"

@@ -16,6 +16,7 @@ from provision.data.lines import SUFFIXES
 MEND = "names have to be the files' own, letter by letter: write the list anew, or rename the files"
 _SAID = "; there is "
 _MANY = 64  # folders whose names are kept at hand
+_MOST = 5000  # folders that are looked into: a list of a million lines may be wrong in all of them, in any order
 
 
 def said(path: Path) -> str:
@@ -49,6 +50,8 @@ def near(path: Path) -> Path | None:
             if os.path.lexists(here / part) or part == "..":
                 here /= part
                 continue
+            if _names.cache_info().misses >= _MOST:
+                return None
             folds, stems = _names(os.fspath(here), os.stat(here).st_mtime_ns)  # noqa: PTH116  quicker
             named = folds.get(_fold(part)) or (stems.get(_stem(part)) if place == len(parts) else None)
             if named is None:
