@@ -113,7 +113,7 @@ def _names_near(source: Path, paths: Sequence[Path]) -> list[str]:
     for folder in dict.fromkeys(folders):
         for path in (*(folder / name for name in _NAMES), *sorted(folder.glob("*.names"))):
             if is_file(path):
-                return [line for _, line in usertext.lines(path, "a file of class names")]
+                return [line for _, line in usertext.plain_lines(path, "a file of class names")]
     raise UsageError(
         f"nothing near {source} names the classes", "write classes.txt there, a name on each line; or give --classes"
     )
@@ -123,7 +123,7 @@ def _names_near(source: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def _boxes(path: Path, names: Sequence[str]) -> tuple[Box, ...]:
-    lines = usertext.lines(path, "a file of YOLO's labels")
+    lines = usertext.plain_lines(path, "a file of YOLO's labels")
     return tuple(_box(f"{path}:{number}", line.split(), names) for number, line in lines)
 
 

@@ -113,7 +113,7 @@ def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]
         if name == LIST:
             mend = f"make it of SBD's labels: provision data voc-aug benchmark_RELEASE {wanted.kit}"
         raise UsageError(f"{source} is not there", mend)
-    names = [_stem(root / "JPEGImages", line) for _, line in usertext.lines(source, "a list of VOC's")]
+    names = [_stem(root / "JPEGImages", line) for _, line in usertext.plain_lines(source, "a list of VOC's")]
     if wanted.classes:
         shown = _showing(root, wanted.classes)
         names = [stem for stem in names if stem in shown]
@@ -144,7 +144,7 @@ def _showing(root: Path, classes: Iterable[str]) -> set[str]:
         if not files:
             raise UsageError(f"{root} has no list of the class {name}", "unpack the kit's ImageSets/Main")
         for path in files:
-            for _, line in usertext.lines(path, "a list of VOC's"):
+            for _, line in usertext.plain_lines(path, "a list of VOC's"):
                 stem, _, flag = line.rpartition(" ")
                 if flag == "1":
                     shown.add(stem.strip())

@@ -45,6 +45,14 @@ def lines(path: Path, what: str = "a list of pictures") -> list[tuple[int, str]]
     return [(number, line) for number, line in numbered if line]
 
 
+def plain_lines(path: Path, what: str) -> list[tuple[int, str]]:
+    """The same, of a text whose words become names in our files. UsageError where it is neither UTF-8 nor UTF-16."""
+    found = lines(path, what)
+    if odd := next((number for number, line in found if foreign(line)), None):
+        raise UsageError(f"{path} is no text in UTF-8 (line {odd})", "save it as UTF-8")
+    return found
+
+
 def foreign(text: str) -> bool:
     """Whether the text holds bytes that were no UTF-8."""
     return re.search("[\udc80-\udcff]", text) is not None

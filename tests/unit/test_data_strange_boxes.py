@@ -188,3 +188,12 @@ def test_rectangles_of_four_points_and_turned_ones_are_boxes(root: Path) -> None
     assert found.corners == (0, 0, 60, 60) and found.polygons == ((30, 0, 60, 30, 30, 60, 0, 30),)
     with pytest.raises(UsageError, match="has no object"):
         read(labelme(root, (1, 1), (9, 9), label=""), root)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "classes.txt"])
+def test_yolos_files_in_a_code_page_are_refused(name: str, root: Path) -> None:
+    """Their names would go into JSON, which has no bytes."""
+    folder = yolo(root, "0 0.5 0.5 0.2 0.2")
+    (root / "labels" / name).write_bytes("狗\n".encode("gbk"))
+    with pytest.raises(UsageError, match=r"is no text in UTF-8 \(line 1\)"):
+        read(folder, root)
