@@ -13,7 +13,7 @@ import urllib.error
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from infra.disk import writing
 from infra.errors import HostError
@@ -55,12 +55,17 @@ def private(url: str) -> bool:
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
+def plain(url: str) -> str:
+    """The address as it goes over the line: blanks and letters beyond ASCII become %20 and the like, as browsers do."""
+    return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+
+
 def size(url: str) -> int:
     """The file's size in bytes, without fetching it; 0 where the server does not say. HostError where it is out of
     reach."""
     opened: Any = host.opened
     try:
-        with opened(url, {}, "HEAD") as answer:
+        with opened(plain(url), {}, "HEAD") as answer:
             return int(answer.headers.get("Content-Length") or 0)
     except urllib.error.HTTPError:  # some servers refuse HEAD: the fetch itself will tell
         return 0
@@ -84,7 +89,7 @@ def fetch(
     """
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    transfer = _Transfer(url, target, tries, progress, sleep, unproven, say)
+    transfer = _Transfer(plain(url), target, tries, progress, sleep, unproven, say)
     wrong = [""]
 
     def fits() -> bool:

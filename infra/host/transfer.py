@@ -31,7 +31,9 @@ PAGES = {
     "text/xml": "xml|svg",
     "application/xml": "xml|svg",
 }
-PAGE = re.compile(rb"(?i)<(!doctype\s+html|html|head|title|body|script|meta)\b")
+PAGE = re.compile(rb"(?i)<(!doctype\s+html|html|head|title|body|script|meta|error)\b")
+ARCHIVES = ("zip", "gz", "tgz", "bz2", "tbz2", "xz", "7z", "tar")  # endings of what never begins as a text
+TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
 POINTER = b"version https://git-lfs.github.com/spec/"
 PACKED = ("gzip", "x-gzip", "deflate", "compress", "br", "zstd")  # Content-Encodings that change the bytes
 
@@ -157,6 +159,8 @@ class Transfer:
                 if isinstance(cause, ssl.CertificateError) or "CERTIFICATE_VERIFY" in str(cause):
                     raise Refused("refused", "the server's certificate is not trusted: %s" % cause) from None
                 why = str(cause) or type(error).__name__
+                if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+                    why = "the server does not speak HTTP"
             failed = 1 if size_of(self.part) > most else failed + 1
             most = max(most, size_of(self.part))
             if failed >= self.tries:
@@ -220,9 +224,14 @@ class Transfer:
             self.forget()
             raise Refused("page", "the server sent a page (HTML) in place of the file")
         with open(self.part, "rb") as data:
-            if data.read(len(POINTER)) == POINTER:
-                self.forget()
-                raise Refused("page", "the server sent a pointer of Git LFS in place of the file")
+            head = data.read(512)
+        if head.startswith(POINTER):
+            self.forget()
+            raise Refused("page", "the server sent a pointer of Git LFS in place of the file")
+        ending = urllib.parse.urlsplit(self.url).path.rpartition(".")[2].lower()
+        if not self.proven and ending in ARCHIVES and TEXT.fullmatch(head):  # of a server that is busy
+            self.forget()
+            raise Refused("page", "the server sent a text in place of the .%s" % ending)
 
     def store(self, answer, whole, begin):
         """Put the answer behind the first `begin` bytes; how many are there then. OSError of the disk alone."""

@@ -1,5 +1,6 @@
 """`provision data boxes`."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -72,7 +73,13 @@ def boxes(
     console.say(f"{target}: {made['train']} images to train with, {made['test']} to test")
     for line in _remarks(target, made):
         console.say(f"  {line}")
-    console.say(f"next: provision train ssd-voc --data {target} --set classes={','.join(names)} --on NAME")
+    if odd := next((name for name in names if "," in name), None):
+        console.say(
+            f"  a recipe's option `classes` is a list with commas: before ssd-voc, rename {odd!r}, and make OUT again"
+        )
+        return
+    option = shlex.quote(f"classes={','.join(names)}")
+    console.say(f"next: provision train ssd-voc --data {target} --set {option} --on NAME")
 
 
 def _names(given: str) -> list[str]:

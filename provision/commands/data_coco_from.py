@@ -73,7 +73,8 @@ def coco(
         return
     _show(report, out, root)
     if found.seen and not names:
-        given = shlex.quote(",".join(report.classes))
+        commas = any("," in name for name in report.classes)
+        given = "FILE (these names, one on each line)" if commas else shlex.quote(",".join(report.classes))
         console.say(
             f"  the classes are those that occur here: give your other sets --classes {given}, for the same numbers"
         )

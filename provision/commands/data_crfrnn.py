@@ -40,8 +40,10 @@ def crfrnn(
     """
     from provision.data import crfrnn as made
     from provision.data import devkit
+    from provision.data.classes import names as class_names
 
-    names, of = (tuple(word for word in text.split(",") if word) for text in (classes, years))
+    names = tuple(class_names(classes)) if classes else ()
+    of = tuple(word for word in years.split(",") if word)
     if dry_run:
         listed = devkit.read(devkit.Wanted(kit, tuple(made.sets_of(augmented).values()), of, names, segmentation=True))
         counts = {phase: len(listed.sets[name]) for phase, name in made.sets_of(augmented).items()}

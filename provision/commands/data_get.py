@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     help="for a URL: refuse a file with another MD5 sum, where only that is published",
 )
 @click.option("--unpack", is_flag=True, help="for a URL: unpack the file, an archive (tar or zip)")
+@click.option(
+    "--names-encoding",
+    "names",
+    default="",
+    metavar="CODEC",
+    help="the encoding of names in an archive that does not tell it: gbk, cp932, cp850, …",
+)
 @click.option("--keep", is_flag=True, help="keep archives after they are unpacked")
 @click.option(
     "--from",
@@ -38,15 +45,15 @@ if TYPE_CHECKING:
 @dry_run_option
 @on_option
 def get(
-    what: str | None, folder: Path | None, sha256: str, md5: str, unpack: bool, keep: bool, sources: tuple[str, ...],
-    as_json: bool, dry_run: bool,
+    what: str | None, folder: Path | None, sha256: str, md5: str, unpack: bool, names: str, keep: bool,
+    sources: tuple[str, ...], as_json: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Download a data set (or any file) to DIR, check it and unpack it. Without a name, list the data sets.
 
     Without DIR, the folder is called NAME. A download that broke off goes on. What DIR has under a file's name is
     checked in its place and kept: so a file may be brought by hand.
     """
-    from provision.data import datasets, download_sources, downloads
+    from provision.data import archive_names, datasets, download_sources, downloads
 
     if what is None:
         _list(as_json)
@@ -56,13 +63,16 @@ def get(
     if target.is_file():
         raise UsageError(f"{target} is a file", "name a folder")
     download_sources.refuse_unused(chosen, sources)
+    if names and not any(file.unpack for file in chosen.files):
+        raise UsageError("--names-encoding is for an archive that is unpacked", "add --unpack, or leave it out")
+    names = names and archive_names.checked(names)
     todo = downloads.missing(chosen, target)
     if dry_run:
         _show_plan(chosen, target, todo, as_json)
         return
     if chosen.licence:
         console.line(f"{what}: {chosen.about}\n  licence: {chosen.licence} ({chosen.licence_url})")
-    got = downloads.get(chosen, target, keep, sources=sources)
+    got = downloads.get(chosen, target, keep, sources=sources, names=names)
     if as_json:
         console.emit_json({"folder": str(target), "files": {url: _row(file) for url, file in got.have.items()}})
         return

@@ -52,7 +52,7 @@ def mean(database: Path, out: Path, npy: bool, jobs: int, dry_run: bool, as_json
 def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) -> None:
     """Write a line `NAME HEIGHT WIDTH` for each picture of a list, as SSD's evaluation needs it."""
     from provision.data import lists
-    from provision.data.sizes import size_lines
+    from provision.data.sizes import refuse_other, size_lines
 
     found = lists.load(source, root=root, kind="images" if source.is_dir() else "auto")
     if dry_run:
@@ -60,6 +60,7 @@ def sizes(source: Path, out: Path, root: Path | None, jobs: int, dry_run: bool) 
         return
     if out.exists() and out.samefile(source):
         raise UsageError(f"{out} is the list itself", "name a new file")
+    refuse_other(out)
     lines = list(size_lines(found.at, [entry.path for entry in found.entries], jobs))
     lists.write_lines(out, lines)
     console.say(f"{out}: {len(lines)} sizes")

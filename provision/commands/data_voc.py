@@ -43,10 +43,11 @@ from provision.commands.options import NEW, PATH, SEED, dry_run_option, json_opt
 @on_option
 def voc_lists(kit: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Write VOC2007+2012's lists to OUT: trainval.txt and test.txt (images and annotations), test_name_size.txt."""
-    from provision.data import devkit
+    from provision.data import classes, devkit
 
-    for name in ("sets", "years", "classes"):
+    for name in ("sets", "years"):
         options[name] = tuple(word for word in options[name].split(",") if word)
+    options["classes"] = tuple(classes.names(options["classes"])) if options["classes"] else ()
     listed = devkit.read(devkit.Wanted(kit, **options))
     files = [] if dry_run else devkit.write(listed, kit, out)
     counts = {name: len(lines) for name, lines in listed.sets.items()}
@@ -98,9 +99,10 @@ def voc_labels(source: Path, out: Path, jobs: int, dry_run: bool, as_json: bool,
     """
     import msgspec
 
-    from provision.data import colours, labels, voc
+    from provision.data import classes, colours, labels, voc
 
-    names = tuple(word for word in options.pop("classes").split(",") if word)
+    chosen = options.pop("classes")
+    names = tuple(classes.names(chosen)) if chosen else ()
     given, numbers = options.pop("colours"), _numbers(options.pop("mapped"))
     table = colours.read(given) if given else colours.VOC
     rule = labels.Rule(classes=names, colours=table, numbers=numbers, **options)
@@ -125,4 +127,6 @@ def _numbers(text: str) -> dict[int, int]:
     pairs = [word.split(":") for word in text.split(",") if word]
     if not all(len(pair) == 2 and all(word.isdigit() and int(word) < 256 for word in pair) for pair in pairs):
         raise UsageError(f"--map {text} is no list of FROM:TO", "write numbers from 0 to 255: --map 255:1")
+    if len({int(old) for old, _ in pairs}) < len(pairs):
+        raise UsageError(f"--map {text} gives one value two classes", "name each value once")
     return {int(old): int(new) for old, new in pairs}

@@ -1,6 +1,5 @@
 """`provision net upgrade`: a net or solver of an earlier Caffe in today's words."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,13 +70,7 @@ def _tell(file: Path, found: "Upgraded", comments: int) -> None:
 
 
 def _write(out: Path, written: str) -> None:
-    """The file whole or not at all."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    from provision.files.whole import atomic_file
+
+    with atomic_file(out) as part:
         part.write_text(written, encoding="utf-8")
-        part.replace(out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(
-            f"{out} cannot be written: {error.strerror}", "name a file in a folder that is there"
-        ) from error

@@ -14,7 +14,7 @@ def read(path: Path) -> BoxSet:
     """All images of the file; the classes are its categories by their ids. UsageError where it is no such file."""
     raw = coco.read(path)
     lost: Counter[str] = Counter()
-    names = _named(entries(raw.categories))
+    names = _named(path, entries(raw.categories))
     objects: dict[int, list[Box]] = {}
     for entry in entries(raw.annotations):
         coco_ids.mend(entry)
@@ -40,12 +40,17 @@ def read(path: Path) -> BoxSet:
     return BoxSet("coco", [names[number] for number in sorted(names)], images, dict(lost))
 
 
-def _named(categories: Any) -> dict[int, str]:
+def _named(path: Path, categories: Any) -> dict[int, str]:
+    """The names by their ids. UsageError where an id has two."""
     found: dict[int, str] = {}
     for entry in categories:
         coco_ids.mend(entry)
-        if isinstance(entry, dict) and coco_ids.is_id(entry.get("id")) and isinstance(entry.get("name"), str):
-            found[entry["id"]] = entry["name"].strip()
+        if not isinstance(entry, dict) or not coco_ids.is_id(entry.get("id")):
+            continue
+        name = "" if entry.get("name") is None else str(entry["name"]).strip()
+        if name and found.setdefault(entry["id"], name) != name:
+            what = f"{path} has two categories with the id {entry['id']}, {found[entry['id']]!r} and {name!r}"
+            raise UsageError(what, "give each category a number of its own, in the annotations, too")
     return found
 
 
@@ -56,7 +61,7 @@ def _box(entry: Any, names: dict[int, str]) -> Box | str:
     if not coco_ids.is_id(entry.get("image_id")):
         return "of a picture that is not in the file"
     if entry.get("category_id") not in names:
-        return "of a category that is not in the file"
+        return "of a category that is not in the file, or has no name"
     x, y, w, h = entry["bbox"]
     shapes = tuple(tuple(polygon) for polygon in coco_masks.polygons(entry.get("segmentation")))
     hard = entry.get("iscrowd") == 1 or entry.get("ignore") == 1 or entry.get("difficult") == 1

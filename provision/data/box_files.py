@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from infra.errors import UsageError
-from provision.data import box_coco, box_labelme, box_voc, box_yolo
-from provision.data.box_set import BoxSet
+from provision.data import box_coco, box_labelme, box_voc, box_yolo, usertext
+from provision.data.box_set import BoxSet, pictures
 from provision.data.lines import SUFFIXES
+
+_LOOKED_AT = 3  # files of a folder
 
 FORMS = ("voc", "coco", "yolo", "labelme")
 
@@ -39,11 +41,24 @@ def read(
         found = box_yolo.read(source, root, split, names)
     if twice := next((name for name in found.names if found.names.count(name) > 1), None):
         raise UsageError(f"{source} has two classes of one name, {twice}", "make them one, or give each its own name")
+    if _shares(found):
+        raise UsageError(
+            f"{source} has boxes between 0 and 1 (read as {form})", "write them in pixels, as this form has them"
+        )
     if not any(image.boxes for image in found.images):
         raise UsageError(
             f"{source} has no object in {len(found.images)} images (read as {form})", "is it the right one?"
         )
     return found
+
+
+def _shares(found: BoxSet) -> bool:
+    """Whether all boxes of a form in pixels lie within its first pixel: they are shares of the picture."""
+    corners = [corner for image in found.images for box in image.boxes for corner in box.corners]
+    in_pixels = found.form != "voc" and not any(
+        image.shares for image in found.images
+    )  # of VOC's each file is looked at
+    return bool(corners) and in_pixels and min(corners) >= 0 and max(corners) <= 2 and any(c % 1 for c in corners)
 
 
 def form_of(source: Path) -> str:
@@ -57,17 +72,16 @@ def form_of(source: Path) -> str:
         return "yolo"
     if suffix == ".json":
         return "labelme" if box_labelme.is_labelme(source) else "coco"
-    with source.open("rb") as lines:
-        head = lines.readline(4096).strip().lower()
-    return "yolo" if head.endswith(tuple(suffix.encode() for suffix in SUFFIXES)) else "voc"
+    lines = usertext.lines(source, "a list of images")
+    return "yolo" if lines and lines[0][1].lower().endswith(SUFFIXES) else "voc"
 
 
 def _folder(source: Path) -> str:
     if any(not path.name.startswith(".") for path in source.rglob("*.xml")):
         return "voc"
-    if any(map(box_labelme.is_labelme, sorted(source.rglob("*.json"))[:3])):
+    if any(map(box_labelme.is_labelme, box_labelme.files_of(source)[:_LOOKED_AT])):
         return "labelme"
-    if any(True for _ in source.rglob("*.txt")):
+    if any(True for _ in source.rglob("*.txt")) or any(map(box_yolo.labels_of, pictures(source)[:_LOOKED_AT])):
         return "yolo"
     raise UsageError(
         f"{source} has no annotations: neither XML, nor labelme's JSON, nor YOLO's text files",

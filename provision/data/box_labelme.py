@@ -13,6 +13,7 @@ import msgspec
 from infra.errors import UsageError
 from provision.data.box_set import Box, Boxes, BoxSet, below, bounds, is_there
 
+_UPRIGHT = (("rectangle", 2), ("rectangle", 4), ("mask", 2))  # of four points as X-AnyLabeling writes it
 _CORNERS = 36  # of the polygon that stands for a circle
 
 
@@ -39,10 +40,15 @@ def is_labelme(path: Path) -> bool:
     return "shapes" in found and "imagePath" in found
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The JSON files below a folder, without hidden ones."""
+    return [path for path in sorted(folder.rglob("*.json")) if not path.name.startswith(".")]
+
+
 def read(source: Path, root: Path) -> BoxSet:
     """The images of a JSON file, or of all below a folder; the classes by their names. UsageError names the file that
     is none of labelme's."""
-    files = [source] if source.is_file() else sorted(source.rglob("*.json"))
+    files = [source] if source.is_file() else files_of(source)
     lost: Counter[str] = Counter()
     images = [_image(path, root, lost) for path in files]
     if not images:
@@ -73,7 +79,9 @@ def _box(shape: _Shape) -> Box | str:
     """The object, or why it is left out."""
     points = [number for point in shape.points for number in point]
     name = shape.label.strip()
-    if shape.shape_type in ("rectangle", "mask") and len(shape.points) == 2:
+    if not name:
+        return "without a name"
+    if (shape.shape_type, len(shape.points)) in _UPRIGHT:
         return Box(name, bounds(points))
     if shape.shape_type == "circle" and len(shape.points) == 2:
         (x, y), edge = shape.points
@@ -81,6 +89,6 @@ def _box(shape: _Shape) -> Box | str:
         turns = [2 * math.pi * place / _CORNERS for place in range(_CORNERS)]
         round_it = tuple(c for turn in turns for c in (x + radius * math.cos(turn), y + radius * math.sin(turn)))
         return Box(name, (x - radius, y - radius, x + radius, y + radius), polygons=(round_it,))
-    if shape.shape_type in ("polygon", None) and len(shape.points) >= 3:
+    if shape.shape_type in ("polygon", "rotation", None) and len(shape.points) >= 3:
         return Box(name, bounds(points), polygons=(tuple(points),))
     return f"that are {shape.shape_type or 'polygon'}s of {len(shape.points)} points"

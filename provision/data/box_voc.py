@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
+
 from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data import voc
+from provision.data import near, voc
 from provision.data.box_set import Box, Boxes, BoxSet, below
 from provision.data.voc_xml import parsed, read_list
 
@@ -23,9 +25,16 @@ def read(source: Path, root: Path) -> BoxSet:
         images = [_image(root / xml, root, image) for image, xml in read_list(source)]
     if not images:
         raise UsageError(f"{source} has no XML file", "give a folder of VOC's annotations, or a list")
-    names = {box.name for image in images for box in image.boxes}
+    named = [msgspec.structs.replace(image, boxes=tuple(filter(_has_name, image.boxes))) for image in images]
+    lost = sum(len(image.boxes) for image in images) - sum(len(image.boxes) for image in named)
+    names = {box.name for image in named for box in image.boxes}
     ours = list(voc.CLASSES[1:])
-    return BoxSet("voc", ours if names <= set(ours) else sorted(names), images, seen=True)
+    left_out = {"without a name": lost} if lost else {}
+    return BoxSet("voc", ours if names <= set(ours) else sorted(names), named, left_out, seen=True)
+
+
+def _has_name(box: Box) -> bool:
+    return bool(box.name)
 
 
 def pairs(folder: Path, root: Path) -> list[tuple[str, str]]:
@@ -45,7 +54,8 @@ def _image(path: Path, root: Path, image: str | None) -> Boxes:
     try:
         tree = parsed(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "mend the list, or --root") from error
+        what = f"{path} cannot be read: {error.strerror}{near.said(path)}"
+        raise UsageError(what, "mend the list, or --root") from error
     except ValueError as error:
         raise UsageError(f"{path} {error}", "mend it, or take it away") from error
     try:

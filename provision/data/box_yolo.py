@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.border import read_text, read_yaml
+from infra.border import read_yaml
 from infra.disk import is_file
 from infra.errors import UsageError
+from provision.data import near, usertext
 from provision.data.box_set import Box, Boxes, BoxSet, below, bounds, is_there, pictures
 
 _NAMES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
+_BEYOND = 1.5  # shares that no polygon reaches; marks of keypoints are 0, 1, 2
 _SPLITS = {"train": ("train",), "test": ("val", "valid", "validation", "test")}
 
 
@@ -27,10 +29,10 @@ def read(source: Path, root: Path, split: str = "train", names: Sequence[str] = 
     else:
         paths, found = _pictures(source, root), []
     known = list(names) or found or _names_near(source, paths)
-    labels = {path: label for path in paths if (label := _labels(path)) is not None}
+    labels = {path: label for path in paths if (label := labels_of(path)) is not None}
     if not labels:
         raise UsageError(
-            f"none of the {len(paths)} pictures of {source} has a file of labels",
+            f"none of the {len(paths)} pictures of {source} has a file of labels{near.said(paths[0])}",
             "put labels into `labels` beside `images`, or beside each picture: a.jpg, a.txt; for VOC, write an image "
             "and its XML file on each line",
         )
@@ -48,6 +50,9 @@ def _data(source: Path, split: str) -> tuple[list[Path], list[str]]:
     found = read_yaml(source)
     if not isinstance(found, dict):
         raise UsageError(f"{source} is no mapping", "write train, val and names")
+    if found.get("kpt_shape"):
+        what = f"{source} is of keypoints (kpt_shape), and its labels would be read as polygons"
+        raise UsageError(what, "write boxes alone, CLASS X Y WIDTH HEIGHT, and take kpt_shape out")
     base = source.parent / str(found.get("path") or "")
     key = next((key for key in _SPLITS[split] if found.get(key)), None)
     if key is None:
@@ -72,7 +77,7 @@ def _named(source: Path, given: Any) -> list[str]:
             raise UsageError(f"{source}: names are not numbered 0, 1, 2, …", "give each class its number")
         given = [given[number] for number in range(len(given))]
     if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
-        raise UsageError(f"{source}: names are no list of texts", "write names: [cat, dog]")
+        raise UsageError(f"{source}: names are no list of texts", "write names: [cat, '1', 'yes'], odd ones in quotes")
     return list(given or [])
 
 
@@ -85,8 +90,7 @@ def _pictures(source: Path, root: Path) -> list[Path]:
         if not found:
             raise UsageError(f"{folder} has no picture", "give the folder of the pictures")
         return found
-    text = read_text(source, "give a YAML file of data, a list of pictures or a folder").removeprefix("\ufeff")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for _, line in usertext.lines(source)]
     if not lines:
         raise UsageError(f"{source} is empty", "write one picture on each line")
     return [
@@ -94,8 +98,8 @@ def _pictures(source: Path, root: Path) -> list[Path]:
     ]
 
 
-def _labels(path: Path) -> Path | None:
-    """The picture's file of labels; None where it has none."""
+def labels_of(path: Path) -> Path | None:
+    """The file of labels of a picture; None where it has none."""
     parts = path.parts
     at = max((place for place, part in enumerate(parts[:-1]) if part == "images"), default=None)
     there = [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :]).with_suffix(".txt")]
@@ -109,8 +113,7 @@ def _names_near(source: Path, paths: Sequence[Path]) -> list[str]:
     for folder in dict.fromkeys(folders):
         for path in (*(folder / name for name in _NAMES), *sorted(folder.glob("*.names"))):
             if is_file(path):
-                text = read_text(path).removeprefix("\ufeff")
-                return [line.strip() for line in text.splitlines() if line.strip()]
+                return [line for _, line in usertext.plain_lines(path, "a file of class names")]
     raise UsageError(
         f"nothing near {source} names the classes", "write classes.txt there, a name on each line; or give --classes"
     )
@@ -120,14 +123,16 @@ def _names_near(source: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def _boxes(path: Path, names: Sequence[str]) -> tuple[Box, ...]:
-    text = read_text(path).removeprefix("\ufeff")
-    lines = enumerate(text.splitlines(), 1)
-    return tuple(_box(f"{path}:{number}", line.split(), names) for number, line in lines if line.strip())
+    lines = usertext.plain_lines(path, "a file of YOLO's labels")
+    return tuple(_box(f"{path}:{number}", line.split(), names) for number, line in lines)
 
 
 def _box(place: str, words: Sequence[str], names: Sequence[str]) -> Box:
     try:
-        number, numbers = int(float(words[0])), [float(word) for word in words[1:]]
+        number, numbers = float(words[0]), [float(word) for word in words[1:]]
+        if not number.is_integer():
+            raise ValueError("no class")
+        number = int(number)
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{place}: {' '.join(words)[:80]!r} is no object", "write CLASS X Y WIDTH HEIGHT") from error
     if not 0 <= number < len(names):
@@ -138,5 +143,8 @@ def _box(place: str, words: Sequence[str], names: Sequence[str]) -> Box:
         x, y, w, h = numbers
         return Box(names[number], (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     if len(numbers) >= 6 and len(numbers) % 2 == 0:
+        if max(numbers) > _BEYOND:
+            what = f"{place}: {max(numbers):g} is no share of a picture, but a keypoint's mark"
+            raise UsageError(what, "write boxes alone, CLASS X Y WIDTH HEIGHT, or polygons")
         return Box(names[number], bounds(numbers), polygons=(tuple(numbers),))
     raise UsageError(f"{place}: {len(numbers)} numbers behind the class", "write X Y WIDTH HEIGHT, or X Y X Y X Y …")

@@ -60,6 +60,11 @@ def prepare(
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already", "name a new folder, or remove this one")
+    if "background" in names:
+        raise UsageError(
+            "a class is called background, which is label 0 by itself",
+            "name the others: --classes NAME,… --leave-out-others",
+        )
     drawn = {"train": load(train, root, "train", names), "test": load(test, root, "test", names)}
     shared = len({*drawn["train"].paths} & {*drawn["test"].paths})
     asked = Asked(root, Classes(names, others), strict, jobs)
@@ -93,7 +98,7 @@ def _write(path: Path, text: str) -> None:
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # no name that could be a file's
         return 0
 
 

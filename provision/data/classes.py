@@ -10,6 +10,8 @@ from provision.data import usertext
 
 OURS = {"clothing": Path(__file__).with_name("clothing.yaml")}
 
+_TEXTS = (".txt", ".names", ".prototxt")
+
 Classes = Mapping[str, tuple[str, ...]]
 
 
@@ -35,6 +37,8 @@ def names(given: str) -> list[str]:
     """Classes in their order: NAME,NAME,… or a file with a name on each line (which may hold commas), as labels.txt is.
     UsageError where a name stands there twice, or none does."""
     words = given.split(",")
+    if len(words) == 1 and not is_file(Path(given)) and ("/" in given or Path(given).suffix in _TEXTS):
+        raise UsageError(f"--classes {given} is not there", "name a file with a class on each line, or the classes")
     if is_file(Path(given)):
         written = [line for _, line in usertext.lines(Path(given), "a file of class names")]
         words = [line.rstrip(",") for line in written] if len(written) > 1 else ",".join(written).split(",")

@@ -15,7 +15,7 @@ from pathlib import Path
 from infra.border import did_you_mean
 from infra.errors import UsageError
 from provision import console
-from provision.data import made
+from provision.data import made, near
 from provision.data.backends import backend_of
 from provision.data.lines import SUFFIXES
 
@@ -66,12 +66,17 @@ def class_names(folder: Path, found: Found, given: Sequence[str]) -> list[str]:
     """The classes' names in their order: those given, or the folders'. Classes without pictures are told. UsageError
     for a folder that is none of those given."""
     names = list(given) or found.folders
-    if unknown := [name for name in found.folders if name not in names]:
+    known = set(map(near.plain, names))
+    if len(set(map(near.plain, found.folders))) < len(found.folders):
+        raise UsageError(
+            f"{folder} has two folders of one name, whose accents are written in two ways", "make them one folder"
+        )
+    if unknown := [name for name in found.folders if near.plain(name) not in known]:
         mend = did_you_mean(unknown[0], names)
         raise UsageError(f"{folder / unknown[0]} is none of the classes given", f"{mend}; or take the folder away")
-    filled = {path.split("/")[0] for path in found.files}
+    filled = {near.plain(path.split("/")[0]) for path in found.files}
     for number, name in enumerate(names):
-        if name not in filled:
+        if near.plain(name) not in filled:
             console.line(f"{folder}: class {number}, {name}, has no pictures")
     if not given and all(name.isdigit() for name in names) and names != sorted(names, key=int):
         order = ", ".join(f"{name} is {number}" for number, name in enumerate(names[:_SHOWN]))

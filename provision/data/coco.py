@@ -99,7 +99,7 @@ def _check_text(path: Path, data: bytes) -> None:
     """UsageError for what is compressed, and for bytes that are no UTF-8: msgspec would find them only where it makes a
     text of them."""
     for start, what, mend in _OTHERS:
-        if data.startswith(start):
+        if data.startswith(start) or ("UTF-16" in what and b"\0" in data[:2]):
             raise UsageError(f"{path} is {what}, and not the JSON itself", mend)
     decode = codecs.getincrementaldecoder("utf-8")().decode
     whole = memoryview(data)
@@ -120,9 +120,14 @@ def _list(path: Path, found: dict[str, msgspec.Raw], key: str) -> list[msgspec.R
 
 
 def refuse_source(target: Path, *sources: Path) -> None:
-    """UsageError where the file to write is one of those that are read."""
+    """UsageError where the file to write is one of those that are read, or is there and no JSON."""
     if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
         raise UsageError(f"{target} is the file itself", "give another name: the original stays")
+    if target.is_file():
+        with target.open("rb") as file:
+            head = file.read(_PIECE).removeprefix(_MARK).lstrip()
+        if head and not head.startswith(b"{"):
+            raise UsageError(f"{target} is there, and is no file of annotations", "name a new file")
 
 
 def rectangle(box: Box) -> list[list[float]]:

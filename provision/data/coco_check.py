@@ -121,10 +121,12 @@ def _categories(some: Iterable[Any], found: CocoFaults) -> dict[int, str]:
             continue
         if not _new_id("categories", entry, f"categories[{place}]", seen, found):
             continue
-        name = str(entry["name"])
+        name = "" if entry["name"] is None else str(entry["name"]).strip()
+        if not name:
+            found.add(kinds.NAMELESS, f"id {entry['id']}")
         if name.strip("_").lower() == "background":
             found.add(kinds.BACKGROUND, name)
-        if name in names.values():
+        if name and name in names.values():
             found.add(kinds.SAME_NAME, name)
         names[entry["id"]] = name
     return names

@@ -110,6 +110,7 @@ PACKED = Kind("warning", "a mask that is run-length encoded, and iscrowd 0: fail
 BACKGROUND = Kind(
     "warning", "a category for the background: Detectron adds one itself", "take it out of the categories"
 )
+NAMELESS = Kind("warning", "a category without a name: scores and other commands know it by none", "write its name")
 SAME_NAME = Kind("warning", "two categories of one name", "are they the same? make them one")
 UNUSED = Kind("note", "a category without an annotation", "more data, or fewer categories")
 BARE = Kind("note", "a picture without an annotation: not trained with", "")

@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.disk import is_file
 from provision.data import coco_kinds as kinds
+from provision.data import near
 from provision.data.coco_kinds import CocoFaults
 from provision.data.coco_masks import is_number
 from provision.data.extras import extra
@@ -23,7 +24,7 @@ def check(some: Iterable[Any], folder: Path, sample: int | None, found: CocoFaul
     step = max(1, -(-len(named) // sample)) if sample else 1
     for entry in named[::step]:
         if not is_file(folder / entry["file_name"]):
-            found.add(kinds.MISSING, entry["file_name"])
+            found.add(kinds.MISSING, entry["file_name"] + near.said(folder / entry["file_name"]))
         elif (head := _head(folder / entry["file_name"])) is None:
             found.add(kinds.UNREADABLE, entry["file_name"])
         else:

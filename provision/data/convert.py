@@ -21,7 +21,7 @@ import msgspec
 from infra.errors import DiskError, UsageError
 from provision import console
 from provision.data import made as whole
-from provision.data import room
+from provision.data import near, room
 from provision.data.backends import LONGEST_KEY
 from provision.data.heads import BadPictureError
 from provision.data.keeper import Keeper, Record
@@ -31,6 +31,8 @@ from provision.data.parallel import ordered, tracked
 from provision.data.pictures import Packed, Shape, image_record, label_record
 from provision.data.usertext import foreign
 from provision.files.whole import empty, part_folder, settled
+
+_SHOWN = 200  # letters of a path
 
 __all__ = ["Made", "Order", "Plan", "convert", "plan"]
 
@@ -200,9 +202,12 @@ def _refused(record: Record) -> UsageError:
 
 def _nothing(bad: list[str], planned: Plan, order: Order) -> UsageError:
     _, path, why = bad[0].split("\t")
-    what = f"none of {len(planned.entries)} pictures can be used; the first, {path}, {why}"
+    first = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    what = f"none of {len(planned.entries)} pictures can be used; the first, {first}, {why}"
     if "cannot be read" not in why:
         return UsageError(what, "mend the pictures, or give others")
+    if near.is_said(why):
+        return UsageError(what, near.MEND)
     if foreign(path):
         return UsageError(what, "its name is not written in UTF-8: save the list as UTF-8, if the files' names are")
     if path.startswith("/") and not planned.found.below:

@@ -68,10 +68,17 @@ def table() -> SetTable:
 
 
 def is_url(what: str) -> bool:
+    """Whether it is an address. UsageError for one that cannot be, or holds a login: addresses are noted and shown."""
     try:
-        return urlsplit(what).scheme in ("http", "https")
+        parts = urlsplit(what)
     except ValueError as error:
         raise UsageError(f"{what!r} is no address: {error}", "write https://HOST/FILE") from error
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        raise UsageError(
+            "the address holds a login, which would stand in notes and messages",
+            "fetch the file with a browser or curl, and give --from FILE with the address without it",
+        )
+    return parts.scheme in ("http", "https")
 
 
 def find(what: str, sha256: str = "", md5: str = "", unpacked: bool = False) -> tuple[str, Set]:

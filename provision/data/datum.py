@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _UNSIGNED = (1 << 64) - 1
+_LONGEST = 70  # bits of a varint: ten bytes
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,9 @@ class Datum:
     """One picture and its class.
 
     `data` is channels x height x width bytes, or a picture file (JPEG, PNG) where `encoded`; `floats` are values of 4
-    bytes each (little-endian), as few databases have in place of `data`. A dimension that is 0 and an `encoded` that is
-    None are not in the message: Caffe's own tools leave out the dimensions of encoded pictures, and write
-    `encoded: false` with raw ones.
+    bytes each (little-endian), as few databases have in place of `data`: Caffe looks at them where `data` is empty. A
+    dimension that is 0 and an `encoded` that is None are not in the message: Caffe's own tools leave out the dimensions
+    of encoded pictures, and write `encoded: false` with raw ones.
     """
 
     channels: int
@@ -28,6 +29,11 @@ class Datum:
     label: int = 0
     encoded: bool | None = None
     floats: bytes = b""
+
+    @property
+    def in_floats(self) -> bool:
+        """Whether Caffe takes the floats."""
+        return bool(self.floats) and not self.data
 
     def encode(self) -> bytes:
         """The message. The label is written even where it is 0, as Caffe's own tools do."""
@@ -85,6 +91,8 @@ def fields(message: bytes) -> list[tuple[int, int | bytes]]:
     while at < end:
         tag, at = _read(message, at)
         kind = tag & 7
+        if not tag >> 3:
+            raise ValueError("not a protobuf message")
         if kind == _VARINT:
             value, at = _read(message, at)
             found.append((tag >> 3, value))
@@ -142,6 +150,8 @@ def _read(message: bytes, at: int) -> tuple[int, int]:
             if byte < 0x80:
                 return value, at
             shift += 7
+            if shift >= _LONGEST:  # else a white picture without a message around it would take hours
+                raise ValueError("not a protobuf message")
     except IndexError:
         raise ValueError("a protobuf message that is cut off") from None
 

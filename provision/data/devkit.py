@@ -5,16 +5,18 @@ is an image and its annotation, or for segmentation its label picture, as paths 
 kit but not on the disk is left out, and told.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from infra.border import did_you_mean, read_text
+from infra.border import did_you_mean
 from infra.disk import is_file
 from infra.errors import UsageError
-from provision.data import voc
-from provision.data.lists import shuffled, write_lines
+from provision.data import near, usertext, voc
+from provision.data.lines import pair_of
+from provision.data.lists import refuse_other, shuffled, write_lines
 from provision.data.sizes import size_lines
 from provision.data.voc_aug import LABELS, LIST
 
@@ -56,7 +58,8 @@ def read(wanted: Wanted) -> Listed:
     sets = {name: _set(wanted, name, missing) for name in wanted.sets}
     if missing and wanted.strict:
         raise UsageError(
-            f"{len(missing)} files of the kit's lists are not there, the first: {missing[0]}",
+            f"{len(missing)} files of the kit's lists are not there, the first: {missing[0]}"
+            f"{near.said(wanted.kit / missing[0])}",
             "unpack the kit again; or leave out --strict",
         )
     return Listed(sets, missing)
@@ -68,8 +71,10 @@ def write(listed: Listed, kit: Path, out: Path) -> list[Path]:
     if listed.missing:
         files["missing.txt"] = listed.missing
     if "test" in listed.sets:
-        images = [line.split()[0] for line in listed.sets["test"]]
+        images = [pair[0] for pair in map(pair_of, listed.sets["test"]) if pair]
         files["test_name_size.txt"] = list(size_lines(kit, images))
+    for name in files:
+        refuse_other(out / name, "list of ours", r"VOC\d+/.*" if name == "missing.txt" else r".*\S \S.*")
     return [write_lines(out / name, lines) for name, lines in files.items()]
 
 
@@ -85,7 +90,7 @@ def _set(wanted: Wanted, name: str, missing: list[str]) -> list[str]:
     if not lines and len(missing) > before:
         raise UsageError(
             f"none of the images of {name} is whole: {len(missing) - before} files of {wanted.kit} are not there, the "
-            f"first: {missing[before]}",
+            f"first: {missing[before]}{near.said(wanted.kit / missing[before])}",
             "unpack VOC's tars there again: provision data get voc2007, voc2012",
         )
     if not lines:
@@ -108,7 +113,7 @@ def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]
         if name == LIST:
             mend = f"make it of SBD's labels: provision data voc-aug benchmark_RELEASE {wanted.kit}"
         raise UsageError(f"{source} is not there", mend)
-    names = _text(source).split()
+    names = [_stem(root / "JPEGImages", line) for _, line in usertext.plain_lines(source, "a list of VOC's")]
     if wanted.classes:
         shown = _showing(root, wanted.classes)
         names = [stem for stem in names if stem in shown]
@@ -118,8 +123,17 @@ def _year(wanted: Wanted, name: str, year: str, missing: list[str]) -> list[str]
         lost = [path for path in pair if not is_file(wanted.kit / path)]
         missing += lost
         if not lost:
-            found.append(" ".join(pair))
+            found.append(("\t" if " " in stem else " ").join(pair))
     return found
+
+
+def _stem(folder: Path, line: str) -> str:
+    """The image of a list's line. Names in a kit of one's own may hold blanks; lists of a class have 1, 0 or -1 behind
+    the name, and some have files."""
+    flag = re.fullmatch(r"(?P<stem>.*\S)\s+(-1|0|1)", line)
+    file = re.fullmatch(r"(.*[/\\])?(?P<stem>[^/\\]+?)(\.(jpg|JPG|jpeg))?", line)
+    stems = [line, *(found["stem"] for found in (flag, file) if found)]
+    return next((stem for stem in stems if is_file(folder / f"{stem}.jpg")), line)
 
 
 def _showing(root: Path, classes: Iterable[str]) -> set[str]:
@@ -130,16 +144,11 @@ def _showing(root: Path, classes: Iterable[str]) -> set[str]:
         if not files:
             raise UsageError(f"{root} has no list of the class {name}", "unpack the kit's ImageSets/Main")
         for path in files:
-            for line in _text(path).splitlines():
-                words = line.split()
-                if len(words) == 2 and words[1] == "1":
-                    shown.add(words[0])
+            for _, line in usertext.plain_lines(path, "a list of VOC's"):
+                stem, _, flag = line.rpartition(" ")
+                if flag == "1":
+                    shown.add(stem.strip())
     return shown
-
-
-def _text(path: Path) -> str:
-    """A list's text, without the byte order mark that editors of Windows begin it with."""
-    return read_text(path).removeprefix("\ufeff")
 
 
 def _where(kit: Path) -> str:

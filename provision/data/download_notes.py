@@ -66,10 +66,11 @@ def note(target: Path, url: str, found: Have | None) -> None:
 def _read(path: Path) -> dict[str, Have]:
     """The file's content; an empty dictionary where there is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Have])
+        # not by msgspec's own reader: names of files that are no UTF-8 are halves of a pair of surrogates
+        return msgspec.convert(json.loads(path.read_bytes()), dict[str, Have])
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "remove it: it only notes what was fetched") from error
 
 

@@ -21,12 +21,14 @@ from infra.disk import is_file, writing
 from infra.errors import HostError, UsageError
 from provision import console
 from provision.console import Say
+from provision.data.archive_names import SoundArchiveError
 from provision.data.datasets import File, Set
 from provision.data.download_notes import Have, had, note, pin, pins, pins_path, seen
 from provision.data.download_sources import Wanted, refuse_unproven, room, wanted_file
 from provision.data.unpack import unpack
 from provision.files.bar import Bar
 from provision.files.folders import check_room
+from provision.files.whole import atomic_file
 
 _FEW = 3  # tries of an address that another one follows
 
@@ -55,9 +57,12 @@ def missing(chosen: Set, target: Path) -> list[File]:
     return [file for file in chosen.files if _noted(file, target, have) is None]
 
 
-def get(chosen: Set, target: Path, keep: bool = False, say: Say = console.line, sources: Sequence[str] = ()) -> Got:
+def get(
+    chosen: Set, target: Path, keep: bool = False, say: Say = console.line, sources: Sequence[str] = (), names: str = ""
+) -> Got:
     """Bring what is missing to `target`. With `keep` archives stay. `sources` are files, folders and addresses to take
-    the set's files from before its own addresses; the sums hold for them, too.
+    the set's files from before its own addresses; the sums hold for them, too. `names`: the encoding of names in
+    archives that do not tell it.
 
     The room on the disk is looked at first. HostError where a file cannot be had or is not the file that was published
     or pinned; UsageError where nothing could tell whether it is, or where another file is in the way; DiskError,
@@ -74,7 +79,7 @@ def get(chosen: Set, target: Path, keep: bool = False, say: Say = console.line, 
                 continue
             lying = _at_hand(wanted, target, say) or _from_servers(wanted, target, say)
             (fetched if lying.ours else taken).append(wanted.name)
-            _settle(wanted.file, lying, target, keep, say)
+            _settle(wanted.file, lying, target, keep, say, names)
     have = had(target)
     return Got({file.url: found for file in chosen.files if (found := _noted(file, target, have))}, fetched, taken)
 
@@ -205,11 +210,11 @@ def _wrong(file: File, sums: dict[str, str]) -> str:
     )
 
 
-def _settle(file: File, lying: _Lying, target: Path, keep: bool, say: Say) -> None:
+def _settle(file: File, lying: _Lying, target: Path, keep: bool, say: Say, names: str) -> None:
     """Unpack or place the file, and note it; what may be pinned is pinned."""
     found = lying.found
     if file.unpack:
-        found = msgspec.structs.replace(found, unpacked=_unpacked(file, lying, target))
+        found = msgspec.structs.replace(found, unpacked=_unpacked(file, lying, target, say, names))
         if lying.ours and not keep:
             lying.path.unlink()
     elif lying.path != target / file.name:
@@ -224,13 +229,13 @@ def _settle(file: File, lying: _Lying, target: Path, keep: bool, say: Say) -> No
     note(target, file.url, found)
 
 
-def _unpacked(file: File, lying: _Lying, target: Path) -> list[str]:
+def _unpacked(file: File, lying: _Lying, target: Path, say: Say, names: str) -> list[str]:
     """The archive's topmost names. One that was fetched and is none is removed, so that the next run fetches it."""
     with Bar(f"unpacking {file.name}") as bar:
         try:
-            return unpack(lying.path, target, bar.at)
+            return unpack(lying.path, target, bar.at, encoding=names, say=say)
         except UsageError as error:
-            if not lying.ours or file.sums:
+            if not lying.ours or file.sums or isinstance(error.__cause__, SoundArchiveError):
                 raise
             lying.path.unlink()
             note(target, file.url, None)
@@ -238,7 +243,5 @@ def _unpacked(file: File, lying: _Lying, target: Path) -> list[str]:
 
 
 def _copied(path: Path, target: Path) -> None:
-    part = target.with_name(f"{target.name}.part")
-    with writing(target):
+    with atomic_file(target) as part:
         shutil.copyfile(path, part)
-        part.replace(target)

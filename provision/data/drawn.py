@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from infra.names import shown as shown_name
 from provision.data import box_files, box_voc, voc
 from provision.data.annotated import Annotated, Box
 from provision.data.box_set import Boxes
@@ -54,7 +55,7 @@ def _labelled(image: Boxes, shown: tuple[int, int], classes: Classes) -> Annotat
     of another class where these are not left out."""
     odd = next((box.name for box in image.boxes if box.name not in classes.names), None)
     if odd is not None and not classes.others:
-        raise ValueError(f"has an object {odd!r}, which is none of the classes")
+        raise ValueError(f"has an object {shown_name(odd)}, which is none of the classes")
     told = not image.shares and image.width >= 1 and image.height >= 1
     width, height = (int(image.width), int(image.height)) if told else (shown[1], shown[0])
     boxes: list[Box] = []

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from provision.data import near
 from provision.data.extras import extra
 
 LARGEST = 1 << 28  # pixels
@@ -25,6 +26,7 @@ READ_BY_CAFFE = (
     "WEBP",
     "PPM",
 )  # Pillow's names; GIF and AVIF came with later OpenCVs
+_DEPTHS = 258  # TIFF's tag of bits for each channel
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"  # start of a scan, end of the image
@@ -63,7 +65,7 @@ def opened(source: Path | bytes) -> Iterator[Any]:
         with image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture
     except FileNotFoundError:
-        raise BadPictureError("is not there") from None
+        raise BadPictureError(f"is not there{near.said(source) if isinstance(source, Path) else ''}") from None
     except _UNREADABLE as error:
         raise BadPictureError(f"is not a picture, or is damaged: {_said(error)}") from None
 
@@ -81,6 +83,8 @@ def content(path: Path) -> bytes:
     try:
         _check_kind(path)
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadPictureError(f"cannot be read: {error.strerror}{near.said(path)}") from None
     except OSError as error:
         raise BadPictureError(f"cannot be read: {error.strerror}") from None
     if not data:
@@ -119,7 +123,7 @@ def _channels(picture: Any) -> int:
     if picture.format in ("JPEG", "MPO"):
         return 1 if len(bands) == 1 else 3
     clear = "transparency" in picture.info and picture.mode in ("P", "RGB")
-    if "A" in bands or clear:
+    if "A" in bands or clear or picture.mode == "CMYK":  # a TIFF
         return 4
     return 3 if picture.mode == "P" or len(bands) > 1 else 1
 
@@ -128,9 +132,25 @@ def _bits(picture: Any) -> int:
     if picture.format == "PNG":
         picture.fp.seek(24)  # the head's depth: Pillow makes 8 bits of 16 where there are colours
         return 16 if picture.fp.read(1) == b"\x10" else 8
+    if picture.format == "TIFF" and _most(picture.tag_v2.get(_DEPTHS, 8)) > 8:  # likewise
+        return 16
+    if picture.format == "PPM" and any(isinstance(arg, int) and arg > 255 for arg in _args(picture)):
+        return 16
     return 8 if picture.mode in ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "RGBX") else 16
 
 
+def _most(value: Any) -> int:
+    return max(value) if isinstance(value, tuple) else int(value)
+
+
+def _args(picture: Any) -> tuple[Any, ...]:
+    """What Pillow decodes a PPM with: among it the largest value, where it is another than 255."""
+    args = picture.tile[0][3] if picture.tile else ()
+    return args if isinstance(args, tuple) else (args,)
+
+
 def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error)
     return "its format is not known" if text.startswith("cannot identify image file") else text

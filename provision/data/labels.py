@@ -26,6 +26,7 @@ from provision.data.pictures import vision
 from provision.files.whole import atomic_file, atomic_folder
 
 _UNKNOWN = 254  # in tables: a colour or number of no class
+_NO_CLASS = "has pixels of no class"
 _SHOWN = 5  # colours and files that an error names
 
 
@@ -91,10 +92,10 @@ def _all(pairs: Sequence[tuple[Path, Path]], tables: "Tables", jobs: int) -> Con
             pixels += found
     if wrong:
         more = f"\n… and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise UsageError(
-            "\n".join(wrong[:_SHOWN]) + more,
-            "if these pixels have no class: --unknown ignore (255) or --unknown background (0)",
-        )
+        mend = "mend these files, or take them away"
+        if any(_NO_CLASS in line for line in wrong):
+            mend = "if these pixels have no class: --unknown ignore (255) or --unknown background (0)"
+        raise UsageError("\n".join(wrong[:_SHOWN]) + more, mend)
     return Converted(len(pairs), {value: int(count) for value, count in enumerate(pixels) if count})
 
 
@@ -165,7 +166,7 @@ def _checked(values: Any, pixels: Any, name: Any) -> Any:
     found, counts = extra("numpy").unique(pixels[unknown], return_counts=True)
     words = [f"{name(int(value))} in {count} pixels" for value, count in zip(found, counts, strict=True)][:_SHOWN]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise BadPictureError(f"has pixels of no class: {', '.join(words)}{more}")
+    raise BadPictureError(f"{_NO_CLASS}: {', '.join(words)}{more}")
 
 
 def _colour(code: int) -> str:

@@ -5,7 +5,8 @@ classes where these are given. `pairs`: "image.jpg label.png"; `boxes`: "image.j
 """
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,10 +14,17 @@ import msgspec
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _PICTURE = rf"(?P<path>.*(?:{'|'.join(map(re.escape, SUFFIXES))}))"
 _CLASS = re.compile(r"(?P<path>.*\S)\s+(?P<label>[+-]?\d+)")
-_SEPARATED = re.compile(rf"{_PICTURE}\s*[,;]\s*\S.*", re.IGNORECASE)
+_SEPARATED = re.compile(rf"{_PICTURE}\s*(?P<mark>[,;:|=])\s*\S.*", re.IGNORECASE)
+_MARKS, _SPACE = re.compile("[,;:|=]"), re.compile(r"\s")
+_TURNED = re.compile(rf"[+-]?\d+(\.\d+)?\s+{_PICTURE}", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://.*", re.IGNORECASE)
 _MORE = re.compile(rf"{_PICTURE}['\"]?\s+(?P<rest>\S.*)", re.IGNORECASE)
 _PAIR = re.compile(rf"(?P<first>.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(?P<second>\S.*)", re.IGNORECASE)
+_BLANK = re.compile(r"[ \t]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+_NONE: Mapping[str, int] = {}
 
 
 class Odd(msgspec.Struct, frozen=True):
@@ -26,21 +34,26 @@ class Odd(msgspec.Struct, frozen=True):
     mend: str
 
 
-def kind_of(line: str, names: Sequence[str] = ()) -> str:
+def numbers(names: Sequence[str]) -> dict[str, int]:
+    """The number of each class by its name, whose accents are as most write them."""
+    return {unicodedata.normalize("NFC", name): number for number, name in enumerate(names)}
+
+
+def kind_of(line: str, known: Mapping[str, int] = _NONE) -> str:
     """classes, pairs, boxes or images."""
-    if _CLASS.fullmatch(line) or class_of(line, names):
+    if _CLASS.fullmatch(line) or class_of(line, known):
         return "classes"
     pair = pair_of(line)
     suffix = Path(pair[1]).suffix.lower() if pair and Path(pair[0]).suffix.lower() in SUFFIXES else ""
     return "boxes" if suffix == ".xml" else "pairs" if suffix in SUFFIXES else "images"
 
 
-def class_of(line: str, names: Sequence[str] = ()) -> tuple[str, int] | None:
-    """The path and the class, which is a number of 32 bits, or the place of one of `names`; None where it is
-    neither."""
-    for name in sorted(names, key=len, reverse=True):
-        if line.endswith((f" {name}", f"\t{name}")):
-            return line[: -len(name)].rstrip(), list(names).index(name)
+def class_of(line: str, known: Mapping[str, int] = _NONE) -> tuple[str, int] | None:
+    """The path and the class, which is a number of 32 bits, or one of the `known` names; None where it is neither."""
+    for blank in _BLANK.finditer(line) if known else ():  # the longest first: names may hold blanks
+        number = known.get(unicodedata.normalize("NFC", line[blank.end() :]))
+        if number is not None:
+            return line[: blank.start()].rstrip(), number
     found = _CLASS.fullmatch(line)
     if found is None or not -(1 << 31) <= int(found["label"]) < 1 << 31:
         return None
@@ -63,11 +76,20 @@ def odd(line: str, path: str) -> Odd | None:
     seen."""
     if line[0] in "\"'":
         return Odd("quotes are taken for a part of the name", "leave the quotes out")
-    if "\\" in path or re.match(r"[A-Za-z]:/", path):
+    if "\\" in path or path[1:3] == ":/":
         return Odd("this is a path of Windows", "write / in place of \\, and paths that start from --root")
-    if _SEPARATED.fullmatch(path):
-        return Odd("a comma stands where a blank is expected", "write PATH NUMBER on each line, with a blank between")
-    if found := _MORE.fullmatch(path):
+    if line[0] in "[{(":
+        return Odd("this is JSON, or a program's", "write PATH NUMBER on each line")
+    if "://" in path and _ADDRESS.fullmatch(path):
+        return Odd("this is an address", "fetch the pictures first, and write their paths")
+    if path[0] in "~$":
+        return Odd("only a shell reads ~ and $NAME", "write paths that start from --root, or whole ones")
+    if line[0] in "+-0123456789" and _TURNED.fullmatch(line):
+        return Odd("the label stands before the picture", "write PATH NUMBER")
+    if _MARKS.search(path) and (found := _SEPARATED.fullmatch(path)):
+        mark = {",": "a comma", ";": "a semicolon"}.get(found["mark"], f"`{found['mark']}`")
+        return Odd(f"{mark} stands where a blank is expected", "write PATH NUMBER on each line, with a blank between")
+    if _SPACE.search(path) and (found := _MORE.fullmatch(path)):
         return _labels(found["rest"] + line[len(path) :])
     return None
 

@@ -7,18 +7,21 @@ counted with empty lines, as convert_imageset counts: it is the record's key.
 
 import os
 import random
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from infra.errors import UsageError
-from provision.data import classfolders, lines, usertext
+from provision.data import classfolders, lines, near, usertext
 from provision.data.lines import SUFFIXES
 from provision.files.whole import atomic_file
 
 __all__ = ["SUFFIXES", "Entry", "Pictures", "load", "numbered", "shuffled", "write_lines"]
+
+_FIRST = 1 << 16  # bytes of a line
 
 T = TypeVar("T")
 
@@ -98,15 +101,26 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
     return path
 
 
+def refuse_other(path: Path, what: str, form: str) -> None:
+    """UsageError where a file is there whose first line has not the form (a pattern) of `what` is to be written: it is
+    something else of the user's."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        first = file.readline(_FIRST).strip().decode("utf-8", "replace")
+    if first and not re.fullmatch(form, first):
+        raise UsageError(f"{path} is there, and is no {what}", "name a new one, or take that file away")
+
+
 def _list(source: Path, kind: str, root: Path | None, classes: Sequence[str]) -> Pictures:
     written = usertext.lines(source)
     if not written:
         raise UsageError(f"{source} is empty", "write one picture a line: PATH LABEL")
-    start = root or source.parent
+    start, known = root or source.parent, lines.numbers(classes)
     if kind == "auto":
-        kind = lines.kind_of(written[0][1], classes)
-        _refuse_head(source, kind, written, start, classes)
-    entries = [_entry(source, kind, number, line, classes) for number, line in written]
+        kind = lines.kind_of(written[0][1], known)
+        _refuse_head(source, kind, written, start, known)
+    entries = [_entry(source, kind, number, line, known) for number, line in written]
     first = entries[0].path
     below = root is not None and first.startswith("/") and not _there(first) and _there(start / first.lstrip("/"))
     found = Pictures(entries, kind, start, list(classes) if kind == "classes" else [], below)
@@ -117,20 +131,22 @@ def _list(source: Path, kind: str, root: Path | None, classes: Sequence[str]) ->
     return found
 
 
-def _refuse_head(source: Path, kind: str, written: list[tuple[int, str]], start: Path, classes: Sequence[str]) -> None:
+def _refuse_head(
+    source: Path, kind: str, written: list[tuple[int, str]], start: Path, known: Mapping[str, int]
+) -> None:
     """UsageError where the first line is no picture, and the second is of another kind."""
     line = written[0][1]
     if kind != "images" or len(written) < 2 or line.lower().endswith(SUFFIXES) or _there(start / line):
         return
-    if lines.kind_of(written[1][1], classes) != "images":
+    if lines.kind_of(written[1][1], known) != "images":
         raise UsageError(f"{source}:{written[0][0]}: {_shown(line)} is no picture: a head line?", "take the line out")
 
 
-def _entry(source: Path, kind: str, number: int, line: str, classes: Sequence[str]) -> Entry:
+def _entry(source: Path, kind: str, number: int, line: str, known: Mapping[str, int]) -> Entry:
     if kind in ("images", "labels"):
         return Entry(number - 1, line)
     if kind == "classes":
-        if found := lines.class_of(line, classes):
+        if found := lines.class_of(line, known):
             return Entry(number - 1, found[0], found[1])
         odd = lines.odd(line, line)
         why = f"{_shown(line)}: {odd.what}" if odd else f"no class at the end of {_shown(line)}"
@@ -172,8 +188,8 @@ def _folder(source: Path, kind: str, classes: Sequence[str]) -> Pictures:
         entries = [Entry(number, path) for number, path in enumerate(paths)]
         return Pictures(entries, "images" if kind == "auto" else kind, source)
     names = classfolders.class_names(source, found, classes)
-    numbers = {name: number for number, name in enumerate(names)}
-    entries = [Entry(number, path, numbers[path.split("/")[0]]) for number, path in enumerate(paths)]
+    numbers = {near.plain(name): number for number, name in enumerate(names)}
+    entries = [Entry(number, path, numbers[near.plain(path.split("/")[0])]) for number, path in enumerate(paths)]
     return Pictures(entries, "classes", source, names)
 
 
@@ -181,16 +197,16 @@ def _with_labels(found: Pictures, labels: Path) -> Pictures:
     """Each image with the label picture of its name: the same path under `labels`, or the same last part."""
     if not labels.is_dir():
         raise UsageError(f"--labels {labels} is no folder", "name the folder that holds the label pictures")
-    there = {path.rpartition(".")[0]: path for path in classfolders.below(labels, (".png",)).files}
+    there = {near.plain(path.rpartition(".")[0]): path for path in classfolders.below(labels, (".png",)).files}
     if not there:
         raise UsageError(f"{labels} holds no label pictures (*.png)", "name the folder that holds them")
     entries, owners = [], dict[str, str]()
     for entry in found.entries:
         stem = Path(entry.path.lstrip("/")).with_suffix("")
-        path = there.get(stem.as_posix()) or there.get(stem.name)
+        path = next((there[name] for name in map(near.plain, (stem.as_posix(), stem.name)) if name in there), None)
         if path is None:
             raise UsageError(
-                f"{entry.path} has no label picture in {labels}",
+                f"{entry.path} has no label picture in {labels}{near.said(labels / f'{stem}.png')}",
                 f"put {stem.name}.png there, or leave it out of a list",
             )
         if owners.setdefault(path, entry.path) != entry.path:

@@ -32,6 +32,8 @@ def mean(database: Path, out: Path, *, npy: bool = False, jobs: int = 0) -> Mean
     """Write the mean to `out`, and as numpy's array beside it with `npy`. UsageError where pictures differ in size."""
     numpy = extra("numpy")
     _refuse_other(out)
+    if npy:
+        _refuse_other_array(out.with_suffix(".npy"))
     total, count = _sum(database, jobs)
     average = total / numpy.float32(count)
     with atomic_file(out) as part:
@@ -51,6 +53,14 @@ def _refuse_other(out: Path) -> None:
         decode_blob(out.read_bytes())
     except (OSError, ValueError):
         raise UsageError(f"{out} is there, and is no mean file", "name a new file") from None
+
+
+def _refuse_other_array(out: Path) -> None:
+    """UsageError where `out` is a file that is no array of numpy's."""
+    if out.is_file():
+        with out.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise UsageError(f"{out} is there, and is no array of numpy's", "name another OUT")
 
 
 def _sum(database: Path, jobs: int) -> tuple[Any, int]:
@@ -92,9 +102,13 @@ def planes(datum: Datum) -> Any:
         pixels = _decoded(datum.data)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
-    flat = numpy.frombuffer(datum.floats, "<f4") if datum.floats else numpy.frombuffer(datum.data, numpy.uint8)
+    flat = numpy.frombuffer(datum.floats, "<f4") if datum.in_floats else numpy.frombuffer(datum.data, numpy.uint8)
+    if not flat.size:
+        raise BadPictureError("holds no picture")
     if flat.size != shape[0] * shape[1] * shape[2]:
         raise BadPictureError(f"holds {flat.size} values where {shape[0]} x {shape[1]} x {shape[2]} are announced")
+    if datum.in_floats and not numpy.isfinite(flat).all():
+        raise BadPictureError("holds floats that are no numbers (NaN, infinity): nothing can be learnt with them")
     return flat.reshape(shape)
 
 

@@ -87,7 +87,7 @@ def save(folder: Path, count: int, out: Path) -> list[Path]:
 def kind(datum: Datum) -> str:
     """How a record holds its picture."""
     if not datum.encoded:
-        return "floats" if datum.floats else "raw"
+        return "floats" if datum.in_floats else "raw"
     for head, name in ((b"\xff\xd8", "encoded jpg"), (b"\x89PNG", "encoded png")):
         if datum.data.startswith(head):
             return name
@@ -107,7 +107,7 @@ def _datum(folder: Path, key: bytes, value: bytes) -> Datum:
 
 def _holds_classes(datum: Datum) -> bool:
     """Whether a record is a label picture: no label of its own, one channel, nothing but VOC's classes in it."""
-    if datum.label or datum.floats:
+    if datum.label or datum.in_floats:
         return False
     try:
         pixels = planes(datum)
@@ -140,7 +140,7 @@ def _row(key: bytes, datum: Datum) -> dict[str, Any]:
         "height": height,
         "width": width,
         "stored": stored,
-        "bytes": len(datum.data) + len(datum.floats),
+        "bytes": len(datum.floats if datum.in_floats else datum.data),
         "label": datum.label,
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from infra.errors import UsageError
+from provision.data import lists
 from provision.data.heads import BadPictureError, head
 from provision.data.parallel import ordered, tracked
 
@@ -15,6 +16,11 @@ from provision.data.parallel import ordered, tracked
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width in pixels. BadPictureError where the file is no picture."""
     return head(path).shown
+
+
+def refuse_other(out: Path) -> None:
+    """UsageError where `out` is a file that is no list of sizes."""
+    lists.refuse_other(out, "list of sizes", r".*\S \d+ \d+")
 
 
 def size_lines(root: Path | Callable[[str], Path], paths: Sequence[str], jobs: int = 0) -> Iterator[str]:

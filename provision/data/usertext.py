@@ -11,9 +11,11 @@ from pathlib import Path
 from infra.errors import UsageError
 
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_LMDB = b"\xde\xc0\xef\xbe"  # its number, behind its first page's head
 _KINDS = (
     (b"\xff\xd8\xff", "a JPEG"), (b"\x89PNG", "a PNG"), (b"GIF8", "a GIF"), (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "compressed by gzip"), (b"%PDF", "a PDF"), (b"SQLite format", "a database"),
+    (b"\x89HDF", "HDF5"),
 )  # fmt: skip
 
 
@@ -26,6 +28,8 @@ def read(path: Path, what: str = "a list of pictures") -> str:
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}", f"name {what}"
         ) from None
     kind = next((kind for head, kind in _KINDS if data.startswith(head)), "")
+    if data[16:20] == _LMDB:
+        kind = "the file of an LMDB, whose folder is the database"
     if kind:
         raise UsageError(f"{path} is {kind}, not {what}", f"name {what}, a text")
     text = _decoded(path, data, what)
@@ -39,6 +43,14 @@ def lines(path: Path, what: str = "a list of pictures") -> list[tuple[int, str]]
     """The lines that hold something, without blanks around them, each with its number from 1."""
     numbered = ((number, line.strip()) for number, line in enumerate(read(path, what).split("\n"), 1))
     return [(number, line) for number, line in numbered if line]
+
+
+def plain_lines(path: Path, what: str) -> list[tuple[int, str]]:
+    """The same, of a text whose words become names in our files. UsageError where it is neither UTF-8 nor UTF-16."""
+    found = lines(path, what)
+    if odd := next((number for number, line in found if foreign(line)), None):
+        raise UsageError(f"{path} is no text in UTF-8 (line {odd})", "save it as UTF-8")
+    return found
 
 
 def foreign(text: str) -> bool:

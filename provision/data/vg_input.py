@@ -4,6 +4,7 @@ Read whole, one picture's objects at a time are decoded out of the file's bytes;
 with ijson: slower, and in a fraction of the memory.
 """
 
+import codecs
 import contextlib
 import gzip
 import zipfile
@@ -16,6 +17,7 @@ import msgspec
 from infra.errors import UsageError
 from provision.data.extras import extra
 
+_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 Progress = Callable[[int, int], None]
 
 
@@ -52,24 +54,34 @@ class VgObjects(msgspec.Struct, frozen=True, gc=False):
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """The JSON in a file, which may be a .gz or a .zip with one JSON file in it; and its size in bytes (of .gz: 0).
+    """The JSON in a file, which may be packed by gzip, or a zip with one JSON file in it, whatever its name; and its
+    size in bytes (of gzip's: 0).
 
     UsageError where it cannot be read, or where a .zip holds more than one.
     """
     try:
         with contextlib.ExitStack() as stack:
-            if path.suffix == ".zip":
+            with path.open("rb") as file:
+                begins = file.read(4)
+            if begins.startswith(_ZIP):
                 archive = stack.enter_context(zipfile.ZipFile(path))
                 name = _only_json(path, archive)
-                yield stack.enter_context(archive.open(name)), archive.getinfo(name).file_size
-            elif path.suffix == ".gz":
+                yield _unmarked(stack.enter_context(archive.open(name))), archive.getinfo(name).file_size
+            elif begins.startswith(_GZIP):
                 unpacked = stack.enter_context(gzip.open(path))
-                yield cast("IO[bytes]", unpacked), 0
+                yield _unmarked(cast("IO[bytes]", unpacked)), 0
             else:
-                yield stack.enter_context(path.open("rb")), path.stat().st_size
+                yield _unmarked(stack.enter_context(path.open("rb"))), path.stat().st_size
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         said = getattr(error, "strerror", None) or error
         raise UsageError(f"{path} cannot be read: {said}", "fetch it: provision data get visual-genome") from error
+
+
+def _unmarked(data: IO[bytes]) -> IO[bytes]:
+    """The same, behind the byte order mark that editors of Windows write."""
+    if data.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        data.seek(0)
+    return data
 
 
 def _only_json(path: Path, archive: zipfile.ZipFile) -> str:
@@ -86,7 +98,14 @@ def read_images(path: Path) -> dict[int, VgImage]:
             found = msgspec.json.decode(data.read(), type=list[VgImage])
         except (msgspec.DecodeError, RecursionError) as error:
             raise _not(path, "image_data.json", error) from error
-    return {id_of(path, picture): picture for picture in found}
+    known: dict[int, VgImage] = {}
+    for picture in found:
+        if known.setdefault(id_of(path, picture), picture) != picture:
+            raise UsageError(
+                f"{path} has two pictures with the image_id {id_of(path, picture)}: whose objects are these?",
+                "take the file as Visual Genome publishes it",
+            )
+    return known
 
 
 def read_objects(path: Path, stream: bool, progress: Progress) -> Iterator[VgObjects]:
@@ -134,7 +153,12 @@ def _not(path: Path, what: str, error: Exception, number: int | None = None) -> 
     """Which picture and which key are wrong."""
     said = str(error).replace("`", "'").replace("$.", "")
     at = "" if number is None else f"picture {number}: "
-    return UsageError(f"{path} is not Visual Genome's {what}: {at}{said}", "name the files the right way round")
+    mend = "name the files the right way round"
+    if any(word in said for word in ("truncated", "EOF")):
+        mend = "it is cut off: fetch it again"
+    elif any(word in said for word in ("malformed", "lexical", "parse error")):
+        mend = "it is no JSON in UTF-8: fetch it again"
+    return UsageError(f"{path} is not Visual Genome's {what}: {at}{said}", mend)
 
 
 def id_of(path: Path, picture: VgImage | VgObjects) -> int:

@@ -93,6 +93,8 @@ def convert(
         )
     for path in (target, val_path(target)):
         coco.refuse_source(path, objects, images)
+    if not wanted.min_size >= 0:
+        raise UsageError(f"min size {wanted.min_size:g} is no number of pixels", "give 0 to keep all boxes")
     report = Report()
     known = read_images(images)
     report.images = len(known)
@@ -148,9 +150,9 @@ def _keep(
         report.objects += len(picture.objects)
         classed = ((_category(thing.names, known_names, seen), thing) for thing in picture.objects)
         chosen = [pair for pair in classed if pair[0]]
+        report.elsewhere += len(picture.objects) - len(chosen)
         if chosen:
             found += _annotations(number, known.get(number), chosen, places, wanted.min_size, report)
-        report.elsewhere += len(picture.objects) - len(chosen)
     found.sort(key=lambda box: (box.image, box.place))
     return found
 
@@ -250,6 +252,8 @@ def file_name(url: str, flat: bool = False) -> str:
         parts = PurePosixPath(urlsplit(url).path).parts
     except ValueError as error:
         raise UsageError(f"image_data.json: {url!r} is no address: {error}", "mend the picture's `url`") from error
+    if not parts:
+        raise UsageError(f"image_data.json has a picture whose url is {url!r}", "mend the picture's `url`")
     return "/".join(parts[-1:] if flat else parts[-2:])
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from infra.errors import UsageError
-from provision.data import usertext
+from infra.names import shown as shown_name
+from provision.data import near, usertext
 from provision.data.annotated import Annotated, Box
 from provision.data.heads import ON_ITS_SIDE, READ_BY_CAFFE, BadPictureError, Head, check_size, head, opened
 from provision.data.lines import pair_of
@@ -69,7 +70,7 @@ def annotated(root: Path, image: str, source: str, boxes: Callable[[tuple[int, i
         picture = _whole(data)
         found = boxes(picture.shown)
     except FileNotFoundError as error:
-        return f"{error.filename} is not there"
+        return f"{error.filename} is not there{near.said(Path(error.filename))}"
     except OSError as error:
         return f"{error.filename} cannot be read: {error.strerror}"
     except BadPictureError as error:
@@ -101,7 +102,7 @@ def boxes_of(xml: bytes, classes: Classes, shown: tuple[int, int]) -> Annotation
         name = (element.findtext("name") or "").strip()
         if name not in classes.names:
             if not classes.others:
-                raise ValueError(f"has an object {name!r}, which is none of the classes")
+                raise ValueError(f"has an object {shown_name(name)}, which is none of the classes")
             dropped.append("of another class")
             continue
         cut = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
@@ -114,13 +115,19 @@ def boxes_of(xml: bytes, classes: Classes, shown: tuple[int, int]) -> Annotation
 
 
 def parsed(xml: bytes) -> ElementTree.Element:
-    """The tree. ValueError where it is none."""
+    """The tree, its tags without their namespaces. ValueError where it is none, or not VOC's: what has other tags would
+    be taken for an image without objects."""
     try:
-        return ElementTree.fromstring(_text(xml))
+        tree = ElementTree.fromstring(_text(xml))
     except ElementTree.ParseError as error:
         raise ValueError(f"is no XML: {error}") from error
     except LookupError as error:
         raise ValueError(f"is written in an unknown encoding: {error}") from error
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if tree.tag != "annotation":
+        raise ValueError(f"is no annotation of VOC's form: it begins with <{tree.tag}>, not with <annotation>")
+    return tree
 
 
 def _text(xml: bytes) -> str | bytes:

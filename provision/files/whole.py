@@ -2,15 +2,17 @@
 
 What is made stands in `.NAME.part` beside OUT, on the same disk, and gets OUT's name at the end. A link is followed:
 what it points to is made, on that disk. What a killed command left there is taken away by the next one; two at once are
-told apart by a lock on the folder. What cannot be given the name at the end (a mount point, the folder one stands in, a
-device) is refused before the work. The disk's refusals become our errors.
+told apart by a lock on the folder. What stands there and is no leftover of ours, a link above all, is refused: to empty
+it, or to write to it, would be to do so to what it points to. What cannot be given the name at the end (a mount point,
+the folder one stands in, a device) is refused before the work. The disk's refusals become our errors.
 """
 
 import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,9 +44,10 @@ def part_folder(whole: Path) -> Iterator[Path]:
     """The folder `.NAME.part` of a settled `whole`, ours alone meanwhile. It stays, with what it holds, until
     renamed."""
     part = part_of(whole)
+    _refuse_in_the_way(part, stat.S_ISDIR)
     with writing(whole):
         part.mkdir(parents=True, exist_ok=True)
-        handle = os.open(part, os.O_RDONLY)
+        handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _lock(handle, part, whole)
         with explained(whole, part):
@@ -54,7 +57,8 @@ def part_folder(whole: Path) -> Iterator[Path]:
 
 
 def empty(folder: Path) -> None:
-    """Take away all that a folder holds."""
+    """Take away all that a folder holds. UsageError where it is a link: what that points to is somebody's."""
+    _refuse_in_the_way(folder, stat.S_ISDIR)
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
@@ -68,6 +72,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     if whole.exists() and not whole.is_file():
         raise UsageError(f"{target} is no file that can be replaced", "name a new file")
     part = part_of(whole)
+    _refuse_in_the_way(part, stat.S_ISREG)
     with writing(whole):
         part.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -96,6 +101,17 @@ def _real(target: Path) -> Path:
         if whole.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return whole
+
+
+def _refuse_in_the_way(part: Path, fits: Callable[[int], bool]) -> None:
+    """UsageError where something else than a leftover of ours stands at `part`; a link is not followed."""
+    try:
+        mode = part.lstat().st_mode
+    except OSError:  # nothing is there; or whoever makes it will tell
+        return
+    if not fits(mode):
+        what = "a link" if stat.S_ISLNK(mode) else "nothing that this command left"
+        raise UsageError(f"{part} is in the way: it is {what}", "look at it, and take it away; it was not touched")
 
 
 def part_of(whole: Path) -> Path:
@@ -128,7 +144,7 @@ def _lock(handle: int, part: Path, whole: Path) -> None:
         if error.errno not in _NO_LOCKS:
             raise
     try:
-        same = os.fstat(handle).st_ino == part.stat().st_ino
+        same = os.fstat(handle).st_ino == part.lstat().st_ino
     except FileNotFoundError:
         same = False
     if not same:

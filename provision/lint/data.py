@@ -77,9 +77,15 @@ def sizes(unit: Unit) -> Iterator[Finding]:
 def labels(unit: Unit) -> Iterator[Finding]:
     """Each label must be a class of the net, or the label to ignore."""
     scan = unit.labels or unit.images
-    if not unit.classes:
-        return
     values = scan.values()
+    if not unit.classes:
+        if negative := sorted(value for value in values if value < 0 and value not in unit.ignore):
+            what = f"{sum(values[value] for value in negative)} labels are below 0, such as {negative[0]}: no class is"
+            mend = (
+                f"number the classes from 0; or loss_param {{ ignore_label: {negative[0]} }} and --ignore {negative[0]}"
+            )
+            yield Finding("warning", scan.where, what, mend)
+        return
     lowest = 1 if scan.boxes else 0  # 0 is the background, which no box may be
     wrong = sorted(value for value in values if not lowest <= value < unit.classes and value not in unit.ignore)
     if not wrong:

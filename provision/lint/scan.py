@@ -15,7 +15,7 @@ from provision.data import usertext
 from provision.data.backends import reader
 from provision.data.datum import Datum, boxes, decode
 from provision.data.extras import extra
-from provision.data.heads import READ_BY_CAFFE, BadPictureError, content, head
+from provision.data.heads import READ_BY_CAFFE, BadPictureError, check_size, content, head
 from provision.data.label_pictures import classes_of
 from provision.data.lists import Pictures, load
 from provision.data.made import expected
@@ -112,7 +112,7 @@ def _encoded(message: bytes) -> bool:
 def _record(pair: tuple[bytes, bytes], pixels: bool) -> Seen:
     key = pair[0].decode(errors="replace")
     number, _, rest = key.partition("_")
-    name = rest if number.isdigit() else key
+    name = rest if rest and number.isdigit() else key
     try:
         datum = decode(pair[1])
         digest = hashlib.blake2b(datum.data or datum.floats, digest_size=16).digest()
@@ -130,7 +130,9 @@ def _file(found: Pictures, name: str, values: dict[int, int]) -> Seen:
     path = found.at(name)
     try:
         digest = hashlib.blake2b(content(path), digest_size=16).digest()
-        return Seen(name, name, digest, head(path).shown, values)
+        found_head = head(path)
+        check_size(found_head.height, found_head.width)
+        return Seen(name, name, digest, found_head.shown, values)
     except BadPictureError as error:
         return Seen(name, name, bad=str(error))
 
@@ -148,9 +150,11 @@ def _size(datum: Datum) -> tuple[Size, bool]:
     where Caffe can make nothing of it."""
     if not datum.encoded:
         told = datum.channels * datum.height * datum.width
-        held = len(datum.floats) // 4 if datum.floats else len(datum.data)
+        held = len(datum.floats) // 4 if datum.in_floats else len(datum.data)
         if told != held or not held:
             raise BadPictureError(f"holds {held} values, not {datum.channels} x {datum.height} x {datum.width}")
+        if datum.in_floats:
+            planes(datum)  # NaN
         return (datum.channels, datum.height, datum.width), False
     try:
         found = head(datum.data)

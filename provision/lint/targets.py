@@ -62,10 +62,14 @@ def _scanned(images: Path, labels: Path | None) -> tuple[scan.Scan, scan.Scan | 
     return scan.database(images), scan.database(labels, pixels=True) if labels else None
 
 
-def _folders(target: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Databases with their label databases: this one, or those one or two folders down."""
+def _folders(target: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Path | None]]:
+    """Databases with their label databases: this one, or those in the folders below. A link to a folder `above` is not
+    gone round."""
     if backend_of(target):
         yield target, None
+        return
+    whole = target.resolve()
+    if whole in above:
         return
     inside = sorted(path for path in target.iterdir() if path.is_dir()) if target.is_dir() else []
     names = {path.name: path for path in inside}
@@ -77,7 +81,7 @@ def _folders(target: Path) -> Iterator[tuple[Path, Path | None]]:
         if backend_of(path):
             yield path, own if own and backend_of(own) else None
         elif not path.name.startswith("."):
-            yield from _folders(path)
+            yield from _folders(path, (*above, whole))
 
 
 def _phase(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from infra.errors import MissingExtraError, UsageError
+from provision.files.whole import atomic_file
 from provision.net.scene import COLOURS, Box, Point, Scene
 
 _INK, _WIRE = "#22262b", "#8a9099"
@@ -17,17 +18,15 @@ _MOST = 60_000  # pixels of a side, of which matplotlib draws 65,536
 def save(scene: Scene, target: Path) -> None:
     """Draw into `target`; its suffix (.svg, .png, .pdf) is the format.
 
-    UsageError for another suffix, and where `target` cannot be written.
+    It appears whole or not at all. UsageError for another suffix, and where `target` cannot be written.
     """
     if target.suffix not in (".svg", ".png", ".pdf"):
         raise UsageError(f"{target}: a net cannot be drawn in this format", "name a .svg, .png or .pdf file")
-    try:
+    with atomic_file(target) as part:
         if target.suffix == ".svg":
-            target.write_text(svg(scene), encoding="utf-8")
+            part.write_text(svg(scene), encoding="utf-8")
         else:
-            _figure(scene).savefig(target, dpi=_dpi(scene))
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}", "name a folder that is there") from error
+            _figure(scene).savefig(part, dpi=_dpi(scene), format=target.suffix[1:])
 
 
 def svg(scene: Scene) -> str:

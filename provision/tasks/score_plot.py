@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import MissingExtraError, RunError, UsageError
+from provision.files.whole import atomic_file
 from provision.tasks.score import Score, best, names
 
 _COLOURS = ("#1f4e8c", "#c8541c", "#2b8a4b", "#7a4fa3", "#8c6d1f", "#a83a6d")
@@ -30,7 +31,7 @@ def _line(points: Sequence[tuple[int, float | None]]) -> Line:
 
 
 def draw(scores: Sequence[Score], target: Path, title: str = "") -> None:
-    """Draw into `target` (its suffix is the format; PNG is 1000 x 600 pixels).
+    """Draw into `target` (its suffix is the format; PNG is 1000 x 600 pixels), which appears whole or not at all.
 
     RunError where nothing was measured; UsageError if `target` is no place or format for a picture;
     MissingExtraError without the extra `plot`.
@@ -53,9 +54,10 @@ def draw(scores: Sequence[Score], target: Path, title: str = "") -> None:
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     try:
-        figure.savefig(target, dpi=100)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{target} cannot be drawn: {error}", "name a .png file in a folder that is there") from error
+        with atomic_file(target) as part:
+            figure.savefig(part, dpi=100, format=target.suffix[1:] or "png")
+    except ValueError as error:
+        raise UsageError(f"{target} cannot be drawn: {error}", "name a .png file") from error
 
 
 def _behind(axis: Any, classes: dict[str, Line]) -> None:

@@ -140,6 +140,15 @@ def test_nothing_but_background(tmp_path: Path) -> None:
     assert what == "every pixel has the label 0: there is nothing to learn"
 
 
+def test_a_link_to_a_folder_above_is_not_gone_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = kit.write(tmp_path / "list.txt", *(f"{name} 0" for name in kit.jpegs(tmp_path, 1)))
+    assert run(["data", "lmdb", str(source), str(tmp_path / "all/sets/db")]) == 0
+    (tmp_path / "all/sets/up").symlink_to(tmp_path / "all")
+    capsys.readouterr()
+    assert run(["data", "check", str(tmp_path / "all")]) == 0
+    assert capsys.readouterr().out.count("1 records") == 1
+
+
 def test_pictures_of_many_sizes(tmp_path: Path, data: Path) -> None:
     database(tmp_path / "mixed", [picture(1, 0), picture(2, 1, 3, 3), picture(3, 0)])
     (what,) = whats(found(tmp_path / "mixed"), "warning")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from provision.cli import run
+from provision.data import devkit
+from provision.data.lines import pair_of
 from tests.unit import data_kit
 
 
@@ -56,3 +58,31 @@ def test_the_first_image_of_a_list_with_a_byte_order_mark_counts(
     assert run(["data", "voc-lists", str(root), str(tmp_path / "out")]) == 0
     assert len((tmp_path / "out" / "test.txt").read_text().splitlines()) == 2
     assert not (tmp_path / "out" / "missing.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}", "{} 1", "{}  -1", "{}.jpg", "JPEGImages/{}.jpg", "VOC2012\\JPEGImages\\{}.jpg", "JPEGImages/{}"],
+    ids=["name", "flag", "other flag", "file", "path", "windows", "folder"],
+)
+@pytest.mark.parametrize("stem", ["2012_000000", "my photo 1", "a.b"])
+def test_a_kit_of_ones_own_may_name_its_images_otherwise(tmp_path: Path, stem: str, written: str) -> None:
+    root = data_kit.kit(tmp_path) / "VOC2012"
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (root / folder / f"2012_000000.{suffix}").rename(root / folder / f"{stem}.{suffix}")
+    (root / "ImageSets/Main/trainval.txt").write_bytes(f"{written.format(stem)}\r\n".encode("utf-16"))
+    listed = devkit.read(devkit.Wanted(tmp_path, ("trainval",), ("2012",)))
+    assert listed.missing == []
+    assert [pair_of(line) for line in listed.sets["trainval"]] == [
+        (f"VOC2012/JPEGImages/{stem}.jpg", f"VOC2012/Annotations/{stem}.xml")
+    ]
+
+
+def test_sizes_of_images_with_blanks_are_theirs(tmp_path: Path) -> None:
+    root = data_kit.kit(tmp_path / "kit") / "VOC2007"
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (root / folder / f"2007_000001.{suffix}").rename(root / folder / f"my photo.{suffix}")
+    (root / "ImageSets/Main/test.txt").write_text("my photo\n2007_000003\n")
+    listed = devkit.read(devkit.Wanted(tmp_path / "kit", ("test",)))
+    devkit.write(listed, tmp_path / "kit", tmp_path / "out")
+    assert (tmp_path / "out/test_name_size.txt").read_text() == "my photo 30 40\n2007_000003 30 40\n"

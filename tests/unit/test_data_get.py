@@ -232,7 +232,7 @@ def test_an_archive_that_cannot_be_unpacked_is_fetched_again(
         out.writestr("ds/a", bytes(range(256)) * 400)
     broken = bytearray((tmp_path / "x.zip").read_bytes())
     broken[40:60] = b"\xff" * 20
-    bad = {"cut": good[:-300], "text": b"quota exceeded", "deflate": bytes(broken)}[kind]
+    bad = {"cut": good[:-300], "text": b"quota\0exceeded", "deflate": bytes(broken)}[kind]
     web = serve(monkeypatch, ds_tgz=bad)
     words = ["data", "get", "https://host.invalid/ds.tgz", str(tmp_path / "d"), "--unpack"]
     assert run(words) == HostError.exit_code
@@ -273,7 +273,9 @@ def test_a_plain_tar_that_may_be_a_half_is_not_pinned(
         ("net_caffemodel", Page(b""), 9), ("net_caffemodel", Page(b'{"error": "quota"}', "application/json"), 9),
         ("net_caffemodel", Page(b"<Error/>", "application/xml"), 9), ("set_json", Page(b"{}", "application/json"), 0),
         ("api", Page(b"{}", "application/json"), 0), ("api", Page(b"gone", "text/html"), 9),
-        ("a_xml", Page(b"<a/>", "text/xml"), 0),
+        ("a_xml", Page(b"<a/>", "text/xml"), 0), ("net_caffemodel", Page(b'<?xml version="1.0"?><Error>'), 9),
+        ("ds_zip", Page(b"Quota exceeded.\r\n", "text/plain"), 9), ("ds_tar", Page(b"try later\n"), 9),
+        ("list_txt", Page(b"a.jpg 0\n", "text/plain"), 0), ("ds_zip", Page(b"PK\3\4..."), 0),
     ],
 )  # fmt: skip
 def test_nothing_and_messages_of_servers_are_no_files(
@@ -303,6 +305,21 @@ def test_what_is_not_the_files_own_bytes_is_neither_kept_nor_pinned(
     code = run(["data", "get", f"https://host.invalid/{name.replace('_', '.')}", str(tmp_path / "d")])
     assert code == (HostError.exit_code if said else 0) and said in capsys.readouterr().err
     assert bool(download_notes.pins()) == (not said)
+
+
+@pytest.mark.parametrize("written", ["my set é.bin", "my%20set%20%C3%A9.bin"], ids=["as read", "quoted"])
+def test_an_address_may_be_written_as_it_is_read(written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = serve(monkeypatch)
+    web.pages["https://host.invalid/my%20set%20%C3%A9.bin"] = Page(HELLO)
+    assert run(["data", "get", f"https://host.invalid/{written}", str(tmp_path / "d")]) == 0
+    assert (tmp_path / "d/my set é.bin").read_bytes() == HELLO
+
+
+def test_an_address_with_a_login_is_refused_and_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "get", "https://me:secret@host.invalid/a.bin", str(tmp_path / "d")]) == 2
+    said = capsys.readouterr().err
+    assert "the address holds a login" in said and "--from FILE" in said and "secret" not in said
+    assert not (tmp_path / "d").exists()
 
 
 def test_two_addresses_with_one_name_do_not_share_a_folder(
@@ -516,7 +533,7 @@ def test_a_name_that_the_disk_does_not_take_is_the_archives(names: tuple[str, ..
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="neither file nor folder"):
+    with pytest.raises(UsageError, match="which is a link"):
         unpack(packed(tmp_path / "x.tar.gz", ("way", "/etc"), ("way/passwd", b"2")), tmp_path / "target")
     link = zipfile.ZipInfo("way")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16

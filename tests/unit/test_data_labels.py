@@ -238,3 +238,31 @@ def test_a_pipe_in_the_place_of_the_output_stays(tmp_path: Path, capsys: pytest.
     os.mkfifo(tmp_path / "b.png")
     assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == 2
     assert "b.png is there already" in capsys.readouterr().err and (tmp_path / "b.png").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--classes", "cat,cat"], "no list of different names"),
+        (["--map", "255:1,255:2"], "gives one value two classes"),
+    ],
+)
+def test_two_numbers_for_one_class_or_value_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.label_picture(tmp_path / "a.png", [[0, 8]])
+    assert run(["data", "voc-labels", str(tmp_path / "a.png"), str(tmp_path / "out.png"), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_classes_may_have_blanks_between_and_a_damaged_file_has_its_own_mend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.label_picture(tmp_path / "in/a.png", [[0, 8, 12]])
+    words = ["data", "voc-labels", str(tmp_path / "in"), str(tmp_path / "out"), "--classes", "dog, cat"]
+    assert run(words) == 0
+    assert classes_of(tmp_path / "out/a.png").tolist() == [[0, 2, 1]]
+    (tmp_path / "in/b.png").write_bytes(b"")
+    assert run([*words[:3], str(tmp_path / "other")]) == 2
+    said = capsys.readouterr().err
+    assert "b.png is empty" in said and "mend these files" in said and "--unknown" not in said

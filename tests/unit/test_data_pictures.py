@@ -119,7 +119,8 @@ def test_a_very_large_picture_is_a_bad_one_with_a_name(tmp_path: Path, capsys: p
     listed = kit.write(tmp_path / "list.txt", "a.jpg", "large.png")
     assert run(["data", "sizes", str(listed), str(tmp_path / "sizes")]) == 0
     assert "large 60000 60000" in (tmp_path / "sizes").read_text()
-    assert run(["data", "check", str(listed)]) == 0
+    assert run(["data", "check", str(listed)]) == 2  # no database would have it
+    assert "large.png is 60000 x 60000, more than" in capsys.readouterr().out
     assert run(["data", "lmdb", str(listed), str(tmp_path / "db")]) == 0
     assert "large.png\tis 60000 x 60000, more than 268,435,456 pixels" in (tmp_path / "db/bad.txt").read_text()
     assert run(["data", "voc-labels", str(tmp_path / "large.png"), str(tmp_path / "out.png")]) == 2

@@ -211,3 +211,38 @@ def test_pictures_are_cut_off_too(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a.png is a PNG that is cut off"):
         labels(tmp_path / "a.png", tmp_path / "b.png", Rule())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_link_in_place_of_a_part_is_refused_and_what_it_points_to_stays(tmp_path: Path, maker: object) -> None:
+    """To empty it as a leftover would be to empty somebody's folder."""
+    kit.write(tmp_path / "theirs/deep/file", "keep")
+    theirs = tmp_path / ("theirs" if maker is atomic_folder else "theirs/deep/file")
+    (tmp_path / ".out.part").symlink_to(theirs)
+    with pytest.raises(UsageError, match=r"\.out\.part is in the way: it is a link"), maker(tmp_path / "out"):  # type: ignore[operator]
+        pytest.fail("the work began")
+    assert (tmp_path / "theirs/deep/file").read_text() == "keep\n"
+    assert (tmp_path / ".out.part").is_symlink() and not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="it is a link"):
+        whole.empty(tmp_path / ".out.part")
+
+
+@pytest.mark.parametrize("words", [["lmdb"], ["lmdb", "--resume"], ["sizes"]], ids=" ".join)
+def test_no_command_goes_through_a_link_at_its_part(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = kit.write(tmp_path / "list.txt", *(f"p/{name} 0" for name in kit.jpegs(tmp_path / "p", 2)))
+    kit.write(tmp_path / "theirs/file", "keep")
+    kit.write(tmp_path / "theirs/resume.json", "{}")
+    (tmp_path / ".out.part").symlink_to(tmp_path / ("theirs/file" if words[0] == "sizes" else "theirs"))
+    assert run(["data", words[0], str(source), str(tmp_path / "out"), *words[1:]]) == 2
+    assert "is in the way: it is a link" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["file", "resume.json"]
+    assert (tmp_path / "theirs/file").read_text() == "keep\n"
+
+
+def test_a_file_in_place_of_a_folders_part_is_named(tmp_path: Path) -> None:
+    kit.write(tmp_path / ".out.part", "mine")
+    with pytest.raises(UsageError, match=r"\.out\.part is in the way"), atomic_folder(tmp_path / "out"):
+        pytest.fail("the work began")
+    assert (tmp_path / ".out.part").read_text() == "mine\n"

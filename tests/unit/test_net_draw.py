@@ -1,5 +1,6 @@
 """A net as a picture: what stands in it, and that nothing lies over anything."""
 
+import errno
 import re
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import UsageError
+from infra.errors import DiskError, UsageError
 from provision.net import graph
 from provision.net.draw import save, svg
 from provision.net.nets import Net, conv_block, residual
@@ -78,5 +79,22 @@ def test_pictures_are_of_the_kind_that_is_asked(name: str, begins: bytes, tmp_pa
 def test_a_strange_format_or_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.gif"):
         save(scene(deep(1)), tmp_path / "net.gif")
+    (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        save(scene(deep(1)), tmp_path / "nowhere" / "net.svg")
+        save(scene(deep(1)), tmp_path / "file" / "net.svg")
+
+
+def test_a_picture_that_cannot_be_finished_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    def full(self: Figure, place: Path, **more: object) -> None:
+        place.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    (tmp_path / "net.png").write_text("before")
+    with pytest.raises(DiskError, match=r"net\.png cannot be written"):
+        save(scene(deep(1)), tmp_path / "net.png")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("net.png", "before")]

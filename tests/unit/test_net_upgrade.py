@@ -206,7 +206,7 @@ def test_the_command_takes_solvers_and_refuses_a_folder(old: Path, capsys: pytes
     assert "name a file in it" in capsys.readouterr().err
     assert run(["net", "upgrade", str(old), str(old.with_name("new"))]) == 0
     assert old.with_name("new").read_text() == 'net: "n.prototxt"\ntype: "AdaGrad"\n'
-    assert run(["net", "upgrade", str(old), str(old.parent / "no" / "new")]) == 2
+    assert run(["net", "upgrade", str(old), str(old.parent / "new" / "deeper")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 

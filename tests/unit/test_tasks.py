@@ -1,6 +1,7 @@
 """`infer`, `score`, `time`: what would be run, on what, and what becomes of the results. Docker is a function here."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ from msgspec import structs
 
 from infra.aws.s3 import S3
 from infra.containers import Bind, ContainerSpec, GpuRequest, Rights
-from infra.errors import NotFoundError, ProvisionError, RunError, UsageError
+from infra.errors import DiskError, NotFoundError, ProvisionError, RunError, UsageError
 from infra.shell import LocalShell, Result, Words
 from provision.cli import run as provision
 from provision.recipes.loading import load
@@ -519,6 +520,22 @@ def test_scores_are_drawn(tmp_path: Path) -> None:
         score_plot.draw(scores, tmp_path / "score.nothing")
     with pytest.raises(RunError, match="nothing was measured"):
         score_plot.draw([Score(1, {"mAP": None})], tmp_path / "x.png")
+
+
+def test_a_drawing_that_cannot_be_finished_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    def full(self: Figure, place: Path, **more: object) -> None:
+        place.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    (tmp_path / "score.png").write_text("before")
+    with pytest.raises(DiskError, match=r"score\.png cannot be written"):
+        score_plot.draw([Score(20, {"mAP": 0.5})], tmp_path / "score.png")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("score.png", "before")]
 
 
 # times

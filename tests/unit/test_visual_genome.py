@@ -272,3 +272,47 @@ def test_boxes_and_names() -> None:
     assert clip((-3, -4, 10, 20), 5, 6) == (0, 0, 5, 6)
     assert clip((5, 0, 3, 3), 5, 6)[2] <= 0
     assert file_name(URL.format("", 1) + "?x=1") == "VG_100K/1.jpg"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_packed_and_marked_files_are_read_whatever_their_names(
+    stream: bool, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    wanted = Wanted(lists.load(str(files[2])))
+    convert(files[0], files[1], tmp_path / "plain.json", wanted, stream)
+    objects, images = (path.read_bytes() for path in files[:2])
+    (tmp_path / "a.json").write_bytes(gzip.compress(b"\xef\xbb\xbf" + objects))
+    with zipfile.ZipFile(tmp_path / "b.ZIP", "w") as out:
+        out.writestr("image_data.json", b"\xef\xbb\xbf" + images)
+    convert(tmp_path / "a.json", tmp_path / "b.ZIP", tmp_path / "packed.json", wanted, stream)
+    assert (tmp_path / "packed.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("left", "number", "said"), [(-20, "30", "it is cut off"), (None, "NaN", "it is no JSON")])
+def test_a_file_that_is_no_json_has_the_mend_of_its_fault(
+    left: int | None, number: str, said: str, stream: bool, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    files[0].write_text(files[0].read_text().replace('"w": 30', f'"w": {number}')[:left])
+    with pytest.raises(UsageError) as caught:
+        convert(files[0], files[1], tmp_path / "out.json", Wanted(lists.load(str(files[2]))), stream)
+    assert said in caught.value.mend
+
+
+def test_two_pictures_of_one_id_and_no_address_are_refused(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    wanted = Wanted(lists.load(str(files[2])))
+    files[1].write_text(json.dumps([*IMAGES, {**IMAGES[0], "width": 5}]))
+    with pytest.raises(UsageError, match="two pictures with the image_id 7"):
+        convert(files[0], files[1], tmp_path / "out.json", wanted)
+    files[1].write_text(json.dumps([*IMAGES, IMAGES[0]]))  # the same one
+    convert(files[0], files[1], tmp_path / "out.json", wanted)
+    with pytest.raises(UsageError, match="whose url is ''"):
+        file_name("")
+
+
+@pytest.mark.parametrize("least", ["nan", "-1"])
+def test_a_least_size_that_is_none_is_refused(
+    least: str, files: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(files, tmp_path / "out.json", "--min-size", least) == 2
+    assert "is no number of pixels" in capsys.readouterr().err
