@@ -17,6 +17,7 @@ _FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "m
 _OF_FORKS = frozenset(("identity", "diagonal", "gabor", "file", "spectrum", "orthogonal"))
 _READERS = {"Data": "data", "HDF5Data": "hdf5_data", "ImageData": "image_data", "WindowData": "window_data"}
 _SIZED = ("Data", "HDF5Data", "WindowData")
+_ONE_BY_ITSELF = ("SoftmaxWithLoss", "InfogainLoss")  # loss_layer.cpp adds a loss_weight of 1
 _REFUSED = "Caffe refuses the whole file: Error parsing text-format"
 
 
@@ -27,7 +28,7 @@ def types(case: Case) -> Iterator[Finding]:
             kind, line = message.one("type"), message.line_of("type")
             if message.messages("layer"):
                 continue  # of 2013
-            if kind is None:
+            if kind is None or kind == "":
                 what = f"{message.text('name') or 'a layer'} has no type"
                 yield case.finding("error", "type", line, what, "Caffe stops: Unknown layer type", 'write type: "…"')
             elif case.schema is not None:
@@ -63,7 +64,10 @@ def fillers(case: Case) -> Iterator[Finding]:
     """Fillers that no Caffe known here has."""
     for layer in case.every:
         for where, kind, line in _fillers(layer.message):
-            if kind not in _FILLERS and kind not in _OF_FORKS:
+            if isinstance(kind, Word) and case.schema is None:
+                what = f"{layer.name}: {where} of type {kind} without quotes"
+                yield case.finding("error", "field", line, what, _REFUSED, f'write type: "{kind}"', "filler")
+            elif kind not in _FILLERS and kind not in _OF_FORKS:
                 what, why = f"{layer.name}: {where} of type {kind!r}", f"Caffe stops: Unknown filler name: {kind}"
                 yield case.finding("error", "field", line, what, why, did_you_mean(kind, _FILLERS), kind)
 
@@ -72,8 +76,9 @@ def _fillers(message: Message) -> Iterator[tuple[str, str, int]]:
     for field in message.fields:
         if not isinstance(field.value, Message):
             continue
-        if field.name.endswith("filler") and field.value.texts("type"):
-            yield field.name, field.value.text("type"), field.value.line_of("type")
+        kind = field.value.one("type")
+        if field.name.endswith("filler") and isinstance(kind, str):
+            yield field.name, kind, field.value.line_of("type")
         yield from _fillers(field.value)
 
 
@@ -83,7 +88,13 @@ def weights_of_losses(built: Built) -> Iterator[Finding]:
         tops = max(len(layer.tops), 1)
         for name, noun, most in (("loss_weight", "tops", tops), ("propagate_down", "bottoms", len(layer.bottoms))):
             given = len(layer.message.all(name))
-            if given not in (0, most):
+            if not given and most > 1 and name == "loss_weight" and layer.type in _ONE_BY_ITSELF:
+                what, why = (
+                    f"{layer.name}: 2 tops without loss_weight",
+                    "Caffe stops: it takes 1 of itself, for one top",
+                )
+                yield _stops(built, layer.line, what, why, "write loss_weight: 1 loss_weight: 0", name)
+            elif given not in (0, most):
                 what = f"{layer.name}: {given} {name} for {most} {noun if most != 1 else noun[:-1]}"
                 why = f"Caffe stops: {name} is given once for each of the {noun}, or not at all"
                 yield _stops(built, layer.message.line_of(name), what, why, "write as many", name)
