@@ -140,8 +140,9 @@ def _policy(solver: Message) -> Found:
         yield line, "error", "policy", f"lr_policy {policy!r}", f"Caffe stops: {why}", did_you_mean(policy, _POLICIES)
     for name in _POLICIES.get(policy, ()):
         if not solver.all(name):
-            what = f'lr_policy "{policy}" needs {name}'
-            yield line, "error", "policy", what, "Caffe takes 0 for what is not given", f"write {name}"
+            what, why = f'lr_policy "{policy}" needs {name}', "Caffe takes 0 for what is not given"
+            why = "Caffe stops: Check failed: this->param_.stepsize() > 0" if name == "stepsize" else why
+            yield line, "error", "policy", what, why, f"write {name}"
 
 
 def _steps(solver: Message) -> Found:

@@ -18,7 +18,7 @@ _WHOLE = _words(
     "num_output kernel_size kernel_h kernel_w stride stride_h stride_w pad pad_h pad_w dilation group axis num_axes "
     "end_axis slice_point batch_size crop_size new_height new_width top_k local_size dim input_dim channels height "
     "width tiles pyramid_height max_iter test_iter test_interval stepsize stepvalue snapshot display average_loss "
-    "iter_size device_id"
+    "iter_size device_id min_level max_level"
 )
 _REAL = _words(
     "base_lr gamma power momentum momentum2 weight_decay rms_decay delta clip_gradients lr_mult decay_mult loss_weight "
@@ -27,9 +27,11 @@ _REAL = _words(
 _FLAGS = _words(
     "bias_term mirror global_pooling force_color force_gray is_color across_channels normalize_variance transpose "
     "use_global_stats out_max_val propagate_down force_backward debug_info snapshot_after_train snapshot_diff "
-    "test_initialization"
+    "test_initialization stable_prod_grad expose_hidden channel_shared force_nd_im2col shuffle"
 )
-_TEXTS = _words("name top bottom net train_net test_net lr_policy snapshot_prefix mean_file regularization_type")
+_TEXTS = _words(
+    "name top bottom net train_net test_net lr_policy snapshot_prefix mean_file regularization_type stage not_stage"
+)
 _ONCE = _words(
     "num_output group bias_term batch_size crop_size mirror mean_file pool global_pooling operation lr_mult decay_mult "
     "weight_filler bias_filler phase"

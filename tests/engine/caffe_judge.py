@@ -1,8 +1,7 @@
 """What a running Caffe says of nets and solvers: Debian's, with one process for each, for what it refuses ends it."""
 
-import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,9 +11,10 @@ from infra import buildx
 from infra.shell import LocalShell
 
 _LIMIT_S = 1000
+_ROOM = 100_000  # characters of one batch: `run_in` takes 128 KiB
 
 _JUDGE = r"""
-import base64, glob, json, os, shutil, signal, sys, tempfile
+import json, os, shutil, signal, sys, tempfile
 os.environ["GLOG_minloglevel"] = "2"
 import caffe
 
@@ -28,6 +28,9 @@ def build(case):
         net = caffe.Net(case["main"], getattr(caffe, phase), stages=stages)
         if case["forward"]:
             net.forward()
+        if case["reload"]:
+            net.save("saved.caffemodel")
+            net.copy_from("saved.caffemodel")
         names = [name for name in net.blobs if "_split_" not in name and name != "(automatic)"]
         found = {"blobs": {name: list(net.blobs[name].shape) for name in names},
                  "params": {name: [list(blob.shape) for blob in net.params[name]] for name in net.params}}
@@ -36,7 +39,7 @@ def build(case):
 def child(case, out):
     for name, content in case["files"].items():
         with open(name, "wb") as file:
-            file.write(base64.b64decode(content))
+            file.write(content.encode("latin-1"))
     signal.alarm(120)
     os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY), 2)
     answer = {"taken": True, **build(case)}
@@ -73,7 +76,7 @@ for name, case in json.load(sys.stdin).items():
 @dataclass(frozen=True)
 class Asked:
     """A folder of files, of which Caffe is given `main`: a net, built in each of the states (a phase and its stages),
-    and run forward once where `forward`; or a solver, built and stepped."""
+    run forward once where `forward`, saved and loaded again where `reload`; or a solver, built and stepped."""
 
     files: Mapping[str, str | bytes]
     main: str = "net.prototxt"
@@ -81,6 +84,7 @@ class Asked:
     solver: bool = False
     steps: int = 1
     forward: bool = False
+    reload: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,30 @@ class Verdict:
 
 
 def judge(asked: Mapping[str, Asked]) -> dict[str, Verdict]:
-    """Caffe's word on each, asked in one container."""
-    shell = LocalShell()
-    cases = {name: {**asdict(one), "files": _packed(one.files)} for name, one in asked.items()}
+    """Caffe's word on each, asked in a container for each batch."""
+    shell, found = LocalShell(), dict[str, Verdict]()
     tag = build(choose("caffe-debian"), shell).tag
-    told = buildx.run_in(shell, tag, ["python3", "-c", _JUDGE], stdin=json.dumps(cases), limit_s=_LIMIT_S)
-    answers: dict[str, Any] = dict(json.loads(line) for line in told.out.splitlines())
-    assert answers.keys() == asked.keys(), told.err[-3000:]
-    return {name: Verdict(**answer) for name, answer in answers.items()}
+    for batch in _batches(asked):
+        told = buildx.run_in(shell, tag, ["python3", "-c", _JUDGE], stdin=batch, limit_s=_LIMIT_S)
+        answers: dict[str, Any] = dict(json.loads(line) for line in told.out.splitlines())
+        assert answers.keys() == json.loads(batch).keys(), told.err[-3000:]
+        found |= {name: Verdict(**answer) for name, answer in answers.items()}
+    return found
 
 
-def _packed(files: Mapping[str, str | bytes]) -> dict[str, str]:
-    contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-    return {name: base64.b64encode(content).decode() for name, content in contents.items()}
+def _batches(asked: Mapping[str, Asked]) -> Iterator[str]:
+    batch: dict[str, object] = {}
+    room = _ROOM
+    for name, one in asked.items():
+        case = {**asdict(one), "files": {path: _latin(content) for path, content in one.files.items()}}
+        room -= len(json.dumps({name: case}))
+        if room < 0 and batch:
+            yield json.dumps(batch)
+            batch, room = {}, _ROOM - len(json.dumps({name: case}))
+        batch[name] = case
+    yield json.dumps(batch)
+
+
+def _latin(content: str | bytes) -> str:
+    """Its bytes, as JSON can have them."""
+    return (content.encode() if isinstance(content, str) else content).decode("latin-1")

@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, tuple[str, Blobs, str], str, tuple[str, Blobs, str]]] =
         "Crop",
         ("crop_param { axis: 0 }", (PICTURES, ROWS), "a"),
         "cannot be cropped",
-        ("crop_param { axis: 0 }", (ROWS, PICTURES[:2] + (9,)), "a"),
+        ("crop_param { axis: 0 }", (ROWS, (*PICTURES[:2], 9)), "a"),
     ),
     ("BatchReindex", ("", (PICTURES, (3, 1)), "a"), "an index of one axis", ("", (PICTURES, (3,)), "a")),
     ("Filter", ("", (PICTURES, (2, 2)), "a"), "one number for each", ("", (PICTURES, (2, 1)), "a")),

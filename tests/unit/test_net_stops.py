@@ -25,7 +25,7 @@ def odd(kind: str, params: str = "", bottoms: str = "data", tops: str = "out") -
 
 STOPS = [
     ("ReLU", "", "data data", "out", "takes 1 bottom, and has 2", "data", "out"),
-    ("SoftmaxWithLoss", "", "row", "out", "takes 2 bottoms, and has 1", "row row", "out"),
+    ("SoftmaxWithLoss", "", "row", "out", "takes 2 bottoms, and has 1", "row mark", "out"),
     ("Eltwise", "", "data", "out", "at least 2 bottoms", "data data", "out"),
     ("Convolution", conv("num_output: 3 kernel_size: 3"), "data", "", "at least 1 top, and has none", "data", "out"),
     (
