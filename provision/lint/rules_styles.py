@@ -84,12 +84,13 @@ def of_2013(case: Case) -> Iterator[Finding]:
         yield case.finding("error", "style", both[False].line, what, why, "write `layer` everywhere")
     for layer in [one.sub("layer") for one in case.net.messages("layers") if one.messages("layer")]:
         if (kind := layer.text("type")) not in _OF_2013:
-            what, why = f"{layer.text('name')}: no layer of 2013 is of type {kind!r}", "Caffe stops: Unknown layer name"
+            named, why = layer.text("name") or "a layer", "Caffe stops: Unknown layer name"
+            what = f"{named}: no layer of 2013 is of type {kind!r}"
             yield case.finding("error", "style", layer.line, what, why, "write it as `layer`", "2013")
     remarks: list[tuple[int, str]] = []
     upgrade.layers(case.net, remarks)
     for line, told in remarks:
-        if "padding" in told:
+        if told.startswith("only a"):
             why = "Caffe stops: Padding layer input to non-convolutional / non-pooling layer type"
             yield case.finding("error", "style", line, told, why, "write pad: N into the layer that is to be padded")
         elif "left out" in told:

@@ -119,9 +119,9 @@ def test_caffe_refuses_the_error_and_takes_the_mended_text(name: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_the_words_that_caffe_is_said_to_stop_with_are_its_own(name: str, tmp_path: Path) -> None:
     error = NETS[name]
-    (finding, *_) = [one for one in errors(tmp_path, error.wrong) if one.rule == error.rule and error.said in one.what]
-    told = finding.why.partition("Caffe stops: ")[2].partition(",")[0]
-    assert told in said()[f"wrong {name}"].said
+    found = [one for one in errors(tmp_path, error.wrong) if one.rule == error.rule]
+    told = [one.why.partition("Caffe stops: ")[2].partition(",")[0] for one in found if error.said in one.what]
+    assert any(words in said()[f"wrong {name}"].said for words in told)
 
 
 @pytest.mark.parametrize("name", SPOILT)
