@@ -11,6 +11,7 @@ from pathlib import Path
 
 from provision.lint import (
     rules_data,
+    rules_fillers,
     rules_fork,
     rules_labelmap,
     rules_layers,
@@ -21,6 +22,7 @@ from provision.lint import (
     rules_solver,
     rules_specs,
     rules_ssd,
+    rules_styles,
     rules_text,
 )  # fmt: skip
 from provision.lint.case import Built, BuiltRule, Case, Rule, source_of
@@ -35,10 +37,16 @@ from provision.net.text import Message
 
 __all__ = ["NetReport", "Read", "check", "is_solver", "lint", "read"]
 
-_OF_FILES: tuple[Rule, ...] = (*rules_text.RULES, *rules_specs.FILE_RULES, *rules_fork.RULES)
+_OF_FILES: tuple[Rule, ...] = (
+    *rules_text.RULES,
+    *rules_styles.RULES,
+    *rules_specs.FILE_RULES,
+    *rules_fillers.FILE_RULES,
+    *rules_fork.RULES,
+)
 _OF_BUILT: tuple[BuiltRule, ...] = (
-    *rules_net.RULES, *rules_layers.RULES, *rules_specs.RULES, *rules_norm.RULES, *rules_ssd.RULES,
-    *rules_labelmap.RULES, *rules_scores.RULES, *rules_data.RULES,
+    *rules_net.RULES, *rules_layers.RULES, *rules_specs.RULES, *rules_fillers.RULES, *rules_norm.RULES,
+    *rules_ssd.RULES, *rules_labelmap.RULES, *rules_scores.RULES, *rules_data.RULES,
 )  # fmt: skip
 _ANYWHERE = frozenset(("phase", "output", "norm", "loss", "unread", "test"))  # rules whose words name the state
 

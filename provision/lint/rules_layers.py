@@ -12,9 +12,10 @@ from provision.net.shapes import Row, count, words
 # what reads its bottom again after it has written its top, or changes its size
 _NOT_IN_PLACE = frozenset(
     ("Convolution", "Deconvolution", "Pooling", "InnerProduct", "Concat", "LRN", "Slice", "Crop", "Im2col", "Embed",
-     "Reduction", "Tile", "ArgMax", "Accuracy", "SPP", "Reshape", "Flatten")
+     "Reduction", "Tile", "ArgMax", "Accuracy", "SPP")
 )  # fmt: skip
-_NOT_LEARNT_IN_PLACE = frozenset(("AbsVal", "BNLL", "Log"))
+_REFUSED_IN_PLACE = frozenset(("AbsVal", "Flatten", "Reshape", "Split"))
+_NOT_LEARNT_IN_PLACE = frozenset(("BNLL", "Log"))
 _LEARNS = frozenset(
     ("Convolution", "Deconvolution", "InnerProduct", "Embed", "BatchNorm", "Scale", "Bias", "PReLU", "LSTM", "RNN",
      "Parameter", "Normalize", "MultiStageMeanfield")
@@ -36,29 +37,51 @@ def same_names(built: Built) -> Iterator[Finding]:
 
 
 def in_place(built: Built) -> Iterator[Finding]:
-    """Layers that write over what they, or another, still read."""
+    """Layers that write over what they, or another, still read.
+
+    Caffe gives each reader of a blob a copy of its own (insert_splits.cpp), and a loss_weight counts as one: a layer in
+    place of what another reads as well, or of what it reads twice, then writes a blob that is there already.
+    """
     readers: dict[str, list[Layer]] = {}
     for layer in built.layers:
         over = set(layer.bottoms) & set(layer.tops)
         if over:
             yield from _over(built, layer)
-        for name in sorted(over & set(readers)) if built.trains else ():
-            others = ", ".join(reader.name for reader in readers[name][:3])
-            what = f"{layer.name} writes over {name}, which {others} reads"
-            why = f"the gradient of {others} is computed from the changed numbers"
-            yield built.case.finding("warning", "in-place", layer.line, what, why, "give it a top of its own", "reader")
+        for name in sorted(over):
+            if others := [*readers.get(name, ()), *[layer] * (layer.bottoms.count(name) - 1)]:
+                yield _read_too(built, layer, name, others)
         for name in layer.bottoms:
             if name not in over:
                 readers.setdefault(name, []).append(layer)
         for name in layer.tops:
             readers.pop(name, None)
+        for name, weight in zip(layer.tops, layer.message.all("loss_weight"), strict=False):
+            if weight:
+                readers[name] = [layer]
+
+
+def _read_too(built: Built, layer: Layer, name: str, others: list[Layer]) -> Finding:
+    tellers = (
+        "itself" if other is layer else f"the loss of {other.name}" if name in other.tops else other.name
+        for other in others[:3]
+    )
+    named = ", ".join(dict.fromkeys(tellers))
+    what = f"{layer.name} writes over {name}, which {named} reads{' twice' if others[0] is layer else ''}"
+    why, mend = f"Caffe stops: Top blob '{name}' produced by multiple sources", "give it a top of its own"
+    return built.case.finding("error", "in-place", layer.line, what, why, mend, "reader")
 
 
 def _over(built: Built, layer: Layer) -> Iterator[Finding]:
     mend = f'give it a top of its own: top: "{layer.name}"'
-    if layer.type in _NOT_IN_PLACE:
+    if layer.type in _REFUSED_IN_PLACE:
+        what, why = (
+            f"{layer.name}: no {layer.type} works in place",
+            "Caffe stops: Layer does not allow in-place computation",
+        )
+        yield built.case.finding("error", "in-place", layer.line, what, why, mend)
+    elif layer.type in _NOT_IN_PLACE:
         what = f"{layer.name}: no {layer.type} works in place"
-        why = "it reads its bottom again after it has written its top: wrong numbers, without a word"
+        why = "it reads its bottom again after it has written its top: wrong numbers without a word, or a crash"
         yield built.case.finding("error", "in-place", layer.line, what, why, mend)
     elif layer.type in _NOT_LEARNT_IN_PLACE and built.trains:
         what, why = f"{layer.name}: a {layer.type} in place", "its gradient needs the bottom, which is gone by then"
@@ -83,15 +106,18 @@ def _labels_fit(built: Built, row: Row, blobs: Mapping[str, Shape | None]) -> It
     if layer.type not in ("SoftmaxWithLoss", "Accuracy") or len(layer.bottoms) < 2:
         return
     score, label = (blobs.get(name) for name in layer.bottoms[:2])
-    if score is None or len(score) < 2:
-        return
     param = layer.param("softmax") if layer.type == "SoftmaxWithLoss" else layer.param("accuracy")
-    axis = param.whole("axis", 1) % len(score)
+    axis = param.whole("axis", 1)
+    if score is None or not -len(score) <= axis < len(score):
+        return
+    axis %= len(score)
     places = math.prod(score) // (score[axis] or 1)
     if label is not None and count(label) != places:
         what = f"{layer.name}: {places:,} predictions ({words(score)}) and {count(label):,} labels ({words(label)})"
         level = "error" if built.case.speaks_bvlc else "warning"
-        yield built.case.finding(level, "label", layer.line, what, "Caffe stops: Number of labels must match",  # type: ignore[arg-type]
+        first = layer.type == "SoftmaxWithLoss" and label[:1] != score[:1]
+        told = "The data and label should have the same first dimension" if first else "Number of labels must match"
+        yield built.case.finding(level, "label", layer.line, what, f"Caffe stops: {told}",  # type: ignore[arg-type]
                                  "make labels of the score's size, or crop the score to theirs")  # fmt: skip
     top = layer.param("accuracy").whole("top_k", 1)
     if layer.type == "Accuracy" and top > score[axis]:

@@ -1,4 +1,5 @@
-"""Rules of batch norm: use_global_stats by hand, a bias before it, no Scale behind it. Facts are of Caffe 9b89154."""
+"""Rules of batch norm: use_global_stats by hand, a bias before it, no Scale behind it, what it keeps being learned.
+Facts are of Caffe 9b89154."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -51,4 +52,14 @@ def _partners(built: Built, layer: Layer, before: Layer | None, after: Layer | N
         yield built.case.finding("warning", "norm", before.line, what, why, "write bias_term: false")
 
 
-RULES: tuple[BuiltRule, ...] = (stats, partners)
+def kept(built: Built) -> Iterator[Finding]:
+    """What a batch norm keeps may not be learned; three `param` Caffe sets right itself (upgrade_proto.cpp)."""
+    for layer in built.layers if built.case.speaks_bvlc else ():
+        specs = layer.message.messages("param")
+        if layer.type == "BatchNorm" and len(specs) in (1, 2) and any(spec.one("lr_mult", 1) != 0 for spec in specs):
+            what = f"{layer.name} has {len(specs)} param, whose lr_mult is not 0"
+            why = "Caffe stops: Cannot configure batch normalization statistics as layer parameters"
+            yield built.case.finding("error", "norm", specs[0].line, what, why, "leave them out, or write lr_mult: 0")
+
+
+RULES: tuple[BuiltRule, ...] = (stats, partners, kept)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from provision.net.text import Message
 
+_WITH_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid")
+
 Found = Iterator[tuple[int, str, str, str, str, str]]  # line, level, rule, what, why, mend
 
 
@@ -11,11 +13,36 @@ def findings(solver: Message) -> Found:
     yield from _rate(solver)
     kind = solver.text("regularization_type", "L2")
     if kind not in ("L1", "L2"):
-        what, why = f"regularization_type is {kind!r}", f"Caffe stops: Unknown regularization type: {kind}"
-        yield solver.line_of("regularization_type"), "error", "solver", what, why, 'write "L2", or "L1"'
-    if solver.text("lr_policy") == "step" and solver.one("stepsize") == 0:
-        why = "Caffe dies of a division by zero: Floating point exception"
-        yield solver.line_of("stepsize"), "error", "policy", "stepsize is 0", why, "write stepsize: N"
+        what, level = f"regularization_type is {kind!r}", "error" if solver.one("weight_decay", 0) else "warning"
+        why = f"Caffe stops: Unknown regularization type: {kind}"
+        why = why if level == "error" else f"with a weight_decay {why}"
+        yield solver.line_of("regularization_type"), level, "solver", what, why, 'write "L2", or "L1"'
+    yield from _schedule(solver)
+
+
+def _schedule(solver: Message) -> Found:
+    """What the policies check when they are first asked (sgd_solver.cpp: GetLearningRate)."""
+    policy, gamma, step = solver.text("lr_policy"), solver.one("gamma"), solver.one("stepsize")
+    if policy in ("step", "sigmoid") and isinstance(step, int) and step < 1:
+        why = "Caffe stops: Check failed: this->param_.stepsize() > 0, or dies of a division by zero"
+        yield solver.line_of("stepsize"), "error", "policy", f"stepsize is {step}", why, "write stepsize: N"
+    if policy in _WITH_GAMMA and isinstance(gamma, (int, float)) and not gamma >= 0:
+        line, what, why = (
+            solver.line_of("gamma"),
+            f"gamma is {gamma}",
+            "Caffe stops: Check failed: this->param_.gamma() >= 0",
+        )
+        if policy == "sigmoid":  # Caffe of 2017 and earlier took it, and the rate fell
+            yield (
+                line,
+                "warning",
+                "policy",
+                what,
+                f"{why}, which earlier ones do not check",
+                'take another lr_policy: "poly"',
+            )
+        else:
+            yield line, "error", "policy", what, why, "write gamma: 0.1"
 
 
 def _rate(solver: Message) -> Found:
@@ -30,6 +57,6 @@ def _rate(solver: Message) -> Found:
             if not 0 <= value < 1:
                 grows = name == "momentum" and value >= 1
                 why = "the steps grow without end, until the loss is nan" if grows else "from 0 to below 1 is meant"
-                what = f"{name} is {value}"
+                what, level = f"{name} is {value}", "warning" if value < 0 else "error"
                 mend = f"write {name}: 0.9{'99' if name == 'momentum2' else ''}"
-                yield solver.line_of(name), "error", "number", what, why, mend
+                yield solver.line_of(name), level, "number", what, why, mend

@@ -22,7 +22,7 @@ def swapped(built: Built) -> Iterator[Finding]:
         what = f"{layer.name}: {layer.bottoms[0]} has one axis, and none of classes"
         mend = f'bottom: "{layer.bottoms[1]}" bottom: "{layer.bottoms[0]}"' if label and len(label) > 1 else ""
         level = "error" if built.case.speaks_bvlc else "warning"
-        why = "Caffe stops: the score comes first, the label second"
+        why = "the score comes first, the label second; Caffe stops: axis 1 out of range"
         yield built.case.finding(level, "label", layer.line, what, why, mend)  # type: ignore[arg-type]
 
 

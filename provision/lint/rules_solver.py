@@ -1,6 +1,7 @@
 """Rules for solvers: its type and what that takes, what a policy needs, what is tested and saved how often."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from provision.lint.case import Case
 from provision.lint.finding import Finding
 from provision.lint.states import bases, there
 from provision.net.schema import Schema
-from provision.net.text import Message
+from provision.net.text import Field, Message, Value, Word
 
 # what the learning rate's policies need (solvers/sgd_solver.cpp: GetLearningRate)
 _POLICIES: dict[str, tuple[str, ...]] = {
@@ -24,6 +25,15 @@ _OLD_TYPES = tuple(name.upper() for name in _TYPES)  # the enum of solver_type
 _NO_MOMENTUM = ("AdaGrad", "RMSProp")  # sgd_solvers.hpp: constructor_sanity_check
 _IN_CONTAINER = ("/work", "/data", "/weights", "/project")
 
+# the least number of a field, and what less does
+_BELOW: dict[str, tuple[int, str, str]] = {
+    "max_iter": (0, "error", "at least 0 is meant: Caffe trains 0 iterations"),
+    "iter_size": (1, "error", "at least 1 is meant: no picture is seen, and nothing is learned"),
+    "display": (0, "warning", "at least 0 is meant"),
+    "average_loss": (1, "error", "Caffe stops: average_loss should be non-negative"),
+    "test_interval": (0, "error", "Caffe stops: Check failed: param_.test_interval() > 0"),
+}
+
 Found = Iterator[tuple[int, str, str, str, str, str]]
 
 
@@ -34,10 +44,15 @@ def findings(file: str, solver: Message, schema: Schema | None, cases: Sequence[
         *_steps(solver), *_testing(solver, cases), *_saving(solver), *_folder(solver, file), *_texts(solver),
         *_faults(solver, schema),
     ]  # fmt: skip
-    plain = Message(tuple(field for field in solver.fields if not isinstance(field.value, Message)), solver.line)
+    plain = Message(tuple(_emptied(field) for field in solver.fields), solver.line)
     unread = [] if schema else [*rules_values.findings(file, plain)]
     made = [Finding(level, file, what, mend, rule, line, why, what) for line, level, rule, what, why, mend in found]  # type: ignore[arg-type]
     return unread + made
+
+
+def _emptied(field: Field) -> Field:
+    """The field without what a message of it holds: nets are looked at by themselves."""
+    return replace(field, value=Message((), field.line)) if isinstance(field.value, Message) else field
 
 
 def _faults(solver: Message, schema: Schema | None) -> Found:
@@ -50,11 +65,11 @@ def _faults(solver: Message, schema: Schema | None) -> Found:
 
 
 def _numbers(solver: Message) -> Found:
-    for name, least in (("max_iter", 0), ("iter_size", 1), ("display", 0), ("average_loss", 1)):
+    for name, (least, _, _) in _BELOW.items():
         for value in solver.ints(name):
             if value < least:
-                line, what = solver.line_of(name), f"{name} is {value}"
-                yield line, "error", "number", what, f"at least {least} is meant", "write a whole number"
+                line, what, level = solver.line_of(name), f"{name} is {value}", _BELOW[name][1]
+                yield line, level, "number", what, _BELOW[name][2], "write a whole number"
     if not solver.all("base_lr") and solver.text("lr_policy") not in _OF_FORKS:
         yield 1, "error", "number", "base_lr is not given", "the learning rate would be 0", "write base_lr: 0.01"
 
@@ -75,7 +90,7 @@ def _type(solver: Message) -> Found:
     """The solver's type as it is registered, and what it refuses."""
     kind, line = solver.text("type", "SGD"), solver.line_of("type")
     alike = next((name for name in _TYPES if name.lower() == kind.lower()), None)
-    old = [str(value) for value in solver.all("solver_type")]
+    old = solver.all("solver_type")
     if kind not in _TYPES:
         mend = f'write type: "{alike}"' if alike else did_you_mean(kind, _TYPES)
         yield (
@@ -93,8 +108,8 @@ def _type(solver: Message) -> Found:
     elif old:
         line, at = solver.line_of("solver_type"), _old(old[-1])
         if at is None:
-            mend = did_you_mean(old[-1], _OLD_TYPES)
-            yield line, "error", "solver", f"solver_type is {old[-1]}", "Caffe refuses the whole file", mend
+            mend = did_you_mean(str(old[-1]), _OLD_TYPES)
+            yield line, "error", "solver", f"solver_type is {old[-1]!r}", "Caffe refuses the whole file", mend
         alike = None if at is None else _TYPES[at]
     momentum = [value for value in solver.all("momentum") if isinstance(value, (int, float))]
     if alike in _NO_MOMENTUM and any(momentum):
@@ -106,10 +121,11 @@ def _type(solver: Message) -> Found:
         yield solver.line_of("rms_decay"), "error", "solver", what, "Caffe stops", "write a number from 0 to below 1"
 
 
-def _old(word: str) -> int | None:
-    if word in _OLD_TYPES:
-        return _OLD_TYPES.index(word)
-    return int(word) if word in ("0", "1", "2", "3", "4", "5") else None
+def _old(value: Value) -> int | None:
+    """The place of an enum's word, or of its number, in the types."""
+    if isinstance(value, int):
+        return value if value in range(len(_OLD_TYPES)) else None
+    return _OLD_TYPES.index(value) if isinstance(value, Word) and value in _OLD_TYPES else None
 
 
 def _policy(solver: Message) -> Found:
@@ -124,8 +140,9 @@ def _policy(solver: Message) -> Found:
         yield line, "error", "policy", f"lr_policy {policy!r}", f"Caffe stops: {why}", did_you_mean(policy, _POLICIES)
     for name in _POLICIES.get(policy, ()):
         if not solver.all(name):
-            what = f'lr_policy "{policy}" needs {name}'
-            yield line, "error", "policy", what, "Caffe takes 0 for what is not given", f"write {name}"
+            what, why = f'lr_policy "{policy}" needs {name}', "Caffe takes 0 for what is not given"
+            why = "Caffe stops: Check failed: this->param_.stepsize() > 0" if name == "stepsize" else why
+            yield line, "error", "policy", what, why, f"write {name}"
 
 
 def _steps(solver: Message) -> Found:
@@ -193,5 +210,6 @@ def _texts(solver: Message) -> Found:
     for field in solver.fields:
         if isinstance(field.value, str) and ("${" in field.value or "{{" in field.value):
             what = f"{field.name}: {field.value} is left unresolved"
-            why = "Caffe would look for a file of that very name"
+            made = field.name == "snapshot_prefix"
+            why = f"Caffe would {'write files' if made else 'look for a file'} of that very name"
             yield field.line, "error", "placeholder", what, why, "write the value"

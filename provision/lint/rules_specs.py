@@ -1,49 +1,25 @@
-"""Rules for what stands beside a layer's own parameters: its name, type, rules, weights of losses, shared parameters,
-fillers, and the transformation of data. Facts of Caffe are of 9b89154."""
+"""Rules for what stands beside a layer's own parameters: its rules, weights of losses, shared parameters,
+and the transformation of data. Facts of Caffe are of 9b89154."""
 
 from collections.abc import Iterator
 
-from infra.border import did_you_mean
 from provision.lint import rules_values
 from provision.lint.case import Built, BuiltRule, Case, Rule
 from provision.lint.finding import Finding
-from provision.net import forks, upgrade
+from provision.net import forks
 from provision.net.graph import Layer
 from provision.net.shape_kit import Shape
 from provision.net.shapes import Row, count, words
-from provision.net.text import Message, Word
+from provision.net.text import Message
 
-_FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")  # filler.hpp
-_OF_FORKS = frozenset(("identity", "diagonal", "gabor", "file", "spectrum", "orthogonal"))
 _READERS = {"Data": "data", "HDF5Data": "hdf5_data", "ImageData": "image_data", "WindowData": "window_data"}
 _SIZED = ("Data", "HDF5Data", "WindowData")
+_ONCE_FOR_EACH = {
+    "loss_weight": "Caffe stops: loss_weight must be unspecified or specified once per top blob",
+    "propagate_down": "Caffe stops: propagate_down param must be specified either 0 or bottom_size times",
+}
+_ONE_BY_ITSELF = ("SoftmaxWithLoss", "InfogainLoss")  # loss_layer.cpp: LayerSetUp
 _REFUSED = "Caffe refuses the whole file: Error parsing text-format"
-
-
-def types(case: Case) -> Iterator[Finding]:
-    """A type is a text in `layer`, and a word in capitals in `layers`; none is unknown."""
-    for style in ("layer", "layers"):
-        for message in case.net.messages(style):
-            kind, line = message.one("type"), message.line_of("type")
-            if message.messages("layer"):
-                continue  # of 2013
-            if kind is None:
-                what = f"{message.text('name') or 'a layer'} has no type"
-                yield case.finding("error", "type", line, what, "Caffe stops: Unknown layer type", 'write type: "…"')
-            elif case.schema is not None:
-                continue  # which tells what its values may be
-            elif style == "layer" and not (isinstance(kind, str) and not isinstance(kind, Word)):
-                mend = f'write type: "{_today(kind)}"'
-                yield case.finding("error", "type", line, f"type: {kind} is no text", _REFUSED, mend, "unquoted")
-            elif style == "layers" and isinstance(kind, str) and not isinstance(kind, Word):
-                what = f'type: "{kind}" is a word of `layer`, and this is a `layers`'
-                mend = f"write layer {{ … }} everywhere: provision net upgrade {case.file} NEW.prototxt"
-                yield case.finding("error", "type", line, what, _REFUSED, mend, "quoted")
-
-
-def _today(kind: object) -> str:
-    found = upgrade.new_type(Word(str(kind)))
-    return next((name for name in forks.BVLC if name.lower() == found.lower()), found)
 
 
 def values(case: Case) -> Iterator[Finding]:
@@ -59,34 +35,29 @@ def rules_of_phases(case: Case) -> Iterator[Finding]:
             yield case.finding("error", "phase", layer.line, what, why, "keep one of them", "include and exclude")
 
 
-def fillers(case: Case) -> Iterator[Finding]:
-    """Fillers that no Caffe known here has."""
-    for layer in case.every:
-        for where, kind, line in _fillers(layer.message):
-            if kind not in _FILLERS and kind not in _OF_FORKS:
-                what, why = f"{layer.name}: {where} of type {kind!r}", f"Caffe stops: Unknown filler name: {kind}"
-                yield case.finding("error", "field", line, what, why, did_you_mean(kind, _FILLERS), kind)
-
-
-def _fillers(message: Message) -> Iterator[tuple[str, str, int]]:
-    for field in message.fields:
-        if not isinstance(field.value, Message):
-            continue
-        if field.name.endswith("filler") and field.value.texts("type"):
-            yield field.name, field.value.text("type"), field.value.line_of("type")
-        yield from _fillers(field.value)
-
-
 def weights_of_losses(built: Built) -> Iterator[Finding]:
     """loss_weight and propagate_down come once for each top and bottom (layer.hpp, net.cpp)."""
     for layer in built.layers:
+        if len(layer.tops) > 1 and layer.type in _ONE_BY_ITSELF:
+            yield from _second_top(built, layer)
+            continue
         tops = max(len(layer.tops), 1)
         for name, noun, most in (("loss_weight", "tops", tops), ("propagate_down", "bottoms", len(layer.bottoms))):
             given = len(layer.message.all(name))
             if given not in (0, most):
                 what = f"{layer.name}: {given} {name} for {most} {noun if most != 1 else noun[:-1]}"
-                why = f"Caffe stops: {name} is given once for each of the {noun}, or not at all"
-                yield _stops(built, layer.message.line_of(name), what, why, "write as many", name)
+                yield _stops(built, layer.message.line_of(name), what, _ONCE_FOR_EACH[name], "write as many", name)
+
+
+def _second_top(built: Built, layer: Layer) -> Iterator[Finding]:
+    """The probabilities of a loss, which has a loss_weight of itself. SoftmaxWithLoss hands all of them to the Softmax
+    inside it, which has one top, and so none fits."""
+    given, never = len(layer.message.all("loss_weight")), layer.type == "SoftmaxWithLoss"
+    if never or given != len(layer.tops):
+        what = f"{layer.name}: two tops of {layer.type}, and {given or 'no'} loss_weight"
+        own = "a Softmax inside it has one top" if never else "of itself it takes one"
+        mend = "take the probabilities from a Softmax layer" if never else "write loss_weight: 1 loss_weight: 0"
+        yield _stops(built, layer.line, what, f"{_ONCE_FOR_EACH['loss_weight']}, and {own}", mend, "second top")
 
 
 def learnt(built: Built) -> Iterator[Finding]:
@@ -127,7 +98,8 @@ def transformations(built: Built) -> Iterator[Finding]:
     for layer in built.layers:
         transform, line = layer.message.sub("transform_param"), layer.message.line_of("transform_param")
         if transform.all("mean_file") and transform.all("mean_value"):
-            what, why = f"{layer.name} has a mean_file and mean_value", "Caffe stops: both are given"
+            what = f"{layer.name} has a mean_file and mean_value"
+            why = "Caffe stops: Cannot specify mean_file and mean_value at the same time"
             yield _stops(built, line, what, why, "keep one of them", "means")
         if layer.type == "HDF5Data" and layer.message.messages("transform_param"):
             what, why = (
@@ -164,6 +136,7 @@ def dropouts(built: Built) -> Iterator[Finding]:
         ratio = layer.param("dropout").one("dropout_ratio")
         if layer.type == "Dropout" and isinstance(ratio, int | float) and not 0 <= ratio < 1:
             what, why = f"{layer.name}: dropout_ratio is {ratio}", "what is left is divided by 1 - ratio: inf, or nan"
+            why = why if ratio == 1 else "Caffe stops in the training: Check failed: p, which is 1 - ratio"
             mend, line = "write a number from 0 to below 1", layer.message.line_of("dropout_param")
             yield _stops(built, line, what, why, mend, "dropout")
 
@@ -171,11 +144,12 @@ def dropouts(built: Built) -> Iterator[Finding]:
 def inputs(case: Case) -> Iterator[Finding]:
     """`input_dim` comes by fours, `input_shape` once for each input (upgrade_proto.cpp: UpgradeNetInput)."""
     names, line = case.net.texts("input"), case.net.line_of("input")
+    read = case.speaks_bvlc and {name for layer in case.every for name in layer.bottoms} & set(names)
     shapes, dims = len(case.net.all("input_shape")), len(case.net.all("input_dim"))
     if names and not shapes and not dims:
         what, why = f"input {names[0]} has no shape", "Caffe makes no such blob: Unknown bottom blob"
         mend = "write input_shape { dim: N dim: C dim: H dim: W }"
-        yield case.finding("warning", "layer", line, what, why, mend, "input")
+        yield case.finding("error" if read else "warning", "layer", line, what, why, mend, "input")
     for given, wanted, word in ((shapes, len(names), "input_shape"), (dims, 4 * len(names), "input_dim")):
         if names and given and given != wanted and not (word == "input_dim" and shapes):
             what = f"{given} {word} for {len(names)} input{'s' if len(names) > 1 else ''}"
@@ -190,5 +164,5 @@ def _stops(built: Built, line: int, what: str, why: str, mend: str, fold: str) -
     return built.case.finding(level, "layer", line, what, why, mend, fold)  # type: ignore[arg-type]
 
 
-FILE_RULES: tuple[Rule, ...] = (types, values, inputs, rules_of_phases, fillers)
+FILE_RULES: tuple[Rule, ...] = (values, inputs, rules_of_phases)
 RULES: tuple[BuiltRule, ...] = (weights_of_losses, learnt, transformations, dropouts)

@@ -18,7 +18,7 @@ _WHOLE = _words(
     "num_output kernel_size kernel_h kernel_w stride stride_h stride_w pad pad_h pad_w dilation group axis num_axes "
     "end_axis slice_point batch_size crop_size new_height new_width top_k local_size dim input_dim channels height "
     "width tiles pyramid_height max_iter test_iter test_interval stepsize stepvalue snapshot display average_loss "
-    "iter_size device_id"
+    "iter_size device_id min_level max_level"
 )
 _REAL = _words(
     "base_lr gamma power momentum momentum2 weight_decay rms_decay delta clip_gradients lr_mult decay_mult loss_weight "
@@ -27,20 +27,30 @@ _REAL = _words(
 _FLAGS = _words(
     "bias_term mirror global_pooling force_color force_gray is_color across_channels normalize_variance transpose "
     "use_global_stats out_max_val propagate_down force_backward debug_info snapshot_after_train snapshot_diff "
-    "test_initialization"
+    "test_initialization stable_prod_grad expose_hidden channel_shared force_nd_im2col shuffle"
 )
-_TEXTS = _words("name top bottom net train_net test_net lr_policy snapshot_prefix mean_file regularization_type")
+_TEXTS = _words(
+    "name top bottom net train_net test_net lr_policy snapshot_prefix mean_file regularization_type stage not_stage"
+)
 _ONCE = _words(
-    "num_output group bias_term batch_size crop_size mirror mean_file pool global_pooling operation lr_mult decay_mult"
+    "num_output group bias_term batch_size crop_size mirror mean_file pool global_pooling operation lr_mult decay_mult "
+    "weight_filler bias_filler phase"
 )
-_ONCE_IN_SOLVERS = _words(
-    "base_lr lr_policy gamma power momentum weight_decay max_iter stepsize snapshot snapshot_prefix display net "
-    "test_interval iter_size solver_mode"
+_POSITIVE = _words(
+    "num_output kernel_size kernel_h kernel_w stride stride_h stride_w pad pad_h pad_w dilation group slice_point "
+    "offset batch_size crop_size new_height new_width top_k local_size pyramid_height channels height width"
+)
+_ONCE_ON_TOP = _words(
+    "state train_state solver_type base_lr lr_policy gamma power momentum weight_decay max_iter stepsize snapshot "
+    "snapshot_prefix display net test_interval iter_size solver_mode"
 )
 _ENUMS = {
     "solver_mode": ("CPU", "GPU"), "snapshot_format": ("HDF5", "BINARYPROTO"), "phase": ("TRAIN", "TEST"),
-    "pool": ("MAX", "AVE", "STOCHASTIC"),
+    "pool": ("MAX", "AVE", "STOCHASTIC"), "variance_norm": ("FAN_IN", "FAN_OUT", "AVERAGE"),
+    "backend": ("LEVELDB", "LMDB"), "normalization": ("FULL", "VALID", "BATCH_SIZE", "NONE"),
+    "norm_region": ("ACROSS_CHANNELS", "WITHIN_CHANNEL"), "share_mode": ("STRICT", "PERMISSIVE"),
 }  # fmt: skip
+_MESSAGES = _words("layers include exclude")
 _BOOLS = ("true", "false", "True", "False", "t", "f", "0", "1")
 _WHY = "Caffe refuses the whole file: Error parsing text-format"
 
@@ -56,7 +66,7 @@ def findings(file: str, tree: Message, top: bool = True) -> Iterator[Finding]:
             yield Finding("error", file, what, "keep one of them", "field", again.line, _WHY, "twice")
         if isinstance(field.value, Message):
             yield from findings(file, field.value, top=False)
-        elif fault := _fault(field):
+        elif fault := _fault(field, top):
             yield Finding("error", file, fault[0], fault[1], "field", field.line, _WHY, field.name)
 
 
@@ -64,16 +74,22 @@ def _once(field: Field, tree: Message, top: bool) -> bool:
     if field.name in ("name", "type"):
         return top or isinstance(field.value, str)
     own = field.name.endswith("_param") and isinstance(field.value, Message) and not top
-    return field.name in _ONCE or (top and field.name in _ONCE_IN_SOLVERS) or (own and bool(tree.all("type")))
+    return field.name in _ONCE or (top and field.name in _ONCE_ON_TOP) or (own and bool(tree.all("type")))
 
 
-def _fault(field: Field) -> tuple[str, str] | None:
+def _fault(field: Field, top: bool) -> tuple[str, str] | None:
     """What is wrong with the value, and the mend; None where nothing is."""
     name, value = field.name, field.value
     if isinstance(value, Message):
         return None
     quoted = isinstance(value, str) and not isinstance(value, Word)
     told = f'{name} is "{value}"' if quoted else f"{name} is {value}"
+    if name in _MESSAGES or name.endswith(("_param", "_filler")):
+        return f"{told}, and is a message", f"write {name} {{ … }}"
+    if name in _POSITIVE and isinstance(value, int) and value < 0:
+        return f"{told}, and may not be below 0", f"write {name}: N"
+    if name in ("phase", "solver_mode") and isinstance(value, int) and value not in (0, 1):
+        return f"{told}, which is none of {', '.join(_ENUMS[name])}", f"write {name}: {' or '.join(_ENUMS[name])}"
     if name in _WHOLE and not isinstance(value, int):
         whole = isinstance(value, float) and value.is_integer()
         return f"{told}, no whole number", f"write {name}: {int(float(value)) if whole else 'N'}"
@@ -83,7 +99,7 @@ def _fault(field: Field) -> tuple[str, str] | None:
         return f"{told}, no number", f"write {name}: {value} without quotes" if _number(value) else f"write {name}: N"
     if name in _FLAGS and (quoted or str(value) not in _BOOLS):
         return f"{told}, and may be true or false", f"write {name}: true, or false"
-    if name in _TEXTS and not quoted:
+    if (name in _TEXTS or (top and name == "type")) and not quoted:
         return f"{told} without quotes", f'write {name}: "{value}"'
     if name in _ENUMS and isinstance(value, str) and (quoted or value not in _ENUMS[name]):
         return f"{told}, which is none of {', '.join(_ENUMS[name])}", f"write {name}: {_near(value, _ENUMS[name])}"

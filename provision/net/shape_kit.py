@@ -39,10 +39,10 @@ def axis_of(shape: Shape, axis: int) -> int:
     return axis % len(shape)
 
 
-def per_axis(param: Message, name: str, axes: int, default: int) -> list[int]:
+def per_axis(param: Message, name: str, axes: int, default: int, paired: bool = False) -> list[int]:
     """A window's field for each spatial axis: `NAME_h`, `NAME_w`, or NAME (kernel_size for kernel) once or per axis.
 
-    A fork for videos has `NAME_shape` with a dim for each.
+    `paired`: not one of `NAME_h` and `NAME_w` alone. A fork for videos has `NAME_shape` with a dim for each.
     """
     whole = "kernel_size" if name == "kernel" else name
     sides = [side for side in (f"{name}_h", f"{name}_w") if param.all(side)]
@@ -51,7 +51,7 @@ def per_axis(param: Message, name: str, axes: int, default: int) -> list[int]:
             raise Odd(f"{name}_h and {name}_w want 2 spatial axes, there are {axes}")
         if param.all(whole):
             raise Odd(f"{whole} and {sides[0]} are both given")
-        if len(sides) == 1 and name in ("kernel", "stride"):
+        if len(sides) == 1 and (paired or name in ("kernel", "stride")):
             raise Odd(f"{sides[0]} is given without {name}_{'w' if sides[0].endswith('h') else 'h'}")
         return [wanted(param, f"{name}_{side}", default) for side in "hw"]
     given = [*map(int, _wholes(param, whole))] or param.sub(f"{name}_shape").ints("dim") or [default]
@@ -66,6 +66,14 @@ def _wholes(param: Message, name: str) -> list[int]:
             told = "a message" if isinstance(value, Message) else repr(value) if isinstance(value, str) else value
             raise Odd(f"{name} is {told}, and a whole number from 0 is wanted")
     return param.ints(name)
+
+
+def legacy(shape: Shape) -> Shape:
+    """The shape as Caffe's older layers look at it: of 4 axes, with 1 for each that is not there (blob.hpp:
+    LegacyShape). Odd where it has more."""
+    if len(shape) > 4:
+        raise Odd(f"at most 4 axes are wanted, the bottom is {sizes(shape)}")
+    return shape + (1,) * (4 - len(shape))
 
 
 def wanted(param: Message, name: str, default: int | None = None) -> int:

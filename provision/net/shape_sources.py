@@ -19,13 +19,22 @@ def inputs(layer: Layer, bottoms: Sequence[Shape]) -> Made:
 
 
 def dummy_data(layer: Layer, bottoms: Sequence[Shape]) -> Made:
-    param = layer.param("dummy_data")
+    """By `shape`, or by the four fields of 2014: each once for all tops, or once for each."""
+    param, tops = layer.param("dummy_data"), len(layer.tops)
     shapes = [tuple(shape.ints("dim")) for shape in param.messages("shape")]
-    if not shapes:
-        columns = [param.ints(name) for name in ("num", "channels", "height", "width")]
-        rows = max(map(len, columns), default=0)
-        shapes = [tuple(column[min(at, len(column) - 1)] for column in columns) for at in range(rows)]
-    return Made(_spread(shapes, len(layer.tops)))
+    columns = {name: param.ints(name) for name in ("num", "channels", "height", "width")}
+    old = any(columns.values())
+    if old and shapes:
+        raise Odd("shape and num, channels, height and width are both given")
+    given = columns if old else {"shape": shapes}
+    for name, column in given.items():
+        if len(column) not in (1, tops):
+            raise Odd(f"{len(column) or 'no'} {name} for {tops} top{'s' if tops > 1 else ''}: one, or one for each")
+    if (fillers := len(param.messages("data_filler"))) not in (0, 1, tops):
+        raise Odd(f"{fillers} data_filler for {tops} top{'s' if tops > 1 else ''}: one, or one for each")
+    if old:
+        shapes = [tuple(column[min(at, len(column) - 1)] for column in columns.values()) for at in range(tops)]
+    return Made(_spread(shapes, tops))
 
 
 def _spread(shapes: Sequence[Shape], tops: int) -> tuple[Shape | None, ...]:

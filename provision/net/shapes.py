@@ -14,6 +14,8 @@ from provision.net.shape_counts import counted
 from provision.net.shape_kit import Made, Odd, Shape
 from provision.net.shape_rules import LEARNING, PART_RULES, RULES, python
 
+_MOST = 2**31 - 1  # an int of C++
+
 
 @dataclass(frozen=True)
 class Row:
@@ -139,15 +141,23 @@ def _made(layer: Layer, bottoms: list[Shape | None]) -> tuple[Made | None, str]:
     try:
         counted(layer)
         if rule := PART_RULES.get(layer.type) or python(layer):
-            return rule(layer, bottoms), ""
+            return _held(rule(layer, bottoms)), ""
         if layer.type not in RULES or len(known) < len(bottoms):
             return None, ""
-        return RULES[layer.type](layer, known), ""
+        return _held(RULES[layer.type](layer, known)), ""
     except Odd as odd:
         return None, str(odd)
     except (ArithmeticError, LookupError, TypeError, ValueError):
         shapes = ", ".join(map(words, bottoms)) or "no shape"
         return None, f"{layer.type} cannot take {len(bottoms)} bottoms of {shapes}"
+
+
+def _held(made: Made) -> Made:
+    """What was made, where each blob can hold it (blob.cpp: Reshape)."""
+    for shape in (*made.tops, *made.params):
+        if shape is not None and count(shape) > _MOST:
+            raise Odd(f"{words(shape)} are more numbers than a blob holds, {_MOST:,}")
+    return made
 
 
 def _in_place(layer: Layer, bottoms: Sequence[Shape | None]) -> tuple[Shape | None, ...]:

@@ -156,11 +156,22 @@ def _tokens(text: str, where: str) -> Iterator[_Token]:
             raise _fault(where, line, column, *_stray(text, at))
         kind = str(match.lastgroup)
         at = match.end()
+        if kind == "number" and (glued := _glued(match[0], text[at : at + 20])):
+            raise _fault(where, line, column, *glued)
         if kind == "line":
             line, begin = line + 1, at
         elif kind != "space":
             yield _Token(kind, match[0], line, column)
     yield _Token("end", "", line, at - begin + 1)
+
+
+def _glued(number: str, rest: str) -> tuple[str, str] | None:
+    """What protobuf refuses of a number: a word without a blank before it, a leading 0 in what is not octal."""
+    if (word := re.match(r"[A-Za-z_]\w*", rest)) and not number.endswith(("inf", "nan", "infinity")):
+        return f"{number}{word[0]} is no number", f"write a blank between {number} and {word[0]}"
+    if re.match(r"-?0\d", number) and not re.fullmatch(r"-?0[0-7]+", number):
+        return f"{number} begins with 0, as an octal number does, and is none", "leave the first 0 out"
+    return None
 
 
 def _stray(text: str, at: int) -> tuple[str, str]:
@@ -189,11 +200,11 @@ class _Reader:
                 return found
             if token.kind == "end" and opened:
                 raise self.fault(token, f"{opened.text} of line {opened.line} is not closed", f"write {closing}")
-            if token.text in (";", ",") and found:
-                continue
             if token.kind != "word" and not token.text.isidentifier():  # a field may be called inf
                 raise self.fault(token, f"a field's name is expected, not {token.text!r}", self.hint(token))
             found += self.field(token)
+            if self.peek().text in (";", ","):
+                self.next()
 
     def field(self, name: _Token) -> list[Field]:
         colon = self.peek().text == ":"
@@ -202,7 +213,7 @@ class _Reader:
         token = self.next()
         if token.text in _CLOSING and token.kind == "mark":
             values: list[tuple[Value, _Token]] = [(self.message(token), token)]
-        elif token.text == "[" and token.kind == "mark":
+        elif token.text == "[" and token.kind == "mark" and (colon or self.peek().text in _CLOSING):
             values = self.list()
         elif colon:
             values = [(self.scalar(token), token)]
@@ -215,11 +226,15 @@ class _Reader:
 
     def list(self) -> "list[tuple[Value, _Token]]":
         found: list[tuple[Value, _Token]] = []
-        while (token := self.next()).text != "]":
-            if token.text == "," and found:
-                continue
+        while (token := self.next()).text != "]" or found:
             value = self.message(token) if token.text in _CLOSING else self.scalar(token)
             found.append((value, token))
+            if (behind := self.next()).text == "]":
+                break
+            if behind.text != ",":
+                raise self.fault(
+                    behind, f"{behind.text or 'the end'!r} in a list", "write , between two values, ] at its end"
+                )
         return found
 
     def scalar(self, token: _Token) -> Value:
@@ -263,7 +278,7 @@ def _number(text: str) -> int | float:
     if "x" in text.lower():
         return int(text, 16)
     if re.fullmatch(r"-?\d+", text):
-        octal = len(text.lstrip("-")) > 1 and text.lstrip("-")[0] == "0" and not set(text) & {"8", "9"}
+        octal = len(text.lstrip("-")) > 1 and text.lstrip("-")[0] == "0"
         return int(text, 8 if octal else 10)
     return float(text if text.endswith("inf") else text.rstrip("fF"))
 

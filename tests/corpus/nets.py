@@ -83,7 +83,7 @@ def solver(chance: Random, nets: Sequence[str], rounds: Sequence[int], states: S
             ("fixed", []), ("step", ["gamma: 0.1", f"stepsize: {last // 3 + 1}"]), ("exp", ["gamma: 0.99"]),
             ("inv", ["gamma: 0.0001", "power: 0.75"]), ("poly", ["power: 0.9"]),
             ("multistep", ["gamma: 0.1", f"stepvalue: {last // 3}\nstepvalue: {last // 2}"]),
-            ("sigmoid", ["gamma: -0.01", f"stepsize: {last // 2}"]),
+            ("sigmoid", ["gamma: 0.01", f"stepsize: {last // 2}"]),
         ]
     )  # fmt: skip
     kind = chance.choice(["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", ""])

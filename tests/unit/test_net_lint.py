@@ -155,7 +155,14 @@ def test_layers_of_one_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [("Convolution", "error"), ("Pooling", "error"), ("InnerProduct", "error"), ("AbsVal", "warning")],
+    [
+        ("Convolution", "error"),
+        ("Pooling", "error"),
+        ("InnerProduct", "error"),
+        ("AbsVal", "error"),
+        ("Split", "error"),
+        ("BNLL", "warning"),
+    ],
 )
 def test_layers_that_may_not_work_in_place(kind: str, level: str, tmp_path: Path) -> None:
     layer = f'layer {{ name: "x" type: "{kind}" bottom: "score" top: "score" }}\n'

@@ -11,20 +11,21 @@ from provision.net.text import parse
 from tests.unit.test_net_shapes import conv, layer
 
 FED = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 20 dim: 30 } } }\n'
-MORE = """layer { name: "more" type: "Input" top: "cut" top: "row" top: "cont"
-  input_param { shape { dim: 2 dim: 3 dim: 10 dim: 15 } shape { dim: 2 dim: 6 } shape { dim: 3 dim: 2 } } }
+MORE = """layer { name: "more" type: "Input" top: "cut" top: "row" top: "cont" top: "mark" top: "seq"
+  input_param { shape { dim: 2 dim: 3 dim: 10 dim: 15 } shape { dim: 2 dim: 6 } shape { dim: 3 dim: 2 }
+                shape { dim: 2 } shape { dim: 3 dim: 2 dim: 4 } } }
 """
 
 
 def odd(kind: str, params: str = "", bottoms: str = "data", tops: str = "out") -> str:
-    """What is said of one layer behind blobs of 2 x 3 x 20 x 30, 2 x 3 x 10 x 15, 2 x 6 and 3 x 2."""
+    """What is said of one layer behind blobs of 2 x 3 x 20 x 30, 2 x 3 x 10 x 15, 2 x 6, 3 x 2, 2 and 3 x 2 x 4."""
     text = FED + MORE + layer(kind, params, bottoms, tops)
     return infer(graph.layers(parse(text), "TRAIN")).rows[-1].odd
 
 
 STOPS = [
     ("ReLU", "", "data data", "out", "takes 1 bottom, and has 2", "data", "out"),
-    ("SoftmaxWithLoss", "", "row", "out", "takes 2 bottoms, and has 1", "row row", "out"),
+    ("SoftmaxWithLoss", "", "row", "out", "takes 2 bottoms, and has 1", "row mark", "out"),
     ("Eltwise", "", "data", "out", "at least 2 bottoms", "data data", "out"),
     ("Convolution", conv("num_output: 3 kernel_size: 3"), "data", "", "at least 1 top, and has none", "data", "out"),
     (
@@ -49,8 +50,8 @@ STOPS = [
     ("EuclideanLoss", "", "data row", "out", "do not hold as many numbers", "data data", "out"),
     ("EuclideanLoss", "", "cont row", "out", "not of as many pictures", "row row", "out"),
     ("SigmoidCrossEntropyLoss", "", "data row", "out", "do not hold as many numbers", "data data", "out"),
-    ("ContrastiveLoss", "", "row data row", "out", "do not hold as many numbers", "row row row", "out"),
-    ("ContrastiveLoss", "", "data data row", "out", "without height and width", "row row row", "out"),
+    ("ContrastiveLoss", "", "row data mark", "out", "do not hold as many numbers", "row row mark", "out"),
+    ("ContrastiveLoss", "", "data data mark", "out", "without height and width", "row row mark", "out"),
 ]
 
 
@@ -104,7 +105,7 @@ def test_values(kind: str, wrong: str, said: str, sound: str) -> None:
         ("Eltwise", "eltwise_param { coeff: 1 }", "1 coeff for 2", "eltwise_param { coeff: 1 coeff: -1 }", "data data"),
         ("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 1 }", "coeff is of sums",
          "eltwise_param { operation: PROD }", "data data"),
-        ("LSTM", "recurrent_param { num_output: 0 }", "is 0", "recurrent_param { num_output: 4 }", "row row"),
+        ("LSTM", "recurrent_param { num_output: 0 }", "is 0", "recurrent_param { num_output: 4 }", "seq cont"),
     ],
 )  # fmt: skip
 def test_values_of_several_bottoms(kind: str, wrong: str, said: str, sound: str, bottoms: str) -> None:
@@ -250,7 +251,7 @@ def test_what_a_loss_is_given(kind: str, params: str, bottoms: str, level: str, 
     ],
 )
 def test_inputs_and_their_shapes(text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "net.prototxt").write_text(text + layer("Softmax", "", "a"))
+    (tmp_path / "net.prototxt").write_text(text + "\n" + layer("Softmax", "", "a"))
     found = [one.what for one in lint(tmp_path / "net.prototxt").findings if one.rule == "layer"]
     assert [said in what for what in found] == [True] * bool(said)
 

@@ -54,6 +54,14 @@ def test_every_field_knows_its_place() -> None:
         ("a: {{ batch }}", "1:5", "field's name is expected"),
         ("a: %", "1:4", "'%' has no meaning"),
         ("a:", "1:3", "the end"),
+        ("a: 64b: 3", "1:4", "64b is no number"),
+        ("a: 1e", "1:4", "1e is no number"),
+        ("a: 08", "1:4", "08 begins with 0"),
+        ("a: 00.5", "1:4", "00.5 begins with 0"),
+        ("a: 1,, b: 2", "1:6", "a field's name is expected"),
+        ("a: [1, 2,]", "1:10", "a value is expected"),
+        ("a: [1 2]", "1:7", "'2' in a list"),
+        ("a [1]", "1:3", "followed by '['"),
     ],
 )
 def test_errors_name_line_and_column(text: str, place: str, said: str) -> None:
