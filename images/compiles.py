@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from images.context import source_text
+from images.context import source_stubs, source_text
 from images.context.apply_patches import holds
 from images.context.source_tree import Tree
 from images.distributions import distributions
@@ -122,6 +122,12 @@ def verdicts(tree: Tree, versions: Versions | None) -> list[Verdict]:
             found.setdefault(anchor.library, []).extend(_left(anchor, tree, known))
     if asked.get("python") and key(str(asked["python"])) >= (3,):
         found["python"], counted["python"] = list(_python(tree)), 1
+    if "cpu" in found:
+        found["cpu"] += [
+            Left("0", f"{path}:{line}", what, "a build without CUDA does not compile or link with it")
+            for path, line, what in source_stubs.misfits(tree, {**known, "__CUDACC__": None})
+        ]
+        counted["cpu"] += 1
     return [Verdict(name, asked.get(name), counted[name], tuple(found[name])) for name in NAMES if name in counted]
 
 
@@ -209,7 +215,7 @@ def _python(tree: Tree) -> Iterator[Left]:
     for path in sorted(folder.rglob("*.py")):
         name = path.relative_to(tree.root).as_posix()
         try:
-            ast.parse(tree.read(name))
+            ast.parse(tree.read(name).encode("utf-8", "surrogateescape"))  # bytes: a file may say its own encoding
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None) or 1
             yield Left("3", f"{name}:{line}", "Python 2", str(getattr(error, "msg", error)))

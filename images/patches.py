@@ -38,6 +38,7 @@ _STEPS = (
     "calls",
     "headers",
     "guards",
+    "stubs",
 )  # what the script reads
 
 _CONDITION = re.compile(r"(>=|<)(\d+(?:\.\d+)*)")
@@ -111,14 +112,23 @@ class Headers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Includes that a build with `macro` cannot read get `#ifndef macro` around; a line like `once` stays once a file.
+    """Includes that a build with `macro` cannot read get `#ifndef macro` around.
 
     `known`: the values of other macros in such a build.
     """
 
     headers: str
     macro: str
-    once: str
+    known: dict[str, int | None]
+
+
+class Stubs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Stubs of GPU methods, where `macro` says that there is no GPU, become those that the classes declare.
+
+    `known`: the values of other macros in such a build.
+    """
+
+    macro: str
     known: dict[str, int | None]
 
 
@@ -174,6 +184,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     calls: tuple[Calls, ...] = ()
     headers: tuple[Headers, ...] = ()
     guards: tuple[Guards, ...] = ()
+    stubs: tuple[Stubs, ...] = ()
     name: str = ""
 
     def is_for(self, stack: str) -> bool:

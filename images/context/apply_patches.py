@@ -8,7 +8,8 @@ checkout: standard library only. A patch is a mapping with `name` and
     words    a table of words and what takes their place, in the code of all sources
     calls    calls of a function with so many arguments, which get or lose some, in the code of all sources
     headers  standard headers that sources use without naming them
-    guards   includes that are for builds with GPUs alone, and stubs that stand twice
+    guards   includes that are for builds with GPUs alone
+    stubs    stubs of GPU methods, as the classes declare them
     only     a word that no file but the named ones may use
     refuse   layouts that the patch is not for, with the reason
     skip     layouts that need no such patch, with the reason
@@ -24,10 +25,11 @@ import sys
 from pathlib import Path
 
 try:
-    from images.context import source_passes
+    from images.context import source_passes, source_stubs
     from images.context.source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish
 except ImportError:  # inside an image build the modules lie side by side
     import source_passes  # type: ignore[import-not-found, no-redef]
+    import source_stubs  # type: ignore[import-not-found, no-redef]
     from source_tree import (  # type: ignore[import-not-found, no-redef]
         ALREADY,
         CHANGED,
@@ -144,7 +146,7 @@ def plan(patch: "Plain", tree: Tree) -> Result:
 def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
     steps = {"only": source_passes.only, "edits": edit, "create": create, "words": source_passes.words,
              "calls": source_passes.calls, "headers": source_passes.headers,
-             "guards": source_passes.guards}  # fmt: skip
+             "guards": source_passes.guards, "stubs": source_stubs.stubs}  # fmt: skip
     return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 

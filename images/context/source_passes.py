@@ -77,12 +77,8 @@ def calls(change: "Plain", tree: Tree) -> "Done":
 
 
 def guards(change: "Plain", tree: Tree) -> "Done":
-    """Includes of the headers, where a build without `macro` being undefined would read them, get a condition around.
-
-    A line `once` that a file has twice (a stub that declares its methods again) stays once.
-    """
+    """Includes of the headers, where a build with `macro` would read them, get a condition around."""
     header = re.compile(rf"[ \t]*#[ \t]*include[ \t]*[<\"](?:{change['headers']})[>\"]")
-    once = re.compile(change["once"])
     files, done = [], False
     for path in tree.sources():
         text = tree.read(path)
@@ -93,16 +89,10 @@ def guards(change: "Plain", tree: Tree) -> "Done":
         for line, there in zip(text.split("\n"), left, strict=True):
             if there and header.match(line):
                 said += [f"#ifndef {change['macro']}", line, "#endif"]
-            elif there and once.match(line) and line in said:
-                said.append(f"// {line}: it stands above")
             else:
                 said.append(line)
-        done = (
-            done
-            or ": it stands above" in text
-            or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
-        )
-        if len(said) != len(left) or said != text.split("\n"):
+        done = done or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
+        if len(said) != len(left):
             tree.planned[path] = "\n".join(said)
             files.append(path)
     return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")

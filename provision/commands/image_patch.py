@@ -36,7 +36,7 @@ def patch(
     12. All files are written or none, and a second run changes nothing.
     """
     from images import choose as chooser
-    from images.compiles import verdicts
+    from images.compiles import macros, newest, verdicts
     from images.dependencies import needs
     from images.patches import apply_to, left_out, select
     from infra.errors import UsageError
@@ -48,7 +48,8 @@ def patch(
     chosen = select(stack, versions, column_buffer=column_buffer)
     report = apply_to(folder, chosen, source=str(folder), lenient=True, dry_run=dry_run)
     told = verdicts(report.tree, versions) if stack.startswith("caffe") else []
-    missing = needs(report.tree) if stack.startswith("caffe") else []
+    known = macros(versions or newest(), settled=versions is not None)
+    missing = needs(report.tree, known) if stack.startswith("caffe") else []
     title = f"for {target.name if versions else f'{stack} with all versions'}"
     title += ": nothing is written" if dry_run else ""
     left = left_out(stack, versions) if versions else {}
