@@ -69,7 +69,7 @@ def needs(tree: Tree, known: Macros | None = None) -> list[Need]:
     Headers that come along with the tree count as far as its own sources include them. `known`: what the preprocessor
     is told; a header for another system, or for what these macros leave out, does not count.
     """
-    macros = {**(known or {}), **_ELSEWHERE}
+    macros = {**_told(tree), **(known or {}), **_ELSEWHERE}
     own = _endings(tree.sources())
     others = _endings(_bundled(tree.root))
     found: dict[str, list[str]] = {}
@@ -114,6 +114,18 @@ def included(text: str, known: Macros) -> list[str]:
     lines = zip(text.split("\n"), source_text.code_of(text).split("\n"), source_text.live(text, known), strict=True)
     found = [_INCLUDE.match(line) for line, code, there in lines if there and code.strip()]
     return [one[1] for one in found if one]
+
+
+def _told(tree: Tree) -> Macros:
+    """The macros that the Makefile defines on the command line, whatever is built: `-DNAME=NUMBER`."""
+    found: Macros = {}
+    depth = 0
+    for line in tree.read("Makefile").split("\n") if tree.has("Makefile") else ():
+        word = line.split("#")[0].strip()
+        depth += word.startswith("if") - word.startswith("endif")
+        if depth == 0:
+            found |= {name: int(value or 1) for name, value in re.findall(r"-D(\w+)(?:=(\d+))?(?=\s|$)", word)}
+    return found
 
 
 def _undefined(tree: Tree, path: str) -> Macros:

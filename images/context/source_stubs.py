@@ -142,15 +142,21 @@ def _left(text: str, known: "Macros") -> str:
 
 def _classes(code: str) -> "Iterator[tuple[str, dict[str, str]]]":
     """The classes with their GPU methods, and whether each waits for its definition, has it, or is abstract."""
-    for head in _CLASS.finditer(code):
-        body, methods = _flat(code[head.end() : _closed(code, head.end(), "{}") - 1]), {}
+    for name, whole in bodies(code):
+        body, methods = _flat(whole), {}
         for one in _METHOD.finditer(body):
             end = re.match(
                 r"\s*(?:const\b)?\s*(?:override\b)?\s*(=\s*0\s*;|[;{])", body[_closed(body, one.end(), "()") :]
             )
             if end:
                 methods[one[1]] = {"=": "abstract", ";": "waits", "{": "has"}[end[1][0]]
-        yield head[1], methods
+        yield name, methods
+
+
+def bodies(code: str) -> "Iterator[tuple[str, str]]":
+    """The classes of what `code_of` gave, each with what stands between its braces."""
+    for head in _CLASS.finditer(code):
+        yield head[1], code[head.end() : _closed(code, head.end(), "{}") - 1]
 
 
 def _flat(body: str) -> str:

@@ -29,6 +29,17 @@ def test_of_several_caffes_one_has_to_be_named(tmp_path: Path) -> None:
     assert caught.value.mend == f"name one of them, such as {tmp_path / 'one'}"
 
 
+def test_a_folder_without_caffe_is_named_and_submodules_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no Caffe: no src/caffe/proto/") as caught:
+        p.apply_to(tmp_path, p.select("caffe", None))
+    assert "submodule" not in caught.value.mend
+    place = tmp_path / "of mine"
+    put(place, {".gitmodules": "[submodule 'caffe']\n", "caffe/.keep": ""})
+    with pytest.raises(UsageError, match="holds no Caffe") as caught:
+        p.apply_to(place, p.select("caffe", None))
+    assert f"git -C '{place}' submodule update --init" in caught.value.mend
+
+
 def test_a_file_with_crlf_is_patched_and_keeps_them(tmp_path: Path) -> None:
     put(tmp_path, OF_2016)
     (tmp_path / BASE).write_bytes(OF_2016[BASE].replace("\n", "\r\n").encode())
