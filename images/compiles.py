@@ -14,18 +14,22 @@ from typing import Any
 
 import msgspec
 
-from images.context import source_text
+from images.context import source_python, source_stubs, source_text
 from images.context.apply_patches import holds
 from images.context.source_tree import Tree
 from images.distributions import distributions
 from images.matrix import rows
-from images.patches import Where
+from images.steps import Where
 from images.versions import key
 from infra import border
 
 FILE = Path(__file__).parent / "anchors.yaml"
 NAMES = {"cuda": "CUDA", "cudnn": "cuDNN", "opencv": "OpenCV", "protobuf": "protobuf", "gcc": "gcc", "boost": "Boost",
          "glog": "glog", "python": "Python", "cpu": "the CPU alone"}  # fmt: skip
+_NOT_THE_CPUS = re.compile(r"\.cuh?$|/cudnn|^matlab/|/test/|(^|/)(windows|android)/")
+_PYTHON2 = {"xrange", "raw_input", "unicode", "unichr", "basestring", "reduce", "file", "execfile"}
+_MODULES2 = {"cPickle", "StringIO", "cStringIO", "urllib2", "ConfigParser", "Queue", "_caffe", "pycaffe"}
+_METHODS2 = {"iteritems", "iterkeys", "itervalues", "has_key"}
 _SHOWN = 3  # places shown of each anchor
 
 Versions = Mapping[str, str | None]
@@ -121,7 +125,13 @@ def verdicts(tree: Tree, versions: Versions | None) -> list[Verdict]:
             counted[anchor.library] = counted.get(anchor.library, 0) + 1
             found.setdefault(anchor.library, []).extend(_left(anchor, tree, known))
     if asked.get("python") and key(str(asked["python"])) >= (3,):
-        found["python"], counted["python"] = list(_python(tree)), 1
+        found["python"], counted["python"] = list(_python(tree)), 2
+    if "cpu" in found:
+        found["cpu"] += [
+            Left("0", f"{path}:{line}", what, "a build without CUDA does not compile or link with it")
+            for path, line, what in source_stubs.misfits(tree, {**known, "__CUDACC__": None})
+        ]
+        counted["cpu"] += 1
     return [Verdict(name, asked.get(name), counted[name], tuple(found[name])) for name in NAMES if name in counted]
 
 
@@ -139,6 +149,7 @@ def macros(versions: Versions, *, settled: bool) -> dict[str, int | None]:
     if settled:
         known |= {"CPU_ONLY": None if versions.get("cuda") else 1, "USE_CUDNN": 1 if versions.get("cudnn") else None,
                   "USE_NCCL": 1 if versions.get("nccl") else None}  # fmt: skip
+        known |= {} if versions.get("cuda") else {"USE_CUDA": None}
     return known
 
 
@@ -161,7 +172,7 @@ def _left(anchor: Anchor, tree: Tree, known: dict[str, int | None]) -> Iterator[
         return
     paths = [path for path in anchor.files if tree.has(path)] if anchor.files else tree.sources()
     if anchor.library == "cpu":  # such a build leaves CUDA's own sources out
-        paths = [path for path in paths if not path.endswith((".cu", ".cuh")) and "/cudnn" not in path]
+        paths = [path for path in paths if not _NOT_THE_CPUS.search(path)]
     places = [(f"{path}:{line}", what) for path in paths for line, what in _places(anchor, tree.read(path), known)]
     for where, what in places[:_SHOWN]:
         yield Left(anchor.since, where, what, anchor.because)
@@ -203,13 +214,49 @@ def _pattern(anchor: Anchor) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w:])(?:cv::)?(?:{anchor.word or anchor.call})(?!\w)")
 
 
+def _gone(module: ast.Module) -> list[tuple[int, str]]:
+    """The names of Python 2 that a module calls or imports, and does not define: lines and names."""
+    nodes = list(ast.walk(module))
+    own = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    found = [(one.lineno, one.id) for one in called if isinstance(one, ast.Name) and one.id in _PYTHON2 - own]
+    found += [
+        (one.lineno, one.attr)
+        for one in called
+        if isinstance(one, ast.Attribute) and one.attr in _METHODS2 and not _is_six(one.value)
+    ]
+    top = [one for one in module.body if isinstance(one, ast.Import | ast.ImportFrom)]  # not those that a try is around
+    found += [
+        (one.lineno, name)
+        for one in top
+        for name in ([one.module or ""] if isinstance(one, ast.ImportFrom) else [alias.name for alias in one.names])
+        if name in _MODULES2 and not (isinstance(one, ast.ImportFrom) and one.level)
+    ]
+    found += [
+        (one.lineno, alias.name)
+        for one in top
+        if isinstance(one, ast.ImportFrom) and one.module == "itertools"
+        for alias in one.names
+        if alias.name in ("izip", "izip_longest", "imap", "ifilter")
+    ]
+    return sorted(found)[:_SHOWN]
+
+
+def _is_six(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("six", "utils")
+
+
 def _python(tree: Tree) -> Iterator[Left]:
     """The modules of pycaffe that Python 3 cannot read."""
-    folder = tree.root / "python" / "caffe"
-    for path in sorted(folder.rglob("*.py")):
-        name = path.relative_to(tree.root).as_posix()
+    for name in source_python.modules(tree, "python/caffe"):
         try:
-            ast.parse(tree.read(name))
+            # bytes: a file may say its own encoding
+            module = ast.parse(tree.read(name).encode("utf-8", "surrogateescape"))
+            yield from (
+                Left("3", f"{name}:{line}", what, "Python 3 has it no more, or under another name")
+                for line, what in _gone(module)
+            )
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None) or 1
             yield Left("3", f"{name}:{line}", "Python 2", str(getattr(error, "msg", error)))

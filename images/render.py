@@ -20,7 +20,8 @@ from infra.disk import writing
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = Path(__file__).parent / "context"
 _STEPS = (
-    "apply_patches.py", "apt.sh", "nvidia_repo.py", "source_passes.py", "source_text.py", "source_tree.py",
+    "apply_patches.py", "apt.sh", "nvidia_repo.py", "source_passes.py", "source_python.py", "source_stubs.py",
+    "source_text.py", "source_tree.py",
 )  # fmt: skip
 
 # what sources are fetched and patched on, for all rows: its TLS and git are of today

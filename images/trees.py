@@ -1,6 +1,7 @@
 """Where the tree that is meant stands in a folder that a user names: at its top, or in a bundle's subfolder."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def tree_in(folder: Path, edited: Iterable[str]) -> Path:
         return bundled[0]
     there = (folder / "src" / "caffe").is_dir() or any((folder / path).is_file() for path in paths)
     if paths and not there:
+        if any(path.startswith("src/caffe/") for path in paths):
+            mend = "name the folder of a checkout of Caffe: the one that holds src/caffe, or one above it"
+            if (folder / ".gitmodules").is_file():
+                mend += f"; where it is a submodule, git -C {shlex.quote(str(folder))} submodule update --init first"
+            raise UsageError(f"{folder} holds no Caffe: no {_MARK}, neither there nor in its subfolders", mend)
         such = "Makefile" if "Makefile" in paths else paths[0]
         what = f"{folder} has none of the files that the patches change, such as {such}"
         raise UsageError(what, "name the folder of a checkout, the one that holds its Makefile or setup.py")

@@ -5,10 +5,13 @@ checkout: standard library only. A patch is a mapping with `name` and
 
     edits    exact text to find, text to put there, how often it must be found
     create   whole new files
+    lines    in the lines of one file that match, a text to find and what takes its place
     words    a table of words and what takes their place, in the code of all sources
     calls    calls of a function with so many arguments, which get or lose some, in the code of all sources
     headers  standard headers that sources use without naming them
-    guards   includes that are for builds with GPUs alone, and stubs that stand twice
+    guards   includes that are for builds with GPUs alone
+    renames  names of Python 2 in all modules of a folder
+    stubs    stubs of GPU methods, as the classes declare them
     only     a word that no file but the named ones may use
     refuse   layouts that the patch is not for, with the reason
     skip     layouts that need no such patch, with the reason
@@ -24,10 +27,12 @@ import sys
 from pathlib import Path
 
 try:
-    from images.context import source_passes
+    from images.context import source_passes, source_python, source_stubs
     from images.context.source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree, finish
 except ImportError:  # inside an image build the modules lie side by side
     import source_passes  # type: ignore[import-not-found, no-redef]
+    import source_python  # type: ignore[import-not-found, no-redef]
+    import source_stubs  # type: ignore[import-not-found, no-redef]
     from source_tree import (  # type: ignore[import-not-found, no-redef]
         ALREADY,
         CHANGED,
@@ -142,9 +147,10 @@ def plan(patch: "Plain", tree: Tree) -> Result:
 
 
 def _steps(patch: "Plain") -> "list[tuple[Step, Plain]]":
-    steps = {"only": source_passes.only, "edits": edit, "create": create, "words": source_passes.words,
+    steps = {"only": source_passes.only, "edits": edit, "create": create, "lines": source_passes.lines,
+             "words": source_passes.words,
              "calls": source_passes.calls, "headers": source_passes.headers,
-             "guards": source_passes.guards}  # fmt: skip
+             "guards": source_passes.guards, "stubs": source_stubs.stubs, "renames": source_python.renames}  # fmt: skip
     return [(step, one) for kind, step in steps.items() for one in patch.get(kind, ())]
 
 
@@ -189,14 +195,14 @@ def edit(change: "Plain", tree: Tree) -> "Done":
     before = tree.read(path)
     find = next((one for one in _listed(change["find"]) if one in before), _listed(change["find"])[0])
     todo, done, text = replaced(before, find, change["replace"])
-    times = _listed(change.get("times", 1))
+    times = list(range(todo + 1)) if change.get("times") == "any" else _listed(change.get("times", 1))
     if todo in times or (todo and todo + done in times):
         if todo:
             tree.planned[path] = text
             return CHANGED, [path], change.get("note", "") if find == _listed(change["find"])[0] else ""
         if not done:
             return SKIPPED, [], f"nothing to change in {path}"
-    if not todo and done >= min(one for one in times if one):
+    if not todo and done >= min((one for one in times if one), default=1):
         return ALREADY, [path], ""
     raise Misfit(_expected(path, find, times, todo, done))
 

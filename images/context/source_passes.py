@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 try:
-    from images.context import source_text
+    from images.context import source_stubs, source_text
     from images.context.source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree
 except ImportError:  # inside an image build the modules lie side by side
+    import source_stubs  # type: ignore[import-not-found, no-redef]
     import source_text  # type: ignore[import-not-found, no-redef]
     from source_tree import ALREADY, CHANGED, SKIPPED, Misfit, Tree  # type: ignore[import-not-found, no-redef]
 
@@ -25,14 +26,20 @@ _CAFFES_OWN = ("include/", "src/caffe/", "tools/", "python/", "examples/")
 
 def only(rule: "Plain", tree: Tree) -> "Done":
     """Misfit where other files than the named ones use a word that is not declared beside them, in a file of their
-    stem: what they do with it is not known."""
+    stem or in a class that they define: what they do with it is not known."""
     word = re.compile(r"(?<!\w){}(?!\w)".format(rule["word"]))
     named = [path for path in tree.sources() if rule["word"] in tree.read(path)]
     for path in named:
         if path in rule["files"] or "/test/" in path or not word.search(source_text.code_of(tree.read(path))):
             continue
         beside = [one for one in named if Path(one).stem == Path(path).stem]
-        if not any(re.search(r">\s*{}\s*;".format(rule["word"]), tree.read(one)) for one in beside):
+        declared = re.compile(r">\s*{}\s*;".format(rule["word"]))
+        theirs = set(re.findall(r"\b(\w+)\s*<\s*\w+\s*>\s*::", source_text.code_of(tree.read(path))))
+        classes = (one for name in named for one in source_stubs.bodies(source_text.code_of(tree.read(name))))
+        if not (
+            any(declared.search(tree.read(one)) for one in beside)
+            or any(name in theirs and declared.search(body) for name, body in classes)
+        ):
             raise Misfit("{} uses {}, too: {}".format(path, rule["word"], rule["because"]))
     return SKIPPED, [], ""
 
@@ -50,6 +57,24 @@ def words(change: "Plain", tree: Tree) -> "Done":
             tree.planned[path] = new
             files.append(path)
     return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")
+
+
+def lines(change: "Plain", tree: Tree) -> "Done":
+    """In each line of one file that `line` matches, what `find` matches becomes `replace`; a comment stays."""
+    path = change["file"]
+    if not tree.has(path):
+        return SKIPPED, [], f"no {path} here"
+    text = tree.read(path)
+    said = "\n".join(
+        re.sub(change["find"], lambda _: change["replace"], line)
+        if re.search(change["line"], line) and not line.lstrip().startswith("#")
+        else line
+        for line in text.split("\n")
+    )
+    if said == text:
+        return (ALREADY if change["replace"] in text else SKIPPED), [], f"nothing to change in {path}"
+    tree.planned[path] = said
+    return CHANGED, [path], ""
 
 
 def calls(change: "Plain", tree: Tree) -> "Done":
@@ -77,12 +102,8 @@ def calls(change: "Plain", tree: Tree) -> "Done":
 
 
 def guards(change: "Plain", tree: Tree) -> "Done":
-    """Includes of the headers, where a build without `macro` being undefined would read them, get a condition around.
-
-    A line `once` that a file has twice (a stub that declares its methods again) stays once.
-    """
+    """Includes of the headers, where a build with `macro` would read them, get a condition around."""
     header = re.compile(rf"[ \t]*#[ \t]*include[ \t]*[<\"](?:{change['headers']})[>\"]")
-    once = re.compile(change["once"])
     files, done = [], False
     for path in tree.sources():
         text = tree.read(path)
@@ -93,16 +114,10 @@ def guards(change: "Plain", tree: Tree) -> "Done":
         for line, there in zip(text.split("\n"), left, strict=True):
             if there and header.match(line):
                 said += [f"#ifndef {change['macro']}", line, "#endif"]
-            elif there and once.match(line) and line in said:
-                said.append(f"// {line}: it stands above")
             else:
                 said.append(line)
-        done = (
-            done
-            or ": it stands above" in text
-            or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
-        )
-        if len(said) != len(left) or said != text.split("\n"):
+        done = done or bool(re.search(rf"#ifndef {change['macro']}\n{header.pattern}", text))
+        if len(said) != len(left):
             tree.planned[path] = "\n".join(said)
             files.append(path)
     return (CHANGED, files, "") if files else (ALREADY if done else SKIPPED, [], "")

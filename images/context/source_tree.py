@@ -7,6 +7,7 @@ stopped after it has decided, and the next run moves the rest. Where a move is r
 
 import contextlib
 import difflib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -142,14 +143,31 @@ def _move(root: Path) -> None:
             old.parent.mkdir(parents=True, exist_ok=True)
             if place.is_file() and not old.exists():
                 shutil.copy2(place, old)
-            new.replace(place)
+            _replace(new, place)
             done.append((old, place))
     except OSError:
         for old, place in done:
-            old.replace(place) if old.exists() else place.unlink()
+            _replace(old, place) if old.exists() else place.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
+
+
+def _replace(new: Path, place: Path) -> None:
+    """Move a file over another in one step, by way of a copy beside it where that is on another disk."""
+    try:
+        new.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        near = place.with_name(place.name + FOLDER)
+        try:
+            shutil.copy2(new, near)
+            near.replace(place)
+        except OSError:
+            near.unlink(missing_ok=True)
+            raise
+        new.unlink()
 
 
 @contextlib.contextmanager

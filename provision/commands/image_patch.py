@@ -1,5 +1,6 @@
 """`provision image patch`: patch a source tree of the user's own, and say what it compiles with and what it needs."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def patch(
     12. All files are written or none, and a second run changes nothing.
     """
     from images import choose as chooser
-    from images.compiles import verdicts
+    from images.compiles import macros, newest, verdicts
     from images.dependencies import needs
     from images.patches import apply_to, left_out, select
     from infra.errors import UsageError
@@ -48,7 +49,8 @@ def patch(
     chosen = select(stack, versions, column_buffer=column_buffer)
     report = apply_to(folder, chosen, source=str(folder), lenient=True, dry_run=dry_run)
     told = verdicts(report.tree, versions) if stack.startswith("caffe") else []
-    missing = needs(report.tree) if stack.startswith("caffe") else []
+    known = macros(versions or newest(), settled=versions is not None)
+    missing = needs(report.tree, known) if stack.startswith("caffe") else []
     title = f"for {target.name if versions else f'{stack} with all versions'}"
     title += ": nothing is written" if dry_run else ""
     left = left_out(stack, versions) if versions else {}
@@ -56,13 +58,14 @@ def patch(
         _emit(report, left, told, missing, folder)
     else:
         _show(report, left, told, missing, folder, title)
-    _refuse(report, told, folder)
+    _refuse(report, told, folder, dry_run)
     if not as_json:
         same = "" if column_buffer == "ours" else f" --col-buffer {column_buffer}"
-        console.say(f"next: provision image build {target.name} --source-mirror {report.tree.root}{same}")
+        place = shlex.quote(str(report.tree.root))
+        console.say(f"next: provision image build {target.name} --source-mirror {place}{same}")
 
 
-def _refuse(report: "Report", told: "Sequence[Verdict]", folder: Path) -> None:
+def _refuse(report: "Report", told: "Sequence[Verdict]", folder: Path, dry_run: bool) -> None:
     """ImageError where a patch does not fit, or the tree will not compile with the versions that were asked about."""
     from images.context.apply_patches import FAILED
     from infra.errors import ImageError
@@ -74,7 +77,8 @@ def _refuse(report: "Report", told: "Sequence[Verdict]", folder: Path) -> None:
         said.append(f"{len(report.of(FAILED))} of {len(report.results)} patches do not fit {folder}: {failed}")
     if against:
         said.append(f"{'it' if failed else folder} will not compile with {against}")
-    mends = ["the other patches are there: change the places named above by hand, or do without"] * bool(failed)
+    others = "nothing was written, and the others would fit" if dry_run else "the other patches are there"
+    mends = [f"{others}: change the places named above by hand, or do without"] * bool(failed)
     mends += ["change the places named above by hand, or name older libraries with --cuda, --row or --distribution"] * (
         bool(against) and not failed
     )

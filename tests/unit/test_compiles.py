@@ -133,6 +133,91 @@ def test_a_build_without_cuda_reads_no_header_of_cudas(tmp_path: Path) -> None:
     assert "cpu" not in {one.library for one in verdicts(Tree(tmp_path), TODAY)}
 
 
+def test_a_build_without_cuda_calls_nothing_of_cudas(tmp_path: Path) -> None:
+    cpu = {name: value for name, value in TODAY.items() if name not in ("cuda", "cudnn")}
+    declared = "template <typename D>\nvoid caffe_gpu_mine(D x);\n#ifndef CPU_ONLY\nCUDA_CHECK(f());\n#endif\n"
+    put(tmp_path, {"include/caffe/a.hpp": declared, SOURCE: "// nothing\n  caffe_gpu_memcpy(n, a, b);\n",
+                   "matlab/m.cpp": "cudaMemcpy(a, b);\n", "src/caffe/test/t.cpp": "cudaMemcpy(a, b);\n",
+                   "src/caffe/b.cpp": "#ifdef USE_CUDA\ncudaMemcpy(a, b);\n#endif\n"})  # fmt: skip
+    assert [one.where for one in verdict(tmp_path, "cpu", cpu).left] == [f"{SOURCE}:2"]
+    put(tmp_path, {SOURCE: "x = CUDA_CHECK(cudaSetDevice(0));\n"})
+    assert len(verdict(tmp_path, "cpu", cpu).left) == 2
+
+
+def test_a_build_without_cuda_does_not_link_where_a_stub_is_missing(tmp_path: Path) -> None:
+    header = "class MineLayer : public Layer<Dtype> {\n  virtual void Forward_gpu(const V& a);\n};\n"
+    put(tmp_path, {"include/caffe/mine.hpp": header, SOURCE: "INSTANTIATE_CLASS(MineLayer);\n"})
+    cpu = {name: value for name, value in TODAY.items() if name not in ("cuda", "cudnn")}
+    [left] = verdict(tmp_path, "cpu", cpu).left
+    assert (left.where, left.what) == (f"{SOURCE}:1", "MineLayer::Forward_gpu has no stub")
+    put(tmp_path, {SOURCE: "STUB_GPU(MineLayer);\nINSTANTIATE_CLASS(MineLayer);\n"})
+    [left] = verdict(tmp_path, "cpu", cpu).left
+    assert left.what == "a stub of MineLayer that its class does not declare, or defines itself"
+    put(tmp_path, {SOURCE: "STUB_GPU_FORWARD(MineLayer, Forward);\nINSTANTIATE_CLASS(MineLayer);\n"})
+    assert verdict(tmp_path, "cpu", cpu).compiles
+
+
+def test_a_module_of_python_may_have_an_encoding_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "python" / "caffe").mkdir(parents=True)
+    (tmp_path / "python" / "caffe" / "a.py").write_bytes(b"# -*- coding: latin-1 -*-\nx = 'caf\xe9'\n")
+    (tmp_path / "python" / "caffe" / "b.py").write_bytes(b"\xef\xbb\xbfx = 1\n")
+    assert verdict(tmp_path, "python").compiles
+    (tmp_path / "python" / "caffe" / "a.py").write_bytes(b"x = 'caf\xe9'\n")
+    assert [one.where for one in verdict(tmp_path, "python").left] == ["python/caffe/a.py:1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("for a in b.iteritems(): pass\n", ["iteritems"]),
+        ("import six\nfor a in six.iteritems(b): pass\n", []),
+        ("x = xrange(2)\n", ["xrange"]),
+        ("try:\n    xrange\nexcept NameError:\n    xrange = range\nx = xrange(2)\n", []),
+        ("from itertools import izip\n", ["izip"]),
+        ("try:\n    from itertools import izip\nexcept ImportError:\n    izip = zip\n", []),
+        ("from _caffe import Net\nimport cPickle\n", ["_caffe", "cPickle"]),
+        ("from ._caffe import Net\n", []),
+    ],
+)
+def test_what_python_3_has_no_more_is_named(tmp_path: Path, code: str, found: list[str]) -> None:
+    put(tmp_path, {"python/caffe/a.py": code})
+    assert [one.what for one in verdict(tmp_path, "python").left] == found
+
+
+def test_a_header_that_the_build_leaves_out_is_not_needed(tmp_path: Path) -> None:
+    put(tmp_path, {
+        SOURCE: "#ifdef USE_NCCL\n#include <nccl.h>\n#endif\n#ifdef _WIN32\n#include <strange.h>\n#endif\n"
+                "/*\n#include <matio.h>\n*/\n",
+        "windows/main.cpp": "#include <stranger.h>\n",
+    })  # fmt: skip
+    tree = Tree(tmp_path)
+    assert [one.name for one in dependencies.needs(tree)] == ["NCCL"]
+    assert not dependencies.needs(tree, {"USE_NCCL": None})
+
+
+def test_what_headers_of_others_in_the_tree_include_is_needed_where_the_tree_includes_them(tmp_path: Path) -> None:
+    image = "#ifndef img_shown\n#define img_shown 1\n#endif\n#if img_shown == 1\n#include <X11/Xlib.h>\n#endif\n"
+    image += '#ifdef img_png\n#include <png.h>\n#endif\n#include "inner.h"\n'
+    put(tmp_path, {
+        SOURCE: "#include <thirdparty/img/img.h>\n",
+        "include/thirdparty/img/img.h": image,
+        "include/thirdparty/img/inner.h": "#include <matio.h>\n",
+        "include/thirdparty/other.h": "#include <mpi.h>\n",
+    })  # fmt: skip
+    found = {one.name: one.files for one in dependencies.needs(Tree(tmp_path))}
+    assert found == {"X11": ("include/thirdparty/img/img.h",), "matio": ("include/thirdparty/img/inner.h",)}
+    put(tmp_path, {"Makefile": "# -Dimg_shown=0\nifeq ($(A), 1)\nFLAGS += -Dimg_shown=0 -Dimg_png\nendif\n"})
+    assert {one.name for one in dependencies.needs(Tree(tmp_path))} == {"X11", "matio", "JPEG, PNG, zlib"}
+    put(tmp_path, {"Makefile": "FLAGS += -Dimg_shown=0 -DX\n"})
+    assert {one.name for one in dependencies.needs(Tree(tmp_path))} == {"matio"}
+
+
+def test_a_folder_of_windows_is_no_library(tmp_path: Path) -> None:
+    put(tmp_path, {SOURCE: '#include "lmdb/lmdb.h"\n#include "caffe\\\\blob.hpp"\n#include "hdf5/serial/hdf5.h"\n'})
+    [found] = dependencies.needs(Tree(tmp_path))
+    assert "on Windows" in found.name and "without the folder" in found.note
+
+
 def test_what_a_fork_adds_is_named_with_its_packages(tmp_path: Path) -> None:
     put(tmp_path, {
         SOURCE: '#include <matio.h>\n#include <vector>\n#include <nvml.h>\n#include "caffe/own.hpp"\n'
@@ -144,7 +229,7 @@ def test_what_a_fork_adds_is_named_with_its_packages(tmp_path: Path) -> None:
     assert set(found) == {"matio", "NVML", "strange/thing.h", "caffe/gone.hpp"}
     assert found["matio"].note == "Debian: libmatio-dev; Ubuntu: the same"
     assert "cuda-nvml-dev" in found["NVML"].note and found["NVML"].files == (SOURCE,)
-    assert found["caffe/gone.hpp"].note == "the tree has no such file"
+    assert found["caffe/gone.hpp"].note.startswith("the tree has no such file")
     assert "no library with that header" in found["strange/thing.h"].note
 
 

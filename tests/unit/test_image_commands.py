@@ -11,6 +11,7 @@ from images.patches import select
 from infra.disk import writing
 from infra.errors import DiskError, UsageError
 from provision.cli import run
+from tests.unit.test_images_patches import most
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,8 @@ def write_expected(tree: Path, names: set[str], spoil: str = "", stack: str = "c
     for patch in select(stack, None):
         for edit in patch.edits if patch.name in names else ():
             paths = [edit.file] if isinstance(edit.file, str) else list(edit.file)
-            times = edit.times if isinstance(edit.times, int) else max(edit.times)
-            files.setdefault(paths[0], []).extend([] if patch.name == spoil else [edit.find] * times)
+            find = edit.find if isinstance(edit.find, str) else edit.find[-1]
+            files.setdefault(paths[0], []).extend(["import skimage"] if patch.name == spoil else [find] * most(edit))
     if "protobuf-limit" in names:
         files.setdefault("src/caffe/util/io.cpp", []).append("bool ok() { input->SetTotalBytesLimit(most, 5); }")
     for name, texts in files.items():
@@ -85,6 +86,7 @@ def test_what_fits_a_fork_is_applied_and_the_rest_is_named_with_the_reason(
     write_expected(tree, {"protobuf-limit", "lazy-imports"}, spoil="lazy-imports")
     before = {path: path.read_text() for path in tree.rglob("*") if path.is_file()}
     assert run(["image", "patch", str(tree), "--stack", "caffe", "--dry-run"]) == 12
+    assert "nothing was written, and the others would fit" in capsys.readouterr().err
     assert {path: path.read_text() for path in before} == before
     capsys.readouterr()
     assert run(["image", "patch", str(tree), "--stack", "caffe", "--json"]) == 12
@@ -93,7 +95,7 @@ def test_what_fits_a_fork_is_applied_and_the_rest_is_named_with_the_reason(
     assert found["protobuf-limit"]["status"] == "changed"
     assert found["lazy-imports"]["status"] == "does not fit"
     assert any("io.py" in note for note in found["lazy-imports"]["notes"])
-    assert "lazy-imports" in done.err
+    assert "lazy-imports" in done.err and "the other patches are there" in done.err
     assert (tree / "src/caffe/util/io.cpp").read_text() != before[tree / "src/caffe/util/io.cpp"]
     assert run(["image", "patch", str(tree), "--stack", "caffe", "--json"]) == 12
     again = {one["patch"]: one["status"] for one in json.loads(capsys.readouterr().out)}
@@ -148,6 +150,13 @@ def test_patches_are_for_the_target_that_choose_finds(tree: Path, capsys: pytest
     assert target == "caffe:cuda13.2-cudnn9.20-ubuntu22.04"
     assert run(["image", "patch", str(tree), *wish, "--dry-run"]) == 12
     assert f"for {target}: nothing is written" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_next_command_quotes_a_folder_with_a_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = tmp_path / "my fork"
+    write_expected(tree, {patch.name for patch in select("detectron", None)}, stack="detectron")
+    assert run(["image", "patch", str(tree), "--stack", "detectron", "--dry-run"]) == 0
+    assert f"--source-mirror '{tree}'" in capsys.readouterr().out
 
 
 def test_a_tree_of_detectron_is_patched_too(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from images import patches as p
+from images import steps
 from images.context.apply_patches import ALREADY, CHANGED, FAILED
 from images.distributions import distributions
 from images.matrix import rows
@@ -109,7 +110,7 @@ def test_json_is_the_same_for_the_same_edits() -> None:
     assert p.to_json(chosen) != p.to_json(chosen[1:])
 
 
-def first(paths: p.Paths) -> str:
+def first(paths: steps.Paths) -> str:
     return paths if isinstance(paths, str) else paths[0]
 
 
@@ -120,6 +121,14 @@ SAMPLES = {
     "protobuf-limit": "void f() { stream->SetTotalBytesLimit(limit, 5); }\n",
     "std-headers": "#include <vector>\nuint8_t one;\n",
 }
+
+
+MAKEFILES = {"cxx-standard": "CXXFLAGS += -std=c++11\n"}
+
+
+def most(edit: steps.Edit) -> int:
+    """How often its text may be there."""
+    return edit.times if isinstance(edit.times, int) else 1 if edit.times == "any" else max(edit.times)
 
 
 def append(root: Path, name: str, text: str) -> None:
@@ -133,7 +142,7 @@ def tree_for(patch: p.Patch, root: Path) -> None:
     """The least tree that the patch fits: what its edits find, as often as they want it, one after the other."""
     (root / "src" / "caffe").mkdir(parents=True, exist_ok=True)
     for edit in patch.edits:
-        times = edit.times if isinstance(edit.times, int) else max(edit.times)
+        times = most(edit)
         find = edit.find if isinstance(edit.find, str) else edit.find[-1]
         append(root, first(edit.file), f"{find}\n//\n" * times)
     for one in (*patch.edits, *patch.create):
@@ -144,6 +153,8 @@ def tree_for(patch: p.Patch, root: Path) -> None:
         if rule.lacks and not (path.exists() and rule.lacks + "\n" in path.read_text()):
             append(root, first(rule.file), f"{rule.lacks}\n")
     append(root, "src/caffe/sample.cpp", SAMPLES.get(patch.name, ""))
+    if patch.name in MAKEFILES:
+        append(root, "Makefile", MAKEFILES[patch.name])
 
 
 @pytest.mark.parametrize("name", p.patches())
@@ -199,7 +210,7 @@ def test_a_static_buffer_put_in_by_hand_gives_way_and_that_is_said(tmp_path: Pat
 
 
 def test_a_folder_that_is_no_checkout_is_an_error_of_the_user(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has none of the files that the patches change"):
+    with pytest.raises(UsageError, match="holds no Caffe"):
         p.apply_to(tmp_path, p.select("caffe", NEW))
 
 

@@ -29,6 +29,17 @@ def test_of_several_caffes_one_has_to_be_named(tmp_path: Path) -> None:
     assert caught.value.mend == f"name one of them, such as {tmp_path / 'one'}"
 
 
+def test_a_folder_without_caffe_is_named_and_submodules_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no Caffe: no src/caffe/proto/") as caught:
+        p.apply_to(tmp_path, p.select("caffe", None))
+    assert "submodule" not in caught.value.mend
+    place = tmp_path / "of mine"
+    put(place, {".gitmodules": "[submodule 'caffe']\n", "caffe/.keep": ""})
+    with pytest.raises(UsageError, match="holds no Caffe") as caught:
+        p.apply_to(place, p.select("caffe", None))
+    assert f"git -C '{place}' submodule update --init" in caught.value.mend
+
+
 def test_a_file_with_crlf_is_patched_and_keeps_them(tmp_path: Path) -> None:
     put(tmp_path, OF_2016)
     (tmp_path / BASE).write_bytes(OF_2016[BASE].replace("\n", "\r\n").encode())
@@ -58,6 +69,73 @@ def test_a_stub_for_missing_gpus_stands_once(tmp_path: Path) -> None:
     put(tmp_path, ALTERNATE | {name: stubs + stubs})
     apply(tmp_path, "cpu-only")
     assert re.findall(r"(?m)^STUB_GPU", (tmp_path / name).read_text()) == ["STUB_GPU"]
+
+
+HEADER = "include/caffe/layers/mine_layer.hpp"
+MINE = "src/caffe/layers/mine_layer.cpp"
+MADE = "INSTANTIATE_CLASS(MineLayer);\n"
+FORWARD = "void Forward_gpu(const V& a, const V& b)"
+BACKWARD = "void Backward_gpu(const V& a, const B& c, const V& b)"
+
+
+def layer(*members: str) -> dict[str, str]:
+    """A header with such a layer, and the file that it is about."""
+    body = "".join(f"  virtual {one}\n" for one in members)
+    return ALTERNATE | {HEADER: f"template <typename Dtype>\nclass MineLayer : public Layer<Dtype> {{\n{body}}};\n"}
+
+
+@pytest.mark.parametrize(
+    ("members", "stub", "said"),
+    [
+        ([FORWARD + ";", BACKWARD + ";"], "STUB_GPU(MineLayer)", ["STUB_GPU(MineLayer)"]),
+        ([FORWARD + ";", BACKWARD + " { NOT_IMPLEMENTED; }"], "STUB_GPU(MineLayer)",
+         ["STUB_GPU_FORWARD(MineLayer, Forward)"]),
+        ([FORWARD + " { this->Backward_gpu(a, c, b); }", BACKWARD + ";"], "STUB_GPU(MineLayer)",
+         ["STUB_GPU_BACKWARD(MineLayer, Backward)"]),
+        ([BACKWARD + " {}"], "STUB_GPU_FORWARD(MineLayer, Forward)", []),
+        (["void Forward_cpu(const V& a);"], "STUB_GPU(MineLayer)", []),
+        ([FORWARD + " override;"], "STUB_GPU(MineLayer)", ["STUB_GPU_FORWARD(MineLayer, Forward)"]),
+    ],
+)  # fmt: skip
+def test_a_stub_is_what_the_class_declares(tmp_path: Path, members: list[str], stub: str, said: list[str]) -> None:
+    put(tmp_path, layer(*members) | {MINE: f"#ifdef CPU_ONLY\n{stub};\n#endif\n{MADE}"})
+    apply(tmp_path, "cpu-only")
+    assert re.findall(r"(?m)^STUB_GPU[^;]*", (tmp_path / MINE).read_text()) == said
+
+
+@pytest.mark.parametrize("there", ["", "#ifdef CPU_ONLY\nSTUB_GPU_BACKWARD(MineLayer, Backward);\n#endif\n"])
+def test_a_layer_whose_stub_was_forgotten_gets_one(tmp_path: Path, there: str) -> None:
+    put(tmp_path, layer(FORWARD + ";", BACKWARD + ";") | {MINE: there + MADE})
+    assert apply(tmp_path, "cpu-only").files == [MINE]
+    stub = "STUB_GPU_FORWARD(MineLayer, Forward);" if there else "STUB_GPU(MineLayer);"
+    assert f"#ifdef CPU_ONLY\n{stub}  // as its class declares\n#endif\n{MADE}" in (tmp_path / MINE).read_text()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"#ifdef CPU_ONLY\ntemplate <typename D> void MineLayer<D>::{FORWARD[5:]} {{ }}\n#endif\n"
+        "#ifdef CPU_ONLY\nSTUB_GPU_BACKWARD(MineLayer, Backward);\n#endif\n" + MADE,
+        "#ifdef USE_CUDNN\n" + MADE + "#endif\n",
+        "#ifndef CPU_ONLY\nSTUB_GPU(MineLayer);\nSTUB_GPU(MineLayer);\n" + MADE + "#endif\n",
+        "#define TWICE(X) \\\n  STUB_GPU(X); \\\n  STUB_GPU(X);\n",
+    ],
+)
+def test_stubs_that_are_right_stay(tmp_path: Path, code: str) -> None:
+    put(tmp_path, layer(FORWARD + ";", BACKWARD + ";") | {MINE: code})
+    assert apply(tmp_path, "cpu-only").status == SKIPPED
+
+
+def test_a_class_that_two_headers_declare_otherwise_is_left_alone(tmp_path: Path) -> None:
+    other = layer(FORWARD + ";")[HEADER]
+    put(tmp_path, layer(FORWARD + ";", BACKWARD + " {}") | {"examples/mine.hpp": other, MINE: "STUB_GPU(MineLayer);\n"})
+    assert apply(tmp_path, "cpu-only").status == SKIPPED
+
+
+def test_a_fork_of_before_builds_for_the_cpu_is_left_as_it_is(tmp_path: Path) -> None:
+    put(tmp_path, {"include/caffe/common.hpp": "#include <cublas_v2.h>\n"})
+    result = apply(tmp_path, "cpu-only")
+    assert result.status == SKIPPED and "no builds for the CPU alone" in result.notes[0]
 
 
 def test_a_fork_without_builds_for_the_cpu_is_left_as_it_is(tmp_path: Path) -> None:

@@ -259,3 +259,105 @@ def test_a_limit_of_protobuf_keeps_its_first_argument_wherever_it_is(tmp_path: P
     assert (tmp_path / "src/caffe/mine.cpp").read_text() == (
         "in->SetTotalBytesLimit(most(1, 2));\nin->SetTotalBytesLimit(7);\n"
     )
+
+
+# ---- Python 2's names in pycaffe
+
+
+def pycaffe(root: Path, code: str) -> str:
+    """The module as the patch leaves it."""
+    put(root, {"python/caffe/pycaffe.py": code, "python/caffe/_caffe.cpp": "BOOST\n"})
+    apply(root, "python3")
+    return (root / "python/caffe/pycaffe.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("for a, b in self.blobs.iteritems(): pass\n", "for a, b in self.blobs.items(): pass\n"),
+        ("x = net.params.itervalues()\n", "x = net.params.values()\n"),
+        ("for i in xrange(3): print(i)  # xrange\n", "for i in range(3): print(i)  # xrange\n"),
+        (
+            "from itertools import izip_longest\nizip_longest(a)\n",
+            "from itertools import zip_longest\nzip_longest(a)\n",
+        ),
+        ("print 'xrange', xrange(2)\n", "print 'xrange', range(2)\n"),
+    ],
+)
+def test_python_2s_names_in_pycaffe_become_those_of_both(tmp_path: Path, before: str, after: str) -> None:
+    assert pycaffe(tmp_path, before) == after
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for a in six.iteritems(b): pass\n",
+        "try:\n    xrange\nexcept NameError:\n    xrange = range\nxrange(2)\n",
+        "from itertools import zip_longest as izip_longest\nizip_longest(a)\n",
+        "'''xrange(2)'''\nx.xrange(2)\n",
+        "x = '''no end\n",
+    ],
+)
+def test_what_a_module_of_pycaffe_defines_or_says_in_a_text_stays(tmp_path: Path, code: str) -> None:
+    assert pycaffe(tmp_path, code) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [("import skimage.io\nfrom scipy.ndimage import zoom\nfrom skimage.transform import resize\n\n\n"
+     "def f(im_std, im):\n    img = skimage.img_as_float(im)\n    a = resize(im_std, 1)\n    b = zoom(im, 1)\n"),
+     ("import skimage.io\nimport skimage.transform\n\n\ndef f(im):\n    img = skimage.img_as_float(im)\n"
+     "    return skimage.transform.resize(im, 2)\n")],
+)  # fmt: skip
+def test_scikit_image_is_imported_late_in_each_vintage(tmp_path: Path, code: str) -> None:
+    put(tmp_path, {"python/caffe/io.py": code})
+    assert apply(tmp_path, "lazy-imports").status == CHANGED
+    text = (tmp_path / "python/caffe/io.py").read_text()
+    assert not re.search(r"(?m)^(import|from) (skimage|scipy)", text) and "_skimage().transform.resize(im" in text
+
+
+def test_a_pycaffe_of_before_that_module_needs_no_late_import(tmp_path: Path) -> None:
+    put(tmp_path, {"python/caffe/pycaffe.py": "x = 1\n", "src/caffe/a.cpp": "int x;\n"})
+    assert apply(tmp_path, "lazy-imports").status == SKIPPED
+
+
+# ---- Makefiles
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CXXFLAGS += -MMD -MP -std=c++14", "COMMON_FLAGS += -DNDEBUG -O2 -std=c++11",
+        "CXXFLAGS += $(COMMON_FLAGS) $(WARNINGS) -std=gnu++0x", "\t$(Q)$(CXX) -std=c++11 -shared -o $@",
+    ],
+)  # fmt: skip
+def test_a_makefile_asks_for_no_older_language(tmp_path: Path, line: str) -> None:
+    kept = "# -std=c++11\nMATLAB_CXXFLAGS := -std=c++11\nX := -std=c++17\n"
+    put(tmp_path, {"Makefile": kept + line + "\n"})
+    assert apply(tmp_path, "cxx-standard").status == CHANGED
+    assert (tmp_path / "Makefile").read_text() == kept + re.sub(r"-std=\S+", "$(STANDARD)", line) + "\n"
+
+
+def test_a_makefile_that_has_its_flags_in_a_comment_too_is_patched_where_it_counts(tmp_path: Path) -> None:
+    flags = "COMMON_FLAGS += $(foreach includedir,$(INCLUDE_DIRS),-I$(includedir))\n"
+    put(tmp_path, {"Makefile": "A := 1\n#" + flags + flags})
+    assert apply(tmp_path, "glog-export").status == CHANGED
+    expected = "A := 1\n#" + flags + "COMMON_FLAGS += -DGLOG_USE_GLOG_EXPORT\n" + flags
+    assert (tmp_path / "Makefile").read_text() == expected
+    libraries = "LIBRARIES += glog boost_system boost_filesystem m\n"
+    put(tmp_path, {"Makefile": "#" + libraries + libraries})
+    assert apply(tmp_path, "boost-system").status == CHANGED
+    assert "boost_system" not in (tmp_path / "Makefile").read_text()
+
+
+# ---- the column buffer beside layers of a fork's own
+
+
+@pytest.mark.parametrize(("name", "fits"), [("LocalLayer", True), ("OtherLayer", False)])
+def test_a_layer_that_declares_a_buffer_of_its_own_in_any_header_keeps_it(
+    tmp_path: Path, name: str, fits: bool
+) -> None:
+    custom = f"class {name} : public Layer<Dtype> {{\n  Blob<Dtype> col_buffer_;\n}};\n"
+    code = "template <typename Dtype>\nvoid LocalLayer<Dtype>::f() { col_buffer_.Reshape(1); }\n"
+    put(tmp_path, OF_2016 | {"include/caffe/custom_layers.hpp": custom, "src/caffe/layers/local_layer.cpp": code})
+    assert apply(tmp_path, "column-buffer").status == (CHANGED if fits else FAILED)

@@ -10,9 +10,10 @@ import pytest
 from images.context import source_tree
 from images.context.apply_patches import apply
 from images.context.source_tree import FOLDER, READY, Tree, finish
-from images.patches import Edit, Patch, apply_to
+from images.patches import Patch, apply_to
 from images.source import resolve
 from images.stacks import stacks
+from images.steps import Edit
 from infra.errors import DiskError, UsageError
 
 PATCH = {
@@ -160,3 +161,34 @@ def test_two_runs_at_once_write_one_after_the_other(root: Path) -> None:
         reports = list(pool.map(lambda _: apply([PATCH], root), range(8)))
     assert texts(root) == NEW
     assert {one.status for report in reports for one in report.results} <= {"changed", "already there"}
+
+
+def test_a_file_on_another_disk_is_moved_by_way_of_its_own_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        """No file leaves the folder of new and old ones for another."""
+        if FOLDER in self.parts and FOLDER not in Path(target).parts:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    apply([PATCH], root)
+    assert texts(root) == NEW
+
+
+def test_what_another_disk_refuses_leaves_the_tree_as_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        """Nor does the second file fit there."""
+        if FOLDER in self.parts and "new" in self.parts and self.name == "b.cpp":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        if self.name == "b.cpp" + FOLDER:
+            raise OSError(errno.EACCES, "Permission denied")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="Permission denied"):
+        apply([PATCH], root)
+    assert texts(root) == OLD
