@@ -83,6 +83,11 @@ def opened(url, headers, method="GET"):
     return urllib.request.urlopen(urllib.request.Request(url, headers=head, method=method), timeout=TIMEOUT_S)
 
 
+def through_no_link(path, flags):
+    """Open what has that name itself; OSError for a link, as what it points to is somebody's."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 class Transfer:
     """A file on its way to PATH, in PATH.part; PATH.part.of tells of which version of the server's file that is.
 
@@ -235,9 +240,9 @@ class Transfer:
 
     def store(self, answer, whole, begin):
         """Put the answer behind the first `begin` bytes; how many are there then. OSError of the disk alone."""
-        with open(self.mark, "w", encoding="latin-1") as out:
+        with open(self.mark, "w", encoding="latin-1", opener=through_no_link) as out:
             out.write(mark_of(answer.headers))
-        with open(self.part, "r+b" if begin else "wb") as out:
+        with open(self.part, "r+b" if begin else "wb", opener=through_no_link) as out:
             out.truncate(begin)
             out.seek(begin)
             self.progress(begin, whole)

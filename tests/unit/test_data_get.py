@@ -217,6 +217,19 @@ def test_a_page_in_place_of_the_file_is_neither_kept_nor_pinned(
     assert url in download_notes.pins()
 
 
+@pytest.mark.parametrize("name", ["hello there.txt.part", "hello there.txt.part.of"])
+def test_a_link_in_the_place_of_what_has_arrived_is_not_written_through(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(monkeypatch).pages[URL] = Page(HELLO)
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(UsageError, match="cannot be written: Too many levels of symbolic links"):
+        downloads.get(chosen(sha256=SHA), tmp_path / "d")
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
 def test_a_page_that_was_asked_for_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, index_html=Page(HTML, "text/html"))
     assert run(["data", "get", "https://host.invalid/index.html", str(tmp_path / "d")]) == 0
