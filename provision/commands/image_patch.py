@@ -61,8 +61,16 @@ def patch(
     _refuse(report, told, folder, dry_run)
     if not as_json:
         same = "" if column_buffer == "ours" else f" --col-buffer {column_buffer}"
+        _next(target.name, report, verdicts(report.tree, target.versions) if told and not versions else [], same)
+
+
+def _next(target: str, report: "Report", told: "Sequence[Verdict]", same: str) -> None:
+    """The command that builds the tree, where nothing is known against its target."""
+    if against := ", ".join(one.title for one in told if not one.compiles):
+        console.say(f"next: name what it is to run on, with --gpu or --row: it will not compile with {against}")
+    else:
         place = shlex.quote(str(report.tree.root))
-        console.say(f"next: provision image build {target.name} --source-mirror {place}{same}")
+        console.say(f"next: provision image build {target} --source-mirror {place}{same}")
 
 
 def _refuse(report: "Report", told: "Sequence[Verdict]", folder: Path, dry_run: bool) -> None:

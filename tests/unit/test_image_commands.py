@@ -159,6 +159,21 @@ def test_the_next_command_quotes_a_folder_with_a_blank(tmp_path: Path, capsys: p
     assert f"--source-mirror '{tree}'" in capsys.readouterr().out
 
 
+def test_no_build_is_proposed_that_will_not_compile(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"src/caffe/proto/caffe.proto": "syntax = 'proto2';", "include/caffe/mine.hpp": "#include <cublas_v2.h>",
+             "python/caffe/_caffe.cpp": "int x;", "src/caffe/common.cpp": "int x;"}  # fmt: skip
+    for name, text in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text + "\n")
+    words = ["image", "patch", str(tree), "--stack", "caffe", "--dry-run", "--col-buffer", "none"]
+    assert run(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with --gpu or --row: it will not compile with the CPU alone" in said and "image build" not in said
+    (tree / "include/caffe/mine.hpp").write_text("int x;\n")
+    assert run(words) == 0
+    assert "next: provision image build caffe:cpu-debian12" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_tree_of_detectron_is_patched_too(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {patch.name for patch in select("detectron", None)}
     write_expected(tree, names, stack="detectron")
