@@ -18,6 +18,7 @@ def _as_before() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *signals.TOLD)}
     for number in signals.TOLD:  # whoever runs these tests may ignore one (nohup)
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
