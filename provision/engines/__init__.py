@@ -1,0 +1,1 @@
+"""Where attempts run, and what keeps a run going without a laptop."""
