@@ -19,6 +19,7 @@ _LONGEST = 1024  # bytes of a key
 _CHUNK = 1 << 20
 _MOST = 1000  # keys in one call
 _LARGEST = 64 << 20  # bytes of what is read into memory: twice the largest piece of a log that a guard writes
+_LOST = ("PreconditionFailed", "412", "NoSuchKey", "ConditionalRequestConflict", "409")  # another call was faster
 _CONFLICTS = 5  # tries to write where another call was under way
 
 

@@ -1,7 +1,7 @@
 """One file to S3 in parts of which none is sent twice: what a killed upload left there is taken up by the next one.
 
-S3 keeps the parts of an upload that was broken off, and tells each one's md5. The file has to be the same, byte by byte:
-so this is for objects that are named by their content.
+S3 keeps the parts of an upload that was broken off, and tells each one's md5. The file has to be the same, byte by
+byte: so this is for objects that are named by their content.
 """
 
 import hashlib

@@ -150,8 +150,10 @@ def _end(
     from infra.concurrency import together
     from provision.machines import down as ending
 
-    end = partial(ending.down, with_volumes=volumes, theirs=theirs)
+    halted, unsure = together([partial(_halt, place, name, theirs) for place in where])
+    end = partial(ending.down, with_volumes=volumes, theirs=theirs, settle=ending.LATE_S if any(halted) else 0.0)
     done, errors = together([partial(end, place, name, console.line) for place in where])
+    errors += unsure
     if as_json and done:
         console.emit_json(done[0].as_json() if name else [ended.as_json() for ended in done])
     else:
@@ -159,6 +161,18 @@ def _end(
             _show_ended(ended)
     if errors:
         raise errors[0]
+
+
+def _halt(place: "Cloud", name: str | None, theirs: "Collection[str] | None") -> list[str]:
+    """Stop the keepers of what is to be ended first, or they would ask for other machines; the runs that they kept."""
+    from provision.engines import kept
+    from provision.engines import stop as engines
+    from provision.runs import store
+
+    found = kept.on_machines(place, name, theirs)
+    for run_id, keeper in found.items():
+        engines.halt(place, store.Run(store.store(place), run_id), keeper, console.line)
+    return list(found)
 
 
 def _show_ended(ended: "Ended") -> None:

@@ -72,7 +72,7 @@ def give(run: Run, data: str | None, project: str | None) -> None:
         _give(run, data, project)
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind == "folder" and copies.whole(run, kind) is None:
-            _local(run, kind, source)
+            local(run, kind, source)
 
 
 def _give(run: Run, data: str | None, project: str | None) -> None:
@@ -122,11 +122,11 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         say(f"{kind}: from the run's folder in S3")
     else:
         # delete code that is gone here; keep data, which another training may be reading
-        sent = to_host.sync(shell, _local(run, kind, source), source.folder, delete=kind == "project")
+        sent = to_host.sync(shell, local(run, kind, source), source.folder, delete=kind == "project")
         say(f"{kind}: {sent.files} changed files, {console.size(sent.bytes)}")
 
 
-def _local(run: Run, kind: str, source: Source) -> Path:
+def local(run: Run, kind: str, source: Source) -> Path:
     """The data's folder on this laptop. RunError where it is none that this laptop's user gave for the run."""
     if source.kind == "prepared" and source.value in PREPARERS:
         return _prepared(source.value)
