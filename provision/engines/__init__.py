@@ -1,1 +1,1 @@
-"""Where attempts run, and what keeps a run going without a laptop."""
+"""Engines: where attempts run without a laptop. The keeper (`definition`) keeps one run on machines of EC2."""

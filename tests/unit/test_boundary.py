@@ -123,7 +123,12 @@ def test_the_boundary_lets_the_roles_do_their_work() -> None:
     [
         ("iam:CreateUser", "*", {}),
         ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/admin", {}),
-        ("ec2:RunInstances", "*", {}),
+        ("ec2:RunInstances", "arn:aws:ec2:us-east-1:1:instance/*", {}),  # without our tag
+        ("ec2:CreateFleet", "arn:aws:ec2:us-east-1:1:launch-template/lt-1", {}),  # of somebody else
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin", {"iam:passedtoservice": ["ec2.amazonaws.com"]}),
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/provision/x", {"iam:passedtoservice": ["lambda.amazonaws.com"]}),
+        ("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/provision/x", {}),
+        ("states:StartExecution", f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:provision-keeper-1", {}),
         ("ec2:TerminateInstances", "arn:aws:ec2:us-east-1:1:instance/i-1", {}),  # not ours
         ("s3:GetObject", "arn:aws:s3:::salaries/2026.csv", OWN_BUCKET),
         ("s3:PutObject", "arn:aws:s3:::lab/x", OWN_BUCKET),  # named for reading

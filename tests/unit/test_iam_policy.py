@@ -16,7 +16,7 @@ from provision.account import permissions
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/provision-boundary"
 CODE = Path(infra.aws.__file__).parent
-PREFIX = {"service-quotas": "servicequotas"}
+PREFIX = {"service-quotas": "servicequotas", "stepfunctions": "states"}
 # where IAM calls an action otherwise than the API
 OTHERWISE = {
     "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -33,11 +33,12 @@ IMPLIED = {
     "ec2:CreateTags": "tags at creation",
     "ec2:RunInstances": "CreateFleet launches with it",
     "iam:CreateServiceLinkedRole": "an account's first spot launch",
-    "iam:PassRole": "giving a role to a machine or to a schedule",
+    "iam:PassRole": "giving a role to a machine, a schedule or a keeper",
     "iam:TagInstanceProfile": "tags at creation",
     "iam:TagRole": "tags at creation",
     "s3:AbortMultipartUpload": "s3transfer's own, for uploads in parts",
     "scheduler:TagResource": "tags at creation",
+    "states:TagResource": "tags at creation",
 }
 
 

@@ -1,0 +1,172 @@
+"""The keeper's states from an order to what comes next: work, the free end, end, fence, the last word, again or not."""
+
+from provision.engines.asl import (
+    NOW,
+    Rule,
+    State,
+    all_,
+    any_,
+    choose,
+    is_,
+    like,
+    moment,
+    more,
+    not_,
+    put,
+    retry,
+    rule,
+    task,
+    there,
+    wait,
+)
+from provision.engines.launching import ID, STATE, UNSAID, look, looked
+
+BEAT_S = 900  # a machine that is silent for so long is ended
+FREE_LOOKS = 40  # of 10 s; looks are counted on from those that made the machine known
+END_LOOKS = 220  # of 5 s, counted on from those
+WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
+_FREE_S, _END_S = 10, 5
+SPOT = "spot interruption"
+FINAL = ("finished", "failed", "stopped", "interrupted")
+_AGAIN = "attempt {} of {} was {}, and another machine is asked for"
+_GONE = ("shutting-down", "terminated")
+_PARTED = "$.before.is[0].StateReason.Code"
+
+
+def states() -> dict[str, State]:
+    """The states by name, from Work on. Done, TrainingFailed, EndedWithMachine, Unready, Barren, TooManyMachines,
+    TimeOver and Stuck are ends; Attempt is the next turn."""
+    return {**_work(), **_free(), **_end(), **_word(), **_next(), **_more()}
+
+
+def _work() -> dict[str, State]:
+    """The order with the task's token; the state ends with the machine's word, or with its silence."""
+    order = task("s3", "putObject.waitForTaskToken", {
+        "Bucket.$": "$.in.bucket", "Key.$": f"States.Format('{{}}control/{{}}', $.in.prefix, {ID})",
+        "Body": {"number.$": "$.turn.nnn", "token.$": "$$.Task.Token"}, "ContentType": "application/json",
+    }, "Said?", fails="Silent")  # fmt: skip
+    order |= {"ResultPath": "$.said", "HeartbeatSeconds": BEAT_S, "TimeoutSecondsPath": "$.in.seconds"}
+    order["Retry"] = [retry(["S3.S3Exception", "S3.SdkClientException"], 2, 2)]  # a new token; never after silence
+    del order["TimeoutSeconds"]
+    known = all_(there("$.said.state"), is_("$.said.state", *FINAL, "unready"))
+    lost = {**UNSAID, "state": "lost"}
+    return {
+        "Work": order,
+        "Said?": choose("Unheard", (known, "Heard")),
+        "Heard": put("$.said", {"is.$": "States.JsonMerge($.unsaid, $.said, false)"}, "Taken in"),
+        "Taken in": put("$.said", {f"{key}.$": f"$.said.is.{key}" for key in UNSAID}, "Free?"),
+        "Unheard": put("$.said", {**lost, "reason": "it said what is no word"}, "Before"),
+        "Silent": put("$.said", {**lost, "reason.$": "$.error.Error"}, "Before"),
+    }
+
+
+def _spot() -> Rule:
+    return all_(is_("$.said.state", "interrupted"), like("$.said.reason", SPOT))
+
+
+def _free() -> dict[str, State]:
+    """Of a machine that is younger than an hour AWS takes nothing, if AWS ends it: so it is let to."""
+    free = all_(_spot(), rule("$.said.free", "BooleanEquals", True))
+    over = rule("$.at.looks", "NumericGreaterThanEquals", FREE_LOOKS)
+    return {
+        "Free?": choose("Before", (free, "Let AWS end it")),
+        "Let AWS end it": wait(_FREE_S, "Is it ended?"),
+        "Is it ended?": look("Ended by AWS?", "$.seen", "Before"),
+        "Ended by AWS?": choose("Not yet", (all_(there(STATE), is_(STATE, *_GONE)), "Before"), (over, "Before")),
+        "Not yet": looked("Let AWS end it"),
+        "Before": look("End", "$.before", "Unseen"),
+        "Unseen": put("$.before", {"is": []}, "End"),
+    }
+
+
+def _end() -> dict[str, State]:
+    """End the machine, and look until it is gone: there is one at most that has an order."""
+    ended = task("ec2", "terminateInstances", {"InstanceIds.$": f"States.Array({ID})"}, "Gone", fails="Gone")
+    alive = all_(there(STATE), not_(is_(STATE, "terminated")))
+    stuck = rule("$.at.looks", "NumericGreaterThanEquals", END_LOOKS)
+    return {
+        "End": ended,
+        "Gone": look("Gone?", "$.seen", "Gone unknown"),
+        "Gone unknown": put("$.seen", {"is": [{"State": {"Name": "unknown"}}]}, "Gone?"),
+        "Gone?": choose("Final?", (all_(alive, stuck), "Stuck"), (all_(alive, is_(STATE, "shutting-down")), "Going"),
+                        (alive, "Still there")),
+        "Going": looked("Until gone"),
+        "Until gone": wait(_END_S, "Gone"),
+        "Still there": looked("End again"),
+        "End again": wait(_END_S, "End"),
+    }  # fmt: skip
+
+
+def _word() -> dict[str, State]:
+    """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt."""
+    file = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}state.json', $.in.prefix)",
+            "Range": f"bytes=0-{WORD_BYTES - 1}"}  # fmt: skip
+    its = all_(
+        rule("$.word.is.attempt", "IsNumeric", True),
+        rule("$.word.is.attempt", "NumericEqualsPath", "$.turn.number"),
+        rule("$.word.is.instance", "IsString", True),
+        rule("$.word.is.instance", "StringEqualsPath", ID),
+        rule("$.word.is.state", "IsString", True),
+        is_("$.word.is.state", *FINAL),
+    )
+    end = {"number.$": "$.turn.number", "instance.$": ID, "word.$": "$.said.state",
+           "reason.$": "$.said.reason", "time.$": moment(NOW)}  # fmt: skip
+    ended = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}ends/{}.json', $.in.prefix, $.turn.nnn)",
+             "Body": end, "ContentType": "application/json"}  # fmt: skip
+    return {
+        "Final?": choose("Word", (is_("$.said.state", *FINAL, "unready"), "Ended")),
+        "Word": task("s3", "getObject", file, "Readable?", keep=("$.word", {"is.$": "States.StringToJson($.Body)"}),
+                     fails="Ended"),
+        "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),
+        "Parse": put("$.word", {"is.$": "States.JsonMerge($.unsaid, $.word.is, false)"}, "Its?"),
+        "Its?": choose("Ended", (its, "Adopt")),
+        "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason"}, "Ended"),
+        "Ended": task("s3", "putObject", ended, "Next?", fails="Next?"),
+    }  # fmt: skip
+
+
+def _next() -> dict[str, State]:
+    """What an attempt's end means. AWS's reasons for an end: Client.… is a person, a deadline or the machine itself."""
+    theirs = like(_PARTED, "Server.*")
+    ours = like(_PARTED, "Client.*")
+    off = all_(is_("$.said.state", "interrupted"), not_(theirs))
+    same = rule("$.said.why", "StringEqualsPath", "$.luck.why")
+    newer = all_(rule("$.said.iteration", "IsNumeric", True),
+                 rule("$.said.iteration", "NumericGreaterThanPath", "$.luck.newest"))  # fmt: skip
+    return {
+        "Next?": choose(
+            "Newer?",
+            (is_("$.said.state", "finished", "stopped"), "Done"),
+            (is_("$.said.state", "failed"), "TrainingFailed"),
+            (is_("$.said.state", "unready"), "Same?"),
+            (_spot(), "Newer?"),
+            (any_(ours, off), "EndedWithMachine"),
+        ),
+        "Same?": choose("Remember", (all_(not_(is_("$.luck.why", "")), same), "Unready")),
+        "Remember": put("$.luck", {"newest.$": "$.luck.newest", "dry.$": more("$.luck.dry"), "why.$": "$.said.why"},
+                        "More?"),
+        "Newer?": choose("Dry", (newer, "Progress")),
+        "Progress": put("$.luck", {"newest.$": "$.said.iteration", "dry": 0, "why": ""}, "More?"),
+        "Dry": put("$.luck", {"newest.$": "$.luck.newest", "dry.$": more("$.luck.dry"), "why.$": "$.luck.why"},
+                   "More?"),
+    }  # fmt: skip
+
+
+def _more() -> dict[str, State]:
+    turn = {
+        "index.$": more("$.turn.index"), "number.$": more("$.turn.number"), "chosen": False,
+        "nnn.$": f"States.ArrayGetItem($.in.numbers, {more('$.turn.index')})",
+    }  # fmt: skip
+    words = f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state)"
+    return {
+        "More?": choose(
+            "Again",
+            (rule("$.luck.dry", "NumericGreaterThanEqualsPath", "$.in.barren"), "Barren"),
+            (rule("$.turn.index", "NumericGreaterThanEqualsPath", "$.many.last"), "TooManyMachines"),
+            (rule(NOW, "TimestampGreaterThanEqualsPath", "$.in.until"), "TimeOver"),
+            (not_(is_("$.in.notify", "")), "Tell of it"),
+        ),
+        "Tell of it": task("sns", "publish", {"TopicArn.$": "$.in.notify", "Subject": "provision: interrupted",
+                                              "Message.$": words}, "Again", fails="Again"),
+        "Again": put("$.turn", turn, "Attempt"),
+    }  # fmt: skip
