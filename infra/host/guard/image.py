@@ -71,10 +71,16 @@ def checked(blob):
 class Piece:
     """Bytes of a packed blob, from `begin` on, and where they are kept."""
 
-    def __init__(self, folder, key, begin, size):
-        self.key, self.begin, self.size = key, begin, size
-        self.path = os.path.join(folder, "%s.%012d" % (key.rsplit("/", 1)[-1], begin))
+    def __init__(self, path, key, begin, size):
+        self.path, self.key, self.begin, self.size = path, key, begin, size
         self.whole = False
+
+
+def pieces_of(number, blob, folder):
+    """The pieces of the tar's file of that number; none of a link."""
+    path = os.path.join(folder, "%05d-%s" % (number, blob.get("key", "").rpartition("/")[2]))
+    for begin in range(0, blob.get("packed", 0), PIECE):
+        yield Piece("%s.%012d" % (path, begin), blob["key"], begin, min(PIECE, blob["packed"] - begin))
 
 
 class Pieces:
@@ -82,12 +88,8 @@ class Pieces:
 
     def __init__(self, bucket, blobs, folder):
         self.bucket = bucket
-        self.of = {}  # key: its pieces
-        for blob in blobs:
-            if "key" in blob:
-                spans = range(0, blob["packed"], PIECE)
-                self.of[blob["key"]] = [Piece(folder, blob["key"], at, min(PIECE, blob["packed"] - at)) for at in spans]
-        self.left = [piece for blob in blobs if "key" in blob for piece in self.of[blob["key"]]]
+        self.of = [list(pieces_of(number, blob, folder)) for number, blob in enumerate(blobs)]
+        self.left = [piece for pieces in self.of for piece in pieces]
         self.ahead = 0
         self.failed = None
         self.changed = threading.Condition()
@@ -166,9 +168,9 @@ class Pieces:
                     raise self.failed
                 self.changed.wait()
 
-    def packed(self, key):
+    def packed(self, number):
         """The bytes of a blob, each piece deleted once it was read."""
-        for piece in self.of[key]:
+        for piece in self.of[number]:
             self.wait(piece)
             with open(piece.path, "rb") as data:
                 for chunk in iter(lambda: data.read(CHUNK), b""):
@@ -207,7 +209,7 @@ def unpacked(blob, packed):
 
 def tar(blobs, pieces):
     """The tar that Docker loads, in chunks."""
-    for blob in blobs:
+    for number, blob in enumerate(blobs):
         entry = tarfile.TarInfo(blob["name"])
         entry.mode = 0o644
         if "link" in blob:
@@ -216,7 +218,7 @@ def tar(blobs, pieces):
             continue
         entry.size = blob["size"]
         yield entry.tobuf(tarfile.GNU_FORMAT)
-        for chunk in unpacked(blob, pieces.packed(blob["key"])):
+        for chunk in unpacked(blob, pieces.packed(number)):
             yield chunk
         yield b"\0" * (-entry.size % 512)
     yield b"\0" * 1024
