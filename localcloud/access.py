@@ -9,6 +9,7 @@ its permissions boundary allow.
 """
 
 import fnmatch
+import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
@@ -68,6 +69,18 @@ def role_may(role: Any, action: str, resource: str, context: Context) -> bool:
     policies = [*role.policies.values(), *role.managed_policies.values()]
     statements = (statement for policy in policies for statement in _statements(policy))
     return allowed(statements, action, resource, context) and _within_boundary(role, action, resource, context)
+
+
+def trusts(role: Any, service: str) -> bool:
+    """Whether a moto role's trust policy lets an AWS service in. Conditions are not looked at."""
+    statements = json.loads(role.assume_role_policy_document).get("Statement", [])
+    principals = [
+        principal
+        for statement in many(statements)
+        if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
+        for principal in many(statement["Principal"].get("Service", []))
+    ]
+    return service in principals
 
 
 def _within_boundary(role: Any, action: str, resource: str, context: Context) -> bool:

@@ -100,24 +100,12 @@ def _pending(schedule: Any) -> Any:
 
 def _check_role(account: str, target: dict[str, Any]) -> None:
     role = _role(account, target.get("RoleArn", ""))
-    if role is None or not _trusted(role):
+    if role is None or not access.trusts(role, SERVICE):
         raise ValidationException(NO_ROLE)
 
 
 def _role(account: str, arn: str) -> Any:
     return next((role for role in iam_backends[account]["aws"].roles.values() if role.arn == arn), None)
-
-
-def _trusted(role: Any) -> bool:
-    """Whether the role's trust policy lets the scheduler in. Conditions are not looked at."""
-    statements = json.loads(role.assume_role_policy_document)["Statement"]
-    principals = [
-        principal
-        for statement in (statements if isinstance(statements, list) else [statements])
-        if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
-        for principal in access.many(statement["Principal"].get("Service", []))
-    ]
-    return SERVICE in principals
 
 
 def _watch() -> None:

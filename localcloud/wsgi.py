@@ -18,11 +18,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from infra.errors import ProvisionError
-from localcloud import ec2, emulator, hardware, metadata, operations, pricing, quotas, scheduler
+from localcloud import ec2, emulator, hardware, metadata, operations, pricing, quotas, scheduler, states, topics
 from localcloud.edge import forget
 from localcloud.engine import Network
 from localcloud.faults import Faults
 from localcloud.machines import GONE, Machines
+from localcloud.states import pace
 
 KEPT = 20_000  # calls in the log
 FORM = "application/x-www-form-urlencoded"
@@ -51,6 +52,7 @@ class Front:
     ) -> None:
         self.name, self.secret, self.network = name, secret, network
         self.moto, self.machines, self.stop = moto, machines, stop
+        self.endpoint = ""  # our own address, once there is a server
         self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.faults = Faults()
         self.pages: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -65,6 +67,8 @@ class Front:
             "retire": lambda asked: hardware.retire(asked["retired"]),
             "schedules": lambda asked: scheduler.set_clock(float(asked["ahead"])),
             "preload": lambda asked: machines.images.preload(asked["image"]),
+            "keeper": pace.change,
+            "topics": lambda _: topics.said(),
             "bare": lambda asked: emulator.be_bare(asked["bare"]),
         }
 
@@ -145,6 +149,8 @@ class Front:
             self._note(call, 200)
             return [said]
         try:
+            if call["service"] == "states":
+                states.ready(self.endpoint)
             begun, answer = self._of_moto(call, environ)
             status, headers = int(begun[0].split()[0]), begun[1]
             if status < 400:
