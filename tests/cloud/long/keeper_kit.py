@@ -109,8 +109,8 @@ class Account:
         return self.over(self.start(self.make(definition), "once", **given))
 
     def events(self, execution: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.states.get_execution_history(executionArn=execution)["events"]
-        return found
+        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        return [event for page in pages for event in page["events"]]
 
     def entered(self, execution: str) -> list[str]:
         """The states that it has been in."""
@@ -128,6 +128,15 @@ class Account:
             return found if found["instance"] != not_for else None
 
         found: dict[str, str] = eventually(written, 120.0)
+        return found
+
+    def awaited(self, key: str) -> dict[str, str] | None:
+        """The order there, if its machine is still waited for."""
+        found = self.order(key)
+        try:
+            self.states.send_task_heartbeat(taskToken=found["token"])
+        except self.states.exceptions.TaskTimedOut:
+            return None
         return found
 
     def send(self, instance: str, action: str, **body: Any) -> str:
