@@ -23,7 +23,7 @@ from moto.scheduler.exceptions import ScheduleExists, ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, scheduler_backends
 from moto.scheduler.responses import EventBridgeSchedulerResponse
 
-from localcloud import access
+from localcloud import access, resources
 
 EVERY = 0.5  # seconds between two looks
 SERVICE = "scheduler.amazonaws.com"
@@ -148,7 +148,7 @@ def _fire(schedule: Any) -> None:
     _, _, _, region, account, _ = schedule.arn.split(":", 5)
     role = _role(account, target["RoleArn"])
     ids = json.loads(target["Input"])["InstanceIds"]
-    asked = [access.instance(account, region, instance_id) for instance_id in ids]
+    asked = [resources.instance(account, region, instance_id) for instance_id in ids]
     if role is None or not all(access.role_may(role, "ec2:TerminateInstances", *resource) for resource in asked):
         log.warning("%s: its role may not terminate %s", schedule.name, ", ".join(ids))
         return

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -164,8 +165,11 @@ class Front:
         except Exception as error:
             log.warning("%s cannot be done here: %r", call["action"], error)
             status, headers, said = _unsupported(call)
-        found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
-        self._note(call, status, (found[1] or found[2]).decode() if found else "")
+        code = _code_of(said)
+        if denied := operations.denial(call["service"], status, code, _message_of(said)):
+            status, (headers, said) = denied
+            code = _code_of(said)
+        self._note(call, status, code)
         start(f"{status} -", headers)
         return [said]
 
@@ -207,6 +211,17 @@ def _described(environ: Environ) -> dict[str, Any]:
     shown = {name: "•••" if HIDDEN.search(name) else value for name, value in params.items() if name != "Version"}
     who = scope[1] if scope else ""
     return {"time": now, "service": service, "action": action, "access_key": who, "params": shown}
+
+
+def _code_of(said: bytes) -> str:
+    """The code of an error's body, in whatever protocol."""
+    found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
+    return (found[1] or found[2]).decode() if found else ""
+
+
+def _message_of(said: bytes) -> str:
+    found = re.search(rb"<Message>(.*?)</Message>", said, re.DOTALL)
+    return unescape(found[1].decode()) if found else ""
 
 
 def _json(status: int, value: Any) -> tuple[int, str, bytes]:

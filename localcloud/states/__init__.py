@@ -3,11 +3,10 @@
 Its parser takes two seconds to load, so this happens at the first call to the service. An execution is a thread of
 the daemon. What it calls goes to this cloud's own address, signed with a session of its role, so that the role's
 policies, faults, quotas and capacity apply, and the call stands in the log with the execution's name as its client.
-The page `_local/keeper` {waits, heartbeats, heartbeat_error} shortens waits and time-outs: see `pace`.
+The page `_local/keeper` {waits, heartbeats, heartbeat_error, events} shortens waits and time-outs: see `pace`.
 
-Not here: JSONata, activities, express executions, redrive, versions and aliases beyond moto's own; what AWS does
-between a service's refusal and a Catch (its client repeats some calls by itself); and a history of 25,000 events ends
-no execution.
+Not here: JSONata, activities, express executions, redrive, versions and aliases beyond moto's own; what AWS
+does between a service's refusal and a Catch: its client repeats some calls by itself.
 """
 
 import threading

@@ -21,6 +21,7 @@ NO_TRUST = (
     "provided role."
 )
 LONGEST = 262_144  # bytes of an input
+PAGE = 100  # events
 RUNNING = ExecutionStatus.RUNNING
 _lock = threading.RLock()
 
@@ -173,6 +174,15 @@ def _install_answers() -> None:
             said.result["status"] = "DELETING"
         return said
 
+    def listed(self: Any) -> Any:
+        said = moto_list(self)
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        known = {one.execution_arn: one for one in machine.executions}
+        for row in said.result["executions"]:
+            if row["status"] != RUNNING:
+                row["stopDate"] = known[row["executionArn"]].stop_date
+        return said
+
     def stop(self: Any) -> Any:
         asked = [self._get_param(name) for name in ("executionArn", "error", "cause")]
         return ActionResult({"stopDate": self.stepfunction_backend.stop_execution(*asked).stop_date})
@@ -182,11 +192,24 @@ def _install_answers() -> None:
         self.stepfunction_backend.describe_state_machine(self._get_param("resourceArn"))
         return moto_tags(self)
 
-    moto_tags = StepFunctionResponse.tag_resource
+    moto_tags, moto_list = StepFunctionResponse.tag_resource, StepFunctionResponse.list_executions
     StepFunctionResponse.describe_execution = describe
     StepFunctionResponse._describe_state_machine = machine
+    StepFunctionResponse.list_executions = listed
+    StepFunctionResponse.get_execution_history = _history
     StepFunctionResponse.stop_execution = stop
     StepFunctionResponse.tag_resource = tags
+
+
+def _history(self: Any) -> Any:
+    """A page of the events. AWS gives a hundred where nothing else is asked for, and a thousand at most."""
+    asked = {name: self._get_param(name) for name in ("executionArn", "maxResults", "nextToken", "reverseOrder")}
+    events = list(self.stepfunction_backend.get_execution_history(asked["executionArn"])["events"])
+    if asked["reverseOrder"]:
+        events.reverse()
+    begin, count = int(asked["nextToken"] or 0), min(int(asked["maxResults"] or PAGE), 10 * PAGE)
+    left = {"nextToken": str(begin + count)} if begin + count < len(events) else {}
+    return ActionResult({"events": events[begin : begin + count], **left})
 
 
 def _install_tokens() -> None:

@@ -3,6 +3,7 @@
 `waits` multiplies what Wait states and Retry take, `heartbeats` what HeartbeatSeconds and TimeoutSeconds say; both are
 read while something waits, so that a change takes hold at once. `heartbeat_error` is the name by which a Catch learns
 that heartbeats stayed away: by AWS's documentation States.HeartbeatTimeout, in records of what AWS did States.Timeout.
+`events` is how many a history may have before its execution fails.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ class Pace:
     waits: float = 1.0
     heartbeats: float = 1.0
     heartbeat_error: str = HEARTBEAT
+    events: int = 25_000
 
 
 _pace = Pace()
@@ -54,4 +56,9 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-_READ: dict[str, Callable[[Any], Any]] = {"waits": _factor, "heartbeats": _factor, "heartbeat_error": _name}
+_READ: dict[str, Callable[[Any], Any]] = {
+    "waits": _factor,
+    "heartbeats": _factor,
+    "heartbeat_error": _name,
+    "events": int,
+}

@@ -12,9 +12,12 @@ from typing import Any
 from moto.core.utils import utcnow
 from moto.stepfunctions.parser.api import (
     ExecutionAbortedEventDetails,
+    ExecutionFailedEventDetails,
     ExecutionTimedOutEventDetails,
     HistoryEventType,
 )
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.retry.max_attempts_decl import MaxAttemptsOutcome
 from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
 from moto.stepfunctions.parser.asl.component.common.retry.retrier_outcome import RetrierOutcome
@@ -52,6 +55,7 @@ def install() -> None:
 
     def state(self: Any, env: Any) -> None:
         _end_where_asked(env)
+        _fail_where_too_long(env)
         moto_state(self, env)
 
     def body(self: Any, env: Any) -> None:
@@ -76,6 +80,18 @@ def _end_where_asked(env: Any) -> None:
     if any(asked(execution) for asked in ends_before):
         env.set_stop(stop_date=utcnow(), cause=None, error=None)
         raise Stopped
+
+
+def _fail_where_too_long(env: Any) -> None:
+    """AWS lets a history have so many events and no more."""
+    limit = pace.current().events
+    if len(env.event_manager.get_event_history()) < limit:
+        return
+    text = f"The execution reached the maximum number of history events ({limit})."
+    details = EventDetails(executionFailedEventDetails=ExecutionFailedEventDetails(error="States.Runtime", cause=text))
+    raise FailureEventException(
+        FailureEvent(env, ErrorName("States.Runtime"), HistoryEventType.ExecutionFailed, details)
+    )
 
 
 def _task(self: Any, env: Any) -> None:

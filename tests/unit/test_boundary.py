@@ -11,7 +11,7 @@ import pytest
 from infra.aws.iam import BOUNDARY_MEND, SESSIONS, Iam
 from infra.aws.scheduler import Scheduler
 from infra.errors import UsageError
-from localcloud import access
+from localcloud import access, resources
 from provision import cli, clouds, settings
 from provision.account import doctor, permissions
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
@@ -99,7 +99,7 @@ def needs() -> list[tuple[str, str, dict[str, list[str]]]]:
     given = [json.loads(words["PolicyDocument"]) for words in launch(BOUNDED).of("PutRolePolicy")]
     rights = [one for document in given for one in document["Statement"]]
     found = [
-        (action, "arn:aws:ec2:us-east-1:1:instance/i-1" if "ec2:" in action else access.UNKNOWN, tagged)
+        (action, "arn:aws:ec2:us-east-1:1:instance/i-1" if "ec2:" in action else resources.UNKNOWN, tagged)
         for one in rights for action in access.many(one["Action"])
     ]  # fmt: skip
     bucket = f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}"
@@ -257,15 +257,15 @@ def test_the_emulator_judges_roles_by_their_boundary() -> None:
     try:
         statements = permissions.policy(REGION, (arn := ARN.replace(ACCOUNT, "123456789012")))["Statement"]
         path = "/provision/us-east-1/"
-        made = access._asked(call("iam:CreateRole", RoleName="a", Path=path, PermissionsBoundary=arn), "*")
-        bare = access._asked(call("iam:CreateRole", RoleName="a", Path=path), "*")
+        made = resources.of(call("iam:CreateRole", RoleName="a", Path=path, PermissionsBoundary=arn), "*")
+        bare = resources.of(call("iam:CreateRole", RoleName="a", Path=path), "*")
         assert [access.allowed(statements, *one) for one in (*made, *bare)] == [True, False]
         document = json.dumps(permissions.boundary_policy(REGION))
         backend.create_policy("", "/", document, "provision-boundary", [])
         for name, bound in (("bounded", arn), ("bare", None)):
             backend.create_role(name, "{}", path, bound, "", [], "3600")
             backend.put_role_policy(name, "all", json.dumps(EVERYTHING))
-        gives = [access._asked(call("iam:PutRolePolicy", RoleName=name), "*")[0] for name in ("bounded", "bare")]
+        gives = [resources.of(call("iam:PutRolePolicy", RoleName=name), "*")[0] for name in ("bounded", "bare")]
         assert [access.allowed(statements, *one) for one in gives] == [True, False]
         may = [access.role_may(backend.get_role(name), "iam:CreateUser", "*", {}) for name in ("bounded", "bare")]
         assert may == [False, True]
