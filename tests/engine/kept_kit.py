@@ -1,5 +1,5 @@
-"""What a machine that starts itself talks to, in one small server: the metadata service, S3 in a folder, Step Functions;
-and an image in S3 as the laptop uploads it."""
+"""What a machine that starts itself talks to, in one small server: the metadata service, S3 in a folder, Step
+Functions; and an image in S3 as the laptop uploads it."""
 
 import gzip
 import hashlib
@@ -38,7 +38,7 @@ class Aws:
         path.with_name(path.name + ".new").write_bytes(data)
         path.with_name(path.name + ".new").rename(path)
 
-    def keys(self) -> list[str]:
+    def held(self) -> list[str]:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
 
     def answers(self) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         rows = [
             f"<Contents><Key>{escape(key)}</Key><Size>{(self.aws.folder / key).stat().st_size}</Size>"
             "<LastModified>2026-11-30T00:00:00.000Z</LastModified></Contents>"
-            for key in self.aws.keys()
+            for key in self.aws.held()
             if key.startswith(prefix)
         ]
         self.answer(200, f"<ListBucketResult>{''.join(rows)}</ListBucketResult>".encode())
@@ -170,5 +170,3 @@ def upload(aws: Aws, tag: str, folder: Path) -> dict[str, str]:
     index = f"images/sha256/{image.removeprefix('sha256:')}.json"
     aws.put(index, json.dumps({"id": image, "tag": tag, "config": "", "blobs": blobs}).encode())
     return {"id": image, "tag": tag, "index": index}
-
-

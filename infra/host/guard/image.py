@@ -18,7 +18,6 @@ import tarfile
 import tempfile
 import threading
 import time
-import urllib.error
 import zlib
 
 from .host import log
@@ -33,6 +32,7 @@ TRIES = 4  # at least, that bring nothing
 PAUSE_S = 0.5
 LOAD_S = 1800  # that Docker takes after it has all
 INDEX = 16 << 20  # bytes of an index
+GONE = (403, 404, 416)  # S3 says 403 of what is not there to who may not list
 BLOB = r"images/blobs/[0-9a-f]{64}\.gz"
 
 
@@ -42,19 +42,33 @@ Damaged = type("Damaged", (Unusable,), {})
 
 
 def index_of(bucket, image):
-    """The blobs of an image: {"id", "index"}. Unusable where the index is missing or makes no sense."""
+    """(blobs, ids that Docker may give it) of an image: {"id", "index"}. Unusable where the index is missing or makes
+    no sense."""
+    text = index_text(bucket, image["index"])
     try:
-        with bucket.call("GET", image["index"]) as answer:
-            known = json.loads(answer.read(INDEX).decode())
+        known = json.loads(text.decode())
         if known["id"] != image["id"]:
             raise ValueError("another image")
-        return [checked(blob) for blob in known["blobs"]]
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            raise Unusable("the image's index is missing in S3") from None
-        raise
+        blobs = [checked(blob) for blob in known["blobs"]]
     except (LookupError, TypeError, ValueError):
         raise Unusable("the image's index in S3 is damaged") from None
+    # a Docker that keeps its images another way than the one that made it names them by their configuration
+    return blobs, [image["id"]] + ["sha256:" + blob["sha256"] for blob in blobs if blob["name"] == known.get("config")]
+
+
+def index_text(bucket, key):
+    last = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with bucket.call("GET", key) as answer:
+                return answer.read(INDEX)
+        except ERRORS as error:
+            if not passing(error) or time.monotonic() > last:
+                code = getattr(error, "code", None)
+                if code in GONE:
+                    raise Unusable("the image's index cannot be had from S3 (%d)" % code) from None
+                raise
+        time.sleep(PAUSE_S)
 
 
 def checked(blob):
@@ -140,11 +154,12 @@ class Pieces:
             try:
                 self.connection(piece, have)
             except ERRORS as error:
-                if getattr(error, "code", None) in (404, 416):
-                    raise Unusable("a part of the image is missing in S3") from None
                 now = os.path.getsize(piece.path) if os.path.exists(piece.path) else 0
                 tries, last = (tries + 1, last) if now <= have else (1, time.monotonic())
                 if not passing(error) or (tries >= TRIES and time.monotonic() - last > PATIENCE_S):
+                    code = getattr(error, "code", None)
+                    if code in GONE:
+                        raise Unusable("a part of the image cannot be had from S3 (%d)" % code) from None
                     raise
                 time.sleep(min(PAUSE_S * 2 ** (tries - 1), 8))
 
@@ -256,41 +271,45 @@ class Image:
         self.bucket, self.image, self.folder = bucket, image, folder
         self.words, self.load = words, load
 
-    def there(self):
-        """Whether Docker has it, under its name."""
-        code, text = self.words(["docker", "image", "inspect", "-f", "{{.Id}}", self.image["id"]])
-        if code != 0 or text != self.image["id"]:
-            return False
-        return self.words(["docker", "tag", self.image["id"], self.image["tag"]])[0] == 0
+    def there(self, ids):
+        """Whether Docker has it by one of these ids; then it has its name."""
+        for known in ids:
+            code, text = self.words(["docker", "image", "inspect", "-f", "{{.Id}}", known])
+            if code == 0 and text == known:
+                return self.words(["docker", "tag", known, self.image["tag"]])[0] == 0
+        return False
 
     def bring(self, wait_ready):
         """Let Docker have it. `wait_ready` returns when there is a Docker: the pieces come meanwhile. Unusable where S3
         has not all of it, OSError where Docker refuses."""
-        blobs = index_of(self.bucket, self.image)
+        try:
+            if not self.there([self.image["id"]]):  # before a restart, or on the machine image
+                self.come(wait_ready, *index_of(self.bucket, self.image))
+        finally:
+            for folder in (self.folder, self.folder + "-again"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def come(self, wait_ready, blobs, ids):
         pieces = Pieces(self.bucket, blobs, self.folder)
-        if self.there():
-            return
         pieces.start()
         try:
             wait_ready()
-            if self.there():
+            if self.there(ids):
                 return
             try:
-                self.given(blobs, pieces)
+                self.given(blobs, ids, pieces)
             except Damaged as error:  # perhaps on its way
                 log("image: %s; once more" % error)
                 pieces.fail(error)
                 pieces = Pieces(self.bucket, blobs, self.folder + "-again")
                 pieces.start()
-                self.given(blobs, pieces)
+                self.given(blobs, ids, pieces)
         finally:
             pieces.fail(Unusable("it is over"))
-        for folder in (self.folder, self.folder + "-again"):
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def given(self, blobs, pieces):
+    def given(self, blobs, ids, pieces):
         code, text = self.load(tar(blobs, pieces))
         if code != 0:
             raise OSError("docker load: %s" % (text.split("\n")[-1] or code))
-        if not self.there():
+        if not self.there(ids):
             raise Unusable("what the image's index in S3 names is another image")

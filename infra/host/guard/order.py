@@ -10,7 +10,6 @@ end what came of the run. control/stop, which a laptop writes, asks the training
 import contextlib
 import json
 import os
-import re
 import time
 import urllib.error
 
@@ -121,9 +120,13 @@ def text_of(bucket, key):
 
 
 def read(bucket, key):
-    """(number, token) of an order; None where there is none."""
-    found = re.match(r"([0-9]{1,9}) (\S{1,4096})\s*\Z", text_of(bucket, key) or "")
-    return found and (int(found.group(1)), found.group(2))
+    """(number, token) of an order, {"number": "001", "token": …}; None where there is none."""
+    text = text_of(bucket, key)
+    try:
+        known = json.loads(text or "null")
+        return int(known["number"]), str(known["token"])
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def keep(run, instance, number, token):

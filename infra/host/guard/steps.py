@@ -101,11 +101,11 @@ class Steps:
 
     def image_and_proof(self):
         wanted = self.capsule["image"]
-        if wanted.get("pull"):
-            self.wait_ready()
-            self.pull(wanted["pull"])
-        else:
+        if not wanted.get("pull"):
             image.Image(self.bucket, wanted, SPOOL, self.words, self.load).bring(self.wait_ready)
+        self.wait_ready()
+        if wanted.get("pull"):
+            self.pull(wanted["pull"])
         self.gpus = self.free_gpus()
         self.prove()
 
