@@ -2,8 +2,7 @@
 
 Known are objects and buckets, roles and instance profiles, schedules, state machines and their executions, topics, and
 of EC2 what a call names by its id, what a launch makes (with the tags that it is to have) and the role that it passes.
-Of all other calls only the action is known. CreateTags at creation is not asked for, nor an image, subnet or key pair
-of a launch.
+Of all other calls only the action is known. CreateTags at creation is not asked for, nor the subnet of a launch.
 """
 
 import json
@@ -28,7 +27,14 @@ MADE = {
     "ec2:CreateSecurityGroup": "security-group",
     "ec2:CreateVolume": "volume",
 }
-NAMED = {"lt": "launch-template", "sg": "security-group", "vol": "volume", "i": "instance"}  # by how their ids begin
+NAMED = {  # kinds of things by how their ids begin
+    "ami": "image",
+    "i": "instance",
+    "lt": "launch-template",
+    "sg": "security-group",
+    "vol": "volume",
+}
+SPOT = "spot-instances-request"
 LAUNCHED = ("instance", "network-interface", "volume")
 EC2, SCHEDULER, STATES = "ec2.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com"
 
@@ -87,13 +93,25 @@ def _ec2(request: Any, action: str) -> Iterator[Asked]:
         kind = MADE[action]
         yield action, _arn(place, kind, "*"), _gets(_tags_of(form).get(kind, {}))
     elif not action.startswith("ec2:Describe"):
-        for name, value in form.items():
-            if re.fullmatch(r"(InstanceId|ResourceId|LaunchTemplateId|GroupId|VolumeId)\.?\d*", name):
-                yield from _thing(place, action, value)
+        for name in _named(place, form):
+            yield from _thing(place, action, name)
     if action == "ec2:CreateFleet":
         yield from _fleet(place, action, form)
     if action in ("ec2:RunInstances", "ec2:AssociateIamInstanceProfile"):
         yield from _profile(place[0], form.get("IamInstanceProfile.Name"), form.get("IamInstanceProfile.Arn"))
+
+
+def _named(place: tuple[str, str], form: Mapping[str, str]) -> Iterator[str]:
+    """The ids of what a call names, by its id or by its name."""
+    backend = ec2_backends[place[0]][place[1]]
+    for field, value in form.items():
+        if re.fullmatch(r"(InstanceId|ResourceId|LaunchTemplateId|GroupId|VolumeId)\.?\d*", field):
+            yield value
+        elif field == "LaunchTemplateName":
+            yield backend.launch_template_name_to_ids.get(value, "")
+        elif field == "GroupName":
+            group = backend.get_security_group_from_name(value)
+            yield group.id if group else ""
 
 
 def _arn(place: tuple[str, str], kind: str, name: str) -> str:
@@ -146,7 +164,12 @@ def _launch_from(place: tuple[str, str], template: Any, form: Mapping[str, str],
     profile = data.get("IamInstanceProfile") or {}
     yield from _launch(place, tags)
     yield from _profile(place[0], profile.get("Name"), profile.get("Arn"))
-    yield from _thing(place, "ec2:RunInstances", template.id)
+    interfaces = data.get("NetworkInterfaces") or []
+    groups = [group for one in interfaces for group in one.get("Groups") or one.get("SecurityGroupId") or []]
+    for name in (template.id, data.get("ImageId") or "", *groups, *(data.get("SecurityGroupIds") or [])):
+        yield from _thing(place, "ec2:RunInstances", name)
+    if "spot" in form.get("TargetCapacitySpecification.DefaultTargetCapacityType", ""):
+        yield "ec2:RunInstances", _arn(place, SPOT, "*"), _gets(tags.get(SPOT, {}))
 
 
 def _launch(place: tuple[str, str], tags: Mapping[str, Mapping[str, str]]) -> Iterator[Asked]:

@@ -9,6 +9,7 @@ Not here: JSONata, activities, express executions, redrive, versions and aliases
 does between a service's refusal and a Catch: its client repeats some calls by itself.
 """
 
+import logging
 import threading
 
 _lock = threading.Lock()
@@ -25,6 +26,7 @@ def ready(endpoint: str) -> None:
 
         from localcloud.states import api, calls, errors, paths, waits
 
+        logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # it writes the definition at each error
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         calls.install(endpoint)
         errors.install()
