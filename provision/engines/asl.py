@@ -33,10 +33,11 @@ def task(service: str, action: str, words: Mapping[str, Any], then: str, **more:
         "TimeoutSeconds": ANSWER_S,
         **({"ResultSelector": dict(what)} if what else {}),
         "ResultPath": where,
-        "Retry": [retry(["States.ALL"], more.get("again", 3), more.get("pause", 2))],
+        "Retry": [*(retry([name], 0, 1) for name in more.get("catch", {})),
+                  retry(["States.ALL"], more.get("again", 3), more.get("pause", 2))],
         "Catch": [*caught, _catch(["States.ALL"], more["fails"])],
         "Next": then,
-    }
+    }  # fmt: skip
 
 
 def retry(errors: Sequence[str], times: int, pause: int) -> dict[str, Any]:

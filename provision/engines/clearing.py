@@ -113,7 +113,8 @@ def _role() -> dict[str, State]:
         "Rights": task("iam", "listRolePolicies", role, "Rights?", keep=("$.rights", {"names.$": "$..PolicyNames[*]"}),
                        fails="Out of profile"),
         "Rights?": choose("Out of profile", (there("$.rights.names[0]"), "Right")),
-        "Right": task("iam", "deleteRolePolicy", right, "Rights", fails="Out of profile"),
+        "Right": task("iam", "deleteRolePolicy", right, "Rights", fails="Out of profile",
+                      catch={"Iam.NoSuchEntityException": "Rights"}),  # it went with an answer that was lost
         "Out of profile": one("removeRoleFromInstanceProfile", {**role, **profile}, "Profile"),
         "Profile": one("deleteInstanceProfile", profile, "Role"),
         "Role": one("deleteRole", role, "Tell?"),
