@@ -4,6 +4,7 @@ and to the keeper's answer."""
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,9 +16,12 @@ from typing import Any
 import pytest
 
 from infra import baseimage
+from infra.containers import Bind, ContainerSpec, Rights
+from infra.docker_engine import open_local
 from infra.shell import LocalShell
 from provision.files import bundle
 from tests.engine.kept_kit import INSTANCE, Aws, served, upload
+from tests.unit.test_guard_begin import flags_of
 
 pytestmark = pytest.mark.engine
 SHELL = LocalShell()
@@ -52,6 +56,7 @@ class Machine:
 
     def __init__(self, root: Path, aws: Aws, image: dict[str, str]) -> None:
         self.root, self.aws, self.image = root, aws, image
+        self.driver = _DRIVER
         self.run = f"r{uuid.uuid4().hex[:8]}"
         self.capsule = {
             "version": 1, "id": self.run, "name": "one", "image": image,
@@ -85,6 +90,7 @@ class Machine:
 
         with tarfile.open(fileobj=io.BytesIO(bundle.pack()[1])) as tar:
             tar.extractall(self.root / "opt")
+        (self.root / "settings").write_text("")
         text = json.dumps(self.capsule).encode()
         self.aws.put(f"runs/{self.run}/capsule.json", text)
         order = {
@@ -95,6 +101,9 @@ class Machine:
         (self.root / "opt/order.json").write_text(json.dumps(order))
         (self.root / "host.pub").write_text("ssh-ed25519 AAAA root@host\n")
         (self.root / "ready").touch()
+
+    def forget_image(self) -> None:
+        SHELL.run(["docker", "rmi", "-f", self.image["tag"]], check=False)
 
     def order(self, number: int = 1, token: str = "token") -> None:
         self.aws.put(
@@ -108,7 +117,7 @@ class Machine:
         }  # fmt: skip
         with (self.root / f"{word}.log").open("ab") as log:
             process = subprocess.Popen(
-                [python, "-c", _DRIVER, str(self.root), word], env=env, stdout=log, stderr=log, cwd="/"
+                [python, "-c", self.driver, str(self.root), word], env=env, stdout=log, stderr=log, cwd="/"
             )
         self.processes.append(process)
         return process
@@ -125,10 +134,12 @@ class Machine:
         for process in self.processes:
             process.kill()
             process.wait()
-        SHELL.run(["docker", "rm", "-f", "-v", self.name], check=False)
+        for number in (1, 2):
+            SHELL.run(["docker", "rm", "-f", "-v", f"provision-{self.run}-{number:03d}"], check=False)
 
-    def inspect(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = json.loads(SHELL.run(["docker", "inspect", self.name]).out)
+    def inspect(self, number: int = 1) -> dict[str, Any]:
+        name = f"provision-{self.run}-{number:03d}"
+        found: list[dict[str, Any]] = json.loads(SHELL.run(["docker", "inspect", name]).out)
         return found[0]
 
     def until(self, what: Any) -> None:
@@ -141,22 +152,26 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def tag() -> Iterator[str]:
-    """An image with a layer of its own."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """An image with a layer of its own, in a bucket's folder; what a capsule says of it."""
     baseimage.ensure("debian:bookworm")
-    name = f"provision-test-kept:{uuid.uuid4().hex[:8]}"
+    name, folder = f"provision-test-kept:{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("bucket")
     text = f"FROM debian:bookworm\nRUN head -c 3000000 /dev/urandom > /blob && echo {name} > /name\n"
     SHELL.run(["docker", "build", "--tag", name, "-"], stdin=text.encode())
-    yield name
-    SHELL.run(["docker", "rmi", "-f", name], check=False)
+    try:
+        yield folder, upload(Aws(folder, ""), name, folder)
+    finally:
+        SHELL.run(["docker", "rmi", "-f", name], check=False)
 
 
 @pytest.fixture
-def machine(tmp_path: Path, tag: str) -> Iterator[Machine]:
-    for folder in ("runs", "guard", "s3"):
-        (tmp_path / folder).mkdir()
+def machine(tmp_path: Path, stored: tuple[Path, dict[str, str]]) -> Iterator[Machine]:
+    folder, image = stored
+    for name in ("runs", "guard"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(folder, tmp_path / "s3", copy_function=os.link)
     with served(tmp_path / "s3") as aws:
-        made = Machine(tmp_path, aws, upload(aws, tag, tmp_path))
+        made = Machine(tmp_path, aws, image)
         made.boot()
         try:
             yield made
@@ -165,9 +180,9 @@ def machine(tmp_path: Path, tag: str) -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=["this Python", "3.6"][: len(PYTHONS)])
-def test_from_its_order_to_the_keepers_answer(machine: Machine, tag: str, python: str) -> None:
+def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> None:
     """The image comes out of S3 though a blob breaks off; the training is kept, stopped through S3, and told of."""
-    SHELL.run(["docker", "rmi", "-f", tag])
+    machine.forget_image()
     blobs = json.loads((machine.aws.folder / machine.image["index"]).read_text())["blobs"]
     largest = max(blobs, key=lambda blob: int(blob.get("packed", 0)))
     machine.aws.cut.append(largest["key"])
@@ -191,6 +206,159 @@ def test_from_its_order_to_the_keepers_answer(machine: Machine, tag: str, python
     assert json.loads((machine.aws.folder / f"runs/{machine.run}/state.json").read_text())["state"] == "stopped"
     assert {value["taskToken"] for _, value in machine.aws.said} == {"token"}
     assert not (machine.root / "powered-off").exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "newest damaged"])
+def test_it_goes_on_with_what_the_run_has_in_s3(machine: Machine, damaged: bool) -> None:
+    """Snapshot, code and trained weights come by their sums; a snapshot that is damaged gives way to an older one."""
+    base = f"runs/{machine.run}"
+    for at in (5, 6):
+        place, text = f"{base}/snapshots/{at:09d}-001/", f"model {at}".encode()
+        digest = hashlib.sha256(text).hexdigest()
+        machine.aws.put(f"{place}n_{at}.m", text if at == 5 or not damaged else text[::-1])
+        files = [{"path": f"snapshots/n_{at}.m", "size": len(text), "sha256": digest, "name": f"n_{at}.m"}]
+        machine.aws.put(f"{place}complete.json", json.dumps({"files": files}).encode())
+    code = b"print('mine')"
+    machine.aws.put(f"{base}/inputs/project/net/layer.py", code)
+    index = [{"path": "net/layer.py", "size": len(code), "sha256": hashlib.sha256(code).hexdigest()}]
+    machine.aws.put(f"{base}/inputs/project.json", json.dumps(index).encode())
+    machine.aws.put("files/net.caffemodel", b"weights")
+    machine.capsule["inputs"] = [
+        {"kind": "project", "bucket": "bucket", "owner": "", "prefix": f"{base}/inputs/project/",
+         "folder": f"{machine.root}/sets/p", "copy": f"{machine.root}/code"},
+    ]  # fmt: skip
+    machine.capsule["weights"] = [
+        {"url": f"{machine.aws.url}/bucket/files/net.caffemodel", "mirrors": [], "size": 7, "sha1": "",
+         "sha256": hashlib.sha256(b"weights").hexdigest(), "path": f"{machine.root}/weights/w/net.caffemodel"},
+    ]  # fmt: skip
+    machine.boot()
+    machine.order(number=2)
+    machine.begin()
+    log = machine.root / f"runs/{machine.run}/log/attempt-002.txt"
+    at = 5 if damaged else 6
+    machine.until(lambda: log.exists() and f"model {at}" in log.read_text())
+    assert log.read_text().startswith(f"from snapshots/n_{at}\n")
+    assert (machine.root / "code/net/layer.py").read_bytes() == code
+    assert (machine.root / "weights/w/net.caffemodel").read_bytes() == b"weights"
+    assert json.loads((machine.root / f"guard/{machine.run}/plan.json").read_text())["resumed_from"] == at
+    assert machine.inspect(2)["Config"]["Labels"]["provision.attempt"] == "2"
+
+
+@pytest.mark.parametrize(
+    "trouble", ["a blob is gone", "a blob is damaged", "the index is gone", "the bootstrap failed"]
+)
+def test_what_cannot_be_is_told_and_the_machine_ends(machine: Machine, trouble: str) -> None:
+    machine.forget_image()
+    blobs = json.loads((machine.aws.folder / machine.image["index"]).read_text())["blobs"]
+    path = machine.aws.folder / max(blobs, key=lambda blob: int(blob.get("packed", 0)))["key"]
+    said = "a part of the image cannot be had from S3 (404)"
+    if trouble == "a blob is gone":
+        path.unlink()
+    elif trouble == "a blob is damaged":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.unlink()  # the file is other tests' too
+        path.write_bytes(data)
+        said = "a part of the image in S3 is damaged"
+    elif trouble == "the index is gone":
+        (machine.aws.folder / machine.image["index"]).unlink()
+        said = "the image's index cannot be had from S3 (404)"
+    else:
+        (machine.root / "ready").unlink()
+        (machine.root / "progress").write_text("docker: 20.10\nfailed: nvidia: no driver answers\n")
+        said = "the machine could not be prepared: nvidia: no driver answers"
+    machine.order()
+    machine.begin()
+    assert machine.aws.answers() == [{"state": "unready", "why": said}]
+    assert (machine.root / "powered-off").exists()
+    assert SHELL.run(["docker", "image", "inspect", machine.image["tag"]], check=False).code != 0
+    assert not (machine.root / f"guard/{machine.run}/plan.json").exists()
+
+
+def test_killed_while_the_image_comes_it_goes_on_with_what_it_had(machine: Machine) -> None:
+    machine.forget_image()
+    machine.order()
+    (machine.root / "ready").unlink()  # Docker is not there yet: what came stays
+    process = machine.start("begin")
+    blobs = json.loads((machine.aws.folder / machine.image["index"]).read_text())["blobs"]
+    total = sum(int(blob.get("packed", 0)) for blob in blobs)
+    folder = machine.root / "image"
+    machine.until(lambda: folder.exists() and sum(path.stat().st_size for path in folder.iterdir()) == total)
+    process.kill()
+    process.wait()
+    machine.aws.asked.clear()
+    (machine.aws.folder / f"runs/{machine.run}/control/{INSTANCE}").unlink()  # the order was noted
+    (machine.root / "ready").touch()
+    machine.begin()
+    assert machine.inspect()["State"]["Status"] == "running"
+    assert not [one for one in machine.aws.asked if one.startswith("images/blobs/")]
+    machine.begin()  # and once more changes nothing
+    assert machine.said("begin").count("attempt 1 trains") == 1
+
+
+def test_a_machine_that_nobody_ordered_ends_itself(machine: Machine) -> None:
+    driver = _DRIVER.replace("begin.ORDERED_S, begin.ANSWER_S", "begin.ORDERED_S, begin.ANSWER_S, _").replace(
+        "= 60, 20, 0.5", "= 1, 20, 0, 0.5"
+    )
+    machine.driver = driver
+    machine.begin()
+    assert (machine.root / "powered-off").exists()
+    assert machine.aws.said == []
+
+
+def test_stopped_before_its_container_it_is_stopped(machine: Machine) -> None:
+    machine.aws.put(f"runs/{machine.run}/control/stop", b"somebody")
+    machine.order()
+    machine.begin()
+    assert SHELL.run(["docker", "inspect", machine.name], check=False).code != 0
+    machine.start("watch")
+    machine.until(machine.aws.answers)
+    assert machine.aws.answers() == [{"state": "stopped", "reason": "", "iteration": 0, "free": False}]
+
+
+def test_its_container_is_the_one_that_a_laptop_starts(machine: Machine) -> None:
+    """Whatever the engine says of both: by the host's words out of a capsule, and by the product's engine."""
+    work = machine.root / f"runs/{machine.run}"
+    (machine.root / "data").mkdir()
+    about = (machine.root / "runs").stat()
+    spec = ContainerSpec(
+        name=machine.name, image=machine.image["tag"], user=f"{about.st_uid}:{about.st_gid}",
+        command=("sh", "-c", 'exec "$@" >> "$LOG" 2>&1', "sh", "sleep", "600"),
+        binds=(Bind(str(work), "/work"), Bind(f"{machine.root}/data", "/data", read_only=True)),
+        labels={"provision.run": machine.run, "provision.attempt": "1", "provision.gpus": "",
+                "provision.image": machine.image["id"]},
+        environment={"A": "b c", "LOG": "log/attempt-001.txt"}, ports=(18765,), stop_signal="SIGINT",
+        rights=Rights(("SYS_NICE",), 100),
+    )  # fmt: skip
+    machine.capsule["container"] = {
+        "flags": flags_of(spec), "image": machine.image["tag"], "command": ["sleep", "600"], "resumed": [],
+        "environment": {"HOME": "/tmp", "A": "b c"},
+    }  # fmt: skip
+    machine.boot()
+    machine.order()
+    machine.begin()
+    ours = told(machine.inspect())
+    SHELL.run(["docker", "rm", "-f", machine.name])
+    open_local().run(spec)
+    assert ours == told(machine.inspect())
+
+
+def told(found: dict[str, Any]) -> dict[str, Any]:
+    """What the engine says of a container, without what differs from one to the next of the same kind."""
+    config, host = found["Config"], found["HostConfig"]
+    binds = [
+        {key: one[key] for key in ("Type", "Source", "Destination", "RW", "Propagation")} for one in found["Mounts"]
+    ]
+    left = {key: value for key, value in host.items() if key not in ("Binds", "Mounts", "ConsoleSize")}
+    left["RestartPolicy"] = left["RestartPolicy"]["Name"].replace("no", "")  # the same to the engine
+    shown = {key: value for key, value in config.items() if key not in ("Hostname", "AttachStdout", "AttachStderr")}
+    shown["Env"] = sorted(config["Env"])
+    empty = (None, "", 0, [], {}, False)  # what one client says and the other leaves out
+    return {
+        "path": [found["Path"], *found["Args"]], "binds": sorted(binds, key=str),
+        "host": {key: value for key, value in left.items() if value not in empty},
+        "config": {key: value for key, value in shown.items() if value not in empty},
+    }  # fmt: skip
 
 
 def snapshots(machine: Machine) -> list[int]:

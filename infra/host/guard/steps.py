@@ -49,7 +49,7 @@ class Step(threading.Thread):
             self.error = Unready("the machine's disk is full" if full else "%s: %s" % (self.name, stable(error)))
         except image.Unusable as error:
             self.error = Unready(str(error))
-        except Exception as error:
+        except BaseException as error:  # what it did not do must not look done
             self.error = error
         if self.error:
             log("%s: %s: %s" % (self.name, type(self.error).__name__, self.error))
