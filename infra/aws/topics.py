@@ -12,7 +12,6 @@ from infra.errors import UsageError
 
 _ARN = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]{1,256}(\.fifo)?")
 _MAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
-_MARKS = [{"Key": "provision:account", "Value": "notify"}]
 
 
 def check(text: str, region: str) -> str:
@@ -36,7 +35,7 @@ def topic(cloud: Cloud, text: str) -> tuple[str, bool]:
     api = client(cloud, "sns")
     with explained(f"make a topic that tells {text}"):
         name = f"provision-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-        made = str(api.create_topic(Name=name, Tags=_MARKS)["TopicArn"])
+        made = str(api.create_topic(Name=name)["TopicArn"])
         pages = api.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=made)
         known = [row for page in pages for row in page.get("Subscriptions", []) if row.get("Endpoint") == text]
         if not known:

@@ -93,7 +93,7 @@ def _keep(
 
     if terms["notify"]:
         topics.check(terms["notify"], session.cloud.region)
-    kept.refuse_attached(run.manifest.settings.diagnose)
+    kept.refuse_attached(session, run.manifest.settings.diagnose)
     inputs.give(run, *folders)
     keeping = kept.resume(session, run, now, order, at, kept.Terms(**terms))
     console.say(f"run {run.id}")

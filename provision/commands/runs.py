@@ -58,7 +58,7 @@ def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
     session = clouds.session(**flags)
     run = store.find(session.cloud, run_id)
     keeper = standing.keeper_of(session.cloud, run)
-    if keeper is not None and keeper.works:
+    if keeper is not None and (keeper.works or standing.look(session.cloud, run).in_keepers_hands):
         if dry_run:
             console.say(f"would stop the keeper of {run_id}, wait until its work is saved, and end its machine")
             return

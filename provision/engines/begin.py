@@ -84,11 +84,13 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     """
     _refuse_long(run)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
-    capsule_of_run = capsule.compose(run, request.name, chosen)
+    capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     with _undone(session, run, request) as began:
         _rights(session.cloud, run, request)
-        _bring(session, run, capsule_of_run)
-        return _start(session, run, request, order, capsule_of_run, began)
+        _bring(session, run)
+        made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
+        run.store.write(run.key("capsule.json"), made.text)
+        return _start(session, run, request, order, made, began)
 
 
 def _refuse_long(run: Run) -> None:
@@ -108,18 +110,25 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
         iam.allow_sessions(request.launch)
 
 
-def _bring(session: Session, run: Run, made: Capsule) -> None:
-    """Image, data and code, the host's files, and last the capsule."""
+def _bring(session: Session, run: Run) -> None:
+    """Image, data and code, and the host's files."""
     store, manifest = run.store, run.manifest
-    if not capsule.is_pulled(manifest.image) and not images_s3.is_there(store, manifest.digest):
-        sent = images_s3.send(open_local(), store, manifest.image, manifest.digest)
-        session.say(f"image {manifest.image}: {console.size(sent)} sent")
+    if not capsule.is_pulled(manifest.image) and not images_s3.vouched(store, manifest.digest):
+        _bring_image(session, run)
     uploads.bring(run, session.say)
     digest, packed = bundle.pack()
     key = f"host/{digest}.tar.gz"
     if store.head(key) is None:
         store.write(key, packed)
-    store.write(run.key("capsule.json"), made.text)
+
+
+def _bring_image(session: Session, run: Run) -> None:
+    """This laptop's image; one that another laptop brought is taken by its id where this one has none."""
+    manifest = run.manifest
+    if images_s3.is_there(run.store, manifest.digest) and not open_local().has_image(manifest.digest):
+        return
+    sent = images_s3.send(open_local(), run.store, manifest.image, manifest.digest)
+    session.say(f"image {manifest.image}: {console.size(sent)} sent")
 
 
 def _start(

@@ -41,9 +41,10 @@ class Capsule:
         return hashlib.sha256(self.text).hexdigest()
 
 
-def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = ()) -> Capsule:
+def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "") -> Capsule:
     """The capsule of a run whose machines have that name. `chosen` are the numbers of attempts that went on from an
-    earlier snapshot by choice, each with the iteration of it.
+    earlier snapshot by choice, each with the iteration of it. `index`: the sha256 of the image's index where this
+    laptop vouches for it; else a machine takes the image by its id alone.
 
     UsageError for trained weights of which no sum is known yet: a machine by itself can ask nobody. RunError for an
     image on GPUs whose GPUs nothing of ours can count.
@@ -55,7 +56,7 @@ def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = ()) -> Caps
             "version": VERSION,
             "id": run.id,
             "name": name,
-            "image": _image(manifest),
+            "image": _image(manifest, index),
             "files": {"log/": "", "snapshots/": "", **rendered.files},
             "inputs": _inputs(run),
             "weights": _weights(manifest),
@@ -104,10 +105,11 @@ def refuse_unpinned(manifest: Manifest) -> None:
             )
 
 
-def _image(manifest: Manifest) -> dict[str, str]:
+def _image(manifest: Manifest, index: str) -> dict[str, str]:
     if is_pulled(manifest.image):
         return {"id": "", "tag": manifest.image, "pull": manifest.image}
-    return {"id": manifest.digest, "tag": manifest.image, "index": index_key(manifest.digest)}
+    vouched = {"sum": index} if index else {}
+    return {"id": manifest.digest, "tag": manifest.image, "index": index_key(manifest.digest), **vouched}
 
 
 def _inputs(run: Run) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ from provision.runs.store import Run
 _ASKS = {"Ask spot": "spot", "Ask on demand": "on demand"}
 _WORK = "Work"  # the state in which a machine works; it is left with the machine's word
 _SPOT = "spot interruption"
+_ORDER = ("begun", "claimed", "asked", "got", "resumed", "saved", "notice", "ended")  # within one second
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
     found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
-    return sorted(found, key=lambda event: event.time)
+    order = {what: place for place, what in enumerate(_ORDER)}
+    return sorted(found, key=lambda event: (event.time.replace(microsecond=0), order.get(event.what, 0)))
 
 
 def _saved(run: Run) -> list[tuple[datetime, int, int]]:

@@ -3,8 +3,9 @@
     images/blobs/HEX.gz       one file of the tar that `docker save` writes, packed; HEX: sha256 of the packed bytes
     images/sha256/HEX.json    the index of the image of that id; it is written last: where it is, all blobs are
 
-Blobs are named by their content: layers that two images have in common, and what an upload that was killed has sent, go
-over the line once. The tar is read as a stream; at any time no more than a few of its files lie packed in the cache.
+This laptop notes the sum of each index that it writes, and vouches for no other one. Blobs are named by their content:
+layers that two images have in common, and what an upload that was killed has sent, go over the line once. The tar is
+read as a stream; at any time no more than a few of its files lie packed in the cache.
 """
 
 import hashlib
@@ -25,10 +26,11 @@ from infra.concurrency import pool
 from infra.disk import writing
 from infra.docker_engine import Docker
 from infra.errors import EngineError, RunError
+from infra.keys import write_private
 from provision.engines.capsule import IMAGES, index_key
 from provision.files import folders
 from provision.files.bar import Bar
-from provision.settings import cache_home
+from provision.settings import cache_home, state_home
 
 _BLOBS = f"{IMAGES}blobs/"
 _MANIFEST = "manifest.json"
@@ -70,13 +72,21 @@ def is_there(store: S3, digest: str) -> bool:
     return store.head(index_key(digest)) is not None
 
 
+def vouched(store: S3, digest: str) -> str:
+    """The sha256 of the image's index in the bucket, where this laptop wrote it; "" where somebody else did, or none is
+    there."""
+    text = store.read(index_key(digest))
+    found = "" if text is None else hashlib.sha256(text).hexdigest()
+    return found if found and found == _noted(digest) else ""
+
+
 def send(engine: Docker, store: S3, tag: str, digest: str) -> int:
-    """Bring the image to the bucket, unless it is there; how many bytes were sent.
+    """Bring the image to the bucket, unless this laptop did; how many bytes were sent.
 
     RunError where the engine has another image under that tag by now, EngineError where it fails, DiskError where the
     cache has no room for a packed layer; AuthError or CloudError where S3 refuses.
     """
-    if is_there(store, digest):
+    if vouched(store, digest):
         return 0
     known = engine.image(tag)
     if known is None or known[0] != digest:
@@ -86,9 +96,23 @@ def send(engine: Docker, store: S3, tag: str, digest: str) -> int:
         count = _Count(bar)
         told = io.BytesIO()
         blobs = _sent(store, _files(engine.archive(tag), told), aside, count)
-        index = {"id": digest, "tag": tag, "config": _config(told.getvalue()), "blobs": [vars(blob) for blob in blobs]}
-        store.write(index_key(digest), json.dumps(index).encode())
+    index = {"id": digest, "tag": tag, "config": _config(told.getvalue()), "blobs": [vars(blob) for blob in blobs]}
+    text = json.dumps(index).encode()
+    store.write(index_key(digest), text)
+    write_private(_note(digest), hashlib.sha256(text).hexdigest())
     return count.sent
+
+
+def _note(digest: str) -> Path:
+    return state_home() / "images" / digest.removeprefix("sha256:")
+
+
+def _noted(digest: str) -> str:
+    """The sum of the index that this laptop wrote; "" where it wrote none."""
+    try:
+        return _note(digest).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _files(chunks: Iterable[bytes], told: io.BytesIO) -> Iterator[tuple[str, IO[bytes] | str]]:

@@ -58,6 +58,11 @@ class Standing:
         return self.keeper is not None and self.keeper.works
 
     @property
+    def in_keepers_hands(self) -> bool:
+        """Whether it goes on, on a machine that a keeper launched: no laptop logs in there."""
+        return self.keeper is not None and not self._before and self.goes_on
+
+    @property
     def waits(self) -> bool:
         """Whether its keeper has no machine for it yet, or none any more."""
         return self.kept and self.word == "starting" and (self._before or not self._machine_lives)

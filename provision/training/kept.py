@@ -37,7 +37,7 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     The errors of `begin.request_of` and `begin.begin`; UsageError for what needs somebody who follows. Where it ends
     early nothing of it is left.
     """
-    refuse_attached(plan.request.diagnose)
+    refuse_attached(session, plan.request.diagnose)
     request = begin.request_of(session, wish)
     image = images.obtain(plan.stack)
     kind, record = request.offers[0].type.name, TagRecord.from_tags(request.tags)
@@ -51,12 +51,12 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
         raise
 
 
-def refuse_attached(diagnose: bool) -> None:
+def refuse_attached(session: Session, diagnose: bool) -> None:
     """UsageError for what only somebody who follows the training can do."""
     if diagnose:
         raise UsageError(
             "--diagnose stops a training that has diverged, and with --detach nobody follows it",
-            "leave out one of them; a kept training's log says why it failed: provision diagnose RUN",
+            f"leave out one of them; why such a training failed: {session.hint('diagnose RUN')}",
         )
 
 
@@ -76,7 +76,7 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
 
     What is left of its old machine is ended first. The errors of `start.ready`, of renting and of `begin.begin`.
     """
-    refuse_attached(run.manifest.settings.diagnose)
+    refuse_attached(session, run.manifest.settings.diagnose)
     number = run.next_number()
     turn = start.turn(run, number, at)
     name = now.attempt.name if now.attempt else run.manifest.name

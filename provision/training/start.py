@@ -208,7 +208,9 @@ def refuse_going(session: Session, run: Run, now: Standing) -> None:
     """RunError, which says who has it, where the run trains already or is about to."""
     if now.kept and now.keeper is not None:
         raise begin_kept.busy(run, now.keeper.keeping)
-    if now.attempt is not None and now.goes_on and not (now.word == "starting" and never_began(session, run, now)):
+    if now.attempt is None or not now.goes_on:
+        return
+    if now.in_keepers_hands or now.word != "starting" or not never_began(session, run, now):
         raise store.taken(run, now.attempt)
 
 

@@ -36,7 +36,7 @@ class FakeS3(FakeAws):
             "PutBucketLifecycleConfiguration": self._for(self._set_rules),
             "HeadObject": self._for(self._head),
             "ListMultipartUploads": self._for(self._uploads),
-            "CreateMultipartUpload": self._for(lambda given: self.parts.setdefault(given["Key"], {}) and None or _ID),
+            "CreateMultipartUpload": self._for(lambda given: (self.parts.setdefault(given["Key"], {}) and None) or _ID),
             "ListParts": self._for(self._parts),
             "UploadPart": self._for(self._part),
             "CompleteMultipartUpload": self._for(self._complete),

@@ -65,6 +65,7 @@ class Begun:
 def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    monkeypatch.setenv("LOGNAME", "alice")
     return Begun(FakeS3(), monkeypatch)
 
 
@@ -72,7 +73,13 @@ def test_all_is_in_its_place_before_the_keeper_starts(one: Begun) -> None:
     keeping = one.begin()
     names = one.aws.names()
     start = names.index("StartExecution")
-    for operation in ("CreateRole", "PutRolePolicy", "CreateSecurityGroup", "CreateLaunchTemplate", "CreateInstanceProfile"):
+    for operation in (
+        "CreateRole",
+        "PutRolePolicy",
+        "CreateSecurityGroup",
+        "CreateLaunchTemplate",
+        "CreateInstanceProfile",
+    ):
         assert names.index(operation) < start, operation
     assert names[start + 1 :] == []
     assert {"capsule.json", "keeper.json"} <= {key.removeprefix(f"runs/{RUN}/") for key in one.aws.held}
@@ -100,7 +107,12 @@ def test_a_machine_of_it_lets_nobody_in_and_has_its_role_from_the_start(one: Beg
 def test_what_the_keeper_is_given(one: Begun) -> None:
     keeping = one.begin(Order(number=3, resumed_from=200, chosen=True), fallback=True, budget=12.0)
     given = one.given()
-    assert (given["run"], given["prefix"], given["launch"], given["name"]) == (RUN, f"runs/{RUN}/", keeping.launch, "lab")
+    assert (given["run"], given["prefix"], given["launch"], given["name"]) == (
+        RUN,
+        f"runs/{RUN}/",
+        keeping.launch,
+        "lab",
+    )
     assert (given["number"], given["numbers"][0], len(given["numbers"])) == (3, "003", 30)
     assert given["first"] == {"resumed_from": 200, "chosen": True}
     assert [market["market"] for market in given["markets"]] == ["spot", "on-demand"]
@@ -166,7 +178,9 @@ def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:
     assert one.undone == [request().launch]
 
 
-@pytest.mark.parametrize("operation", ["CreateRole", "CreateSecurityGroup", "CreateLaunchTemplate", "CreateScheduleGroup"])
+@pytest.mark.parametrize(
+    "operation", ["CreateRole", "CreateSecurityGroup", "CreateLaunchTemplate", "CreateScheduleGroup"]
+)
 def test_what_is_refused_on_the_way_undoes_the_rest(one: Begun, operation: str) -> None:
     one.aws.answers[operation] = Refused("AccessDenied")
     with pytest.raises(ProvisionError):
