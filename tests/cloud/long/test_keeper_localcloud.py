@@ -260,6 +260,16 @@ def test_a_definition_with_calls_that_nobody_has_is_refused(
         ours.make(one_state(sdk(call, parameters)))
 
 
+def test_a_field_that_is_called_like_a_word_of_the_language_is_a_path_all_the_same(ours: Account) -> None:
+    fields = {"RoleArn.$": "$.role", "Name.$": "$$.Execution.Name"}
+    made = {**fields, "Resource.$": "States.Format('{}!', $.role)"}
+    found = ours.run(one_state({"Type": "Pass", "Parameters": {"Target": made}, "End": True}), role="r")
+    assert found["output"] == {"Target": {"RoleArn": "r", "Name": "once", "Resource": "r!"}}
+    task = {"Type": "Pass", "Parameters": {"RoleArn.$": "States.Format('{}!', $.role)"}, "End": True}
+    alone = ours.run(one_state(task), role="r")
+    assert alone["output"] == {"RoleArn": "r!"}
+
+
 def test_a_role_that_is_gone_is_told_as_a_missing_permission(ours: Account) -> None:
     iam = ours.cloud.client("iam")
     role = iam.create_role(RoleName="brief", AssumeRolePolicyDocument=trust("states.amazonaws.com"))["Role"]["Arn"]
