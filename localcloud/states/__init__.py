@@ -24,7 +24,7 @@ def ready(endpoint: str) -> None:
             return
         from moto.core.config import default_user_config
 
-        from localcloud.states import api, calls, errors, paths, waits
+        from localcloud.states import api, calls, errors, paths, waits, words
 
         logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # it writes the definition at each error
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
@@ -32,5 +32,6 @@ def ready(endpoint: str) -> None:
         errors.install()
         paths.install()
         waits.install()
+        words.install()
         api.install()
         _installed = True

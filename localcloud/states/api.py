@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import lru_cache
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
@@ -10,6 +11,7 @@ from moto.core.utils import utcnow
 from moto.moto_api._internal import mock_random
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcomeFailure, CallbackOutcomeSuccess
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.responses import StepFunctionResponse
@@ -32,7 +34,10 @@ class Refused(JsonRESTError):  # type: ignore[misc]
 
 def install() -> None:
     """Put our methods in the place of those of moto's classes."""
+    parsed = lru_cache(maxsize=64)(AmazonStateLanguageParser.parse)  # a second for a long definition; it has no state
+    AmazonStateLanguageParser.parse = staticmethod(parsed)
     _install_machines()
+    _install_machines_answers()
     _install_executions()
     _install_answers()
     _install_tokens()
@@ -67,6 +72,24 @@ def _install_machines() -> None:
     StepFunctionsParserBackend.create_state_machine = create
     StepFunctionsParserBackend.update_state_machine = update
     StepFunctionsParserBackend.delete_state_machine = delete
+
+
+def _install_machines_answers() -> None:
+    moto_machine, moto_tags = StepFunctionResponse._describe_state_machine, StepFunctionResponse.tag_resource
+
+    def machine(self: Any, state_machine_arn: str) -> Any:
+        said = moto_machine(self, state_machine_arn)
+        if getattr(self.stepfunction_backend.describe_state_machine(state_machine_arn), "deleting", False):
+            said.result["status"] = "DELETING"
+        return said
+
+    def tags(self: Any) -> Any:
+        """AWS refuses a tag on what is not there."""
+        self.stepfunction_backend.describe_state_machine(self._get_param("resourceArn"))
+        return moto_tags(self)
+
+    StepFunctionResponse._describe_state_machine = machine
+    StepFunctionResponse.tag_resource = tags
 
 
 def _refuse_another(found: Any, definition: str, kind: str) -> None:
@@ -159,19 +182,13 @@ def _is_deleted(execution_arn: str) -> bool:
 
 
 def _install_answers() -> None:
-    moto_describe, moto_machine = StepFunctionResponse.describe_execution, StepFunctionResponse._describe_state_machine
+    moto_describe, moto_list = StepFunctionResponse.describe_execution, StepFunctionResponse.list_executions
 
     def describe(self: Any) -> Any:
         said = moto_describe(self)
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         if execution.stop_date is not None and execution.exec_status != RUNNING:
             said.result["stopDate"] = execution.stop_date
-        return said
-
-    def machine(self: Any, state_machine_arn: str) -> Any:
-        said = moto_machine(self, state_machine_arn)
-        if getattr(self.stepfunction_backend.describe_state_machine(state_machine_arn), "deleting", False):
-            said.result["status"] = "DELETING"
         return said
 
     def listed(self: Any) -> Any:
@@ -187,18 +204,10 @@ def _install_answers() -> None:
         asked = [self._get_param(name) for name in ("executionArn", "error", "cause")]
         return ActionResult({"stopDate": self.stepfunction_backend.stop_execution(*asked).stop_date})
 
-    def tags(self: Any) -> Any:
-        """AWS refuses a tag on what is not there."""
-        self.stepfunction_backend.describe_state_machine(self._get_param("resourceArn"))
-        return moto_tags(self)
-
-    moto_tags, moto_list = StepFunctionResponse.tag_resource, StepFunctionResponse.list_executions
     StepFunctionResponse.describe_execution = describe
-    StepFunctionResponse._describe_state_machine = machine
     StepFunctionResponse.list_executions = listed
     StepFunctionResponse.get_execution_history = _history
     StepFunctionResponse.stop_execution = stop
-    StepFunctionResponse.tag_resource = tags
 
 
 def _history(self: Any) -> Any:

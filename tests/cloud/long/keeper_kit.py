@@ -1,7 +1,9 @@
 """A small state machine in the manner of the keeper's, and what a machine of it does."""
 
+import contextlib
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +63,7 @@ def keepers_rights(machines_role: str) -> str:
     return allow(
         (["ec2:CreateFleet", "ec2:RunInstances"], "*", TAGGED),
         (["ec2:CreateFleet", "ec2:RunInstances"], "arn:aws:ec2:*:*:launch-template/*", OURS),
+        ("ec2:RunInstances", "arn:aws:ec2:*::image/*", {}),
         ("ec2:DescribeInstances", "*", {}),
         ("ec2:TerminateInstances", "*", OURS),
         ("iam:PassRole", machines_role, {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}),
@@ -130,6 +133,16 @@ class Account:
         found: dict[str, str] = eventually(written, 120.0)
         return found
 
+    @contextlib.contextmanager
+    def telling(self, execution: str) -> Iterator[None]:
+        """What fails inside the block tells where the execution stands."""
+        try:
+            yield
+        except AssertionError as error:
+            found = self.states.describe_execution(executionArn=execution)
+            said = {name: found.get(name) for name in ("status", "error", "cause")}
+            raise AssertionError(f"{error}: {said}, {self.entered(execution)[-12:]}") from error
+
     def awaited(self, key: str) -> dict[str, str] | None:
         """The order there, if its machine is still waited for."""
         found = self.order(key)
@@ -161,7 +174,8 @@ def account(cloud: Cloud) -> Account:
     role = iam.create_role(**words)["Role"]["Arn"]
     rights = keepers_rights(machines["Role"]["Arn"])
     iam.put_role_policy(RoleName="keeper", PolicyName="keeper", PolicyDocument=rights)
-    tags = [{"ResourceType": kind, "Tags": MARK} for kind in ("instance", "network-interface", "volume")]
+    kinds = ("instance", "network-interface", "spot-instances-request", "volume")
+    tags = [{"ResourceType": kind, "Tags": MARK} for kind in kinds]
     data = {"ImageId": cloud.image(), "InstanceType": "t3.micro", "IamInstanceProfile": {"Name": "kept"}}
     made = cloud.ec2.create_launch_template(
         LaunchTemplateName="kept",
@@ -194,55 +208,65 @@ def fleet_words(template: str, token: str) -> dict[str, Any]:
     }
 
 
+def refusals(**calls: tuple[str, dict[str, Any], str]) -> dict[str, Any]:
+    """Calls (action, parameters, the error's name) one after the other; the error of NAME goes to $.NAME."""
+    names = [*calls, "Done"]
+    states: dict[str, Any] = {"Done": {"Type": "Succeed"}}
+    for number, (name, (action, parameters, error)) in enumerate(calls.items(), 1):
+        after = names[number]
+        states[name] = sdk(action, parameters, Next=after, **catch(error, to=after, path=f"$.{name}"))
+    return {"StartAt": names[0], "States": states}
+
+
+NUMBER, MACHINES = "$.numbers[0]", "$.fleet.Instances[0].InstanceIds"
+
+
 def keeper(template: str) -> dict[str, Any]:
     """Claim, ask, order and wait, end, look until it is gone; again until a machine says that it finished."""
-    number = "$.numbers[0]"
-    one = "$.fleet.Instances[0].InstanceIds"
+    return {"StartAt": "Claim", "States": {**_until_it_works(template), **_until_it_is_gone(), **_what_then()}}
+
+
+def _until_it_works(template: str) -> dict[str, Any]:
     claim = {
         "Bucket": BUCKET,
-        "Key.$": f"States.Format('runs/{{}}/attempts/{{}}.json', $.run, {number})",
+        "Key.$": f"States.Format('runs/{{}}/attempts/{{}}.json', $.run, {NUMBER})",
         "IfNoneMatch": "*",
-        "Body": {"number.$": number},
+        "Body": {"number.$": NUMBER},
     }
     order = {
         "Bucket": BUCKET,
         "Key.$": "States.Format('runs/{}/control/order', $.run)",
-        "Body": {"instance.$": f"{one}[0]", "number.$": number, "token.$": "$$.Task.Token"},
+        "Body": {"instance.$": f"{MACHINES}[0]", "number.$": NUMBER, "token.$": "$$.Task.Token"},
     }
-    look = sdk(
-        "ec2:describeInstances",
-        {"InstanceIds.$": one},
-        ResultSelector={"name.$": "$.Reservations[0].Instances[0].State.Name"},
-        ResultPath="$.state",
-        Next="Gone?",
-    )
-    token = f"States.Format('{{}}-{{}}', $.run, {number})"
+    fleet = fleet_words(template, f"States.Format('{{}}-{{}}', $.run, {NUMBER})")
+    times = {"HeartbeatSeconds": 600, "TimeoutSeconds": 86400}
     silent = catch("States.HeartbeatTimeout", "States.Timeout", to="End", path="$.work")
-    states = {
+    return {
         "Claim": sdk("s3:putObject", claim, ResultPath=None, Next="Ask", **catch("S3.S3Exception", to="Taken")),
-        "Ask": sdk("ec2:createFleet", fleet_words(template, token), ResultPath="$.fleet", Next="Work"),
-        "Work": sdk(
-            "s3:putObject.waitForTaskToken", order, HeartbeatSeconds=600, TimeoutSeconds=86400, ResultPath="$.work",
-            Next="End", **silent,
-        ),
-        "End": sdk("ec2:terminateInstances", {"InstanceIds.$": one}, ResultPath="$.ended", Next="Look"),
-        "Look": look,
-        "Gone?": {
-            "Type": "Choice",
-            "Choices": [{"Variable": "$.state.name", "StringEquals": "terminated", "Next": "Next?"}],
-            "Default": "Moment",
-        },
-        "Moment": {"Type": "Wait", "Seconds": 5, "Next": "Look"},
-        "Next?": {
-            "Type": "Choice",
-            "Choices": [
-                {"And": [{"Variable": "$.work.state", "IsPresent": True},
-                         {"Variable": "$.work.state", "StringEquals": "finished"}], "Next": "Done"}
-            ],
-            "Default": "Count",
-        },
-        "Count": {"Type": "Pass", "Parameters": {"run.$": "$.run", "numbers.$": "$.numbers[1:]"}, "Next": "Claim"},
+        "Ask": sdk("ec2:createFleet", fleet, ResultPath="$.fleet", Next="Work"),
+        "Work": sdk("s3:putObject.waitForTaskToken", order, ResultPath="$.work", Next="End", **times, **silent),
         "Taken": {"Type": "Fail", "Error": "Taken", "CausePath": "$.error.Cause"},
+    }
+
+
+def _until_it_is_gone() -> dict[str, Any]:
+    ids = {"InstanceIds.$": MACHINES}
+    state = {"name.$": "$.Reservations[0].Instances[0].State.Name"}
+    gone = {"Variable": "$.state.name", "StringEquals": "terminated", "Next": "Next?"}
+    return {
+        "End": sdk("ec2:terminateInstances", ids, ResultPath="$.ended", Next="Look"),
+        "Look": sdk("ec2:describeInstances", ids, ResultSelector=state, ResultPath="$.state", Next="Gone?"),
+        "Gone?": {"Type": "Choice", "Choices": [gone], "Default": "Moment"},
+        "Moment": {"Type": "Wait", "Seconds": 5, "Next": "Look"},
+    }
+
+
+def _what_then() -> dict[str, Any]:
+    said, finished = {"IsPresent": True}, {"StringEquals": "finished"}
+    done = {"And": [{"Variable": "$.work.state", **test} for test in (said, finished)], "Next": "Done"}
+    left = {"run.$": "$.run", "numbers.$": "$.numbers[1:]"}
+    return {
+        "Next?": {"Type": "Choice", "Choices": [done], "Default": "Count"},
+        "Count": {"Type": "Pass", "Parameters": left, "Next": "Claim"},
         "Done": {"Type": "Succeed"},
-    }  # fmt: skip
-    return {"StartAt": "Claim", "States": states}
+    }

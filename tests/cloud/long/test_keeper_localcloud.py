@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from tests.cloud.localcloud_kit import Cloud, eventually, refused, running_cloud, words
-from tests.cloud.long.keeper_kit import BUCKET, Account, account, allow, catch, fleet_words, keeper, sdk, trust
+from tests.cloud.long.keeper_kit import (
+    BUCKET,
+    Account,
+    account,
+    allow,
+    catch,
+    fleet_words,
+    keeper,
+    refusals,
+    sdk,
+    trust,
+)
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
 PUT = {"Bucket": BUCKET, "Key.$": "$.key", "Body": {"token.$": "$$.Task.Token", "instance": "none"}}
@@ -43,14 +54,16 @@ def test_a_keeper_replaces_a_machine_that_falls_silent_and_ends_with_the_one_tha
     ours.cloud.page("keeper", {"waits": 0.1})
     machine = ours.make(keeper(ours.template))
     execution = ours.start(machine, "digits-1", run="digits", numbers=[f"{one:03}" for one in range(1, 21)])
-    first = ours.order("runs/digits/control/order")
+    with ours.telling(execution):
+        first = ours.order("runs/digits/control/order")
     assert first["number"] == "001"
     ours.cloud.running(first["instance"])
     assert ours.send(first["instance"], "SendTaskHeartbeat", taskToken=first["token"]) == "ok"
     assert ours.send(first["instance"], "StopExecution", executionArn=execution) == "AccessDeniedException"
     assert ours.send(first["instance"], "SendTaskHeartbeat", taskToken="made up") == "InvalidToken"
     ours.cloud.page("keeper", {"heartbeats": 0.005})  # and it falls silent
-    ours.order("runs/digits/control/order", not_for=first["instance"])
+    with ours.telling(execution):
+        ours.order("runs/digits/control/order", not_for=first["instance"])
     ours.cloud.page("keeper", {"heartbeats": 1})
     assert ours.cloud.state(first["instance"]) == "terminated"
     assert refused(ours.states.send_task_heartbeat, taskToken=first["token"]) == "TaskTimedOut"
@@ -72,38 +85,14 @@ def test_a_keeper_replaces_a_machine_that_falls_silent_and_ends_with_the_one_tha
 
 def test_a_state_machine_may_do_what_its_role_may_and_learns_of_a_refusal_in_its_catch(ours: Account) -> None:
     stranger = ours.cloud.launch()
-    found = ours.run(
-        {
-            "StartAt": "Elsewhere",
-            "States": {
-                "Elsewhere": sdk(
-                    "s3:putObject",
-                    {"Bucket": BUCKET, "Key": "images/x", "Body": "x"},
-                    Next="Missing",
-                    **catch("S3.S3Exception", to="Missing", path="$.elsewhere"),
-                ),
-                "Missing": sdk(
-                    "s3:getObject",
-                    {"Bucket": BUCKET, "Key": "runs/nothing"},
-                    Next="Stranger",
-                    **catch("S3.NoSuchKeyException", to="Stranger", path="$.missing"),
-                ),
-                "Stranger": sdk(
-                    "ec2:terminateInstances",
-                    {"InstanceIds": [stranger]},
-                    Next="Untagged",
-                    **catch("Ec2.Ec2Exception", to="Untagged", path="$.stranger"),
-                ),
-                "Untagged": sdk(
-                    "ec2:createFleet",
-                    {**fleet_words(ours.template, "States.UUID()"), "TagSpecifications": []},
-                    Next="Done",
-                    **catch("States.TaskFailed", to="Done", path="$.untagged"),
-                ),
-                "Done": {"Type": "Succeed"},
-            },
-        }
+    fleet = {**fleet_words(ours.template, "States.UUID()"), "TagSpecifications": []}
+    calls = refusals(
+        elsewhere=("s3:putObject", {"Bucket": BUCKET, "Key": "images/x", "Body": "x"}, "S3.S3Exception"),
+        missing=("s3:getObject", {"Bucket": BUCKET, "Key": "runs/nothing"}, "S3.NoSuchKeyException"),
+        stranger=("ec2:terminateInstances", {"InstanceIds": [stranger]}, "Ec2.Ec2Exception"),
+        untagged=("ec2:createFleet", fleet, "States.TaskFailed"),
     )
+    found = ours.run(calls)
     told = found["output"]
     assert [name for name in told if "Error" in told[name]] == ["elsewhere", "missing", "stranger", "untagged"]
     assert "(Service: S3, Status Code: 403, Request ID: " in told["elsewhere"]["Cause"]
@@ -213,6 +202,7 @@ def test_a_fleets_answer_that_is_lost_is_asked_for_again_with_the_same_token(our
         Retry=[{"ErrorEquals": ["Ec2.SdkClientException"], "IntervalSeconds": 60, "MaxAttempts": 2}],
     )
     found = ours.run(one_state(ask), token="once-and-no-more")
+    assert found["status"] == "SUCCEEDED", found
     [mine] = set(living(ours.cloud)) - before
     assert found["output"]["Instances"][0]["InstanceIds"] == [mine]
     assert ours.cloud.page("faults", {}) == [1]
@@ -268,6 +258,16 @@ def test_a_definition_with_calls_that_nobody_has_is_refused(
 ) -> None:
     with pytest.raises(ours.states.exceptions.InvalidDefinition, match=word):
         ours.make(one_state(sdk(call, parameters)))
+
+
+def test_a_field_that_is_called_like_a_word_of_the_language_is_a_path_all_the_same(ours: Account) -> None:
+    fields = {"RoleArn.$": "$.role", "Name.$": "$$.Execution.Name"}
+    made = {**fields, "Resource.$": "States.Format('{}!', $.role)"}
+    found = ours.run(one_state({"Type": "Pass", "Parameters": {"Target": made}, "End": True}), role="r")
+    assert found["output"] == {"Target": {"RoleArn": "r", "Name": "once", "Resource": "r!"}}
+    task = {"Type": "Pass", "Parameters": {"RoleArn.$": "States.Format('{}!', $.role)"}, "End": True}
+    alone = ours.run(one_state(task), role="r")
+    assert alone["output"] == {"RoleArn": "r!"}
 
 
 def test_a_role_that_is_gone_is_told_as_a_missing_permission(ours: Account) -> None:
