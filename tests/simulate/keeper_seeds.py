@@ -122,7 +122,7 @@ def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
     if kind in ("refused", "dry"):
         droughts = {market: [(0, ends)] for market in droughts}
     cloud = Cloud(seed, ends, int(draw.uniform(0.5, 20) * HOUR), droughts, faults=draw.choice((0.0, 0.02, 0.05)))
-    cloud.often = {"createFleet": 0.4} if kind == "lost" else {}
+    cloud.often = {"createFleet": 0.48} if kind == "lost" else {}
     cloud.refused = "UnauthorizedOperation" if kind == "refused" else draw.choice(
         ("InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow"))  # fmt: skip
     cloud.stuck = kind == "stuck"
