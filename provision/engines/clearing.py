@@ -88,7 +88,8 @@ def _sweep() -> dict[str, State]:
 
 def _things() -> dict[str, State]:
     def one(service: str, action: str, words: dict[str, str], then: str, again: int = 2, pause: int = 2) -> State:
-        return task(service, action, words, then, fails=then, again=again, pause=pause)
+        absent = {"Scheduler.ResourceNotFoundException": then} if service == "scheduler" else {}
+        return task(service, action, words, then, fails=then, again=again, pause=pause, catch=absent)
 
     schedule = {"Name.$": "$.in.schedule.name", "GroupName.$": "$.in.schedule.group"}
     template = "deleteLaunchTemplate"
@@ -105,7 +106,8 @@ def _role() -> dict[str, State]:
     """The role that machines of the launch have, and its profile: both have the launch's name."""
 
     def one(action: str, words: dict[str, str], then: str) -> State:
-        return task("iam", action, words, then, fails=then, again=4, pause=3)
+        absent = {"Iam.NoSuchEntityException": then}
+        return task("iam", action, words, then, fails=then, again=4, pause=3, catch=absent)
 
     role, profile = {"RoleName.$": "$.in.launch"}, {"InstanceProfileName.$": "$.in.launch"}
     right = {**role, "PolicyName.$": "$.rights.names[0]"}

@@ -116,7 +116,7 @@ def _word() -> dict[str, State]:
     return {
         "Final?": choose("Word", (is_("$.said.state", *FINAL, "unready"), "Ended")),
         "Word": task("s3", "getObject", file, "Readable?", keep=("$.word", {"is.$": "States.StringToJson($.Body)"}),
-                     fails="Ended"),
+                     catch={"S3.NoSuchKeyException": "Ended"}, fails="Ended"),
         "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),
         "Parse": put("$.word", {"is.$": "States.JsonMerge($.unsaid, $.word.is, false)"}, "Its?"),
         "Its?": choose("Ended", (its, "Adopt")),

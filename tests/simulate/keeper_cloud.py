@@ -38,6 +38,7 @@ class Machine:
     beaten: float = 0.0
     hung: bool = False
     mute: bool = False
+    person: bool = False
     noticed: float | None = None
     saved: bool = False
     word: str = ""
@@ -78,6 +79,8 @@ class Cloud:
     refused: str = "InsufficientInstanceCapacity"
     row: dict[str, int] = field(default_factory=dict)  # of an action's faults, one after another
     unlucky: bool = False
+    often: dict[str, float] = field(default_factory=dict)  # actions that have more faults
+    alone: bool = False  # a keeper was stopped
     stuck: bool = False  # no machine can be ended
 
     def __post_init__(self) -> None:
@@ -100,19 +103,20 @@ class Cloud:
         fault = self.draw.random()
         kind = service.capitalize()
         busy = Broken(f"{kind}.{kind}Exception", f"slow down (Service: {kind}, Status Code: 503, Request ID: 1)")
-        bad = fault < self.faults or fault > 1 - self.faults
+        faults = self.often.get(action, self.faults)
+        bad = fault < faults or fault > 1 - faults
         self.row[action] = self.row.get(action, 0) + 1 if bad else 0
         self.unlucky = self.unlucky or self.row[action] > 2
-        if fault < self.faults:
+        if fault < faults:
             return busy, 1.0
         try:
             value = getattr(self, f"_{service}_{action}")(words)
         except Broken as broken:
             return broken, 0.2
-        if fault > 1 - self.faults:
+        if fault > 1 - faults:
             if action == "createFleet":
                 self.lost_fleets.add(words["ClientToken"])
-            lost = Broken("States.Timeout") if fault > 1 - self.faults / 2 else Broken(f"{kind}.SdkClientException", "")
+            lost = Broken("States.Timeout") if fault > 1 - faults / 2 else Broken(f"{kind}.SdkClientException", "")
             return lost, 60.0
         return value, 0.2
 
@@ -158,6 +162,8 @@ class Cloud:
             self.say("one number has two orders")
         if any(one.word in ("failed", "finished", "stopped") for one in others):
             self.say("a training that was over is repeated")
+        if any(one.person for one in others) and not self.unlucky:
+            self.say("a machine that a person ended is replaced")
         if self.schedules.get(machine.launch, (0, ""))[1] != instance:
             self.say("an order without a second end")
         last = others[-2:]
@@ -235,8 +241,6 @@ class Cloud:
             self.say("a machine is ended before it has saved")
         if machine.free and machine.noticed is not None and now < machine.noticed + 120:
             self.say("a free hour is paid for")
-        if machine.hung and now - machine.beaten > 2 * 900:
-            self.say("a silent machine is kept for long")
 
     def _ec2_deleteLaunchTemplate(self, words: dict[str, Any]) -> Any:
         return self._gone(("template", words["LaunchTemplateName"]), "Ec2.Ec2Exception")
@@ -271,10 +275,10 @@ class Cloud:
             del self.schedules[name]
 
     def _scheduler_deleteSchedule(self, words: dict[str, Any]) -> Any:
+        if any(one.launch == words["Name"] and one.state in LIVING for one in self.machines.values()):
+            self.say("a machine lives when its launch is cleared")
         if words["Name"] not in self.schedules:
             raise Broken("Scheduler.ResourceNotFoundException", "no schedule")
-        if any(one.launch == words["Name"] and one.state in LIVING for one in self.machines.values()):
-            self.say("the second end of a machine that lives is taken away")
         del self.schedules[words["Name"]]
         return {}
 
@@ -308,6 +312,8 @@ class Cloud:
 
     def _off(self, machine: Machine, reason: str) -> None:
         if machine.alive:
+            if machine.hung and machine.beaten and self.time.now - machine.beaten > 2 * 900 and not self.alone:
+                self.say("a silent machine is kept for long")
             machine.state, machine.reason = "shutting-down", reason
             if self.stuck:
                 return
@@ -363,7 +369,9 @@ class Cloud:
         left = self.total - machine.base
         acts = {"notice": self._notice, "taken": self._taken, "hung": self._hang, "fails": self._fails,
                 "mute": self._mute, "person": self._person}  # fmt: skip
-        if machine.mishap in acts and machine.after < left:
+        if machine.mishap == "mute":
+            machine.after = left - machine.after / 20  # its last word may come before its silence is too long
+        if machine.mishap in acts and 0 < machine.after < left:
             self.time.after(machine.after, lambda: acts[machine.mishap](machine))
         self.time.after(left, lambda: self._finish(machine))
 
@@ -395,6 +403,7 @@ class Cloud:
         self._off(machine, "Server.SpotInstanceTermination")
 
     def _person(self, machine: Machine) -> None:
+        machine.person = machine.alive
         self._off(machine, "Client.UserInitiatedShutdown")
 
     def _mute(self, machine: Machine) -> None:

@@ -20,6 +20,21 @@ LAUNCH, OTHER = "provision-lab-01234567", "provision-lab-89abcdef"
 ENDS = ("TrainingFailed", "EndedWithMachine", "Unready", "Barren", "TooManyMachines", "TimeOver", "NoCapacity",
         "Refused", "Taken", "Unclaimed", "StillThere")  # fmt: skip
 DAY = 24 * HOUR
+KINDS = (
+    "usual",
+    "usual",
+    "usual",
+    "stop",
+    "two",
+    "refused",
+    "stuck",
+    "long",
+    "mute",
+    "unready",
+    "person",
+    "dry",
+    "lost",
+)
 
 
 @dataclass(frozen=True)
@@ -64,15 +79,17 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     """One seed, with the product's definition or another one. `kind` chooses what is drawn, "" draws that, too."""
     draw = random.Random(seed)
     ends = draw.uniform(6, 72) * HOUR
-    kind = kind or draw.choice(("", "", "", "", "", "stop", "two", "refused", "stuck", "long"))
+    kind = kind or draw.choice(KINDS)
     cloud = _cloud(seed, draw, ends, kind)
     asl = machine or definition.definition()
-    words = given(LAUNCH, ends, draw.choice((1, 12, 100)), draw.random() < 0.5, notify=draw.choice(("", "arn:topic")))
+    hours = {"dry": 100, "lost": 0.02}.get(kind) or draw.choice((1, 12, 100))
+    words = given(LAUNCH, ends, hours, draw.random() < 0.5, notify=draw.choice(("", "arn:topic")))
     first = cloud.keep(Execution(asl, words, "r-1"))
     keepers = [first]
     if kind == "two":
         keepers.append(_later(cloud, draw, asl, ends))
     if kind == "stop":
+        cloud.alone = True
         cloud.time.at(draw.uniform(0, 0.7 * ends), first.stop)
     cloud.time.run(ends + 10 * DAY, lambda: all(keeper.over for keeper in keepers))
     for keeper in keepers:
@@ -89,22 +106,27 @@ def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: floa
     return cloud.keep(Execution(asl, given(OTHER, ends), "r-2", now=0.0))
 
 
+# kind → the mishaps of its machines
+_MISHAPS: Mapping[str, tuple[str, ...]] = {
+    "long": ("notice", "notice", "taken", "hung", ""), "mute": ("mute",), "unready": ("unready",),
+    "person": ("person", "notice"),
+}  # fmt: skip
+
+
 def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
     droughts: dict[str, list[tuple[float, float]]] = {"spot": [], "on-demand": []}
     for market, often in (("spot", 6), ("on-demand", 2)):
         for _ in range(draw.randrange(often)):
             start = draw.uniform(0, ends)
             droughts[market].append((start, start + draw.uniform(0.1, 12) * HOUR))
-    if kind == "refused":
-        droughts["spot"].append((0, ends))
+    if kind in ("refused", "dry"):
+        droughts = {market: [(0, ends)] for market in droughts}
     cloud = Cloud(seed, ends, int(draw.uniform(0.5, 20) * HOUR), droughts, faults=draw.choice((0.0, 0.02, 0.05)))
+    cloud.often = {"createFleet": 0.48} if kind == "lost" else {}
     cloud.refused = "UnauthorizedOperation" if kind == "refused" else draw.choice(
         ("InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow"))  # fmt: skip
     cloud.stuck = kind == "stuck"
-    if kind == "long":
-        cloud.mishaps = ("notice", "notice", "taken", "hung", "")
-    else:
-        cloud.mishaps = (*MISHAPS, "", "", "notice")
+    cloud.mishaps = _MISHAPS.get(kind, (*MISHAPS, "", "", "notice"))
     return cloud
 
 
@@ -124,6 +146,8 @@ def _ended(cloud: Cloud, keeper: Keeper) -> None:
         if launch not in cloud.schedules and cloud.time.now < cloud.ends:
             cloud.say("the second end of what could not be ended is gone")
         return
+    if execution.error == "Taken" and launch == LAUNCH and len(cloud.keepers) == 1:
+        cloud.say("it takes itself for somebody else")
     _left(cloud, launch)
     _right(cloud, execution)
 
