@@ -1,7 +1,7 @@
 #!/bin/sh
 # Once a minute: end this machine when nobody has used it for so long. In use means: a GPU works, the CPUs do (whoever
-# makes them), a training's container runs, the guard has something to save, an image is being built, data comes or
-# goes, a program runs in a box or over SSH without a terminal, or somebody types.
+# makes them), a training's container runs or is being prepared, the guard has something to save, an image is being
+# built, data comes or goes, a program runs in a box or over SSH without a terminal, or somebody types.
 # It says what it found here and in /run/provision/idle. The idle time is counted by the uptime: no clock that is set
 # ends the machine. Nothing counts before the bootstrap has said ready: provision-unready.timer sees to that.
 # usage: idle.sh SECONDS    0: never
