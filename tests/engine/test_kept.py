@@ -350,8 +350,14 @@ def told(found: dict[str, Any]) -> dict[str, Any]:
         {key: one[key] for key in ("Type", "Source", "Destination", "RW", "Propagation")} for one in found["Mounts"]
     ]
     left = {key: value for key, value in host.items() if key not in ("Binds", "Mounts", "ConsoleSize")}
-    left["RestartPolicy"] = left["RestartPolicy"]["Name"].replace("no", "")  # the same to the engine
-    shown = {key: value for key, value in config.items() if key not in ("Hostname", "AttachStdout", "AttachStderr")}
+    # two names of one thing; and the SDK declares each folder that it binds as a volume of the image, too
+    left["RestartPolicy"] = left["RestartPolicy"]["Name"].replace("no", "")
+    left["CapAdd"] = [name.replace("CAP_", "") for name in host["CapAdd"]]
+    shown = {
+        key: value
+        for key, value in config.items()
+        if key not in ("Hostname", "AttachStdout", "AttachStderr", "Volumes")
+    }
     shown["Env"] = sorted(config["Env"])
     empty = (None, "", 0, [], {}, False)  # what one client says and the other leaves out
     return {

@@ -1,4 +1,4 @@
-"""A run that AWS keeps is begun whole or not at all, and whatever goes wrong on the way leaves nothing that is billed."""
+"""A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
 
 import json
 from collections.abc import Callable

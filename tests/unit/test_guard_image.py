@@ -148,10 +148,19 @@ def test_an_image_that_is_there_is_not_fetched(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_names_images_by_their_configuration_may_have_another_id(tmp_path: Path) -> None:
+    """By the word of an index that is known by its sum: who may write the bucket could name another configuration."""
     place, docker = Place(), Docker()
     wanted = {**WANTED, "id": "sha256:" + "1" * 64}
     place.index["id"] = wanted["id"]
     place.publish()
+    digest = hashlib.sha256(place.objects[WANTED["index"]]).hexdigest()
+    for wrong in ({}, {"sum": "0" * 64}):
+        with pytest.raises(image.Unusable):
+            image.Image(place, {**wanted, **wrong}, str(tmp_path / "image"), docker.words, docker.load).bring(
+                lambda: None
+            )
+        assert docker.tags == {}
+    wanted["sum"] = digest
     image.Image(place, wanted, str(tmp_path / "image"), docker.words, docker.load).bring(lambda: None)
     assert docker.tags == {"caffe:1": ID}
 

@@ -30,7 +30,8 @@ INDEX = f"images/sha256/{DIGEST.removeprefix('sha256:')}.json"
 
 @pytest.fixture
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeS3:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     return FakeS3()
 
 
@@ -61,7 +62,7 @@ def test_each_file_of_the_archive_is_a_blob_of_its_own_and_the_index_comes_last(
         assert blob["key"] == f"images/blobs/{hashlib.sha256(packed).hexdigest()}.gz"
     assert written(aws)[-1] == INDEX
     assert sent == sum(blob["packed"] for blob in found["blobs"])
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))  # nothing stays in the cache
+    assert not any(path.is_file() for path in tmp_path.joinpath("CACHE").rglob("*"))  # nothing stays in the cache
 
 
 def test_a_second_time_nothing_is_sent_and_nothing_saved(aws: FakeS3) -> None:
@@ -161,3 +162,17 @@ def test_another_image_under_that_tag_is_not_taken(aws: FakeS3) -> None:
     with pytest.raises(RunError, match="has no image provision/caffe-debian"):
         send(Engine(FILES, "sha256:" + "7" * 64))
     assert not aws.of("PutObject")
+
+
+def test_an_index_that_somebody_else_wrote_is_not_vouched_for(aws: FakeS3) -> None:
+    """The laptop's own sum of it goes into the capsule; another index, or one of another laptop, gets none."""
+    store = S3(CLOUD, NAME, OURS)
+    assert images_s3.vouched(store, DIGEST) == ""
+    send(Engine(FILES))
+    assert images_s3.vouched(store, DIGEST) == hashlib.sha256(aws.held[INDEX][0]).hexdigest()
+    aws.put(INDEX, json.dumps({**index(aws), "config": "evil.json"}).encode())
+    assert images_s3.vouched(store, DIGEST) == ""
+    aws.calls.clear()
+    assert send(Engine(FILES)) == 0  # no blob crosses the line for it
+    assert written(aws) == [INDEX] and index(aws)["config"] == "abc.json"
+    assert images_s3.vouched(store, DIGEST)

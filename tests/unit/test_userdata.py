@@ -246,7 +246,12 @@ def test_what_the_units_of_a_machine_that_starts_itself_call_is_in_its_bundle() 
         f"units/{name}" for name in (*user_data._UNITS, "provision-idle.timer", "provision-attempt.service")
     } == set(units)
     assert set(user_data._SCRIPTS) <= set(there)
-    assert "ConditionPathExists=/opt/provision/order.json" in units["units/provision-attempt.service"]
+    for line in (
+        "ConditionPathExists=/opt/provision/order.json", "ExecStart=/usr/bin/python3 /opt/provision/guard begin",
+        "Restart=on-failure", "NoNewPrivileges=yes", "ProtectSystem=strict", "WantedBy=multi-user.target",
+        "ReadWritePaths=/var/lib/provision /data",
+    ):  # fmt: skip
+        assert line in units["units/provision-attempt.service"].splitlines()
     for text in [*units.values(), *(there[name] for name in there if name.endswith(".sh"))]:
         called = re.findall(r"/opt/provision/([\w./-]+\.(?:sh|py))", text)
         assert set(called) <= set(there), called

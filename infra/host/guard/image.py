@@ -42,18 +42,22 @@ Damaged = type("Damaged", (Unusable,), {})
 
 
 def index_of(bucket, image):
-    """(blobs, ids that Docker may give it) of an image: {"id", "index"}. Unusable where the index is missing or makes
-    no sense."""
+    """(blobs, ids that Docker may give it) of an image: {"id", "index", "sum": sha256 of the index, which may be
+    missing}. Unusable where the index is missing or makes no sense."""
     text = index_text(bucket, image["index"])
     try:
+        if image.get("sum") and hashlib.sha256(text).hexdigest() != image["sum"]:
+            raise ValueError("another index")
         known = json.loads(text.decode())
         if known["id"] != image["id"]:
             raise ValueError("another image")
         blobs = [checked(blob) for blob in known["blobs"]]
     except (LookupError, TypeError, ValueError):
         raise Unusable("the image's index in S3 is damaged") from None
-    # a Docker that keeps its images another way than the one that made it names them by their configuration
-    return blobs, [image["id"]] + ["sha256:" + blob["sha256"] for blob in blobs if blob["name"] == known.get("config")]
+    # a Docker that keeps images another way than the one that made it names them by their configuration; who may write
+    # the bucket may not say which that is
+    config = known.get("config") if image.get("sum") else None
+    return blobs, [image["id"]] + ["sha256:" + blob["sha256"] for blob in blobs if blob["name"] == config]
 
 
 def index_text(bucket, key):
