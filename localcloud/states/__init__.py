@@ -9,6 +9,7 @@ Not here: JSONata, activities, express executions, redrive, versions and aliases
 does between a service's refusal and a Catch: its client repeats some calls by itself.
 """
 
+import importlib
 import logging
 import threading
 
@@ -24,6 +25,7 @@ def ready(endpoint: str) -> None:
             return
         from moto.core.config import default_user_config
 
+        importlib.import_module("moto.stepfunctions.parser.models")  # all of it, before any of it is changed
         from localcloud.states import api, calls, errors, paths, waits, words
 
         logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # it writes the definition at each error

@@ -9,7 +9,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
 from moto.moto_api._internal import mock_random
-from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.api import ExecutionStatus, InvalidDefinition
 from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcomeFailure, CallbackOutcomeSuccess
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
@@ -22,7 +22,6 @@ NO_TRUST = (
     "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the "
     "provided role."
 )
-LONGEST = 262_144  # bytes of an input
 PAGE = 100  # events
 RUNNING = ExecutionStatus.RUNNING
 _lock = threading.RLock()
@@ -110,8 +109,12 @@ def _check(account: str, definition: str | None, arn: str | None) -> None:
         except calls.NoRole:
             raise Refused("AccessDeniedException", NO_TRUST) from None
     if definition is not None:
-        StepFunctionsParserBackend._validate_definition(definition=definition)
-        if wrong := check.faults_of(definition):
+        try:
+            StepFunctionsParserBackend._validate_definition(definition=definition)
+            wrong = check.faults_of(definition)
+        except InvalidDefinition as error:
+            wrong = [str(error.message)]
+        if wrong:
             raise Refused("InvalidDefinition", f"Invalid State Machine Definition: '{'; '.join(wrong)}'")
 
 
@@ -133,8 +136,7 @@ def _install_executions() -> None:
             _refuse_deleting(machine)
             if name:
                 self._validate_name(name)
-            if len((execution_input or "").encode()) > LONGEST:
-                raise Refused("InvalidExecutionInput", f"the input is longer than {LONGEST} bytes")
+            _check_input(execution_input or "{}")
             _check(self.account_id, None, machine.roleArn)
             begun = moto_start(self, state_machine_arn, name or str(mock_random.uuid4()), execution_input, **more)
             begun.owner = machine
@@ -163,6 +165,13 @@ def _install_executions() -> None:
     StepFunctionsParserBackend.stop_execution = stop
     BaseExecutionWorkerCommunication._reflect_execution_status = reflect
     waits.ends_before.append(_is_deleted)
+
+
+def _check_input(text: str) -> None:
+    try:
+        tokens.check(text)
+    except tokens.NoOutput as error:
+        raise Refused("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from None
 
 
 def _begun(execution: Any) -> Any:

@@ -4,6 +4,7 @@ A call is signed with a session of the role, so that `access` judges it, and tel
 X-Client, so that tests find it in the log of calls and can let it fail.
 """
 
+import sys
 import threading
 from datetime import timedelta
 from typing import Any
@@ -37,10 +38,13 @@ class NoRole(Exception):
 
 
 def install(endpoint: str) -> None:
-    """Let executions call this address."""
+    """Let executions call this address, and that alone."""
     global _endpoint
     _endpoint = endpoint
     StateTaskServiceAwsSdk._eval_service_task = _call
+    for name, module in list(sys.modules.items()):  # the services that the language has words of its own for
+        if name.startswith("moto.stepfunctions.") and hasattr(module, "boto_client_for"):
+            vars(module)["boto_client_for"] = client_for
 
 
 def role(account: str, arn: str) -> Any:
@@ -55,22 +59,29 @@ def _call(self: Any, env: Any, resource_runtime_part: Any, normalised_parameters
     """Carry out a task of the kind aws-sdk; its answer goes onto the stack."""
     name = self.resource.api_name
     operation = shapes.operation(name, self.resource.api_action)
-    client = _client(state_credentials.role_arn, resource_runtime_part, shapes.SERVICES.get(name, name))
+    client = client_for(resource_runtime_part.region, shapes.SERVICES.get(name, name), state_credentials)
     asked = shapes.request(normalised_parameters, operation.input_shape) if operation.input_shape else {}
-    _mine.execution = env.states.context_object.context_object_data["Execution"]["Name"]
     said = client._make_api_call(operation.name, asked)
     env.stack.append(shapes.answer(said, operation.output_shape))
 
 
-def _client(arn: str, place: Any, service: str) -> Any:
+def act_for(env: Any) -> None:
+    """This thread's calls are those of the environment's execution."""
+    _mine.execution = env.states.context_object.context_object_data["Execution"]["Name"]
+
+
+def client_for(region: str, service: str, state_credentials: Any) -> Any:
+    """A client that signs as the role. NoRole."""
+    arn = state_credentials.role_arn
     with _lock:
-        role(place.account, arn)
-        wanted = (arn, place.region, service)
+        account = arn.split(":")[4]
+        role(account, arn)
+        wanted = (arn, region, service)
         if wanted not in _clients:
             if arn not in _sessions:
-                _sessions[arn] = _session(place.account, place.region, arn)
-            client = _clients[wanted] = _sessions[arn].create_client(service, place.region, **_settings())
-            client.meta.events.register("before-send", _sign_with_the_execution)
+                _sessions[arn] = _session(account, region, arn)
+            client = _clients[wanted] = _sessions[arn].create_client(service, region, **_settings())
+            client.meta.events.register("before-send", _tell_the_execution)
         return _clients[wanted]
 
 
@@ -106,5 +117,5 @@ def _session(account: str, region: str, arn: str) -> Any:
     return session
 
 
-def _sign_with_the_execution(request: Any, **_: Any) -> None:
+def _tell_the_execution(request: Any, **_: Any) -> None:
     request.headers["X-Client"] = _mine.execution

@@ -14,7 +14,7 @@ from typing import Any
 
 FIRST = "AQCYAAAAKgAAAAMAAAAAAAAAA"  # how tokens of AWS begin
 BYTES = 420  # random bytes of a token: AWS's have several hundred letters, too
-LONGEST = 262_144  # bytes of an output
+LONGEST = 262_144  # bytes of an output, and of an execution's input
 
 
 class Over(Exception):
@@ -86,7 +86,7 @@ def give_up(token: str) -> bool:
 def check(output: str) -> None:
     """NoOutput for what is no JSON or longer than AWS takes."""
     if len(output.encode()) > LONGEST:
-        raise NoOutput(f"the output is longer than {LONGEST} bytes")
+        raise NoOutput(f"it is longer than {LONGEST} bytes")
     try:
         json.loads(output)
     except ValueError as error:

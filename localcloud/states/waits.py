@@ -39,7 +39,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramTimedOut
 from moto.stepfunctions.parser.asl.eval.states import TaskData
 
-from localcloud.states import pace, tokens
+from localcloud.states import calls, pace, tokens
 
 LOOK = pace.LOOK
 ends_before: list[Callable[[str], bool]] = []  # asked with an execution's ARN before each of its states
@@ -194,6 +194,7 @@ def _within_its_time(self: Any, env: Any) -> None:
 
     def work() -> None:
         try:
+            calls.act_for(frame)
             self._eval_execution(frame)
         except BaseException as error:
             failures.append(error)

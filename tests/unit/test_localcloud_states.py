@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ParamValidationError
 
+from localcloud import faults
 from localcloud.states import check, errors, pace, paths, shapes, tokens
 
 BODY = ("s3", "putObject")
@@ -228,3 +229,15 @@ def test_a_pace_keeps_what_it_is_not_told() -> None:
         assert pace.change({"heartbeats": 0})["waits"] == 0.5
     finally:
         pace.change({"waits": 1, "heartbeats": 1})
+
+
+def test_a_rule_of_faults_tells_executions_from_machines_and_laptops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "keepers", {"ASIAKEEPER"})
+
+    def met(source: Any) -> list[str]:
+        keys = ("ASIAKEEPER", "ASIAMACHINE", "AKIALAPTOP")
+        calls = [{"service": "ec2", "action": "CreateFleet", "access_key": key, "params": {}} for key in keys]
+        return [call["access_key"] for call in calls if faults.Rule(source=source, lost=True).about(call)]
+
+    found = [met(source) for source in ("keeper", "instance", "laptop")]
+    assert found == [["ASIAKEEPER"], ["ASIAMACHINE"], ["AKIALAPTOP"]]

@@ -260,6 +260,16 @@ def test_a_definition_with_calls_that_nobody_has_is_refused(
         ours.make(one_state(sdk(call, parameters)))
 
 
+def test_what_is_no_definition_or_no_input_is_refused(ours: Account) -> None:
+    words = {"name": "none", "roleArn": ours.role}
+    for definition in ("no JSON", '{"StartAt": "A", "States": {"A": {"Type": "Nothing"}}}'):
+        assert refused(ours.states.create_state_machine, definition=definition, **words) == "InvalidDefinition"
+    machine = ours.make(one_state({"Type": "Succeed"}))
+    start = {"stateMachineArn": machine, "name": "a"}
+    for given in ("no JSON", json.dumps("x" * 262_144)):
+        assert refused(ours.states.start_execution, input=given, **start) == "InvalidExecutionInput"
+
+
 def test_a_field_that_is_called_like_a_word_of_the_language_is_a_path_all_the_same(ours: Account) -> None:
     fields = {"RoleArn.$": "$.role", "Name.$": "$$.Execution.Name"}
     made = {**fields, "Resource.$": "States.Format('{}!', $.role)"}
@@ -268,6 +278,30 @@ def test_a_field_that_is_called_like_a_word_of_the_language_is_a_path_all_the_sa
     task = {"Type": "Pass", "Parameters": {"RoleArn.$": "States.Format('{}!', $.role)"}, "End": True}
     alone = ours.run(one_state(task), role="r")
     assert alone["output"] == {"RoleArn": "r!"}
+
+
+def test_items_of_a_map_are_done_as_the_role_each_in_its_turn(ours: Account) -> None:
+    """Those of a list in the input, and those of a file in S3."""
+    key = {"Bucket": BUCKET, "Key.$": "States.Format('runs/map/{}', $.name)", "Body.$": "$.name"}
+    steps = {"StartAt": "Put", "States": {"Put": sdk("s3:putObject", key, ResultPath=None)}}
+    items = [{"name": f"{number}"} for number in range(6)]
+    ours.s3.put_object(Bucket=BUCKET, Key="runs/map/items.json", Body=json.dumps(items).encode())
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": BUCKET, "Key": "runs/map/items.json"},
+    }
+    kinds = {
+        "INLINE": {"ItemsPath": "$.items"},
+        "DISTRIBUTED": {"ItemReader": reader},
+    }
+    for mode, given in kinds.items():
+        how = {"Mode": mode, **({"ExecutionType": "STANDARD"} if mode == "DISTRIBUTED" else {})}
+        each = {"Type": "Map", "MaxConcurrency": 2, "ItemProcessor": {"ProcessorConfig": how, **steps}, "End": True}
+        found = ours.run(one_state({**each, **given}), items=items)
+        assert (found["status"], found["output"]) == ("SUCCEEDED", items), found
+    written = ours.s3.get_object(Bucket=BUCKET, Key="runs/map/5")["Body"].read()
+    assert written == b'"5"'
 
 
 def test_a_role_that_is_gone_is_told_as_a_missing_permission(ours: Account) -> None:
