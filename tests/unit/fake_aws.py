@@ -74,7 +74,10 @@ def _clients(cloud: Cloud) -> None:
         return FakeAws.newest.answer(model, given.params, str(cloud.access_key))
 
     prices = client(dataclasses.replace(cloud, region="us-east-1"), "pricing", attempts=1)
-    for api in (*(client(cloud, service) for service in ("ec2", "iam", "scheduler", "sts", "s3", "stepfunctions")), prices):
+    for api in (
+        *(client(cloud, service) for service in ("ec2", "iam", "scheduler", "sts", "s3", "stepfunctions")),
+        prices,
+    ):
         api.meta.events.register("provide-client-params", note)
         api.meta.events.register("before-call", answer)
 
