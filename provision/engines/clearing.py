@@ -4,10 +4,11 @@ Each error here is passed over: what stays is free, and `provision audit` shows 
 is not passed over: then its schedule stays, and the rest with it, and the end says so.
 """
 
-from provision.engines.asl import Rule, State, choose, is_, more, not_, put, rule, task, there, wait
-from provision.engines.launching import ID
+from provision.engines.asl import Rule, State, choose, is_, not_, put, rule, task, there, wait
+from provision.engines.launching import ID, looked
 
 SWEEPS = 400  # looks, counted on from those at the last machine
+RIGHTS = 440  # counted on from those: a role has a few
 _SWEEP_S = 5
 _LIVING = ["pending", "running", "shutting-down", "stopping", "stopped"]
 _BUSY_S, _BUSY = 10, 30  # a group is in use as long as a machine's interface is there
@@ -81,7 +82,7 @@ def _sweep() -> dict[str, State]:
         "Left?": choose("Unschedule", (there("$.left.ids[0]"), "Sweep")),
         "Sweep": task("ec2", "terminateInstances", {"InstanceIds.$": "$.left.ids"}, "Sweep on?", fails="Sweep on?"),
         "Sweep on?": choose("Sweeping", (over, "Not swept")),
-        "Sweeping": put("$.at", {"market.$": "$.at.market", "looks.$": more("$.at.looks")}, "Swept"),
+        "Sweeping": looked("Swept"),
         "Swept": wait(_SWEEP_S, "Left"),
     }
 
@@ -111,12 +112,14 @@ def _role() -> dict[str, State]:
 
     role, profile = {"RoleName.$": "$.in.launch"}, {"InstanceProfileName.$": "$.in.launch"}
     right = {**role, "PolicyName.$": "$.rights.names[0]"}
+    over = rule("$.at.looks", "NumericGreaterThanEquals", RIGHTS)
     return {
         "Rights": task("iam", "listRolePolicies", role, "Rights?", keep=("$.rights", {"names.$": "$..PolicyNames[*]"}),
                        fails="Out of profile"),
-        "Rights?": choose("Out of profile", (there("$.rights.names[0]"), "Right")),
-        "Right": task("iam", "deleteRolePolicy", right, "Rights", fails="Out of profile",
-                      catch={"Iam.NoSuchEntityException": "Rights"}),  # it went with an answer that was lost
+        "Rights?": choose("Out of profile", (over, "Out of profile"), (there("$.rights.names[0]"), "Right")),
+        "Right": task("iam", "deleteRolePolicy", right, "One right less", fails="Out of profile",
+                      catch={"Iam.NoSuchEntityException": "One right less"}),  # it went, and the answer was lost
+        "One right less": looked("Rights"),
         "Out of profile": one("removeRoleFromInstanceProfile", {**role, **profile}, "Profile"),
         "Profile": one("deleteInstanceProfile", profile, "Role"),
         "Role": one("deleteRole", role, "Tell?"),

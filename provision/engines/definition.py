@@ -86,10 +86,10 @@ def waits(hours: float) -> list[int]:
     """Seconds to wait before each next asking of a market, for so many hours in all: short ones first, and later so
     long that the askings of a month still fit into one execution."""
     steady = max(300, int(hours * 3600 / (MOST_WAITS * 0.8)))
-    made, left = [], hours * 3600
+    made, left = [], int(hours * 3600)
     for pause in (5, 10, 15, 30, 60, 120, *[steady] * MOST_WAITS):
-        if left < pause:
+        if left < 1:
             break
-        made.append(pause)
-        left -= pause
+        made.append(min(pause, left))
+        left -= made[-1]
     return made
