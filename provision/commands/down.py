@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from infra.aws.session import Cloud
     from infra.aws.types import Instance
     from provision.machines.down import Ended
+    from provision.runs.store import Run
 
 _LONGEST_MINUTES = 30 * 24 * 60
 
@@ -153,7 +154,8 @@ def _end(
     halted, unsure = together([partial(_halt, place, name, theirs) for place in where])
     end = partial(ending.down, with_volumes=volumes, theirs=theirs, settle=ending.LATE_S if any(halted) else 0.0)
     done, errors = together([partial(end, place, name, console.line) for place in where])
-    errors += unsure
+    _, unnoted = together([partial(_note_ends, runs) for runs in halted])
+    errors += [*unsure, *unnoted]
     if as_json and done:
         console.emit_json(done[0].as_json() if name else [ended.as_json() for ended in done])
     else:
@@ -163,16 +165,26 @@ def _end(
         raise errors[0]
 
 
-def _halt(place: "Cloud", name: str | None, theirs: "Collection[str] | None") -> list[str]:
+def _halt(place: "Cloud", name: str | None, theirs: "Collection[str] | None") -> "list[Run]":
     """Stop the keepers of what is to be ended first, or they would ask for other machines; the runs that they kept."""
     from provision.engines import kept
     from provision.engines import stop as engines
     from provision.runs import store
 
-    found = kept.on_machines(place, name, theirs)
-    for run_id, keeper in found.items():
-        engines.halt(place, store.Run(store.store(place), run_id), keeper, console.line)
+    found = {
+        store.Run(store.store(place), run): keeper for run, keeper in kept.on_machines(place, name, theirs).items()
+    }
+    for run, keeper in found.items():
+        engines.halt(place, run, keeper, console.line)
     return list(found)
+
+
+def _note_ends(runs: "Sequence[Run]") -> None:
+    from provision.engines import stop as engines
+    from provision.runs import standing
+
+    for run in runs:
+        engines.note_end(run, standing.glance(run.store.cloud, run))
 
 
 def _show_ended(ended: "Ended") -> None:

@@ -7,6 +7,7 @@ it is left.
 import contextlib
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from functools import partial
 
 from infra.aws.session import Cloud
@@ -17,7 +18,7 @@ from provision.console import Say
 from provision.machines import down as ending
 from provision.machines import rent
 from provision.runs import standing
-from provision.runs.manifest import ENDED, Word
+from provision.runs.manifest import ENDED, End, Word
 from provision.runs.patience import PASSING
 from provision.runs.standing import Keeper, Standing
 from provision.runs.store import Run, whoami
@@ -43,13 +44,22 @@ def stop(session: Session, run: Run, keeper: Keeper, sleep: Callable[[float], No
     down = partial(ending.down, settle=ending.LATE_S)
     if not rent.undo(session.cloud, name, keeper.keeping.launch, session.say, down):
         raise LeftoverError(f"{name} has not ended", session.hint(f"down {name}"))
-    return standing.look(session.cloud, run, sleep).word
+    now = standing.look(session.cloud, run, sleep)
+    note_end(run, now)
+    return now.word
 
 
 def halt(cloud: Cloud, run: Run, keeper: Keeper, say: Say) -> None:
     """Stop the keeper: from now on nobody asks for a machine for the run."""
     Executions(cloud).stop(keeper.keeping.execution, f"stopped by {whoami()}")
     say(f"the keeper of {run.id} is stopped")
+
+
+def note_end(run: Run, now: Standing) -> None:
+    """Write down that the newest attempt's machine was ended without its keeper: from now on it costs nothing more."""
+    if now.attempt is not None and now.attempt.instance and not now.goes_on:
+        at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        run.add_end(End(now.attempt.number, now.attempt.instance, now.word, "stopped by a person", at))
 
 
 def _wait_saved(session: Session, run: Run, now: Standing, sleep: Callable[[float], None]) -> Standing:

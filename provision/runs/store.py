@@ -19,8 +19,8 @@ runs/ID/ends/001.json             how each attempt ended, once its machine was g
 runs/ID/control/{i-…,stop}        the order of a machine; that somebody asks the training to save and end
 runs/ID/keys/i-…                  a machine's public host key
 
-A laptop writes manifest.json, capsule.json, keeper.json and control/stop; a laptop or the keeper attempts/; the keeper
-ends/ and the orders. A machine's role may write the rest, which is believed accordingly (`trust`, `snapshots`).
+A laptop writes manifest.json, capsule.json, keeper.json and control/stop; a laptop or the keeper attempts/ and ends/;
+the keeper the orders. A machine's role may write the rest, which is believed accordingly (`trust`, `snapshots`).
 """
 
 import getpass
@@ -34,6 +34,8 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from infra.aws.identity import account
 from infra.aws.s3 import S3, Stored, decoded
@@ -124,6 +126,10 @@ class Run:
         keys = [stored.key for stored in self.store.objects(self.key("ends/"))]
         known = sorted((key for key in keys if _END.fullmatch(key.removeprefix(self.prefix))), key=number_of)
         return [convert(self.store.read_json(key) or {}, End, f"{self.id}: {key}") for key in known]
+
+    def add_end(self, end: End) -> None:
+        """Write down how an attempt ended that its keeper did not see to its end; what the keeper wrote stays."""
+        self.store.write_new(self.key("ends", f"{end.number:03d}.json"), msgspec.json.encode(end))
 
     def keeping(self) -> Keeping | None:
         """Who keeps the run without a laptop, as the laptop wrote it down that asked for it; None where nobody was."""

@@ -233,6 +233,8 @@ def test_stop_saves_the_work_first_and_ends_all_of_the_launch(one: Kept, monkeyp
     assert stop(one) == "stopped"
     assert one.aws.held[f"runs/{RUN}/control/stop"][0].startswith(b"alice@")
     assert undone.asked == [LAUNCH] and one.clock.time >= 20.0
+    [end] = one.run.ends()  # from now on it costs nothing more
+    assert (end.number, end.instance, end.word) == (1, "i-1", "stopped")
 
 
 def test_stop_of_one_that_waits_for_a_machine_waits_for_nothing(one: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +242,13 @@ def test_stop_of_one_that_waits_for_a_machine_waits_for_nothing(one: Kept, monke
     one.attempt(WAITING)
     assert stop(one) == "stopped"
     assert undone.asked == [LAUNCH] and one.clock.time == 0.0
+
+
+def test_how_a_keeper_saw_an_attempt_end_stays(one: Kept) -> None:
+    theirs = {"number": 1, "instance": "i-1", "word": "finished", "reason": "", "time": ENDS}
+    one.aws.put(f"runs/{RUN}/ends/001.json", json.dumps(theirs).encode())
+    stopping.note_end(one.run, Standing(RunState("stopped", 1), [FIRST]))
+    assert one.run.ends()[0].word == "finished"
 
 
 def test_stop_that_leaves_something_says_so(one: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
