@@ -295,7 +295,7 @@ def test_cost_of_a_name_that_nobody_knows() -> None:
 def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
     aws = FakeAws(ListObjectsV2={"Contents": [stored("runs/a/log/1", 2**30), stored("runs/b/log/1", 2**31)]})
     out, _ = said("cost")
-    assert "runs in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
+    assert "runs and images in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
     out, _ = said("cost", "--json")
     assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
     assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/"}
@@ -308,7 +308,7 @@ def test_a_bucket_that_may_not_be_listed_hides_no_machine() -> None:
     out, error = said("cost")
     assert error is None
     assert "p3.8xlarge" in out
-    assert "runs in S3" not in out
+    assert "runs and images in S3" not in out
 
 
 def stored(key: str, size: int) -> dict[str, Any]:
