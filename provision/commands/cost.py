@@ -23,8 +23,8 @@ _COLUMNS = (
 
 @dataclass
 class _Bills:
-    """What is billed in all regions: machines, kept things with their region, the bytes of runs and images in S3 by region, and
-    where the prices on demand are from."""
+    """What is billed in all regions: machines, kept things with their region, the bytes of runs and images in S3 by
+    region, and where the prices on demand are from."""
 
     machines: list["Bill"] = field(default_factory=list)
     kept: list[tuple[str, "Holding"]] = field(default_factory=list)

@@ -232,8 +232,10 @@ def all_runs(cloud: Cloud) -> list[Run]:
 
 
 def stored_bytes(cloud: Cloud) -> int:
-    """How much S3 keeps of the runs, and of the images and host files for those without a laptop, in bytes. AuthError or
-    CloudError where that cannot be listed."""
+    """How much S3 keeps of the runs, and of the images and host files for those without a laptop, in bytes.
+
+    AuthError or CloudError where that cannot be listed.
+    """
     place = store(cloud)
     parts = (ROOT, "images/", "host/") if place.exists() else ()
     return sum(stored.size for part in parts for stored in place.objects(part))

@@ -293,12 +293,15 @@ def test_cost_of_a_name_that_nobody_knows() -> None:
 
 @pytest.mark.usefixtures("_here")
 def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
-    aws = FakeAws(ListObjectsV2={"Contents": [stored("runs/a/log/1", 2**30), stored("runs/b/log/1", 2**31)]})
+    held = [stored("runs/a/log/1", 2**30), stored("images/blobs/1.gz", 2**31), stored("others/1", 2**33)]
+    aws = FakeAws(
+        ListObjectsV2=lambda given: {"Contents": [row for row in held if row["Key"].startswith(given["Prefix"])]}
+    )
     out, _ = said("cost")
     assert "runs and images in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
     out, _ = said("cost", "--json")
     assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
-    assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/"}
+    assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/", "images/", "host/"}
 
 
 @pytest.mark.usefixtures("_here")
