@@ -17,6 +17,7 @@ from provision.runs.manifest import Attempt, End
 from provision.runs.standing import Keeper, Standing
 from provision.runs.store import Run
 
+_LONGEST = 120  # letters of a cause in a table; AWS tells each place
 
 def words(now: Standing, spent: float | None, number: int) -> str:
     """How a kept run stands: `waiting for capacity since …`, or `training on NAME, attempt 3, $4.10 so far, ends by …`.
@@ -27,7 +28,8 @@ def words(now: Standing, spent: float | None, number: int) -> str:
         return ""
     keeping = now.keeper.keeping
     if not now.keeper.works:
-        return why(now.keeper)
+        cause = why(now.keeper)
+        return cause if len(cause) <= _LONGEST else f"{cause[:_LONGEST]}… (all of it: events)"
     ends = f"ends by {_clock(keeping.ends)}"
     money = [] if spent is None else [f"{cost.dollars(spent)} so far"]
     if now.waits or now.attempt is None:

@@ -234,8 +234,7 @@ def of_runs(cloud: Cloud, standings: Sequence[Standing]) -> list[Standing]:
 def _with_machine(cloud: Cloud, run: Run, standing: Standing) -> Standing:
     if standing.attempt is None or standing.said in ENDED:
         return standing
-    id = standing.attempt.instance  # "" where a keeper waits for a machine
-    found = replace(standing, machine=Ec2(cloud).by_id(id) if id else None, asked=True)
+    found = replace(standing, machine=Ec2(cloud).by_id(standing.attempt.instance), asked=True)
     if found.word == "lost":  # the guard may have written its word while EC2 was asked
         found = replace(found, state=run.state())
     return found

@@ -95,6 +95,8 @@ def test_words_tell_what_it_waits_for_and_what_it_has_cost() -> None:
     assert kept.words(begins, None, 3) == f"starting on lab (i-1), attempt 3, ends by {ends}"
     over = Standing(RunState(), [WAITING], keeper=Keeper(KEEPING, "FAILED", "NoCapacity", "no machine was free"))
     assert kept.words(over, None, 1) == "no machine was free"
+    long = replace(over, keeper=Keeper(KEEPING, "FAILED", "NoCapacity", "no machine " * 50))
+    assert kept.words(long, None, 1).endswith("… (all of it: events)") and len(kept.words(long, None, 1)) < 150
     assert kept.words(Standing(), None, 1) == ""
 
 
@@ -217,6 +219,12 @@ def test_a_machine_that_outlived_its_keeper_is_the_keepers_to_end(one: Kept) -> 
     assert standing.look(CLOUD, one.run).in_keepers_hands
     one.machine = "terminated"
     assert not standing.look(CLOUD, one.run).in_keepers_hands
+
+
+def test_an_attempt_that_got_no_machine_asks_ec2_for_none(one: Kept) -> None:
+    one.attempt(WAITING)
+    assert standing.look(CLOUD, one.run).machine is None
+    assert not one.aws.of("DescribeInstances")
 
 
 def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
