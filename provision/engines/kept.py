@@ -19,6 +19,7 @@ from provision.runs.store import Run
 
 _LONGEST = 120  # letters of a cause in a table; AWS tells each place
 
+
 def words(now: Standing, spent: float | None, number: int) -> str:
     """How a kept run stands: `waiting for capacity since …`, or `training on NAME, attempt 3, $4.10 so far, ends by …`.
 
