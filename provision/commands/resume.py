@@ -54,7 +54,7 @@ def resume(
     """
     from provision.machines import find
     from provision.runs import inputs, store
-    from provision.training import recover, start
+    from provision.training import kept, recover, start
     from provision.training.recover import Another
 
     options.refuse_unused(name, given)
@@ -69,7 +69,7 @@ def resume(
     console.say(f"{run_id} is {now.word}; its newest snapshot is of iteration {newest}")
     if dry_run:
         return
-    if detach and not name:
+    if detach and not name and not kept.joins(session, run, now):
         _keep(session, run, now, order, at, (data, project), terms)
         return
     inputs.give(run, data, project)

@@ -12,7 +12,7 @@ from provision.clouds import Session
 from provision.engines import begin, capsule, images_s3, kept
 from provision.engines.begin import Order
 from provision.hosts import image as images
-from provision.machines import down
+from provision.machines import down, find
 from provision.offers.requirements import Requirements
 from provision.runs import expiry
 from provision.runs.manifest import Keeping, Manifest
@@ -91,6 +91,16 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
         down.end_old(session.cloud, name, now.attempt.instance, session.say, now.attempt.launch)
     newest = turn.snapshots[-1].iteration if turn.snapshots else 0
     return begin.begin(again, run, request, Order(number, newest, turn.chosen))
+
+
+def joins(session: Session, run: Run, now: Standing) -> bool:
+    """Whether a machine of the run's name lives that no keeper launched: then the run goes on there, as it would with a
+    laptop, and nothing is asked of a keeper. (Another's is refused there.)"""
+    last = now.attempt
+    there = find.namesake(session.cloud, last.name if last else run.manifest.name)
+    if there is None or there.record.run:
+        return False
+    return not (now.broken_off and last is not None and there.id == last.instance)
 
 
 def _with_budget(run: Run, now: Standing, order: recover.Order) -> recover.Order:

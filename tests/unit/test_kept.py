@@ -362,6 +362,17 @@ def test_a_budget_is_one_for_all_machines_of_a_keeper(one: Kept) -> None:
         trainings._with_budget(one.run, two, Order())
 
 
+def test_a_machine_of_ups_that_lives_is_gone_on_with(one: Kept) -> None:
+    now = Standing(RunState("stopped", 1), [FIRST])
+    assert not trainings.joins(SESSION, one.run, now)  # a keeper's
+    mine = tags(name="lab", resource=LAUNCH)
+    one.aws.answers["DescribeInstances"] = {"Reservations": [{"Instances": [machine("i-1", mine)]}]}
+    assert trainings.joins(SESSION, one.run, now)
+    assert not trainings.joins(SESSION, one.run, Standing(RunState("interrupted", 1), [FIRST]))  # AWS takes it
+    one.aws.answers["DescribeInstances"] = {"Reservations": []}
+    assert not trainings.joins(SESSION, one.run, now)
+
+
 def test_what_only_somebody_who_follows_can_do_is_refused() -> None:
     with pytest.raises(UsageError, match="--diagnose"):
         trainings.refuse_attached(SESSION, True)
