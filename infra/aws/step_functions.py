@@ -123,7 +123,7 @@ class Keeper:
             except ClientError as error:
                 if code_of(error) != "ExecutionAlreadyExists":
                     raise
-        raise BusyError(f"there is an execution {name} already", "look how the run stands: provision runs")
+        raise BusyError(f"there is an execution {name} already", f"look how the run stands: {self._cloud.hint('runs')}")
 
     def stop(self, execution: str, cause: str) -> None:
         """Stop the execution: nothing of it goes on, and it clears nothing. One that is over or gone is no error."""
