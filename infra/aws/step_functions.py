@@ -266,6 +266,5 @@ def _short(rights: Mapping[str, Any]) -> str:
 
 
 def _unsettled(error: ClientError) -> bool:
-    """Whether a role is not there yet for Step Functions: it says that it may not assume it."""
-    said = str(error).lower()
-    return code_of(error) in ("AccessDeniedException", "InvalidArn", "ValidationException") and "role" in said
+    """Whether the role is not there yet for Step Functions, which says that it may not assume it."""
+    return code_of(error) == "AccessDeniedException" and "assume" in str(error).lower()

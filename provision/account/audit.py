@@ -151,10 +151,8 @@ def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[Provision
 def _kept(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
     """The keepers and the runs that they keep, and why they could not be seen."""
     keeper, now = Keeper(cloud), definition.machine_name(cloud.region)
-    try:
-        made = keeper.machines()
-    except ProvisionError as error:
-        return [], [error]
+    listed, unlisted = together([keeper.machines])
+    made = {name: at for names in listed for name, at in names.items()}
     running, errors = together([partial(keeper.executions, name) for name in made], at_once=8)
     machines = [
         Holding(KEEPERS, name, state="current" if name == now else "earlier", made=at, kept=True)
@@ -162,7 +160,7 @@ def _kept(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
     ]
     started = [row for some in running for row in some.items()]
     runs = [Holding(KEPT, name.rpartition("-")[0], state="going on", made=at) for name, at in started]
-    return [*machines, *runs], errors
+    return [*machines, *runs], [*unlisted, *errors]
 
 
 def _rights(cloud: Cloud, things: Sequence[Holding]) -> tuple[list[Holding], list[ProvisionError]]:

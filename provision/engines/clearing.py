@@ -5,11 +5,10 @@ is not passed over: then its schedule stays, and the rest with it, and the end s
 """
 
 from provision.engines.asl import Rule, State, choose, is_, not_, put, rule, task, there, wait
-from provision.engines.launching import ID, looked
+from provision.engines.launching import ID, fresh, looked
 
-SWEEPS = 400  # looks, counted on from those at the last machine
-RIGHTS = 440  # counted on from those: a role has a few
-_SWEEP_S = 5
+SWEEPS, RIGHTS = 60, 40  # looks at machines that are left, and at the role's policies: it has a few
+_SWEEP_S = 15
 _LIVING = ["pending", "running", "shutting-down", "stopping", "stopped"]
 _BUSY_S, _BUSY = 10, 30  # a group is in use as long as a machine's interface is there
 _TEMPLATE = "$.in.markets[{}].fleet.LaunchTemplateConfigs[0].LaunchTemplateSpecification.LaunchTemplateName"
@@ -49,7 +48,7 @@ def states() -> dict[str, State]:
 
 def _results() -> dict[str, State]:
     return {
-        name: put("$.outcome", {**_value("word", word), "error": error, **_value("cause", cause)}, "Left")
+        name: put("$.outcome", {**_value("word", word), "error": error, **_value("cause", cause)}, "Clear")
         for name, (word, error, cause) in _RESULTS.items()
     }
 
@@ -76,6 +75,7 @@ def _sweep() -> dict[str, State]:
     ids = {"ids.$": "$..Instances[*].InstanceId"}
     over = rule("$.at.looks", "NumericGreaterThanEquals", SWEEPS)
     return {
+        "Clear": fresh("Left"),
         "Left": task(
             "ec2", "describeInstances", {"Filters": filters}, "Left?", keep=("$.left", ids), fails="Sweep on?"
         ),
@@ -99,7 +99,7 @@ def _things() -> dict[str, State]:
         "Template": one("ec2", template, {"LaunchTemplateName.$": _TEMPLATE.format(0)}, "Another template?"),
         "Another template?": choose("Group", (there(_TEMPLATE.format(1)), "Another template")),
         "Another template": one("ec2", template, {"LaunchTemplateName.$": _TEMPLATE.format(1)}, "Group"),
-        "Group": one("ec2", "deleteSecurityGroup", {"GroupName.$": "$.in.launch"}, "Rights", _BUSY, _BUSY_S),
+        "Group": one("ec2", "deleteSecurityGroup", {"GroupName.$": "$.in.launch"}, "To the rights", _BUSY, _BUSY_S),
     }
 
 
@@ -114,6 +114,7 @@ def _role() -> dict[str, State]:
     right = {**role, "PolicyName.$": "$.rights.names[0]"}
     over = rule("$.at.looks", "NumericGreaterThanEquals", RIGHTS)
     return {
+        "To the rights": fresh("Rights"),
         "Rights": task("iam", "listRolePolicies", role, "Rights?", keep=("$.rights", {"names.$": "$..PolicyNames[*]"}),
                        fails="Out of profile"),
         "Rights?": choose("Out of profile", (over, "Out of profile"), (there("$.rights.names[0]"), "Right")),

@@ -29,7 +29,7 @@ from provision.engines.asl import (
     wait,
 )
 
-MOST_ASKS = 1000  # each is 13 of the 25,000 events that an execution may have
+MOST_ASKS = 900  # each is 13 of the 25,000 events that an execution may have
 SHORTEST_S = 1000  # AWS wants a task's time limit to be longer than its heartbeat; the machine has its own ends
 KNOWN_LOOKS = 24  # a machine that was launched a moment ago is not known everywhere yet
 _LOOK_S = 5
@@ -152,7 +152,7 @@ def _again() -> dict[str, State]:
         "New token": put("$.ask", {"tries.$": more("$.ask.tries"), **later}, "Wait"),
         "Same token": put("$.ask", {"tries.$": "$.ask.tries", **later}, "Wait"),
         "Wait": wait("$.ask.seconds", "May ask?"),
-        "Next market": put("$.at", {"market.$": more("$.at.market"), "looks.$": "$.at.looks"}, "Any market?"),
+        "Next market": put("$.at", {"market.$": more("$.at.market"), "looks": 0}, "Any market?"),
         "Any market?": choose("NoCapacity", (some, "Market")),
     }
 
@@ -161,6 +161,11 @@ def look(then: str, where: str, fails: str) -> State:
     """How the machine stands; one that is not known is no error, and is not there."""
     words = {"Filters": [{"Name": "instance-id", "Values.$": f"States.Array({ID})"}]}
     return task("ec2", "describeInstances", words, then, keep=(where, SEEN), fails=fails)
+
+
+def fresh(then: str) -> State:
+    """Count looks from 0."""
+    return put("$.at", {"market.$": "$.at.market", "looks": 0}, then)
 
 
 def looked(then: str) -> State:

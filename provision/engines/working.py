@@ -19,13 +19,13 @@ from provision.engines.asl import (
     there,
     wait,
 )
-from provision.engines.launching import ID, STATE, UNSAID, look, looked
+from provision.engines.launching import ID, STATE, UNSAID, fresh, look, looked
 
 BEAT_S = 900  # a machine that is silent for so long is ended; less than SHORTEST_S
-FREE_LOOKS = 40  # of 10 s; looks are counted on from those that made the machine known
-END_LOOKS = 220  # of 5 s, counted on from those
+FREE_LOOKS = 15  # of 10 s
+END_LOOKS = 40  # twelve of 5 s, then of 30 s: a quarter of an hour
 WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
-_FREE_S, _END_S = 10, 5
+_FREE_S, _END_S, _LATER_S, _SOON = 10, 5, 30, 12
 SPOT = "spot interruption"
 FINAL = ("finished", "failed", "stopped", "interrupted")
 _AGAIN = "attempt {} of {} was {}, and another machine is asked for"
@@ -69,13 +69,14 @@ def _free() -> dict[str, State]:
     free = all_(_spot(), rule("$.said.free", "BooleanEquals", True))
     over = rule("$.at.looks", "NumericGreaterThanEquals", FREE_LOOKS)
     return {
-        "Free?": choose("Before", (free, "Let AWS end it")),
+        "Free?": choose("Before", (free, "A free hour")),
+        "A free hour": fresh("Let AWS end it"),
         "Let AWS end it": wait(_FREE_S, "Is it ended?"),
         "Is it ended?": look("Ended by AWS?", "$.seen", "Before"),
         "Ended by AWS?": choose("Not yet", (all_(there(STATE), is_(STATE, *_GONE)), "Before"), (over, "Before")),
         "Not yet": looked("Let AWS end it"),
-        "Before": look("End", "$.before", "Unseen"),
-        "Unseen": put("$.before", {"is": []}, "End"),
+        "Before": look("To the end", "$.before", "Unseen"),
+        "Unseen": put("$.before", {"is": []}, "To the end"),
     }
 
 
@@ -84,17 +85,19 @@ def _end() -> dict[str, State]:
     ended = task("ec2", "terminateInstances", {"InstanceIds.$": f"States.Array({ID})"}, "Gone", fails="Gone")
     alive = all_(there(STATE), not_(is_(STATE, "terminated")))
     stuck = rule("$.at.looks", "NumericGreaterThanEquals", END_LOOKS)
+    late = rule("$.at.looks", "NumericGreaterThanEquals", _SOON)
     return {
+        "To the end": fresh("End"),
         "End": ended,
         "Gone": look("Gone?", "$.seen", "Gone unknown"),
         "Gone unknown": put("$.seen", {"is": [{"State": {"Name": "unknown"}}]}, "Gone?"),
-        "Gone?": choose("Final?", (all_(alive, stuck), "Stuck"), (all_(alive, is_(STATE, "shutting-down")), "Going"),
-                        (alive, "Still there")),
-        "Going": looked("Until gone"),
+        "Gone?": choose("Final?", (all_(alive, stuck), "Stuck"), (alive, "Going")),
+        "Going": looked("How?"),
+        "How?": choose("Until gone", (not_(is_(STATE, "shutting-down")), "End again"), (late, "Until gone, later")),
         "Until gone": wait(_END_S, "Gone"),
-        "Still there": looked("End again"),
-        "End again": wait(_END_S, "End"),
-    }  # fmt: skip
+        "Until gone, later": wait(_LATER_S, "Gone"),
+        "End again": wait(_LATER_S, "End"),
+    }
 
 
 def _word() -> dict[str, State]:
@@ -157,7 +160,10 @@ def _more() -> dict[str, State]:
         "index.$": more("$.turn.index"), "number.$": more("$.turn.number"), "chosen": False,
         "nnn.$": f"States.ArrayGetItem($.in.numbers, {more('$.turn.index')})",
     }  # fmt: skip
-    words = f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state)"
+    telling = {
+        "TopicArn.$": "$.in.notify", "Subject.$": "States.Format('provision: {}', $.said.state)",
+        "Message.$": f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state)",
+    }  # fmt: skip
     return {
         "More?": choose(
             "Again",
@@ -166,7 +172,6 @@ def _more() -> dict[str, State]:
             (rule(NOW, "TimestampGreaterThanEqualsPath", "$.in.until"), "TimeOver"),
             (not_(is_("$.in.notify", "")), "Tell of it"),
         ),
-        "Tell of it": task("sns", "publish", {"TopicArn.$": "$.in.notify", "Subject": "provision: interrupted",
-                                              "Message.$": words}, "Again", fails="Again"),
+        "Tell of it": task("sns", "publish", telling, "Again", fails="Again"),
         "Again": put("$.turn", turn, "Attempt"),
     }  # fmt: skip

@@ -39,6 +39,7 @@ class Machine:
     hung: bool = False
     mute: bool = False
     person: bool = False
+    unread: bool = False
     noticed: float | None = None
     saved: bool = False
     word: str = ""
@@ -160,7 +161,7 @@ class Cloud:
             self.say("two machines have an order")
         if any(one.order and one.order[0] == number for one in others):
             self.say("one number has two orders")
-        if any(one.word in ("failed", "finished", "stopped") for one in others):
+        if any(one.word in ("failed", "finished", "stopped") and not one.unread for one in others):
             self.say("a training that was over is repeated")
         if any(one.person for one in others) and not self.unlucky:
             self.say("a machine that a person ended is replaced")
@@ -432,7 +433,8 @@ class Cloud:
         machine.word = word
         number, token = machine.order
         state = {"state": word, "attempt": number, "instance": machine.id, "reason": more.get("reason", "")}
-        self.objects["runs/r/state.json"] = "{damaged" if self.draw.random() < 0.02 else state
+        machine.unread = self.draw.random() < 0.02 and machine.mute  # nobody can know its word
+        self.objects["runs/r/state.json"] = "{damaged" if machine.unread else state
         said = {"state": word, "reason": more.get("reason", ""), "iteration": max(self.snapshots, default=0),
                 "free": more.get("free", False), "why": more.get("why", "")}  # fmt: skip
         if (waiting := self.waiting.get(token)) and not machine.mute:

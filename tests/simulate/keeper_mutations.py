@@ -76,7 +76,7 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "nothing is cleared": (_goes("Left?", "Tell?"), ""),
     "the role stays": (_goes("Group", "Tell?"), ""),
     "a failed training goes on": (_without("Next?", "TrainingFailed"), ""),
-    "the free hour is paid for": (_without("Free?", "Let AWS end it"), "long"),
+    "the free hour is paid for": (_without("Free?", "A free hour"), "long"),
     "no second end for what cannot be ended": (_goes("Stuck", "Unschedule"), "stuck"),
     "no last word of a silent machine": (_goes("Final?", "Ended"), "mute"),
     "unready for ever": (_without("Same?", "Unready"), "unready"),

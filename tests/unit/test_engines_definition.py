@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.aws.step_functions import name_of
-from provision.engines import definition
+from provision.engines import definition, launching
 from provision.engines.asl import put
 from tests.simulate.asl import EPOCH, Execution, told
 from tests.simulate.asl_values import Broken
@@ -128,7 +128,7 @@ def test_every_state_that_is_named_is_there_and_can_be_reached() -> None:
 
 
 def test_no_name_is_given_twice() -> None:
-    from provision.engines import clearing, launching, working
+    from provision.engines import clearing, working
 
     parts = [launching.states(), working.states(), clearing.states()]
     assert sum(map(len, parts)) == len(states())
@@ -223,6 +223,24 @@ def test_the_limit_of_the_work_is_longer_than_its_heartbeat(seconds: int, limit:
     keeper = Keeper(execution, aws.time, aws.answer, aws.waiting)
     aws.time.run(50, lambda: bool(seen.extend(one.token.until for one in aws.waiting.values()) or seen))
     assert keeper.execution.status == "RUNNING" and limit < seen[0] < limit + 50
+
+
+def test_thirty_slow_machines_and_all_askings_fit_into_an_execution() -> None:
+    """Each is known late, AWS ends its free hour late, and it takes a minute to be gone."""
+
+    def slow(aws: Aws, words: dict[str, Any]) -> Any:
+        if words["Filters"][0]["Name"] == "instance-id" and aws.gone == aws.launched:
+            looks[aws.launched] = looks.get(aws.launched, 0) + 1
+            return machine(aws.launched, "shutting-down" if looks[aws.launched] < 12 else "terminated")
+        return aws._usual("describeInstances", words)
+
+    looks: dict[int, int] = {}
+    free = {**SPOT, "free": True}
+    aws = Aws(*({**free, "iteration": turn} for turn in range(1, 40)), describeInstances=[NOBODY, NOBODY, slow])
+    attempts = kept(aws, until=told(40 * ENDS), seconds=40 * int(ENDS))
+    asking = kept(Aws(createFleet=FULL), waits=[1] * 3000, until=told(40 * ENDS))
+    assert attempts.error == "TooManyMachines"
+    assert attempts.events + asking.events < 25_000
 
 
 @pytest.mark.parametrize("hours", [0.1, 1, 24, 720])
@@ -396,8 +414,8 @@ def test_nothing_is_asked_for_when_the_time_is_over() -> None:
 def test_an_end_to_all_asking() -> None:
     aws = Aws(createFleet=FULL)
     execution = kept(aws, waits=[1] * 3000, until=told(40 * ENDS))
-    assert execution.error == "NoCapacity" and len(tokens(aws)) == 1000 - 1
-    assert execution.events < 15_000
+    assert execution.error == "NoCapacity" and len(tokens(aws)) == launching.MOST_ASKS - 1
+    assert execution.events < 13_000
 
 
 # claiming
@@ -716,6 +734,7 @@ def test_who_wants_to_know_is_told_of_interruptions_and_of_the_end() -> None:
     kept(aws, notify="arn:topic")
     interrupted, over = aws.of("publish")
     assert interrupted["TopicArn"] == over["TopicArn"] == "arn:topic"
+    assert interrupted["Subject"] == "provision: interrupted"
     assert "attempt 001 of r was interrupted" in interrupted["Message"]
     assert over["Subject"] == "provision: finished" and "r: finished" in over["Message"]
 

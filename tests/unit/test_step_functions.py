@@ -18,6 +18,7 @@ MACHINE = f"arn:aws:states:us-east-1:{ME}:stateMachine:{name_of(TEXT)}"
 RUN = f"arn:aws:states:us-east-1:{ME}:execution:{name_of(TEXT)}:r-1"
 ABSENT = Refused("StateMachineDoesNotExist")
 UNSPREAD = Refused("AccessDeniedException", "Neither the global service principal nor … to assume the provided role")
+NO_PASS = Refused("AccessDeniedException", "User: me is not authorized to perform: iam:PassRole on resource: …:role/x")
 RIGHTS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:B", "Resource": "*"}]}
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 
@@ -71,7 +72,7 @@ def test_a_role_that_never_settles_is_an_error_in_the_end(monkeypatch: pytest.Mo
 
 def test_a_missing_right_is_not_waited_for() -> None:
     waits: list[float] = []
-    aws = FakeAws(DescribeStateMachine=ABSENT, CreateStateMachine=Refused("AccessDeniedException", "not authorized"))
+    aws = FakeAws(DescribeStateMachine=ABSENT, CreateStateMachine=NO_PASS)
     with pytest.raises(AuthError) as refused:
         Keeper(aws.cloud, sleep=waits.append).ensure(TEXT, RIGHTS)
     assert waits == [] and "iam-policy" in refused.value.mend
