@@ -285,12 +285,13 @@ def test_a_new_token_of_the_same_attempt_takes_the_place_of_one_that_is_over(tmp
 
 
 @pytest.mark.parametrize(
-    ("log", "status", "state"),
-    [("Optimization Done.\n", ENDED, "finished"), ("F Check failed\n", CRASHED, "failed"),
-     ("Optimization stopped early.\n", ENDED, "stopped")],
+    ("log", "status", "state", "reason"),
+    [("Optimization Done.\n", ENDED, "finished", ""), ("F Check failed\n", CRASHED, "failed", "out of memory"),
+     ("F Check failed\n", "exited 134 false", "failed", "exit code 134"),
+     ("Optimization stopped early.\n", ENDED, "stopped", "")],
 )  # fmt: skip
 def test_the_keeper_hears_how_it_ended_once_all_is_in_s3(
-    tmp_path: Path, keeper: Keeper, log: str, status: str, state: str
+    tmp_path: Path, keeper: Keeper, log: str, status: str, state: str, reason: str
 ) -> None:
     ordered()
     docker = FakeDocker(c=RUNNING)
@@ -305,7 +306,7 @@ def test_the_keeper_hears_how_it_ended_once_all_is_in_s3(
     bucket.refused = {}
     for _ in range(3):
         turn(made)
-    assert keeper.answers == [{"state": state, "reason": "", "iteration": 400, "free": False}]
+    assert keeper.answers == [{"state": state, "reason": reason, "iteration": 400, "free": False}]
     assert bucket.states()[-1]["state"] == state
 
 

@@ -179,10 +179,17 @@ def owes(run):
 
 
 def result(run):
-    state = run.memory["state"]
-    reason = (run.told or run.ending or "") if state == "interrupted" else ""
-    newest = max(run.memory["snapshots"], default=0)
-    return {"state": state, "reason": reason, "iteration": newest, "free": free(reason)}
+    memory = run.memory
+    reason = {"interrupted": run.told or run.ending or "", "failed": failure(memory)}.get(memory["state"], "")
+    newest = max(memory["snapshots"], default=0)
+    return {"state": memory["state"], "reason": reason, "iteration": newest, "free": free(reason)}
+
+
+def failure(memory):
+    """How the container ended that failed."""
+    if memory.get("killed"):
+        return "out of memory"
+    return "no container" if memory.get("code") is None else "exit code %d" % memory["code"]
 
 
 def alive(run):

@@ -221,7 +221,7 @@ class Run:
     def finish(self, state, **more):
         """Push the rest and say how it ended."""
         if self.memory["ended"] is None:
-            self.remember(ended=time.monotonic())
+            self.remember(ended=time.monotonic(), code=more.get("exit_code"), killed=more.get("out_of_memory"))
         if state == "interrupted":
             more["reason"] = self.told
         if self.late and not self.ending:
