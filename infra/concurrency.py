@@ -7,7 +7,8 @@ something while the caller is undoing it.
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
@@ -48,6 +49,18 @@ def together(tasks: Sequence[Callable[[], T]], at_once: int = 16) -> tuple[list[
             raise error
         errors.append(error)
     return [results[number] for number in sorted(results)], errors
+
+
+@contextlib.contextmanager
+def pool(threads: int) -> Iterator[Executor]:
+    """A pool of threads. Where the block is left early (Ctrl-C) nothing of what waits is begun any more."""
+    made = ThreadPoolExecutor(threads)
+    try:
+        yield made
+    except BaseException:
+        made.shutdown(wait=False, cancel_futures=True)
+        raise
+    made.shutdown()
 
 
 class _Stopped(Exception):

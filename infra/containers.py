@@ -72,19 +72,25 @@ class ContainerState:
 
 def cli_words(spec: ContainerSpec, *flags: str) -> list[str]:
     """The command line that starts the container; `flags` are docker's own, such as --detach or --rm."""
-    said = ["docker", "run", *flags, "--init", "--name", spec.name, "--user", spec.user]
-    said += _rights_flags(spec.rights)
+    said = ["docker", "run", *flags, "--name", spec.name, "--user", spec.user, *plain_flags(spec)]
+    for key, value in environment(spec).items():
+        said += ["--env", f"{key}={value}"]
+    return [*said, *_gpu_flags(spec.gpus), spec.image, *spec.command]
+
+
+def plain_flags(spec: ContainerSpec) -> list[str]:
+    """The flags of the command line that are the same on every host: all but its name, its user, its GPUs and its
+    environment."""
+    said = ["--init", *_rights_flags(spec.rights)]
     said += ["--shm-size", f"{spec.shm_mib}m", "--workdir", spec.workdir]
     said += ["--stop-signal", spec.stop_signal]
     for key, value in spec.labels.items():
         said += ["--label", f"{key}={value}"]
-    for key, value in _environment(spec).items():
-        said += ["--env", f"{key}={value}"]
     for bind in spec.binds:
         said += ["--mount", _mount(bind)]
     for port in spec.ports:
         said += ["--publish", f"127.0.0.1:{port}:{port}"]
-    return [*said, *_gpu_flags(spec.gpus), spec.image, *spec.command]
+    return said
 
 
 def sdk_words(spec: ContainerSpec) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def sdk_words(spec: ContainerSpec) -> dict[str, Any]:
         "user": spec.user,
         "working_dir": spec.workdir,
         "labels": dict(spec.labels),
-        "environment": _environment(spec),
+        "environment": environment(spec),
         "volumes": [f"{bind.source}:{bind.target}:{'ro' if bind.read_only else 'rw'}" for bind in spec.binds],
         "ports": {f"{port}/tcp": ("127.0.0.1", port) for port in spec.ports},
         "stop_signal": spec.stop_signal,
@@ -108,7 +114,8 @@ def sdk_words(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _environment(spec: ContainerSpec) -> dict[str, str]:
+def environment(spec: ContainerSpec) -> dict[str, str]:
+    """The variables of the container, with those that its GPUs need."""
     gpus = spec.gpus
     seen = {"NVIDIA_VISIBLE_DEVICES": ",".join(gpus.ids)} if gpus.indices and gpus.runtime else {}
     return {"HOME": "/tmp", **spec.environment, **seen}

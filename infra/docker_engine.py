@@ -41,9 +41,22 @@ class Docker:
 
     def save(self, tag: str) -> Iterator[bytes]:
         """The image as a gzipped `docker save`, in chunks."""
+        yield from _gzipped(self.archive(tag))
+
+    def archive(self, tag: str) -> Iterator[bytes]:
+        """The image as `docker save` writes it: a tar, in chunks."""
         with self._explained(f"save the image {tag}"):
-            raw = self._client.images.get(tag).save(chunk_size=1 << 20, named=tag)
-            yield from _gzipped(raw)
+            yield from self._client.images.get(tag).save(chunk_size=1 << 20, named=tag)
+
+    def image(self, tag: str) -> tuple[str, int] | None:
+        """The id (sha256:…) of the image of that tag or id, and about how many bytes it has; None where it is not
+        there."""
+        with self._explained(f"look for the image {tag}"):
+            try:
+                found = self._client.images.get(tag)
+            except docker.errors.ImageNotFound:
+                return None
+            return str(found.id), int(found.attrs.get("Size", 0))
 
     def run(self, spec: ContainerSpec, before_start: Callable[[], None] = lambda: None) -> str:
         """Start the container in the background, and give its id.

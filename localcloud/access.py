@@ -1,31 +1,27 @@
 """Who may do what. moto checks signatures; the decision on policies is made here, as moto's reads too little.
 
 Evaluated: Action and NotAction, Resource and NotResource with wildcards, and the conditions that our policies
-use (strings, ARNs and Null, on s3:prefix, on resource tags, on the account of a bucket and on a role's permissions
-boundary; DateLessThan on the time of the call). A condition that is not understood never allows, and always denies:
-errors fall on the safe side. Resources are known for S3, for EC2 calls that name instances, and for the two calls that
-give rights to a role; for all other calls only the action is compared. What a role may is what both its policies and
-its permissions boundary allow.
+use (strings, ARNs and Null, on s3:prefix, on tags of resources and of calls, on the account of a bucket, on a role's
+permissions boundary and on whom a role is passed to; DateLessThan on the time of the call). A condition that is not
+understood never allows, and always denies: errors fall on the safe side. What a call is about is told by `resources`;
+where that is not known only the action is compared. What a role may is what both its policies and its permissions
+boundary allow.
 """
 
 import fnmatch
+import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from html import unescape
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlparse
 
 from moto.core.utils import utcnow
-from moto.ec2.models import ec2_backends
 from moto.iam import access_control
 from moto.iam.models import iam_backends
-from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
-Context = dict[str, list[str]]
-UNKNOWN = "*"  # a call whose resource we do not know
-SAME_AS = {"s3:HeadBucket": "s3:ListBucket", "s3:ListAllMyBuckets": "s3:ListAllMyBuckets"}
+from localcloud import resources
+from localcloud.resources import UNKNOWN, Context
 
 
 def install() -> None:
@@ -49,10 +45,13 @@ def _over(expiration: datetime) -> bool:
 def _check(self: Any, resource: str) -> None:
     if self._action == "sts:GetCallerIdentity":
         return
-    statements = [statement for policy in self._access_key.collect_policies() for statement in _statements(policy)]
     role_name = getattr(self._access_key, "_owner_role_name", "")
-    role = self._access_key.backend.get_role(role_name) if role_name else None
-    for action, target, context in _asked(self, resource):
+    roles = self._access_key.backend.get_roles() if role_name else []
+    role = next((one for one in roles if one.name == role_name), None)
+    if role_name and role is None:  # its role was deleted under the session
+        self._raise_access_denied()
+    statements = [statement for policy in self._access_key.collect_policies() for statement in _statements(policy)]
+    for action, target, context in resources.of(self, resource):
         may = allowed(statements, action, target, context) and _within_boundary(role, action, target, context)
         if not may:
             self._raise_access_denied()
@@ -68,6 +67,18 @@ def role_may(role: Any, action: str, resource: str, context: Context) -> bool:
     policies = [*role.policies.values(), *role.managed_policies.values()]
     statements = (statement for policy in policies for statement in _statements(policy))
     return allowed(statements, action, resource, context) and _within_boundary(role, action, resource, context)
+
+
+def trusts(role: Any, service: str) -> bool:
+    """Whether a moto role's trust policy lets an AWS service in. Conditions are not looked at."""
+    statements = json.loads(role.assume_role_policy_document).get("Statement", [])
+    principals = [
+        principal
+        for statement in many(statements)
+        if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
+        for principal in many(statement["Principal"].get("Service", []))
+    ]
+    return service in principals
 
 
 def _within_boundary(role: Any, action: str, resource: str, context: Context) -> bool:
@@ -150,65 +161,3 @@ def _holds(operator: str, have: list[str] | None, wanted: list[str], denies: boo
     if name == "Null":
         return (have is None) == (wanted[0].lower() == "true")
     return denies
-
-
-def _asked(request: Any, resource: str) -> list[tuple[str, str, Context]]:
-    """Each action, resource and context that the call needs."""
-    action = SAME_AS.get(request._action, request._action)
-    if request._service == "s3":
-        return _asked_s3(request, action, resource)
-    if action in ("iam:CreateRole", "iam:PutRolePolicy"):
-        return [(action, *_role(request, action))]
-    ids = [value[0] for name, value in request._data.items() if re.match(r"(InstanceId|ResourceId)\.?\d*$", name)]
-    instances = [instance_id for instance_id in ids if instance_id.startswith("i-")]
-    if request._service == "ec2" and instances and not action.startswith("ec2:Describe"):
-        return [(action, *instance(request.account_id, request._region, instance_id)) for instance_id in instances]
-    return [(action, UNKNOWN, {})]
-
-
-def _role(request: Any, action: str) -> tuple[str, Context]:
-    """The role that a call makes, or gives rights to, as a resource; its permissions boundary is the context."""
-    backend = iam_backends[request.account_id]["aws"]
-    asked = {name: value[0] for name, value in request._data.items() if value}
-    path, boundary = asked.get("Path", "/"), asked.get("PermissionsBoundary")
-    if action == "iam:PutRolePolicy":
-        found = next((role for role in backend.get_roles() if role.name == asked.get("RoleName")), None)
-        path, boundary = (found.path, found.permissions_boundary_arn) if found is not None else ("/", None)
-    context: Context = {"iam:permissionsboundary": [boundary]} if boundary else {}
-    return f"arn:aws:iam::{request.account_id}:role{path}{asked.get('RoleName', '')}", context
-
-
-def instance(account: str, region: str, instance_id: str) -> tuple[str, Context]:
-    """An instance as a resource, and the context that its tags give."""
-    found = ec2_backends[account][region].get_instance_by_id(instance_id)
-    tags = found.get_tags() if found else []
-    context = {
-        f"{prefix}:resourcetag/{tag['key']}".lower(): [tag["value"]] for tag in tags for prefix in ("aws", "ec2")
-    }
-    return f"arn:aws:ec2:{region}:{account}:instance/{instance_id}", context
-
-
-def _asked_s3(request: Any, action: str, resource: str) -> list[tuple[str, str, Context]]:
-    query = parse_qs(urlparse(request._path).query, keep_blank_values=True)
-    account: Context = {
-        "aws:resourceaccount": [_owner(resource) or request.account_id],  # a bucket that is not there is nobody's: 404
-        "aws:principalaccount": [request.account_id],
-    }
-    if action == "s3:DeleteObject" and "delete" in query:  # many keys in one call
-        keys = re.findall(r"<Key>(.*?)</Key>", request._body.decode(errors="replace"), re.DOTALL)
-        return [(action, f"{resource}/{unescape(key)}", account) for key in keys]
-    context = {**account, **({"s3:prefix": query["prefix"]} if "prefix" in query else {})}
-    asked = [(action, resource, context)]
-    source = request._headers.get("X-Amz-Copy-Source")
-    if source:
-        copied = "arn:aws:s3:::" + unquote(source).lstrip("/").split("?")[0]
-        asked.append(("s3:GetObject", copied, {**account, "aws:resourceaccount": [_owner(copied)]}))
-    return asked
-
-
-def _owner(resource: str) -> str:
-    """The account that a bucket, or an object's bucket, belongs to; "" where there is no such bucket."""
-    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
-    return next(
-        (str(backend["aws"].account_id) for backend in s3_backends.values() if name in backend["aws"].buckets), ""
-    )

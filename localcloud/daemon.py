@@ -46,8 +46,9 @@ def _serve(home: Home, engine: Engine, pending: float) -> None:
     machines = Machines(engine, image, pending)
     ec2.install(machines)
     secret = secrets.token_urlsafe(24)
-    server = _server(network.gateway, Front(home.name, secret, network, moto, machines, over.set))
-    endpoint = f"http://{network.gateway}:{server.server_port}"
+    front = Front(home.name, secret, network, moto, machines, over.set)
+    server = _server(network.gateway, front)
+    endpoint = front.endpoint = f"http://{network.gateway}:{server.server_port}"
     engine.sidecar(image, endpoint, secret)
     home.write({**_record(home, endpoint), "secret": secret, "edge": isinstance(engine, Edge)})
     log.info("ready at %s", endpoint)

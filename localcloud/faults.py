@@ -3,7 +3,8 @@
 Tests set rules through the page `_local/faults`: a list of objects (an empty list clears them). Each tells which calls
 it is about, and has one effect:
 
-- `service`, `action`: shell patterns (default: all); `params`: parameter name → pattern; `from`: laptop or instance;
+- `service`, `action`: shell patterns (default: all); `params`: parameter name → pattern; `from`: laptop, instance, or
+  keeper (executions of state machines);
   `client`: what the call's header X-Client says, by which a test tells several clients apart
 - `nth`: which of those calls, from 1, counted since the rules were set; `times`: how many from there on, 0 for all
 - `retries`: whether botocore's own retries of a call, which are no calls of their own, meet it too (default: yes)
@@ -43,6 +44,7 @@ Start = Callable[..., Any]
 Work = Callable[[Call, Environ, Start], Iterable[bytes]]
 Note = Callable[[Call, int, str], None]
 
+keepers: set[str] = set()  # the access keys that executions of state machines sign with
 _capacity: dict[tuple[str, str, str], str] = {}
 
 
@@ -67,7 +69,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sou
     service: str = ANY
     action: str = ANY
     params: dict[str, str] = {}
-    source: Literal["", "laptop", "instance"] = ""
+    source: Literal["", "laptop", "instance", "keeper"] = ""
     client: str = ANY
     nth: int = 1
     times: int = 1
@@ -84,6 +86,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sou
 
     def about(self, call: Call) -> bool:
         caller = "instance" if call["access_key"].startswith(ROLE_KEYS) else "laptop"
+        caller = "keeper" if call["access_key"] in keepers else caller
         pairs = [(call["service"], self.service), (call["action"], self.action)]
         pairs.append((call.get("client", ""), self.client))
         pairs += [(str(call["params"].get(name, "")), pattern) for name, pattern in self.params.items()]

@@ -16,10 +16,15 @@ from xml.sax.saxutils import escape
 import botocore.session
 from botocore.exceptions import UnknownServiceError
 
-NAMES = {"servicequotas": "service-quotas"}  # who signs by another name than botocore's
+NAMES = {"servicequotas": "service-quotas", "states": "stepfunctions"}  # who signs by another name than botocore's
 EC2 = "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors></Response>"
 QUERY = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 REST_XML = "<Error><Code>{}</Code><Message>{}</Message></Error>"
+DENIED = {  # moto's words for who may not → those of services that have their own
+    "AccessDenied": "AccessDeniedException",
+    "InvalidClientTokenId": "UnrecognizedClientException",
+    "SignatureDoesNotMatch": "InvalidSignatureException",
+}
 XML = {"ec2": EC2, "query": QUERY, "rest-xml": REST_XML}
 
 Answer = tuple[list[tuple[str, str]], bytes]
@@ -63,6 +68,18 @@ def error(service: str, code: str, message: str) -> Answer:
         kind, body = "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message})
     said = body.encode()
     return [("Content-Type", kind), ("Content-Length", str(len(said))), ("x-amzn-errortype", code)], said
+
+
+def denial(service: str, status: int, code: str, message: str) -> tuple[int, Answer] | None:
+    """Status and answer in the words of EC2, or of a service that speaks JSON; None where moto's own are right."""
+    protocol = _protocol(service)
+    if protocol == "ec2" and code == "AccessDenied":
+        return status, error(
+            service, "UnauthorizedOperation", f"You are not authorized to perform this operation. {message}"
+        )
+    if protocol in XML or code not in DENIED:
+        return None
+    return (status if protocol.startswith("rest") else 400), error(service, DENIED[code], message)
 
 
 @cache

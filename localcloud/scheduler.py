@@ -23,7 +23,7 @@ from moto.scheduler.exceptions import ScheduleExists, ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, scheduler_backends
 from moto.scheduler.responses import EventBridgeSchedulerResponse
 
-from localcloud import access
+from localcloud import access, resources
 
 EVERY = 0.5  # seconds between two looks
 SERVICE = "scheduler.amazonaws.com"
@@ -100,24 +100,12 @@ def _pending(schedule: Any) -> Any:
 
 def _check_role(account: str, target: dict[str, Any]) -> None:
     role = _role(account, target.get("RoleArn", ""))
-    if role is None or not _trusted(role):
+    if role is None or not access.trusts(role, SERVICE):
         raise ValidationException(NO_ROLE)
 
 
 def _role(account: str, arn: str) -> Any:
     return next((role for role in iam_backends[account]["aws"].roles.values() if role.arn == arn), None)
-
-
-def _trusted(role: Any) -> bool:
-    """Whether the role's trust policy lets the scheduler in. Conditions are not looked at."""
-    statements = json.loads(role.assume_role_policy_document)["Statement"]
-    principals = [
-        principal
-        for statement in (statements if isinstance(statements, list) else [statements])
-        if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
-        for principal in access.many(statement["Principal"].get("Service", []))
-    ]
-    return SERVICE in principals
 
 
 def _watch() -> None:
@@ -160,7 +148,7 @@ def _fire(schedule: Any) -> None:
     _, _, _, region, account, _ = schedule.arn.split(":", 5)
     role = _role(account, target["RoleArn"])
     ids = json.loads(target["Input"])["InstanceIds"]
-    asked = [access.instance(account, region, instance_id) for instance_id in ids]
+    asked = [resources.instance(account, region, instance_id) for instance_id in ids]
     if role is None or not all(access.role_may(role, "ec2:TerminateInstances", *resource) for resource in asked):
         log.warning("%s: its role may not terminate %s", schedule.name, ", ".join(ids))
         return

@@ -54,7 +54,7 @@ def install() -> None:
 def _connected(account: str, region: str, instance_id: str) -> bool:
     from moto.ec2.models import ec2_backends
 
-    from localcloud import access
+    from localcloud import access, resources
 
     backend = ec2_backends[account][region]
     instance = backend.get_instance_by_id(instance_id)
@@ -62,7 +62,7 @@ def _connected(account: str, region: str, instance_id: str) -> bool:
     if instance is None or instance.state != "running" or association is None:
         return False
     roles = association.iam_instance_profile.roles
-    return bool(roles) and all(access.role_may(roles[0], action, access.UNKNOWN, {}) for action in CHANNELS)
+    return bool(roles) and all(access.role_may(roles[0], action, resources.UNKNOWN, {}) for action in CHANNELS)
 
 
 def plugin(words: list[str]) -> None:

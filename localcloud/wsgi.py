@@ -14,15 +14,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl
 
 from infra.errors import ProvisionError
-from localcloud import ec2, emulator, hardware, metadata, operations, pricing, quotas, scheduler
+from localcloud import ec2, emulator, hardware, metadata, operations, pricing, quotas, scheduler, states, topics
 from localcloud.edge import forget
 from localcloud.engine import Network
 from localcloud.faults import Faults
 from localcloud.machines import GONE, Machines
+from localcloud.states import pace
 
 KEPT = 20_000  # calls in the log
 FORM = "application/x-www-form-urlencoded"
@@ -51,6 +53,7 @@ class Front:
     ) -> None:
         self.name, self.secret, self.network = name, secret, network
         self.moto, self.machines, self.stop = moto, machines, stop
+        self.endpoint = ""  # our own address, once there is a server
         self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.faults = Faults()
         self.pages: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -65,6 +68,8 @@ class Front:
             "retire": lambda asked: hardware.retire(asked["retired"]),
             "schedules": lambda asked: scheduler.set_clock(float(asked["ahead"])),
             "preload": lambda asked: machines.images.preload(asked["image"]),
+            "keeper": pace.change,
+            "topics": lambda _: topics.said(),
             "bare": lambda asked: emulator.be_bare(asked["bare"]),
         }
 
@@ -145,6 +150,8 @@ class Front:
             self._note(call, 200)
             return [said]
         try:
+            if call["service"] == "states":
+                states.ready(self.endpoint)
             begun, answer = self._of_moto(call, environ)
             status, headers = int(begun[0].split()[0]), begun[1]
             if status < 400:
@@ -158,8 +165,11 @@ class Front:
         except Exception as error:
             log.warning("%s cannot be done here: %r", call["action"], error)
             status, headers, said = _unsupported(call)
-        found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
-        self._note(call, status, (found[1] or found[2]).decode() if found else "")
+        code = _code_of(said)
+        if denied := operations.denial(call["service"], status, code, _message_of(said)):
+            status, (headers, said) = denied
+            code = _code_of(said)
+        self._note(call, status, code)
         start(f"{status} -", headers)
         return [said]
 
@@ -201,6 +211,17 @@ def _described(environ: Environ) -> dict[str, Any]:
     shown = {name: "•••" if HIDDEN.search(name) else value for name, value in params.items() if name != "Version"}
     who = scope[1] if scope else ""
     return {"time": now, "service": service, "action": action, "access_key": who, "params": shown}
+
+
+def _code_of(said: bytes) -> str:
+    """The code of an error's body, in whatever protocol."""
+    found = re.search(rb"<Code>(.*?)</Code>|\"__type\": ?\"(?:[^\"]*#)?(\w+)\"", said)
+    return (found[1] or found[2]).decode() if found else ""
+
+
+def _message_of(said: bytes) -> str:
+    found = re.search(rb"<Message>(.*?)</Message>", said, re.DOTALL)
+    return unescape(found[1].decode()) if found else ""
 
 
 def _json(status: int, value: Any) -> tuple[int, str, bytes]:

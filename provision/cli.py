@@ -34,6 +34,7 @@ _HEADINGS: dict[str, Table] = {
     },
     "Trainings": {
         "resume": (_HERE + "resume", "go on with an interrupted training"),
+        "events": (_HERE + "events", "show a training's time line: machines, interruptions, dollars"),
         "stop": (_HERE + "runs", "stop a training after it has saved its work"),
         "rm": (_HERE + "runs", "delete trainings from S3"),
         "score": (_HERE + "tasks", "evaluate a training's snapshots"),

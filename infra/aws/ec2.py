@@ -187,7 +187,9 @@ class Ec2:
         )
 
     def by_id(self, instance_id: str) -> Instance | None:
-        """The instance as it is now; None where AWS does not know it (yet)."""
+        """The instance as it is now; None where AWS does not know it (yet), and for "": a keeper got none."""
+        if not instance_id:
+            return None
         with explained("look at an instance"):
             try:
                 groups = self._api.describe_instances(InstanceIds=[instance_id])["Reservations"]

@@ -92,6 +92,11 @@ _BY_CODE = {code: (kind, mend) for kind, mend, codes in _KINDS for code in codes
 PASSING = frozenset(code for kind, _, codes in _KINDS if kind in (ThrottledError, CloudError) for code in codes)
 
 
+def codes_of(*kinds: type[ProvisionError]) -> tuple[str, ...]:
+    """AWS's codes that mean one of these errors, sorted."""
+    return tuple(sorted(code for code, (kind, _) in _BY_CODE.items() if kind in kinds))
+
+
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
     """Turns each botocore exception into a ProvisionError; `doing` ("describe instances") names the call in it."""

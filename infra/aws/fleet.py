@@ -31,13 +31,15 @@ PASSES = frozenset((*PASSING, *_FRESH))
 _VCPUS = ("MaxSpotInstanceCountExceeded", "VcpuLimitExceeded")
 
 
-def template_data(request: SpotRequest, market: str, user_data: bytes, group: str) -> dict[str, Any]:
-    """The launch template: what every offer of the launch has in common.
+def template_data(request: SpotRequest, market: str, user_data: bytes, group: str, profile: str = "") -> dict[str, Any]:
+    """The launch template: what every offer of the launch has in common. `profile`: the instance profile that the
+    machine has from its start ("": it is given one later).
 
     Each new data volume comes with the machine and goes with it, also one that is to be kept: `Volumes.keep` is later.
     """
     kinds = ("instance", "volume", "network-interface", *(("spot-instances-request",) if market == "spot" else ()))
     return {
+        **({"IamInstanceProfile": {"Name": profile}} if profile else {}),
         "ImageId": request.image,
         "UserData": base64.b64encode(user_data).decode(),
         "InstanceInitiatedShutdownBehavior": "terminate",

@@ -60,10 +60,12 @@ def _no_boundary(cloud: Cloud) -> UsageError:
 class Iam:
     """Roles for instances. `sleep` is for tests, and for callers whose waits must be stoppable."""
 
+    ROOT = "/provision/"
+
     def __init__(self, cloud: Cloud, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloud = cloud
         self._sleep = sleep
-        self.path = f"/provision/{cloud.region}/"
+        self.path = f"{self.ROOT}{cloud.region}/"
 
     @property
     def _api(self) -> Any:

@@ -2,7 +2,7 @@
 
 Everything is tagged in the call that creates it. The client token makes a call that is made again the same launch, also
 from another process after a crash. No role comes along: IAM takes seconds to tell EC2 of a fresh one, so the running
-instance gets it (`Ec2.associate`).
+instance gets it (`Ec2.associate`). Where a keeper launches the role is there long before, and in the template.
 """
 
 import time
@@ -61,6 +61,21 @@ class Launcher:
                 raise
             say(f"{error.what}: asking for on-demand")
         return self._fleet(request, "on-demand", self._template(request, "on-demand", user_data, group))
+
+    def prepare(self, request: SpotRequest, user_data: bytes) -> list[dict[str, Any]]:
+        """Make the group, which lets nobody in, and a template for each market, with the launch's own profile.
+
+        What CreateFleet is to be asked for, in the order of the markets: {"market", "fleet": its words without a
+        token}. Nothing is launched.
+        """
+        group = self._group(request)
+        markets = [request.market, *(["on-demand"] if request.fallback and request.market == "spot" else [])]
+        found = []
+        for market in markets:
+            template = self._template(request, market, user_data, group, request.launch)
+            words = fleet_words(request, market, template, "")
+            found.append({"market": market, "fleet": {key: words[key] for key in words if key != "ClientToken"}})
+        return found
 
     # the group
 
@@ -132,7 +147,7 @@ class Launcher:
 
     # the template and the fleet
 
-    def _template(self, request: SpotRequest, market: str, user_data: bytes, group: str) -> str:
+    def _template(self, request: SpotRequest, market: str, user_data: bytes, group: str, profile: str = "") -> str:
         """The name of the launch template, which is made here unless an earlier try made it.
 
         Each market has its own: AWS refuses tags for a spot request where the launch makes none.
@@ -143,7 +158,7 @@ class Launcher:
                 self._api.create_launch_template(
                     LaunchTemplateName=name,
                     ClientToken=f"{request.token}-{market}",
-                    LaunchTemplateData=template_data(request, market, user_data, group),
+                    LaunchTemplateData=template_data(request, market, user_data, group, profile),
                     TagSpecifications=marks(request.tags, "launch-template"),
                 )
             except ClientError as error:

@@ -71,5 +71,10 @@ def s3_endpoint(cloud: Cloud, bucket: str) -> str:
     return cloud.endpoint or ("" if usual else f"https://s3.{cloud.region}.{suffix(cloud.region)}")
 
 
+def endpoint(cloud: Cloud, service: str) -> str:
+    """The address of a service for a machine in the cloud's region."""
+    return cloud.endpoint or f"https://{service}.{cloud.region}.{suffix(cloud.region)}"
+
+
 def _of(region: str) -> _Partition:
     return next((found for start, found in _OTHERS.items() if region.startswith(start)), _AWS)

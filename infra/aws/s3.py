@@ -19,6 +19,7 @@ _LONGEST = 1024  # bytes of a key
 _CHUNK = 1 << 20
 _MOST = 1000  # keys in one call
 _LARGEST = 64 << 20  # bytes of what is read into memory: twice the largest piece of a log that a guard writes
+_LOST = ("PreconditionFailed", "412", "NoSuchKey", "ConditionalRequestConflict", "409")  # another call was faster
 _CONFLICTS = 5  # tries to write where another call was under way
 
 
@@ -168,6 +169,37 @@ class S3:
                     return self.read(key) == data
                 return True
         return self.read(key) == data
+
+    def replace(self, key: str, data: bytes, etag: str) -> bool:
+        """Write an object in the place of the one of that ETag; False where another one is there by now.
+
+        An answer that was lost on the way counts as done when the object is ours.
+        """
+        with explained(f"write s3://{self.bucket}/{key}"):
+            try:
+                self._api.put_object(**self.named, Key=key, Body=data, IfMatch=etag)
+            except ClientError as error:
+                if code_of(error) not in (
+                    "PreconditionFailed",
+                    "412",
+                    "NoSuchKey",
+                    "ConditionalRequestConflict",
+                    "409",
+                ):
+                    raise
+                return self.read(key) == data
+        return True
+
+    def head(self, key: str) -> Stored | None:
+        """The object, without its bytes; None where there is none."""
+        with explained(f"look for s3://{self.bucket}/{key}"):
+            try:
+                found = self._api.head_object(**self.named, Key=key)
+            except ClientError as error:
+                if code_of(error) in ("404", "NoSuchKey", "NoSuchBucket"):
+                    return None
+                raise
+        return Stored(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"].timestamp())
 
     def write_json(self, key: str, value: object) -> None:
         self.write(key, json.dumps(value, indent=1, sort_keys=True).encode())

@@ -13,8 +13,9 @@ from infra.aws.s3 import S3
 from infra.aws.session import client
 
 TAG = ("provision-expires", "yes")
-_RULE, _UPLOADS = "provision", "provision-uploads"
+_RULE, _UPLOADS, _IMAGES = "provision", "provision-uploads", "provision-image-uploads"
 _OPEN_DAYS = 2  # a broken upload in parts is thrown away after so many
+_IMAGE_DAYS = 7  # one of an image later: what it has sent over a home line is not sent again
 
 
 def ensure(store: S3, expire_days: int, prefix: str) -> int:
@@ -33,7 +34,7 @@ def ensure(store: S3, expire_days: int, prefix: str) -> int:
         if days is None:  # also after a client that was killed in between
             _protect(store)
         if not all(any(rule.items() <= there.items() for there in rules) for rule in wanted):
-            others = [rule for rule in rules if rule.get("ID") not in (_RULE, _UPLOADS)]
+            others = [rule for rule in rules if rule.get("ID") not in (_RULE, _UPLOADS, _IMAGES)]
             _api(store).put_bucket_lifecycle_configuration(
                 **store.named, LifecycleConfiguration={"Rules": [*wanted, *others]}
             )
@@ -73,6 +74,8 @@ def _wanted(days: int, prefix: str) -> list[dict[str, Any]]:
          "Expiration": {"Days": days}},
         {"ID": _UPLOADS, "Status": "Enabled", "Filter": {"Prefix": prefix},
          "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _OPEN_DAYS}},
+        {"ID": _IMAGES, "Status": "Enabled", "Filter": {"Prefix": "images/"},
+         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _IMAGE_DAYS}},
     ]  # fmt: skip
 
 

@@ -69,6 +69,13 @@ class Scheduler:
                 self._make_role()
             made[missing] = time.monotonic() + _SETTLES_S
 
+    def prepare(self) -> dict[str, str]:
+        """Make the group and the role where they are missing, for somebody who arms without us; the group's name, and
+        the ARNs of the role and of what a schedule calls."""
+        self._make_group()
+        self._make_role()
+        return {"group": GROUP, "role": self._role_arn, "target": arn(self._cloud.region, TARGET)}
+
     def disarm(self, resource: str) -> None:
         """Delete the schedule; an absent one is no error."""
         with explained("take a schedule away"):
@@ -125,12 +132,17 @@ class Scheduler:
             iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust)
 
 
+def expression(at: datetime) -> str:
+    """A moment as schedules have it, in UTC."""
+    return f"at({at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S})"
+
+
 def _schedule(resource: str, instance_id: str, at: datetime, target: dict[str, str]) -> dict[str, Any]:
     """The arguments of CreateSchedule. UpdateSchedule takes the same ones and replaces the whole schedule."""
     return {
         "Name": resource,
         "GroupName": GROUP,
-        "ScheduleExpression": f"at({at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpression": expression(at),
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "Target": {**target, "Input": json.dumps({"InstanceIds": [instance_id]})},

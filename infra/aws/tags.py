@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 NAME = "provision:name"
 LAUNCH = "provision:resource"
 OWNER = "provision:owner"
+RUN = "provision:run"
 _DEADLINE = "provision:deadline"
 _WISH = re.compile(r"(?P<type>[\w.-]+) or-equivalent|gpus (?P<gpus>\d{1,4}) memory (?P<memory>\d{1,9}(?:\.\d{1,9})?)")
 _VOLUME = re.compile(r"([^:,]+):(\d{1,9})(:delete)?")
@@ -57,7 +58,7 @@ class TagRecord:
     work, 0 for never. `driver` is the branch of NVIDIA's driver; `fallback`: without spot capacity it may be taken on
     demand. `own_run`: it was rented for one training, and powers off after it. `wish`: what was asked for, where that
     was not just its type. `owner` says who launched it, and from which laptop (`infra.laptop`); older versions did not
-    tell.
+    tell. `run`: the training that a keeper launches its machines for.
     """
 
     name: str = ""
@@ -77,6 +78,7 @@ class TagRecord:
     own_run: bool = False
     wish: Wish = Wish()
     keep_on_error_minutes: float | None = None
+    run: str = ""
 
     @property
     def gigabytes(self) -> int:
@@ -106,6 +108,7 @@ class TagRecord:
             "provision:own-run": "yes" if self.own_run else "",
             "provision:wish": str(self.wish),
             "provision:keep-on-error": _text(self.keep_on_error_minutes),
+            RUN: self.run,
         }
         return {key: value for key, value in tags.items() if value}
 
@@ -130,6 +133,7 @@ class TagRecord:
             own_run=tags.get("provision:own-run") == "yes",
             wish=parse_wish(tags.get("provision:wish", "")),
             keep_on_error_minutes=_number(tags, "keep-on-error"),
+            run=tags.get(RUN, ""),
         )
 
 

@@ -65,6 +65,10 @@ mountpoint -q /data || storage 2>/dev/null ||
 chown root:root $lib # the guard's notes are in there
 chown provision:provision /data $lib/runs
 
+doing="attempt"
+# a machine that starts itself fetches its image meanwhile
+[ ! -e /opt/provision/order.json ] || systemctl enable -q --now --no-block provision-attempt.service
+
 doing="docker"
 # Containers' cgroups are Docker's own: where systemd makes them, whoever lets it read its units anew (daemon-reload; a
 # package, a snap) takes the GPUs out of all containers that run. https://github.com/NVIDIA/nvidia-container-toolkit/issues/48
@@ -92,7 +96,7 @@ doing="the end"
 systemctl -q is-active 'provision-deadline*.timer' || die "no end of this machine is armed"
 say "end: armed"
 doing="guard"
-say "guard: comes with the first training"
-touch $lib/ready
+[ -e /opt/provision/order.json ] || say "guard: comes with the first training"
 systemctl enable -q --now provision-idle.timer
+touch $lib/ready
 say ready

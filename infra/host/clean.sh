@@ -11,7 +11,7 @@ export LC_ALL=C
 root=${ROOT:-/}
 aside=${ASIDE:-/run/provision/aside.tar} # in memory: no image has it
 runs=var/lib/provision/runs
-own="etc/ssh/ssh_host_* home/*/.ssh root/.ssh etc/machine-id etc/fstab var/lib/provision/ready
+own="etc/ssh/ssh_host_* home/*/.ssh root/.ssh etc/machine-id etc/fstab var/lib/provision/ready opt/provision/order.json
     etc/systemd/system/*.wants/provision-*"
 
 die() { code=$1; shift; echo "$*" >&2; exit "$code"; }
@@ -31,11 +31,11 @@ clean() {
     mv "$aside.new" "$aside"
     docker ps -aq --filter label=provision.run | xargs -r docker rm -fv >/dev/null
     cloud-init clean --logs --seed >&2
-    rm -rf "${runs:?}"/* "${runs:?}"/.[!.]* "${runs%/*}"/guard data/sets data/code var/log/journal/* var/lib/systemd/timers/stamp-provision-*
+    rm -rf "${runs:?}"/* "${runs:?}"/.[!.]* "${runs%/*}"/guard "${runs%/*}"/image* data/sets data/code var/log/journal/* var/lib/systemd/timers/stamp-provision-*
     for home in home/* root; do
         [ ! -d "$home" ] || (cd "$home" && rm -rf .ssh .aws .docker .netrc .git-credentials .*_history .lesshst .viminfo)
     done
-    rm -f etc/ssh/ssh_host_* var/lib/provision/ready etc/systemd/system/*.wants/provision-*
+    rm -f etc/ssh/ssh_host_* opt/provision/order.json var/lib/provision/ready etc/systemd/system/*.wants/provision-*
     : > etc/machine-id
     sed -i '\, /volumes/,d' etc/fstab
     sync

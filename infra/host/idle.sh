@@ -1,7 +1,7 @@
 #!/bin/sh
 # Once a minute: end this machine when nobody has used it for so long. In use means: a GPU works, the CPUs do (whoever
-# makes them), a training's container runs, the guard has something to save, an image is being built, data comes or
-# goes, a program runs in a box or over SSH without a terminal, or somebody types.
+# makes them), a training's container runs or is being prepared, the guard has something to save, an image is being
+# built, data comes or goes, a program runs in a box or over SSH without a terminal, or somebody types.
 # It says what it found here and in /run/provision/idle. The idle time is counted by the uptime: no clock that is set
 # ends the machine. Nothing counts before the bootstrap has said ready: provision-unready.timer sees to that.
 # usage: idle.sh SECONDS    0: never
@@ -22,6 +22,7 @@ gpu() {
 docker_() { timeout -k 1 30 docker "$@" 2>/dev/null; }
 container() { [ -n "$(docker_ ps -q --filter label=provision.run)" ]; }
 unsaved() { [ -s "$run/unfinished" ]; } # the guard writes it
+attempt() { cat "$proc"/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q "/opt/provision/[g]uard begin"; }
 build() { grep -qs "[b]uildkit/executor" "$proc"/[0-9]*/cmdline; }
 copy() {
     now=$(awk '!/lo:|veth|docker|br-/ { sub(/.*:/, ""); sum += $1 + $9 } END { printf "%.0f", sum }' "$proc/net/dev")
@@ -71,6 +72,7 @@ in_use() {
     if gpu; then why="a GPU works"
     elif container; then why="a training runs"
     elif unsaved; then why="a training is being saved"
+    elif attempt; then why="a training is being prepared"
     elif build; then why="an image is being built"
     else
         [ -n "$did" ] || did=$(box)

@@ -4,6 +4,10 @@ An orphan is billed and nothing ends it; a stray is free and belongs to nothing 
 time of grace, here or on another laptop, is a launch in progress. What an account needs once (the role and the group of
 the schedules, the bucket of the runs) is no part of it.
 
+What a keeper keeps belongs to its run, also while that waits for a machine: as long as the run's execution goes on,
+nothing of its launch is a stray. State machines of earlier definitions cost nothing and may have executions still: they
+are shown, and left.
+
 The role of a machine may read data while `provision data sync --on` copies it (an inline policy). A laptop that was
 killed meanwhile left that right there: it is a stray once its time is over, or where an older version gave it no end.
 """
@@ -21,15 +25,19 @@ from infra.aws.iam import Iam
 from infra.aws.regions import names as region_names
 from infra.aws.resources import BILLED, Holding, Holdings
 from infra.aws.session import Cloud
+from infra.aws.step_functions import Keeper
 from infra.aws.tags import TagRecord
 from infra.concurrency import together
 from infra.errors import ProvisionError
+from provision.engines import definition
+from provision.engines.rights import TAG
 from provision.machines import cost, down, journal, whose
 from provision.settings import Settings
 
 GRACE = timedelta(minutes=15)  # for a launch to be seen whole, and after a deadline for powering off and the schedule
 _FIXES = 3  # what an orphan held is a stray after its end, and what that held in the next look
 RIGHTS = "data rights"
+KEEPERS, KEPT = "keepers", "kept runs"
 # the inline policies that let a machine read data: provision-data-UNTIL-0123, or data-01234567 of older versions
 _RIGHT = re.compile(r"provision-data-(?P<until>\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\dZ)-\w+|data-[0-9a-f]{8}")
 
@@ -130,10 +138,29 @@ def _end(cloud: Cloud, things: Sequence[Holding]) -> None:
 
 
 def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[ProvisionError]]:
+    kept, unseen = _kept(cloud)  # first: a run that begins meanwhile is new, one that ends has cleared its things
     things, errors = Holdings(cloud).look()
+    if unseen:  # each run that a thing's tag names may go on
+        kept = [Holding(KEPT, run, state="unseen") for run in sorted({one.tags.get(TAG, "") for one in things} - {""})]
     rights, more = _rights(cloud, things)
     now = datetime.now(timezone.utc)
-    return judge(cloud.region, [*things, *rights], journal.launches(cloud), now, grace), [*errors, *more]
+    found = judge(cloud.region, [*things, *rights, *kept], journal.launches(cloud), now, grace)
+    return found, [*errors, *more, *unseen]
+
+
+def _kept(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
+    """The keepers and the runs that they keep, and why they could not be seen."""
+    keeper, now = Keeper(cloud), definition.machine_name(cloud.region)
+    listed, unlisted = together([keeper.machines])
+    made = {name: at for names in listed for name, at in names.items()}
+    running, errors = together([partial(keeper.executions, name) for name in made], at_once=8)
+    machines = [
+        Holding(KEEPERS, name, state="current" if name == now else "earlier", made=at, kept=True)
+        for name, at in made.items()
+    ]
+    started = [row for some in running for row in some.items()]
+    runs = [Holding(KEPT, name.rpartition("-")[0], state="going on", made=at) for name, at in started]
+    return [*machines, *runs], [*unlisted, *errors]
 
 
 def _rights(cloud: Cloud, things: Sequence[Holding]) -> tuple[list[Holding], list[ProvisionError]]:
@@ -156,12 +183,15 @@ def judge(
     births = [(thing.launch, thing.made) for thing in things if thing.made and thing.launch]
     young = {resource for resource, at in [*noted.items(), *births] if now - at < grace}
     living = {thing.id for thing in things if thing.kind == "instances"}
-    launches = {thing.launch for thing in things if thing.kind == "instances"} - {""}
+    runs = {thing.id for thing in things if thing.kind == KEPT}
+    launches = {thing.launch for thing in things if thing.kind == "instances" or thing.tags.get(TAG, "") in runs} - {""}
     owners = whose.owners(things)
 
     def verdict(thing: Holding) -> tuple[str, str]:
         if thing.kept:
             return "kept", "on purpose"
+        if thing.kind == KEPT:
+            return "", ""
         if thing.kind == RIGHTS:
             said = _outdated(thing.id, now)
         else:

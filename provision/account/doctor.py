@@ -22,10 +22,12 @@ from infra.aws.identity import caller
 from infra.aws.quotas import GPU_QUOTAS
 from infra.aws.scheduler import Scheduler
 from infra.aws.session import Cloud
+from infra.aws.step_functions import Keeper
 from infra.aws.types import SpotRequest
 from infra.errors import AuthError, NotOfferedError, ProvisionError
 from infra.shell import LocalShell, have
 from provision.clouds import Session
+from provision.engines import definition
 from provision.offers import ami_lookup, amis, market, plan
 from provision.offers.requirements import Requirements
 from provision.runs import store
@@ -84,6 +86,7 @@ def there(session: Session, kind: str) -> dict[str, Check]:
         "roles": partial(_roles, cloud),
         "boundary": partial(_boundary, cloud),
         "schedules": partial(_schedules, cloud),
+        "keepers": partial(_keepers, cloud),
     }
     checks |= {"bucket": partial(_bucket, cloud), "quotas": partial(_quotas, cloud)}
     for ami in {amis.choose(settings, family).name: amis.choose(settings, family) for family in amis.table()}.values():
@@ -177,6 +180,14 @@ def _boundary(cloud: Cloud) -> list[Finding]:
 def _schedules(cloud: Cloud) -> list[Finding]:
     found = len(Scheduler(cloud).made())
     return [Finding("schedules", "ok", f"can be listed: {found} of ours; making them is not tried")]
+
+
+def _keepers(cloud: Cloud) -> list[Finding]:
+    found = Keeper(cloud).machines()
+    there = (
+        "that of this version is there" if definition.machine_name(cloud.region) in found else "none of this version"
+    )
+    return [Finding("keepers", "ok", f"can be listed: {len(found)} of ours, {there}; making them is not tried")]
 
 
 def _bucket(cloud: Cloud) -> list[Finding]:

@@ -119,7 +119,7 @@ def _condition(statement: Statement, boundary: str) -> dict[str, dict[str, Any]]
 
 
 def _value(wanted: str | tuple[str, ...], words: dict[str, list[str]]) -> str | list[str]:
-    return _filled(wanted, words)[0] if isinstance(wanted, str) else list(wanted)
+    return _filled(wanted, words)[0] if isinstance(wanted, str) else [_filled(one, words)[0] for one in wanted]
 
 
 def _filled(text: str, words: dict[str, list[str]]) -> list[str]:

@@ -23,8 +23,8 @@ _COLUMNS = (
 
 @dataclass
 class _Bills:
-    """What is billed in all regions: machines, kept things with their region, the bytes of runs in S3 by region, and
-    where the prices on demand are from."""
+    """What is billed in all regions: machines, kept things with their region, the bytes of runs and images in S3 by
+    region, and where the prices on demand are from."""
 
     machines: list["Bill"] = field(default_factory=list)
     kept: list[tuple[str, "Holding"]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class _Bills:
 def cost(name: str | None, as_json: bool, **flags: Any) -> None:
     """Show what NAME (or every machine that AWS still knows) has cost so far, by real spot prices, with its disks.
 
-    Without NAME the runs in S3 are shown, too. Not counted: requests, traffic and taxes.
+    Without NAME the runs and images in S3 are shown, too. Not counted: requests, traffic and taxes.
     """
     from provision.account import audit as audits
 
@@ -80,7 +80,7 @@ def _ask_for_runs(there: "Cloud", found: _Bills) -> None:
         if stored := store.stored_bytes(there):
             found.runs.append((there.region, stored))
     except ProvisionError as error:
-        console.line(f"runs in S3, {there.region}: {error.what}")
+        console.line(f"runs and images in S3, {there.region}: {error.what}")
 
 
 def _emit(found: _Bills) -> None:
@@ -108,7 +108,7 @@ def _show(found: _Bills) -> None:
         console.say(down.kept_words(holding, region))
     for region, stored in found.runs:
         monthly = costs.dollars(prices.s3_monthly(stored, region))
-        console.say(f"runs in S3, {region}: {console.size(stored)}, about {monthly} a month")
+        console.say(f"runs and images in S3, {region}: {console.size(stored)}, about {monthly} a month")
     for bill in found.machines:
         if bill.note:
             console.say(f"{bill.name}: {bill.note}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from infra.aws.session import Cloud
     from infra.aws.types import Instance
     from provision.machines.down import Ended
+    from provision.runs.store import Run
 
 _LONGEST_MINUTES = 30 * 24 * 60
 
@@ -150,8 +151,11 @@ def _end(
     from infra.concurrency import together
     from provision.machines import down as ending
 
-    end = partial(ending.down, with_volumes=volumes, theirs=theirs)
+    halted, unsure = together([partial(_halt, place, name, theirs) for place in where])
+    end = partial(ending.down, with_volumes=volumes, theirs=theirs, settle=ending.LATE_S if any(halted) else 0.0)
     done, errors = together([partial(end, place, name, console.line) for place in where])
+    _, unnoted = together([partial(_note_ends, runs) for runs in halted])
+    errors += [*unsure, *unnoted]
     if as_json and done:
         console.emit_json(done[0].as_json() if name else [ended.as_json() for ended in done])
     else:
@@ -159,6 +163,28 @@ def _end(
             _show_ended(ended)
     if errors:
         raise errors[0]
+
+
+def _halt(place: "Cloud", name: str | None, theirs: "Collection[str] | None") -> "list[Run]":
+    """Stop the keepers of what is to be ended first, or they would ask for other machines; the runs that they kept."""
+    from provision.engines import kept
+    from provision.engines import stop as engines
+    from provision.runs import store
+
+    found = {
+        store.Run(store.store(place), run): keeper for run, keeper in kept.on_machines(place, name, theirs).items()
+    }
+    for run, keeper in found.items():
+        engines.halt(place, run, keeper, console.line)
+    return list(found)
+
+
+def _note_ends(runs: "Sequence[Run]") -> None:
+    from provision.engines import stop as engines
+    from provision.runs import standing
+
+    for run in runs:
+        engines.note_end(run, standing.glance(run.store.cloud, run))
 
 
 def _show_ended(ended: "Ended") -> None:

@@ -93,8 +93,9 @@ def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
 
 
 def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
+    from provision.engines import kept
     from provision.logs import read
-    from provision.runs import follow, store
+    from provision.runs import follow, standing, store
 
     if len(names) > 1 or read.is_file(names[0]):
         raise UsageError(
@@ -105,7 +106,8 @@ def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
     printer = read.Printer(raw)
     word = follow.show(session.cloud, run, printer.take)
     printer.end()
-    console.line(f"{names[0]} is {word}")
+    why = kept.why(standing.keeper_of(session.cloud, run))
+    console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
 
 
 def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":

@@ -72,7 +72,8 @@ def cells(instance: Instance, silence: timedelta | None = None) -> list[object]:
     from provision.machines import deadline
     from provision.runs import heartbeat
 
-    ends = f"{deadline.clock(instance.deadline)} unless extended" if instance.deadline else "by no deadline of ours"
+    more = f", kept for {instance.record.run}" if instance.record.run else " unless extended"
+    ends = f"{deadline.clock(instance.deadline)}{more}" if instance.deadline else "by no deadline of ours"
     cost = "?" if instance.price is None else f"${instance.price:.3f}/h"
     return [
         instance.name,

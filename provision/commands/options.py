@@ -150,6 +150,30 @@ def rental_options(command: Command) -> Command:
     ])  # fmt: skip
 
 
+def kept_options(command: Command) -> Command:
+    """Add the options of a training that AWS keeps (--detach with a machine that is rented for it)."""
+    return _all(command, [
+        click.option("--wait-for-capacity", "wait_hours", type=click.FloatRange(0, 168), metavar="HOURS",
+                     help="with --detach: how long to wait for a machine, then on demand with --fallback (default: 1)"),
+        click.option("--notify", metavar="ARN|E-MAIL",
+                     help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an "
+                     "e-mail address"),
+    ])  # fmt: skip
+
+
+KEPT = ("wait_hours", "notify")
+
+
+def refuse_unkept(given: dict[str, Any]) -> None:
+    """UsageError for what only a training takes that AWS keeps, where this one is not."""
+    for key in KEPT:
+        if given[key] is not None:
+            raise UsageError(
+                f"{flag_of(key, given[key])} is for a training that goes on without a laptop",
+                "add --detach, with --instance or --gpu-memory, and without --on",
+            )
+
+
 def again_options(command: Command) -> Command:
     """Add the options that say from what a run goes on."""
     return _all(command, [

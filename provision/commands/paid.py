@@ -11,7 +11,7 @@ from provision import console
 if TYPE_CHECKING:
     from infra.aws.types import Instance
     from provision.clouds import Session
-    from provision.runs.manifest import Word
+    from provision.runs.manifest import Keeping, Word
     from provision.runs.store import Run
     from provision.training.recover import Another, Order
 
@@ -123,3 +123,17 @@ def _conclude(session: "Session", run: "Run", word: "Word", as_json: bool) -> No
         raise report.failure(run)
     if not as_json:
         console.say(f"  next: {session.hint(f'fetch {run.id}')}")
+
+
+def tell_kept(session: "Session", run: "Run", keeping: "Keeping") -> None:
+    """Say where a training stands that AWS keeps, and what to do next."""
+    from datetime import datetime
+
+    from provision.machines.deadline import clock
+
+    ends = clock(datetime.fromisoformat(keeping.ends))
+    console.say(f"  AWS keeps it ({keeping.name}) and asks for a machine: this laptop is not needed any more")
+    console.say(f"  it ends by {ends} at the latest, waiting for a machine included")
+    console.say(f"  how it stands: {session.hint('runs')}; its time line: {session.hint(f'events {run.id}')}")
+    console.say(f"  follow it: {session.hint(f'logs {run.id} -f')}")
+    console.say(f"  stop it: {session.hint(f'stop {run.id}')}")

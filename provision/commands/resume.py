@@ -6,11 +6,20 @@ import click
 
 from provision import clouds, console
 from provision.commands import options
-from provision.commands.options import MACHINE, RUN, again_options, cloud_options, dry_run_option, rental_options
-from provision.commands.paid import Paid, finish, see_through, stops_paying
+from provision.commands.options import (
+    MACHINE,
+    RUN,
+    again_options,
+    cloud_options,
+    dry_run_option,
+    kept_options,
+    rental_options,
+)
+from provision.commands.paid import Paid, finish, see_through, stops_paying, tell_kept
 
 if TYPE_CHECKING:
     from provision.clouds import Session
+    from provision.runs.standing import Standing
     from provision.runs.store import Run
     from provision.training.recover import Another, Order
 
@@ -24,7 +33,12 @@ if TYPE_CHECKING:
     help="train on this machine, which runs already (default: the run's own, or a new one of its type)",
 )
 @again_options
-@click.option("--detach", is_flag=True, help="start the training, and do not follow it")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="start the training, and do not follow it; AWS keeps it on a machine that is rented for it",
+)
+@kept_options
 @rental_options
 @cloud_options
 @dry_run_option
@@ -35,14 +49,18 @@ def resume(
     """Resume an interrupted or stopped training from its newest snapshot, on any laptop.
 
     A machine that is rented for it is what was ordered for the training's first one, but for the options given here; it
-    ends with the training, and Ctrl-C saves the work and ends it.
+    ends with the training, and Ctrl-C saves the work and ends it. With --detach AWS keeps the training: no laptop is
+    needed to its end.
     """
     from provision.machines import find
     from provision.runs import inputs, store
-    from provision.training import recover, start
+    from provision.training import kept, recover, start
     from provision.training.recover import Another
 
     options.refuse_unused(name, given)
+    if name or not detach:
+        options.refuse_unkept(given)
+    terms = {key: given.pop(key) for key in options.KEPT}
     order = _order(given)
     session = clouds.session(**given)
     run = store.find(session.cloud, run_id)
@@ -50,6 +68,9 @@ def resume(
     newest = now.snapshot.iteration if now.snapshot else 0
     console.say(f"{run_id} is {now.word}; its newest snapshot is of iteration {newest}")
     if dry_run:
+        return
+    if detach and not name and not kept.joins(session, run, now):
+        _keep(session, run, now, order, at, (data, project), terms)
         return
     inputs.give(run, data, project)
     start.ensure_image(run)
@@ -59,6 +80,24 @@ def resume(
     with recover.nothing_left(session, now):
         another = recover.machine_again(session, run, now, order)
     _go_on(session, run, another, order, at, detach, own=True)
+
+
+def _keep(
+    session: "Session", run: "Run", now: "Standing", order: "Order", at: int | None,
+    folders: tuple[str | None, str | None], terms: dict[str, Any],
+) -> None:  # fmt: skip
+    """Go on without a laptop, and say where it stands."""
+    from infra.aws import topics
+    from provision.runs import inputs
+    from provision.training import kept
+
+    if terms["notify"]:
+        topics.check(terms["notify"], session.cloud.region)
+    kept.refuse_attached(session, run.manifest.settings.diagnose)
+    inputs.give(run, *folders)
+    keeping = kept.resume(session, run, now, order, at, kept.Terms(**terms))
+    console.say(f"run {run.id}")
+    tell_kept(session, run, keeping)
 
 
 def _order(given: dict[str, Any]) -> "Order":

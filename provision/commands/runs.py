@@ -25,19 +25,23 @@ def runs(as_json: bool, **flags: Any) -> None:
     """List the trainings, with what AWS asks a month for keeping them in S3."""
     import msgspec
 
+    from provision.engines import kept
     from provision.runs import expiry, store, table
 
     session = clouds.session(**flags)
     place = store.store(session.cloud)
     if swept := expiry.sweep(place):
         console.line(f"deleted what was left of expired runs: {', '.join(swept)}")
-    rows = [msgspec.structs.asdict(row) for row in table.rows(session.cloud)]
+    found = table.every(session.cloud)
+    bills = kept.bills_by_id(session.cloud) if any(seen.now.kept for seen in found) else {}
+    words = [kept.about(seen.run, seen.now, bills) for seen in found]
+    rows = [msgspec.structs.asdict(table.row(seen, about)) for seen, about in zip(found, words, strict=True)]
     if as_json:
         console.emit_json(rows)
     elif not rows:
         console.say(f"no runs yet: {session.hint('train digits --instance TYPE')}")
     else:
-        columns = [name for name in rows[0] if name != "heard" or any(row["heard"] for row in rows)]
+        columns = [name for name in rows[0] if name not in ("about", "heard") or any(row[name] for row in rows)]
         console.table("", columns, [[row[name] for name in columns] for row in rows])
 
 
@@ -47,11 +51,20 @@ def runs(as_json: bool, **flags: Any) -> None:
 @dry_run_option
 def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
     """Stop a training after it has saved its work."""
-    from provision.runs import store
+    from provision.engines import stop as engines
+    from provision.runs import standing, store
     from provision.training import stop as stopping
 
     session = clouds.session(**flags)
     run = store.find(session.cloud, run_id)
+    keeper = standing.keeper_of(session.cloud, run)
+    if keeper is not None and (keeper.works or standing.look(session.cloud, run).in_keepers_hands):
+        if dry_run:
+            console.say(f"would stop the keeper of {run_id}, wait until its work is saved, and end its machine")
+            return
+        word = engines.stop(session, run, keeper)
+        console.say(f"{run_id} is {word}; go on with it: {session.hint(f'resume {run_id}')}")
+        return
     if dry_run:
         console.say(f"would send {run.manifest.recipe.stop.signal} to {run_id} and wait until its work is saved")
         return

@@ -13,10 +13,11 @@ from provision.commands.options import (
     WORDS,
     dry_run_option,
     json_option,
+    kept_options,
     regions_options,
     rental_options,
 )
-from provision.commands.paid import Paid, finish, see_through, stops_paying
+from provision.commands.paid import Paid, finish, see_through, stops_paying, tell_kept
 
 if TYPE_CHECKING:
     from infra.aws.types import Instance
@@ -55,7 +56,12 @@ _BUSY_S = 10.0  # seconds between two looks for free GPUs
     help="agree to the licence of this file of trained weights",
 )
 @click.option("--diagnose", is_flag=True, help="stop a training that has diverged, and say why")
-@click.option("--detach", is_flag=True, help="start the training, and do not follow it")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="start the training, and do not follow it; AWS keeps it on a machine that is rented for it",
+)
+@kept_options
 @click.option("--wait", is_flag=True, help="wait until enough GPUs are free")
 @rental_options
 @regions_options
@@ -65,14 +71,19 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
     """Start RECIPE in a container, follow it, and see it through spot interruptions.
 
     With --instance or --gpu-memory a machine is rented for it, which ends with the training; Ctrl-C saves the work and
-    ends it. --dry-run with neither these nor --on shows what would train, without a question to AWS or Docker.
+    ends it. With --detach, too, AWS keeps the training: no laptop is needed to its end, through interruptions as well.
+    --dry-run with neither these nor --on shows what would train, without a question to AWS or Docker.
     """
     dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
     _check_where(name, given, detach, dry_run)
     rental = _rental(given)
+    terms = {key: given.pop(key) for key in options.KEPT}
     request, chosen = _request(recipe, given, rental is not None)
     if dry_run:
         _show(chosen, request, name, rental, as_json)
+        return
+    if rental and detach:
+        _keep(chosen, request, rental, terms)
         return
     session, plan, instance = _machine(chosen, request, name, rental)
     paid = Paid(session, instance, own=rental is not None)
@@ -94,11 +105,8 @@ def _check_where(name: str | None, given: dict[str, Any], detach: bool, dry_run:
             "say where to train",
             "--on NAME for a machine that runs; or, to rent one, --instance TYPE, or --gpus NUMBER and --gpu-memory GB",
         )
-    if rents and detach:
-        raise UsageError(
-            "a machine that is rented for the training ends with it, so it cannot be detached",
-            "rent a machine with `up`, and train on it with --on NAME --detach",
-        )
+    if not (rents and detach):
+        options.refuse_unkept(given)
     options.refuse_unused(name, given)
 
 
@@ -176,6 +184,23 @@ def _machine(
     session = clouds.Session(clouds.resolve(chosen), chosen)
     cloud, instance = rent.rent(session, train_plan.wish_of(plan, rental))
     return session.at(cloud), plan, instance
+
+
+def _keep(chosen: settings.Settings, request: "TrainRequest", rental: "Rental", terms: dict[str, Any]) -> None:
+    """Start a training that AWS keeps, and say where it stands."""
+    from infra.aws import topics
+    from provision.training import kept
+    from provision.training.request import refuse_unaccepted
+
+    session = clouds.Session(clouds.resolve(chosen), chosen)
+    if terms["notify"]:
+        topics.check(terms["notify"], session.cloud.region)
+    plan = train_plan.for_rental(chosen, request, rental)
+    refuse_unaccepted(plan)
+    train_plan.show(plan, None, dry_run=False)
+    run, keeping = kept.train(session, plan, train_plan.wish_of(plan, rental), kept.Terms(**terms))
+    console.say(f"run {run.id}")
+    tell_kept(session, run, keeping)
 
 
 def _start(paid: Paid, plan: "TrainPlan", wait: bool) -> None:

@@ -44,9 +44,14 @@ systemctl -q is-active provision-guard || { echo "the guard does not start" >&2;
 def install(shell: SshShell) -> None:
     """Let the host have this laptop's guard, and let it watch. HostError where it does not start, or one
     that knows other notes watches a training."""
-    files = {name.removeprefix("guard/"): script(name).encode() for name in guard_modules()}
-    digest = hashlib.sha256(b"".join(name.encode() + text for name, text in files.items())).hexdigest()
+    files, digest = contents()
     shell.run(["sudo", "sh", "-ec", _INSTALL, "sh", digest], stdin=_packed(files))
+
+
+def contents() -> tuple[dict[str, bytes], str]:
+    """The guard's files as they lie in /opt/provision/guard, by name; and the digest by which a host's is known."""
+    files = {name.removeprefix("guard/"): script(name).encode() for name in guard_modules()}
+    return files, hashlib.sha256(b"".join(name.encode() + text for name, text in files.items())).hexdigest()
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

@@ -61,7 +61,14 @@ def in_order(
 
 
 def check_budget(cloud: Cloud, instance: Instance, at: datetime) -> None:
-    """UsageError where the machine's budget might not last until then; an end sooner than now is always good."""
+    """UsageError where the machine's budget might not last until then, or its end is that of a run which AWS keeps; an
+    end sooner than now is always good."""
+    if run := instance.record.run:
+        raise UsageError(
+            f"{instance.name} works for {run}, which AWS keeps: it ends with that run, by {clock(instance.deadline)}",
+            f"give the run more time: {cloud.hint(f'stop {run}')}; then "
+            f"{cloud.hint(f'resume {run} --detach --max-hours HOURS')}",
+        )
     if instance.deadline is not None and at <= instance.deadline:
         return
     last = cost.lasts_until(cloud, instance, now())

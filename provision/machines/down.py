@@ -34,7 +34,7 @@ _SERVING = ("schedules", "roles", "instance profiles")
 _SAME = {"instance profiles": "roles"}  # they go together
 _PATIENCE_S = 420.0  # for the whole end, with AWS's own of the instances
 _ROUNDS = 2  # how many in a row may fail
-_LATE_S = 20.0  # for a launch whose answer nobody got; what shows up later is ended by the next command (`late`)
+LATE_S = 20.0  # for a launch whose answer nobody got; what shows up later is ended by the next command (`late`)
 _PROMISE = "run the same command again; what is left of a machine ends by itself at its deadline"
 
 
@@ -78,11 +78,13 @@ def down(
     with_volumes: bool = False,
     launch: str = "",
     theirs: Collection[str] | None = (),
+    settle: float = 0.0,
 ) -> Ended:
     """End `name` (None: all of ours in this region) with all that belongs to it, and prove it gone.
 
     `with_volumes`: also the data volumes that were to be kept. `launch`: what belongs to this launch, and nothing else
-    of that name. `theirs`: the launches of others that may be ended as well (None: all); else theirs stays.
+    of that name. `theirs`: the launches of others that may be ended as well (None: all); else theirs stays. `settle`:
+    for so many seconds nothing may show up any more, as a keeper that was stopped may just have asked for a machine.
 
     NotFoundError where there is nothing of it, UsageError where all of it is another's; LeftoverError that lists what
     is left after `patience` s, with the reasons; AuthError or CloudError where AWS does not show what there is, so that
@@ -99,9 +101,10 @@ def down(
     say("ending " + (", ".join(thing.id for thing in found if thing.kind == "instances") or "what is left"))
     asked = datetime.now(timezone.utc)
     unseen = journal.unanswered(noted) - _seen(found)
-    settle = _LATE_S if unseen and any(journal.fresh(place) for place in noted) else 0.0
-    if settle:
-        say(f"a launch was cut off before AWS showed its machine: looking for it for {settle:g} s")
+    late_one = unseen and any(journal.fresh(place) for place in noted)
+    if late_one:
+        say(f"a launch was cut off before AWS showed its machine: looking for it for {LATE_S:g} s")
+        settle = max(settle, LATE_S)
     gone = _until_gone(Removal(cloud, patience), look, (found, errors), settle)
     unseen -= _seen(gone)
     for place in noted:

@@ -11,7 +11,12 @@ from provision.settings import home
 
 
 def address(cloud: Cloud, instance: Instance) -> Address:
-    """How to log in there. HostError where this laptop does not know the machine's host key."""
+    """How to log in there. HostError where this laptop does not know the machine's host key, or nobody is let in."""
+    if run := instance.record.run:
+        raise HostError(
+            f"{instance.name} lets nobody in: it works for {run}, which AWS keeps without a laptop",
+            f"follow it: {cloud.hint(f'logs {run} -f')}; stop it: {cloud.hint(f'stop {run}')}",
+        )
     known = journal.known_hosts(cloud, instance)
     if known is None:
         raise HostError(

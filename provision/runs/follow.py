@@ -14,7 +14,7 @@ from provision.runs import log, standing
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import GOING, Word
 from provision.runs.patience import PASSING, Clock, Patience
-from provision.runs.standing import Standing
+from provision.runs.standing import Keeper, Standing
 from provision.runs.store import Run
 
 _LOOK_AT_INSTANCE_S = 3.0
@@ -44,14 +44,15 @@ class Watch:
         self._silence = 0.0
         self._last: float | None = None
         self._told = False
+        self._keeper: Keeper | None = None
 
     def look(self) -> bool:
         """Look once; whether the attempt has ended. The errors of AWS pass through."""
         at = self.clock.now()
         ask = self._looked_at is None or at - self._looked_at > _LOOK_AT_INSTANCE_S
-        now = standing.glance(self.cloud, self.run, machine=ask)
+        now = standing.glance(self.cloud, self.run, machine=ask, keeper=self._keeper)
         if ask:
-            self._looked_at = at
+            self._looked_at, self._keeper = at, now.keeper
             self._listen(now, at)
         if self.silent:
             self.word = "lost"
@@ -72,7 +73,8 @@ class Watch:
         """Count how long the guard has been silent, by this laptop's clock and only while this could hear it."""
         heard = (now.state.attempt, now.state.state, now.state.seen)
         speaks = now.said != "starting" and not now.state.seen  # an earlier version's, which writes no times
-        if heard != self._heard or speaks or now.attempt is None or now.word not in GOING:
+        begins = now.kept and now.said == "starting"  # its keeper looks for a machine, or that fetches the image
+        if heard != self._heard or speaks or begins or now.attempt is None or now.word not in GOING:
             if self._told:
                 self.say(f"{self.run.id} is heard again")
             self._heard, self._silence, self._told = heard, 0.0, False
@@ -97,6 +99,8 @@ def _silence_words(cloud: Cloud, run: Run, now: Standing, own: bool) -> str:
         f"{run.id}: nobody has answered for {_SILENT_S / 60:.0f} minutes. The machine or its guard hangs, or cannot "
         "reach S3; what it trains now is not saved, and it is billed."
     )
+    if now.kept:
+        return f"{what} Its keeper ends it then, and goes on elsewhere."
     if own:
         return f"{what} Another takes its place after {_REPLACED_S / 60:.0f} minutes."
     return f"{what} Look: {cloud.hint(f'ssh {name}')}; end it: {cloud.hint(f'down {name}')}"

@@ -72,7 +72,7 @@ def give(run: Run, data: str | None, project: str | None) -> None:
         _give(run, data, project)
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind == "folder" and copies.whole(run, kind) is None:
-            _local(run, kind, source)
+            local(run, kind, source)
 
 
 def _give(run: Run, data: str | None, project: str | None) -> None:
@@ -91,9 +91,9 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def code_folder(run: Run) -> str:
+def code_folder(run_id: str) -> str:
     """The run's own copy of its code: the next training of the same project may bring changes."""
-    return f"/data/code/{run.id}"
+    return f"/data/code/{run_id}"
 
 
 def place(shell: SshShell, run: Run, say: Say) -> None:
@@ -101,8 +101,8 @@ def place(shell: SshShell, run: Run, say: Say) -> None:
     place_data(shell, run, run.manifest.data, say)
     if run.manifest.project.kind:
         _place(shell, run, "project", run.manifest.project, say)
-        shell.run(["mkdir", "-p", code_folder(run)])
-        shell.run(["cp", "-a", f"{run.manifest.project.folder}/.", code_folder(run)])
+        shell.run(["mkdir", "-p", code_folder(run.id)])
+        shell.run(["cp", "-a", f"{run.manifest.project.folder}/.", code_folder(run.id)])
 
 
 def place_data(shell: SshShell, run: Run, data: Source, say: Say) -> None:
@@ -122,11 +122,11 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         say(f"{kind}: from the run's folder in S3")
     else:
         # delete code that is gone here; keep data, which another training may be reading
-        sent = to_host.sync(shell, _local(run, kind, source), source.folder, delete=kind == "project")
+        sent = to_host.sync(shell, local(run, kind, source), source.folder, delete=kind == "project")
         say(f"{kind}: {sent.files} changed files, {console.size(sent.bytes)}")
 
 
-def _local(run: Run, kind: str, source: Source) -> Path:
+def local(run: Run, kind: str, source: Source) -> Path:
     """The data's folder on this laptop. RunError where it is none that this laptop's user gave for the run."""
     if source.kind == "prepared" and source.value in PREPARERS:
         return _prepared(source.value)
@@ -159,7 +159,7 @@ def keep(shell: SshShell, run: Run) -> None:
     """Let the host copy data and code into the run's folder in S3, in the background."""
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind in ("prepared", "folder") and copies.whole(run, kind) is None:
-            folder = code_folder(run) if kind == "project" else source.folder
+            folder = code_folder(run.id) if kind == "project" else source.folder
             words = s3_to_host.guard_words("push", run.store, run.key("inputs", kind) + "/", folder)
             unit = f"provision-keep-{run.id}-{kind}"
             shell.run(["sudo", "systemd-run", "-q", "--collect", "--unit", unit, *words[1:]])

@@ -97,13 +97,42 @@ class RunState(msgspec.Struct, frozen=True):
     seen: str = ""
 
 
+class Keeping(msgspec.Struct, frozen=True):
+    """Who keeps a run without a laptop (keeper.json): the newest execution that was asked for, and its launch, by which
+    what belongs to it is known; the number of its first attempt; when it was asked for, and when the run ends at the
+    latest, waiting for capacity included (UTC, ISO 8601)."""
+
+    execution: str
+    launch: str
+    number: int
+    started: str
+    ends: str
+
+    @property
+    def name(self) -> str:
+        """The execution's own name: RUN-1, RUN-2 and so on."""
+        return self.execution.rpartition(":")[2]
+
+
+class End(msgspec.Struct, frozen=True):
+    """How an attempt of a keeper's ended, once its machine was gone: its word is the run's, or "unready" for a machine
+    that could not begin; `reason` says why, for people; `time` in ISO 8601."""
+
+    number: int
+    instance: str = ""
+    word: str = "lost"
+    reason: str = ""
+    time: str = ""
+
+
 class RunSettings(msgspec.Struct, frozen=True):
     """How a run was started, and the machine that it began on: another one for it is asked for by the same.
 
     `push_seconds` between two copies to S3; prices and the budget in US dollars, an hour and in all. `diagnose`: the
     training is stopped once it has diverged; `own_machine`: its machine was rented for it, and ends with it; `wish`:
     what was asked for, where that was not just the machine's type. What is None is as the settings of the laptop say
-    that goes on with the run.
+    that goes on with the run. `wait_hours`: for how long a keeper waits for a machine; `notify`: the SNS topic that it
+    tells how the run goes, "" for none.
     """
 
     push_seconds: float = 5.0
@@ -122,6 +151,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     volumes: tuple[DataVolume, ...] = ()
     wish: Wish = Wish()
     keep_on_error_minutes: float | None = None
+    wait_hours: float = 1.0
+    notify: str = ""
 
 
 @dataclass(frozen=True)

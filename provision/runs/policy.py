@@ -1,5 +1,7 @@
 """The policy that lets a machine's role work for a run: read it all, and write what no laptop acts upon."""
 
+from collections.abc import Mapping
+
 from infra.aws.s3 import Place, parse
 from provision.files.s3_to_host import allow, arn, may_read, of_account
 from provision.runs.manifest import Source
@@ -11,11 +13,12 @@ _ITS_OWN = ("log/*", "snapshots/*", "outputs/*", "inputs/*", "state.json")
 _WRITES = ["s3:PutObject", "s3:PutObjectTagging", "s3:GetObjectTagging", "s3:AbortMultipartUpload"]
 
 
-def policy(run: Run, data: Source | None = None) -> dict[str, object]:
+def policy(run: Run, data: Source | None = None, *, kept: bool = False) -> dict[str, object]:
     """The inline policy of one run, and of the S3 prefix of `data` (None: of the run's own data) where it has one.
 
     The role reads the run's own prefix, writes the machine's part of it, and may delete old snapshots where the recipe
-    says so. UsageError for a prefix with a wildcard.
+    says so. Of a `kept` run, whose machines begin by themselves, it also reads the images and the host's files, tells
+    the machine's public host key, and answers the keeper. UsageError for a prefix with a wildcard.
     """
     store, source = run.store, data or run.manifest.data
     region = store.cloud.region
@@ -25,6 +28,18 @@ def policy(run: Run, data: Source | None = None) -> dict[str, object]:
     may.append(allow(_WRITES, [below + name for name in _ITS_OWN], ours))
     if run.manifest.recipe.snapshots.keep:
         may.append(allow("s3:DeleteObject", f"{below}snapshots/*", ours))
+    if kept:
+        may += _kept(run, below, ours)
     if source.kind == "s3":
         may += may_read(parse(source.value), region, source.owner)
     return {"Version": "2012-10-17", "Statement": may}
+
+
+def _kept(run: Run, below: str, ours: Mapping[str, object]) -> list[dict[str, object]]:
+    """AWS takes no resource for the answers to a keeper: without the token of a task they do nothing."""
+    bucket = arn(run.store.cloud.region, run.store.bucket)
+    return [
+        allow(_WRITES[:2], f"{below}keys/*", ours),
+        allow("s3:GetObject", [f"{bucket}/images/*", f"{bucket}/host/*"], ours),
+        allow([f"states:SendTask{word}" for word in ("Success", "Failure", "Heartbeat")], "*", {}),
+    ]

@@ -7,13 +7,32 @@ from datetime import datetime, timedelta, timezone
 
 from infra.aws.ec2 import Ec2
 from infra.aws.session import Cloud
+from infra.aws.step_functions import Keeper as Executions
 from infra.aws.types import Instance
-from provision.runs.manifest import ENDED, GOING, Attempt, RunState, Snapshot, Word
+from infra.concurrency import together
+from provision.runs.manifest import ENDED, GOING, Attempt, Keeping, RunState, Snapshot, Word
 from provision.runs.store import Run
 
 _GONE = ("shutting-down", "terminated", "stopping", "stopped")
 SILENT = timedelta(minutes=5)  # the guard writes each minute
+_AT_ONCE = 16  # executions that are asked for
 LOOKS, LOOKS_S = 4, 30.0  # AWS may not know a machine for a moment: so many looks, over so long, make it lost
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Who keeps a run without a laptop, and how that stands: `status` is AWS's word for the execution, "" where AWS
+    does not know it; `error` and `cause` say why it failed."""
+
+    keeping: Keeping
+    status: str = ""
+    error: str = ""
+    cause: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it sees to the run still."""
+        return self.status == "RUNNING"
 
 
 @dataclass(frozen=True)
@@ -21,7 +40,8 @@ class Standing:
     """How a run stands: the guard's word, the attempts and the complete snapshots, oldest first.
 
     `machine` is the newest attempt's as EC2 knows it: None where EC2 does not know it any more, or was not `asked`.
-    `silent`: its guard has said nothing for so long that the machine counts as lost, whatever EC2 says.
+    `silent`: its guard has said nothing for so long that the machine counts as lost, whatever EC2 says. `keeper`: who
+    keeps it without a laptop; None where nobody does, or did.
     """
 
     state: RunState = field(default_factory=RunState)
@@ -30,6 +50,37 @@ class Standing:
     machine: Instance | None = None
     asked: bool = False
     silent: bool = False
+    keeper: Keeper | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether somebody keeps it without a laptop: what breaks off is gone on with there."""
+        return self.keeper is not None and self.keeper.works
+
+    @property
+    def in_keepers_hands(self) -> bool:
+        """Whether it goes on, or its machine is still there, and a keeper launched that: no laptop logs in there."""
+        lives = self.machine is not None and self.machine.alive
+        return self.keeper is not None and not self._before and (self.goes_on or lives)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its keeper has no machine for it yet, or none any more."""
+        return self.kept and self.word == "starting" and (self._before or not self._machine_lives)
+
+    @property
+    def _before(self) -> bool:
+        """Whether its keeper has not begun an attempt yet: the newest one is an earlier keeper's, or a laptop's."""
+        return self.keeper is not None and (self.attempt is None or self.attempt.number < self.keeper.keeping.number)
+
+    @property
+    def _aborted(self) -> bool:
+        """Whether a person stopped its keeper, so that the machine was ended with it."""
+        return self.keeper is not None and self.keeper.status == "ABORTED" and not self._before
+
+    @property
+    def _machine_lives(self) -> bool:
+        return self.attempt is not None and bool(self.attempt.instance) and not (self.asked and self._machine_is_gone)
 
     @property
     def attempt(self) -> Attempt | None:
@@ -49,9 +100,18 @@ class Standing:
 
     @property
     def word(self) -> Word:
-        """How the run stands, in one word. It is lost when its machine is gone and the guard could not say why."""
+        """How the run stands, in one word. It is lost when its machine is gone and the guard could not say why.
+
+        One that is kept is starting wherever the next attempt is to come.
+        """
+        if self.kept and self._before:
+            return "starting"
+        if self.attempt is not None and not self.attempt.instance and not self.kept:  # no machine was found for it
+            return "stopped" if self._aborted else "interrupted"
+        if self.kept and self.said not in ENDED:
+            return "running" if self.said == "running" and self._machine_lives else "starting"
         lost = self.attempt is not None and (self.silent or (self.asked and self._machine_is_gone))
-        return "lost" if lost and self.said in GOING else self.said
+        return ("stopped" if self._aborted else "lost") if lost and self.said in GOING else self.said
 
     @property
     def goes_on(self) -> bool:
@@ -78,13 +138,20 @@ class Standing:
         return self.word == "lost" and self.machine is None and not self.silent
 
     @property
+    def ends(self) -> bool:
+        """Whether its machine saves what it can, and is about to end; its keeper goes on elsewhere then."""
+        return self.kept and not self._before and self.said == "interrupted" and self._machine_lives
+
+    @property
     def noticed(self) -> bool:
         """Whether AWS gave notice that it takes the machine: it ends that by itself within two minutes."""
         return self.said == "interrupted" and self.state.reason == "spot interruption"
 
     def silence(self, now: datetime) -> timedelta | None:
         """For how long nobody has answered for the run, where that is long; None where it is heard, or has ended."""
-        if self.state.state not in GOING or self.word not in GOING or not self.state.seen:
+        newest = self.attempt.number if self.attempt else self.state.attempt
+        over = self.kept and (self._before or self.state.attempt != newest)  # the next attempt is to come, or begins
+        if over or self.state.state not in GOING or self.word not in GOING or not self.state.seen:
             return None
         try:
             seen = datetime.fromisoformat(self.state.seen.replace("Z", "+00:00"))
@@ -99,8 +166,8 @@ class Standing:
 
 
 def read(run: Run) -> Standing:
-    """How the run stands by its folder in S3."""
-    return Standing(run.state(), run.attempts(), run.snapshots())
+    """How the run stands by its folder in S3, and by who keeps it."""
+    return Standing(run.state(), run.attempts(), run.snapshots(), keeper=keeper_of(run.store.cloud, run))
 
 
 def look(cloud: Cloud, run: Run, sleep: Callable[[float], None] = time.sleep) -> Standing:
@@ -117,15 +184,44 @@ def look(cloud: Cloud, run: Run, sleep: Callable[[float], None] = time.sleep) ->
     return found
 
 
-def glance(cloud: Cloud, run: Run, *, machine: bool = True) -> Standing:
-    """How the run stands by one look; its snapshots are not read, and its machine only with `machine`."""
-    standing = Standing(run.state(), run.attempts())
+def glance(cloud: Cloud, run: Run, *, machine: bool = True, keeper: Keeper | None = None) -> Standing:
+    """How the run stands by one look; its snapshots are not read, and its machine only with `machine`. Without,
+    `keeper` is what an earlier look knew of that."""
+    standing = Standing(run.state(), run.attempts(), keeper=keeper_of(cloud, run) if machine else keeper)
     return _with_machine(cloud, run, standing) if machine else standing
+
+
+def keeper_of(cloud: Cloud, run: Run) -> Keeper | None:
+    """Who keeps the run without a laptop, and how that stands."""
+    keeping = run.keeping()
+    return None if keeping is None else asked(cloud, keeping)
+
+
+def asked(cloud: Cloud, keeping: Keeping) -> Keeper:
+    """How the execution stands. AuthError or CloudError where AWS does not tell."""
+    found = Executions(cloud).describe(keeping.execution)
+    return Keeper(keeping, found.status, found.error, found.cause)
+
+
+def with_keepers(cloud: Cloud, standings: Sequence[Standing]) -> list[Standing]:
+    """The same with how their keepers stand, where that makes a difference; they are asked for side by side."""
+
+    def one(standing: Standing) -> Standing:
+        keeper = standing.keeper
+        if keeper is None or (standing.said in ENDED and not standing._before):
+            return standing
+        return replace(standing, keeper=asked(cloud, keeper.keeping))
+
+    found, errors = together([lambda standing=standing: one(standing) for standing in standings], _AT_ONCE)  # type: ignore[misc]
+    if errors:
+        raise errors[0]
+    return found
 
 
 def of_runs(cloud: Cloud, standings: Sequence[Standing]) -> list[Standing]:
     """How several runs stand; EC2 is asked once for the machines of all that have not ended."""
     ids = {standing.attempt.instance for standing in standings if standing.attempt and standing.said not in ENDED}
+    ids.discard("")
     known = {machine.id: machine for machine in Ec2(cloud).instances(alive=False)} if ids else {}
     return [
         replace(standing, machine=known.get(standing.attempt.instance), asked=True)

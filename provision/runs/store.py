@@ -11,13 +11,22 @@ runs/ID/snapshots/000001500-001/  files of an iteration and an attempt, and last
 runs/ID/inputs/{data,project}/... copies made by the host, and inputs/{data,project}.json when they are whole
 runs/ID/outputs/...
 
-A laptop writes manifest.json and attempts/; a machine's role may write the rest, which is believed accordingly
-(`trust`, `snapshots`).
+Of a run that is kept without a laptop also:
+
+runs/ID/capsule.json              all that an attempt needs; its sum is in the machine's user data
+runs/ID/keeper.json               the newest execution that keeps the run
+runs/ID/ends/001.json             how each attempt ended, once its machine was gone
+runs/ID/control/{i-…,stop}        the order of a machine; that somebody asks the training to save and end
+runs/ID/keys/i-…                  a machine's public host key
+
+A laptop writes manifest.json, capsule.json, keeper.json and control/stop; a laptop or the keeper attempts/ and ends/;
+the keeper the orders. A machine's role may write the rest, which is believed accordingly (`trust`, `snapshots`).
 """
 
 import getpass
 import hashlib
 import json
+import os
 import re
 import secrets
 import socket
@@ -27,17 +36,20 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from infra.aws.identity import account
 from infra.aws.s3 import S3, Stored, decoded
 from infra.aws.session import Cloud
 from infra.border import convert, did_you_mean
 from infra.errors import DamagedError, NotFoundError, RunError, UsageError
 from provision.runs import notes, snapshots
-from provision.runs.manifest import Attempt, Manifest, RunState, Snapshot, plain, read_manifest
+from provision.runs.manifest import Attempt, End, Keeping, Manifest, RunState, Snapshot, plain, read_manifest
 
 ROOT = "runs/"
 _TIME = re.compile(r".*-(\d{8}-\d{6})-[0-9a-f]{4}")
 ATTEMPT = re.compile(r"attempts/\d{1,9}\.json")
+_END = re.compile(r"ends/\d{1,9}\.json")
 _PIECE = re.compile(r"\d{1,9}-\d{1,20}")
 
 
@@ -110,6 +122,25 @@ class Run:
         """Take back an attempt that this process wrote down, and that got no container."""
         self.store.delete([self.key("attempts", f"{attempt.number:03d}.json")])
 
+    def ends(self) -> list[End]:
+        """How the attempts ended that a keeper has seen to their end, oldest first."""
+        keys = [stored.key for stored in self.store.objects(self.key("ends/"))]
+        known = sorted((key for key in keys if _END.fullmatch(key.removeprefix(self.prefix))), key=number_of)
+        return [convert(self.store.read_json(key) or {}, End, f"{self.id}: {key}") for key in known]
+
+    def add_end(self, end: End) -> None:
+        """Write down how an attempt ended that its keeper did not see to its end; what the keeper wrote stays."""
+        self.store.write_new(self.key("ends", f"{end.number:03d}.json"), msgspec.json.encode(end))
+
+    def keeping(self) -> Keeping | None:
+        """Who keeps the run without a laptop, as the laptop wrote it down that asked for it; None where nobody was."""
+        raw = self.store.read_json(self.key("keeper.json"))
+        return None if raw is None else convert(raw, Keeping, f"{self.id}: keeper")
+
+    def ask_to_stop(self) -> None:
+        """Let the machine's guard see that somebody asks the training to save and end."""
+        self.store.write(self.key("control", "stop"), whoami().encode())
+
     def state(self) -> RunState:
         """The guard's last word on the run; one that cannot be understood is none: the machine's role may write it."""
         try:
@@ -156,7 +187,11 @@ def attempt_of(log_key: str) -> int:
 
 def whoami() -> str:
     """Who calls, and on which machine, as others see it."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def store(cloud: Cloud) -> S3:
@@ -197,9 +232,13 @@ def all_runs(cloud: Cloud) -> list[Run]:
 
 
 def stored_bytes(cloud: Cloud) -> int:
-    """How much of the runs S3 keeps, in bytes. AuthError or CloudError where that cannot be listed."""
+    """How much S3 keeps of the runs, and of the images and host files for those without a laptop, in bytes.
+
+    AuthError or CloudError where that cannot be listed.
+    """
     place = store(cloud)
-    return sum(stored.size for stored in place.objects(ROOT)) if place.exists() else 0
+    parts = (ROOT, "images/", "host/") if place.exists() else ()
+    return sum(stored.size for part in parts for stored in place.objects(part))
 
 
 def no_runs(cloud: Cloud, run_id: str) -> NotFoundError:

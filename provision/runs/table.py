@@ -15,14 +15,15 @@ from provision import console
 from provision.runs import heartbeat, standing, store
 from provision.runs.manifest import Attempt, RunState
 from provision.runs.snapshots import MARK
-from provision.runs.standing import Standing
+from provision.runs.standing import Keeper, Standing
 from provision.runs.store import ATTEMPT, Run
 
 _AT_ONCE = 32  # as many as the client keeps connections
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One run in the table. `snapshot` is the newest complete one's iteration; `bytes` all that lies in its folder,
+    """One run in the table. `about` says in words how one stands that goes on without a laptop. `snapshot` is the
+    newest complete one's iteration; `bytes` all that lies in its folder,
     `usd_month` what AWS asks for that, in US dollars a month; `heard` says for how long nobody has answered for it,
     where that is long.
 
@@ -31,6 +32,7 @@ class Row(msgspec.Struct, frozen=True):
 
     run: str
     state: str
+    about: str = ""
     heard: str = ""
     attempts: int = 0
     snapshot: int | None = None
@@ -58,16 +60,16 @@ class Seen:
     @property
     def trains(self) -> bool:
         """Whether a machine works on it. A run without an attempt has none yet, or its client was killed before."""
-        return not self.wrong and self.now.attempt is not None and self.now.goes_on
+        return not self.wrong and (self.now.attempt is not None or self.now.kept) and self.now.goes_on
 
 
-def rows(cloud: Cloud) -> list[Row]:
-    """All runs, oldest first within a recipe."""
+def every(cloud: Cloud) -> list[Seen]:
+    """All runs, oldest first within a recipe. What cannot be read is said."""
     found = look(cloud, store.all_runs(cloud))
     for seen in found:
         if seen.wrong:
             console.line(seen.wrong)
-    return [row(seen) for seen in found]
+    return found
 
 
 def look(cloud: Cloud, runs: Sequence[Run]) -> list[Seen]:
@@ -75,7 +77,8 @@ def look(cloud: Cloud, runs: Sequence[Run]) -> list[Seen]:
     found, errors = together([lambda run=run: _see(run) for run in runs], _AT_ONCE)  # type: ignore[misc]
     if errors:
         raise errors[0]
-    standings = standing.of_runs(cloud, [seen.now for seen in found])
+    kept = standing.with_keepers(cloud, [seen.now for seen in found])
+    standings = standing.of_runs(cloud, kept)
     return [replace(seen, now=now) for seen, now in zip(found, standings, strict=True)]
 
 
@@ -86,9 +89,10 @@ def _see(run: Run) -> Seen:
     try:
         state = run.state() if "state.json" in names else RunState()
         newest = [_newest(run, attempts[-1], state)] if attempts else []
+        keeping = run.keeping() if "keeper.json" in names else None
     except ProvisionError as error:
         return Seen(run, objects, Standing(), str(error))
-    return Seen(run, objects, Standing(state, newest))
+    return Seen(run, objects, Standing(state, newest, keeper=Keeper(keeping) if keeping else None))
 
 
 def _newest(run: Run, name: str, state: RunState) -> Attempt:
@@ -100,14 +104,15 @@ def _newest(run: Run, name: str, state: RunState) -> Attempt:
     return run.attempt(run.key(name))
 
 
-def row(seen: Seen) -> Row:
-    """The run in the table."""
+def row(seen: Seen, about: str = "") -> Row:
+    """The run in the table; `about`: how it stands in more words."""
     names = [stored.key.removeprefix(seen.run.prefix) for stored in seen.objects]
     marks = [match for name in names if (match := MARK.fullmatch(name.removeprefix("snapshots/")))]
     now = seen.now
     return Row(
         run=seen.run.id,
         state="unreadable" if seen.wrong else now.word,
+        about=about,
         heard="" if seen.wrong else heartbeat.words(now.silence(datetime.now(timezone.utc))),
         attempts=sum(ATTEMPT.fullmatch(name) is not None for name in names),
         snapshot=max((int(mark["iteration"]) for mark in marks), default=None),

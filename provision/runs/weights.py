@@ -155,20 +155,9 @@ def fetch(
     cannot be had, or is not the one that it should be; UsageError where nothing could tell whether it is."""
     refuse_unproven(files, fetched)
     wanted = {path_on_host(weights, folder): (weights, *expected(weights, fetched)) for weights in files}
-    asked = [
-        {
-            "url": weights.url,
-            "mirrors": weights.mirrors,
-            "path": path,
-            "sha256": sha256,
-            "sha1": weights.sha1,
-            "size": weights.size,
-        }
-        for path, (weights, sha256, _) in wanted.items()
-    ]
     for weights in files:
         say(f"weights {weights.file}: {terms(weights)}")
-    done, answers = _run(shell, asked, say)
+    done, answers = _run(shell, asked(files, fetched, folder), say)
     got = {}
     for answer in answers:
         weights, sha256, source = wanted[answer["path"]]
@@ -180,6 +169,21 @@ def fetch(
         end = "\n".join("    " + line for line in done.err.splitlines()[-6:])
         raise HostError(f"{shell.where} did not fetch the weights (exit code {done.code})\n{end}".rstrip())
     return got
+
+
+def asked(files: Iterable[Weights], fetched: Mapping[str, Any], folder: str = FOLDER) -> list[dict[str, Any]]:
+    """What the script that fetches files on a host is given: each file's addresses, its place there, and its sums."""
+    return [
+        {
+            "url": weights.url,
+            "mirrors": list(weights.mirrors),
+            "path": path_on_host(weights, folder),
+            "sha256": expected(weights, fetched)[0],
+            "sha1": weights.sha1,
+            "size": weights.size,
+        }
+        for weights in files
+    ]
 
 
 def _run(shell: Shell, asked: Sequence[Mapping[str, Any]], say: Say) -> tuple[Result, list[dict[str, Any]]]:

@@ -133,7 +133,7 @@ def _project(stage: _TaskStage, given: Given) -> str:
         sent = to_host.sync(stage.shell, given.project, f"{stage.folder}/project")
         console.line(f"  project: {sent.files} files, {console.size(sent.bytes)}")
         return f"{stage.folder}/project"
-    folder = inputs.code_folder(stage.run) if stage.run is not None else ""
+    folder = inputs.code_folder(stage.run.id) if stage.run is not None else ""
     return folder if folder and stage.shell.run(["test", "-d", folder], check=False).ok else ""
 
 

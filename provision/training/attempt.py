@@ -15,18 +15,18 @@ from infra.aws.iam import Iam
 from infra.aws.regions import s3_endpoint
 from infra.aws.session import Cloud
 from infra.aws.types import Instance
-from infra.containers import Bind, ContainerSpec
+from infra.containers import ContainerSpec
 from infra.docker_engine import open_remote
 from infra.errors import EngineError, HostError, ProvisionError, RunError
 from provision import console
 from provision.console import Say
+from provision.engines import container
 from provision.files import guard, s3_to_host
 from provision.files.s3_to_host import DATA_POLICY
 from provision.hosts import facts, gpus, image
 from provision.hosts.turn import turn
 from provision.machines import login
 from provision.offers import budget
-from provision.recipes.spec import to_dict
 from provision.runs import inputs, weights
 from provision.runs.manifest import ENDED, Attempt, Snapshot, Terms
 from provision.runs.policy import policy
@@ -35,7 +35,6 @@ from provision.training import gpu_check
 from provision.training.stage import Stage
 
 _POLICIES = 5  # of about 1,700 characters; a role's inline policies may have 10,240 in all
-_LOGGED = 'exec "$@" >> "$LOG" 2>&1'
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def _pull_best(stage: Stage, snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 def container_name(run: Run, number: int) -> str:
-    return f"provision-{run.id}-{number:03d}"
+    return container.name(run.id, number)
 
 
 def _launch(stage: Stage, attempt: Attempt, snapshot: Snapshot | None) -> None:
@@ -190,26 +189,16 @@ def _launch(stage: Stage, attempt: Attempt, snapshot: Snapshot | None) -> None:
     manifest = stage.run.manifest
     name = container_name(stage.run, attempt.number)
     guard.plan(stage.shell, stage.run.id, _guard_plan(stage, attempt, name))
-    recipe, rendered = manifest.recipe, manifest.rendered
+    rendered = manifest.rendered
     words = rendered.resumed(snapshot.stem) if snapshot else rendered.command
-    log = f"log/attempt-{attempt.number:03d}.txt"
-    spec = ContainerSpec(
+    spec = container.spec(
+        manifest,
+        words,
         name=name,
-        image=manifest.image,
-        command=("sh", "-c", _LOGGED, "sh", *words),
         user=f"{stage.facts.uid}:{stage.facts.gid}",
-        binds=_binds(stage),
         gpus=facts.gpu_request(stage.facts, attempt.gpus),
-        labels={
-            "provision.run": stage.run.id,
-            "provision.attempt": str(attempt.number),
-            "provision.gpus": ",".join(map(str, attempt.gpus)),
-            "provision.image": manifest.digest,
-        },
-        environment={**rendered.environment, "LOG": log},
-        ports=manifest.settings.ports,
-        stop_signal=recipe.stop.signal,
-        rights=recipe.container.rights,
+        labels={"provision.attempt": str(attempt.number), "provision.gpus": ",".join(map(str, attempt.gpus))},
+        environment={"LOG": container.log_of(attempt.number)},
     )
     _begin(stage, attempt, spec)
     stage.say(f"training on {stage.instance.name}: {shlex.join(words)}")
@@ -237,28 +226,11 @@ def _refuse_older(run: Run, attempt: Attempt) -> None:
         raise taken(run, run.attempt(newest[0]))
 
 
-def _guard_plan(stage: Stage, attempt: Attempt, container: str) -> dict[str, object]:
-    manifest, store = stage.run.manifest, stage.run.store
-    plain = to_dict(manifest.recipe)
+def _guard_plan(stage: Stage, attempt: Attempt, name: str) -> dict[str, object]:
+    store = stage.run.store
     return {
-        "id": stage.run.id, "bucket": store.bucket, "prefix": stage.run.prefix, "region": store.cloud.region,
-        "endpoint": s3_endpoint(store.cloud, store.bucket), "owner": store.owner, "attempt": attempt.number,
-        "container": container,
-        "snapshots": plain["snapshots"], "stop": plain["stop"], "outputs": plain["outputs"],
-        "push_seconds": manifest.settings.push_seconds, "instance": stage.instance.id, "machine": stage.instance.name,
+        **container.guard_plan(stage.run.manifest), "bucket": store.bucket, "prefix": stage.run.prefix,
+        "region": store.cloud.region, "endpoint": s3_endpoint(store.cloud, store.bucket), "owner": store.owner,
+        "attempt": attempt.number, "container": name, "instance": stage.instance.id, "machine": stage.instance.name,
         "resumed_from": attempt.resumed_from,
     }  # fmt: skip
-
-
-def _binds(stage: Stage) -> tuple[Bind, ...]:
-    manifest = stage.run.manifest
-    binds = [Bind(stage.folder, "/work")]
-    if manifest.data.folder:
-        binds.append(Bind(manifest.data.folder, "/data", read_only=True))
-    if manifest.project.folder:
-        binds.append(Bind(inputs.code_folder(stage.run), "/project", read_only=True))
-    files = manifest.rendered.weights
-    return (
-        *binds,
-        *(Bind(weights.path_on_host(weight), f"/weights/{weight.file}", read_only=True) for weight in files),
-    )

@@ -7,13 +7,13 @@ A host remembers what it has proven (its id, the image's digest, the GPU), so th
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from images.choose import on_host
 from images.target import Target
 from infra.containers import ContainerSpec
 from infra.errors import EngineError, RunError, UsageError
+from provision.engines import proofs
 from provision.files.s3_to_host import HOST_RUNS
 from provision.hosts import facts, image
 from provision.hosts.facts import found_there
@@ -23,30 +23,6 @@ if TYPE_CHECKING:
 
 NOTE = f"{HOST_RUNS}/.gpu-proof"
 _LIMIT_S = 300.0  # the first use of 16 GPUs after a boot takes half a minute
-
-
-@dataclass(frozen=True)
-class Proof:
-    """Words for an image, and what finds the GPUs in what they say: one match for each GPU, or with `counts` their
-    number."""
-
-    words: tuple[str, ...]
-    found: str
-    counts: bool = False
-
-    def count(self, said: str) -> int:
-        hits = re.findall(self.found, said)
-        return max(map(int, hits), default=0) if self.counts else len(set(hits))
-
-
-_TORCH = "import torch; n = torch.cuda.device_count(); [torch.ones(1).cuda(i) for i in range(n)]; print('gpus: %d' % n)"
-_CAFFE = Proof(("caffe", "device_query", "-gpu", "all"), r"Device id:\s*(\d+)")
-# by the names of a stack's `gpu_checks`: the shortest that makes the GPU do something
-PROOFS: dict[str, Proof] = {
-    "caffe-gpu": _CAFFE,
-    "cuda-gpu": Proof(("cuda-check", "run"), r'"gpus": (\d+)', counts=True),
-    "detectron-gpu": Proof(("python", "-c", _TORCH), r"gpus: (\d+)", counts=True),
-}
 
 
 def prove(stage: "Stage", gpus: Sequence[int], sleep: Callable[[float], None] = time.sleep) -> None:
@@ -82,7 +58,7 @@ def _line(stage: "Stage", index: int) -> str:
 
 def _count(stage: "Stage", target: Target, gpus: tuple[int, ...], sleep: Callable[[float], None]) -> tuple[str, int]:
     """What the image said, and how many GPUs it found; 0 where it failed, or was not let start."""
-    proof = _proof(target)
+    proof = proofs.of(target)
     spec = ContainerSpec(
         name=f"provision-{stage.run.id}-proof",
         image=stage.run.manifest.image,
@@ -104,18 +80,6 @@ def _count(stage: "Stage", target: Target, gpus: tuple[int, ...], sleep: Callabl
     finally:
         stage.engine.remove(spec.name)
     return said, proof.count(said) if code == 0 else 0
-
-
-def _proof(target: Target) -> Proof:
-    """What counts the GPUs in an image of that stack; RunError where nothing is known that does."""
-    proofs = [PROOFS[name] for name in target.stack.gpu_checks if name in PROOFS]
-    if not proofs:
-        raise RunError(
-            f"no check is known that finds the GPUs in the image {target.name}: the stack {target.stack.name} has none "
-            f"of the checks {', '.join(PROOFS)}",
-            "name one under gpu_checks in the stack's file, or train with --gpus 0",
-        )
-    return proofs[0]
 
 
 def _wait(stage: "Stage", name: str, sleep: Callable[[float], None]) -> int:

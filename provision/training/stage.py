@@ -7,7 +7,7 @@ from infra.aws.types import Instance
 from infra.docker_engine import Docker
 from infra.ssh import SshShell
 from provision.console import Say
-from provision.files.s3_to_host import HOST_RUNS
+from provision.engines import container
 from provision.hosts.facts import Facts
 from provision.runs.store import Run
 
@@ -27,4 +27,4 @@ class Stage:
     @property
     def folder(self) -> str:
         """The run's folder on the host: the container's /work."""
-        return f"{HOST_RUNS}/{self.run.id}"
+        return container.folder(self.run.id)

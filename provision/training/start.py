@@ -11,11 +11,13 @@ from functools import partial
 from images.choose import on_host
 from infra.aws import s3_bucket
 from infra.aws.ec2 import Ec2
+from infra.aws.tags import TagRecord
 from infra.aws.types import Instance
 from infra.docker_engine import open_local, open_remote
 from infra.errors import NotFoundError, RunError
 from provision import console
 from provision.clouds import Session
+from provision.engines import begin as begin_kept
 from provision.hosts import facts
 from provision.hosts import image as images
 from provision.machines import login
@@ -68,7 +70,11 @@ def create(session: Session, plan: TrainPlan, instance: Instance) -> Run:
     """
     if plan.request.own_machine:
         refuse_another(session, plan, instance)
-    manifest = compose(session, plan, instance)
+    return written(session, compose(session, plan, instance))
+
+
+def written(session: Session, manifest: Manifest) -> Run:
+    """The run of that manifest, which is written to the account's bucket; that is made at first use."""
     bucket = store.store(session.cloud)
     manifest = replace(manifest, data=inputs.owned(session.cloud, manifest.data, bucket.owner))
     days = s3_bucket.ensure(bucket, session.settings.expire_days, store.ROOT)
@@ -83,6 +89,13 @@ def create(session: Session, plan: TrainPlan, instance: Instance) -> Run:
 def compose(session: Session, plan: TrainPlan, instance: Instance) -> Manifest:
     """The manifest of a plan on a machine; the image is built where it is not there yet."""
     image = images.obtain(plan.stack, lambda: login.shell(session.cloud, instance))
+    return manifest_of(session, plan, image, instance.type, instance.market, instance.record)
+
+
+def manifest_of(
+    session: Session, plan: TrainPlan, image: images.RunImage, type: str, market: str, record: TagRecord
+) -> Manifest:
+    """The manifest of a plan on a machine of that type, which has, or will have, the tags of that record."""
     return Manifest(
         id=store.new_id(plan.recipe.name),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -94,17 +107,17 @@ def compose(session: Session, plan: TrainPlan, instance: Instance) -> Manifest:
         data=plan.data,
         project=plan.project,
         gpus=plan.gpus,
-        name=instance.name,
-        type=instance.type,
-        market=instance.market,
+        name=record.name,
+        type=type,
+        market=market,
         region=session.cloud.region,
-        settings=_settings(session, plan, instance, image_on_host=image.on_host),
+        settings=_settings(session, plan, record, image_on_host=image.on_host),
     )
 
 
-def _settings(session: Session, plan: TrainPlan, instance: Instance, *, image_on_host: bool) -> RunSettings:
+def _settings(session: Session, plan: TrainPlan, record: TagRecord, *, image_on_host: bool) -> RunSettings:
     """What another machine for this run is asked for by: the first one's own tags."""
-    chosen, record = session.settings, instance.record
+    chosen = session.settings
     return RunSettings(
         push_seconds=chosen.push_seconds,
         ports=tuple(plan.request.ports),
@@ -193,7 +206,11 @@ def turn(run: Run, number: int, at: int | None) -> Turn:
 
 def refuse_going(session: Session, run: Run, now: Standing) -> None:
     """RunError, which says who has it, where the run trains already or is about to."""
-    if now.attempt is not None and now.goes_on and not (now.word == "starting" and never_began(session, run, now)):
+    if now.kept and now.keeper is not None:
+        raise begin_kept.busy(run, now.keeper.keeping)
+    if now.attempt is None or not now.goes_on:
+        return
+    if now.in_keepers_hands or now.word != "starting" or not never_began(session, run, now):
         raise store.taken(run, now.attempt)
 
 

@@ -142,6 +142,20 @@ def test_only_root_gets_at_what_root_believes(host: Host) -> None:
     assert host.calls("chown") == [f"root:root {lib}", f"provision:provision {host.root}/data {lib}/runs"]
 
 
+def test_a_machine_that_starts_itself_begins_beside_its_bootstrap_and_any_other_does_not(host: Host) -> None:
+    host.boot()
+    assert not [call for call in host.calls("systemctl") if "attempt" in call]
+    (host.root / "calls").unlink()
+    host.text("opt/provision/order.json", "{}")
+    assert host.boot()[-2:] == ["end: armed", "ready"]
+    calls = host.calls("systemctl")
+    begun = calls.index("enable -q --now --no-block provision-attempt.service")
+    assert begun < calls.index("enable -q --now provision-guard.service")
+    assert (host.root / "calls").read_text().index("attempt.service") < (host.root / "calls").read_text().index(
+        "engine.sh"
+    )
+
+
 def test_a_second_run_comes_to_the_same(host: Host) -> None:
     first = host.boot()
     assert host.boot() == first + first

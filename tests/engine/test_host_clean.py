@@ -18,6 +18,8 @@ OWN = (
     "var/lib/provision/guard/digits-1/plan.json",
     "var/lib/provision/runs/.gpu-proof",
     "var/lib/provision/guard/digits-1/plan.json",
+    "var/lib/provision/image/00001-layer.gz",
+    "opt/provision/order.json",
     "var/lib/systemd/timers/stamp-provision-deadline.timer",
     "data/sets/mnist/data.mdb",
     "data/code/digits-1/net.py",

@@ -102,6 +102,8 @@ def use(host: Host, how: str) -> None:
         host.fake("docker", "echo 0123456789ab")
     elif how == "a training is being saved":
         host.text("run/unfinished", "digits-1\n")
+    elif how == "a training is being prepared":
+        host.program(77, "python3", 0, words="/usr/bin/python3 /opt/provision/guard begin")
     elif how == "an image is being built":
         host.program(77, "runc", 0, words="runc --log /var/lib/docker/buildkit/executor/x/runc-log.json run")
     elif how == "data comes or goes":
@@ -110,8 +112,11 @@ def use(host: Host, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["a GPU works", "a training runs", "a training is being saved", "an image is being built", "data comes or goes"],
-)
+    [
+        "a GPU works", "a training runs", "a training is being saved", "a training is being prepared",
+        "an image is being built", "data comes or goes",
+    ],
+)  # fmt: skip
 def test_whatever_uses_it_begins_the_count_anew(host: Host, how: str) -> None:
     host.look()
     host.look(29 * 60)

@@ -17,7 +17,7 @@ from tests.unit.price_answers import from_table, wanted
 
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-SERVICES = ("ec2", "ssm", "sts", "iam", "service-quotas", "scheduler", "s3")
+SERVICES = ("ec2", "ssm", "sts", "iam", "service-quotas", "scheduler", "s3", "stepfunctions")
 OWN_ADDRESS = "203.0.113.9"
 
 

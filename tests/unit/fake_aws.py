@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from infra.aws import scheduler
+from infra.aws import scheduler, step_functions
 from infra.aws.session import Cloud, client
 from infra.shell import Secret
 from tests.unit.price_answers import from_table
@@ -36,6 +36,7 @@ class FakeAws:
     def __init__(self, cloud: Cloud = CLOUD, **answers: Any) -> None:
         _clients(cloud)
         scheduler._account.cache_clear()
+        step_functions._account.cache_clear()
         self.cloud = cloud
         self.answers = dict(answers)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -73,7 +74,10 @@ def _clients(cloud: Cloud) -> None:
         return FakeAws.newest.answer(model, given.params, str(cloud.access_key))
 
     prices = client(dataclasses.replace(cloud, region="us-east-1"), "pricing", attempts=1)
-    for api in (*(client(cloud, service) for service in ("ec2", "iam", "scheduler", "sts", "s3")), prices):
+    for api in (
+        *(client(cloud, service) for service in ("ec2", "iam", "scheduler", "sts", "s3", "stepfunctions", "sns")),
+        prices,
+    ):
         api.meta.events.register("provide-client-params", note)
         api.meta.events.register("before-call", answer)
 

@@ -1,5 +1,6 @@
 """S3 in a dictionary, behind a real botocore client: buckets with owners, objects, conditional writes, rules."""
 
+import hashlib
 import io
 from datetime import datetime, timezone
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 from infra.aws.session import Cloud
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 
+_ID = {"UploadId": "upload-1"}
 OURS = "111111111111"
 NAME = f"provision-{OURS}-us-east-1"
 
 
 class FakeS3(FakeAws):
     """`owners`: whose each bucket is. `held`: the objects of all of them by key, with the time that they were written.
-    `rules`: of the lifecycle. Calls that expect another owner are refused, as S3 does."""
+    `rules`: of the lifecycle; `parts`: of uploads that go on, by key. Calls that expect another owner are refused, as
+    S3 does."""
 
     def __init__(self, cloud: Cloud = CLOUD, owners: dict[str, str] | None = None) -> None:
         super().__init__(cloud)
@@ -21,6 +24,7 @@ class FakeS3(FakeAws):
         self.held: dict[str, tuple[bytes, datetime]] = {}
         self.lengths: dict[str, int] = {}  # of objects that are larger than what is held
         self.rules: list[dict[str, Any]] = []
+        self.parts: dict[str, dict[int, bytes]] = {}
         self.answers |= {
             "HeadBucket": self._for(lambda given: {"ResponseMetadata": {"HTTPHeaders": {}}}),
             "CreateBucket": lambda given: self.owners.setdefault(given["Bucket"], OURS) and None,
@@ -30,6 +34,12 @@ class FakeS3(FakeAws):
             "DeleteObjects": self._for(self._delete),
             "GetBucketLifecycleConfiguration": self._for(self._lifecycle),
             "PutBucketLifecycleConfiguration": self._for(self._set_rules),
+            "HeadObject": self._for(self._head),
+            "ListMultipartUploads": self._for(self._uploads),
+            "CreateMultipartUpload": self._for(lambda given: (self.parts.setdefault(given["Key"], {}) and None) or _ID),
+            "ListParts": self._for(self._parts),
+            "UploadPart": self._for(self._part),
+            "CompleteMultipartUpload": self._for(self._complete),
             "PutPublicAccessBlock": self._for(lambda given: None),
             "PutBucketEncryption": self._for(lambda given: None),
         }
@@ -59,10 +69,37 @@ class FakeS3(FakeAws):
         return {"IsTruncated": False, "Contents": found}
 
     def _put(self, given: dict[str, Any]) -> Any:
-        if given.get("IfNoneMatch") == "*" and given["Key"] in self.held:
+        there = self.held.get(given["Key"])
+        if given.get("IfNoneMatch") == "*" and there is not None:
             raise Refused("PreconditionFailed")
-        body = given["Body"]
-        self.put(given["Key"], body if isinstance(body, bytes) else body.read())
+        if given.get("IfMatch") and (there is None or given["IfMatch"] != etag(there[0])):
+            raise Refused("PreconditionFailed")
+        self.put(given["Key"], body(given))
+
+    def _head(self, given: dict[str, Any]) -> Any:
+        if given["Key"] not in self.held:
+            raise Refused("404")
+        data, at = self.held[given["Key"]]
+        return {"ContentLength": len(data), "ETag": f'"{etag(data)}"', "LastModified": at}
+
+    def _uploads(self, given: dict[str, Any]) -> Any:
+        now = datetime.now(timezone.utc)
+        rows = [{"Key": key, **_ID, "Initiated": now} for key in self.parts if key.startswith(given.get("Prefix", ""))]
+        return {"Uploads": rows, "IsTruncated": False}
+
+    def _parts(self, given: dict[str, Any]) -> Any:
+        parts = self.parts[given["Key"]].items()
+        return {"Parts": [{"PartNumber": at, "ETag": f'"{etag(data)}"', "Size": len(data)} for at, data in parts],
+                "IsTruncated": False}  # fmt: skip
+
+    def _part(self, given: dict[str, Any]) -> Any:
+        data = self.parts[given["Key"]][given["PartNumber"]] = body(given)
+        return {"ETag": f'"{etag(data)}"'}
+
+    def _complete(self, given: dict[str, Any]) -> Any:
+        parts = self.parts.pop(given["Key"])
+        wanted = [row["PartNumber"] for row in given["MultipartUpload"]["Parts"]]
+        self.put(given["Key"], b"".join(parts[number] for number in wanted))
 
     def _get(self, given: dict[str, Any]) -> Any:
         if given["Key"] not in self.held:
@@ -85,3 +122,19 @@ class FakeS3(FakeAws):
             tagged = "Tag" in filtered or filtered.get("And", {}).get("Tags")
             assert not (tagged and "AbortIncompleteMultipartUpload" in rule), "S3 takes no such rule"
         self.rules = given["LifecycleConfiguration"]["Rules"]
+
+
+def body(given: dict[str, Any]) -> bytes:
+    """What a call sends; botocore may have made a file of it."""
+    sent = given["Body"]
+    if isinstance(sent, bytes):
+        return sent
+    sent.seek(0)
+    data: bytes = sent.read()
+    sent.seek(0)
+    return data
+
+
+def etag(data: bytes) -> str:
+    """S3's mark of an object that went in one piece."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

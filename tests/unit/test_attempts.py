@@ -283,7 +283,7 @@ def test_weights_are_noted_in_the_manifest_and_bound_one_by_one(run: Run) -> Non
     attempts._fetch_weights(stage(run))
     noted = Run(run.store, run.id).manifest.weights
     assert noted == {START.url: {"file": "start.caffemodel", "sha256": "a" * 64, "size": 5}}
-    [bind] = [one for one in attempts._binds(stage(run)) if one.target.startswith("/weights")]
+    [bind] = [one for one in attempts.container.binds(run.manifest) if one.target.startswith("/weights")]
     assert (bind.source, bind.target, bind.read_only) == (
         weights.path_on_host(START), "/weights/start.caffemodel", True,
     )  # fmt: skip
@@ -321,7 +321,7 @@ class Starting:
             (attempts.gpu_check, "prove", lambda *_: None),
             (attempts.guard, "install", lambda _: None),
             (attempts.inputs, "place", lambda *_: None),
-            (attempts, "_binds", lambda _: ()),
+            (attempts.container, "binds", lambda _: ()),
         ):
             monkeypatch.setattr(place, name, answer)
         run.add_attempt(attempt(1))

@@ -293,12 +293,15 @@ def test_cost_of_a_name_that_nobody_knows() -> None:
 
 @pytest.mark.usefixtures("_here")
 def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
-    aws = FakeAws(ListObjectsV2={"Contents": [stored("runs/a/log/1", 2**30), stored("runs/b/log/1", 2**31)]})
+    held = [stored("runs/a/log/1", 2**30), stored("images/blobs/1.gz", 2**31), stored("others/1", 2**33)]
+    aws = FakeAws(
+        ListObjectsV2=lambda given: {"Contents": [row for row in held if row["Key"].startswith(given["Prefix"])]}
+    )
     out, _ = said("cost")
-    assert "runs in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
+    assert "runs and images in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
     out, _ = said("cost", "--json")
     assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
-    assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/"}
+    assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/", "images/", "host/"}
 
 
 @pytest.mark.usefixtures("_here")
@@ -308,7 +311,7 @@ def test_a_bucket_that_may_not_be_listed_hides_no_machine() -> None:
     out, error = said("cost")
     assert error is None
     assert "p3.8xlarge" in out
-    assert "runs in S3" not in out
+    assert "runs and images in S3" not in out
 
 
 def stored(key: str, size: int) -> dict[str, Any]:
@@ -327,3 +330,58 @@ def test_on_demand_prices_are_dated() -> None:
     assert "on demand: provision's own list of 20" in out
     assert "as AWS's does not tell: cannot read AWS's price list for" in out
     assert "requests, traffic and taxes are not counted" in out
+
+
+# keepers
+
+KEPT_RUN = {"provision:run": "digits-1"}
+RUNNING = thing("kept runs", id="digits-1", launch="", name="")
+
+
+def test_a_run_that_waits_for_a_machine_has_no_strays() -> None:
+    """Its launch has no machine, and is older than the time of grace."""
+    tagged = [thing("launch templates", tags=KEPT_RUN), thing("security groups", tags=KEPT_RUN)]
+    others = [thing("roles"), thing("schedules"), thing("instance profiles")]  # listed without tags: by their launch
+    assert verdicts(*tagged, *others, RUNNING) == [""] * 6
+    assert verdicts(*tagged, *others) == ["stray"] * 5
+    another = thing("kept runs", id="digits-2", launch="", name="")
+    assert verdicts(*tagged, *others, another)[:5] == ["stray"] * 5
+
+
+def test_a_kept_machine_past_its_end_is_an_orphan_all_the_same() -> None:
+    late = thing("instances", state="running", tags={**KEPT_RUN, "provision:deadline": LAUNCHED.isoformat()})
+    assert verdicts(late, RUNNING) == ["orphan", ""]
+
+
+def test_keepers_are_shown_and_never_ended() -> None:
+    from provision.engines import definition
+
+    names = [definition.machine_name(), "provision-keeper-00000000", "theirs"]
+    rows = [{"name": name, "creationDate": LAUNCHED} for name in names]
+
+    def executions(given: dict[str, Any]) -> dict[str, Any]:
+        current = given["stateMachineArn"].endswith(names[0])
+        return {"executions": [{"name": "digits-1-2", "startDate": LAUNCHED}] if current else []}
+
+    aws = FakeAws(ListStateMachines={"stateMachines": rows}, ListExecutions=executions)
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    seen = [(one.thing.kind, one.thing.id, one.thing.state, one.verdict) for one in report.findings]
+    assert seen == [
+        ("keepers", names[0], "current", "kept"),
+        ("keepers", names[1], "earlier", "kept"),
+        ("kept runs", "digits-1", "going on", ""),
+    ]
+    assert report.bad == [] and audit.fix(aws.cloud, report)[0] == []
+
+
+@pytest.mark.parametrize("operation", ["ListStateMachines", "ListExecutions"])
+def test_where_keepers_cannot_be_seen_nothing_of_a_kept_run_is_ended(operation: str) -> None:
+    template = {"LaunchTemplateId": "lt-1", "LaunchTemplateName": LAUNCH, "CreateTime": LAUNCHED,
+                "Tags": [*tags(name="lab", resource=LAUNCH, run="digits-1")]}  # fmt: skip
+    aws = FakeAws(
+        ListStateMachines={"stateMachines": [{"name": "provision-keeper-00000000", "creationDate": LAUNCHED}]},
+        DescribeLaunchTemplates={"LaunchTemplates": [template]},
+    )
+    aws.answers[operation] = Refused("AccessDeniedException")
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert report.bad == [] and [type(error) for _, error in report.errors] == [AuthError]

@@ -11,7 +11,7 @@ import pytest
 from infra.aws.iam import BOUNDARY_MEND, SESSIONS, Iam
 from infra.aws.scheduler import Scheduler
 from infra.errors import UsageError
-from localcloud import access
+from localcloud import access, resources
 from provision import cli, clouds, settings
 from provision.account import doctor, permissions
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
@@ -99,7 +99,7 @@ def needs() -> list[tuple[str, str, dict[str, list[str]]]]:
     given = [json.loads(words["PolicyDocument"]) for words in launch(BOUNDED).of("PutRolePolicy")]
     rights = [one for document in given for one in document["Statement"]]
     found = [
-        (action, "arn:aws:ec2:us-east-1:1:instance/i-1" if "ec2:" in action else access.UNKNOWN, tagged)
+        (action, "arn:aws:ec2:us-east-1:1:instance/i-1" if "ec2:" in action else resources.UNKNOWN, tagged)
         for one in rights for action in access.many(one["Action"])
     ]  # fmt: skip
     bucket = f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}"
@@ -123,7 +123,12 @@ def test_the_boundary_lets_the_roles_do_their_work() -> None:
     [
         ("iam:CreateUser", "*", {}),
         ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/admin", {}),
-        ("ec2:RunInstances", "*", {}),
+        ("ec2:RunInstances", "arn:aws:ec2:us-east-1:1:instance/*", {}),  # without our tag
+        ("ec2:CreateFleet", "arn:aws:ec2:us-east-1:1:launch-template/lt-1", {}),  # of somebody else
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin", {"iam:passedtoservice": ["ec2.amazonaws.com"]}),
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/provision/x", {"iam:passedtoservice": ["lambda.amazonaws.com"]}),
+        ("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/provision/x", {}),
+        ("states:StartExecution", f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:provision-keeper-1", {}),
         ("ec2:TerminateInstances", "arn:aws:ec2:us-east-1:1:instance/i-1", {}),  # not ours
         ("s3:GetObject", "arn:aws:s3:::salaries/2026.csv", OWN_BUCKET),
         ("s3:PutObject", "arn:aws:s3:::lab/x", OWN_BUCKET),  # named for reading
@@ -252,15 +257,15 @@ def test_the_emulator_judges_roles_by_their_boundary() -> None:
     try:
         statements = permissions.policy(REGION, (arn := ARN.replace(ACCOUNT, "123456789012")))["Statement"]
         path = "/provision/us-east-1/"
-        made = access._asked(call("iam:CreateRole", RoleName="a", Path=path, PermissionsBoundary=arn), "*")
-        bare = access._asked(call("iam:CreateRole", RoleName="a", Path=path), "*")
+        made = resources.of(call("iam:CreateRole", RoleName="a", Path=path, PermissionsBoundary=arn), "*")
+        bare = resources.of(call("iam:CreateRole", RoleName="a", Path=path), "*")
         assert [access.allowed(statements, *one) for one in (*made, *bare)] == [True, False]
         document = json.dumps(permissions.boundary_policy(REGION))
         backend.create_policy("", "/", document, "provision-boundary", [])
         for name, bound in (("bounded", arn), ("bare", None)):
             backend.create_role(name, "{}", path, bound, "", [], "3600")
             backend.put_role_policy(name, "all", json.dumps(EVERYTHING))
-        gives = [access._asked(call("iam:PutRolePolicy", RoleName=name), "*")[0] for name in ("bounded", "bare")]
+        gives = [resources.of(call("iam:PutRolePolicy", RoleName=name), "*")[0] for name in ("bounded", "bare")]
         assert [access.allowed(statements, *one) for one in gives] == [True, False]
         may = [access.role_may(backend.get_role(name), "iam:CreateUser", "*", {}) for name in ("bounded", "bare")]
         assert may == [False, True]

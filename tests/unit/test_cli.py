@@ -64,7 +64,9 @@ def test_a_number_where_text_is_meant_is_refused(
     [
         (["down"], "provision down NAME"),
         (["train", "digits"], "--on NAME"),
-        (["train", "digits", "--instance", "p3.8xlarge", "--detach"], "cannot be detached"),
+        (["train", "digits", "--on", "x", "--notify", "a@b.c"], "add --detach"),
+        (["train", "digits", "--instance", "p3.8xlarge", "--wait-for-capacity", "2"], "add --detach"),
+        (["resume", "digits-1", "--on", "x", "--detach", "--notify", "a@b.c"], "add --detach"),
         (["train", "digitz", "--on", "x"], "digits"),
         (["train", "digits", "--on", "x", "--set", "iteration=5"], "iterations"),
         (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),

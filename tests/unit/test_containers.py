@@ -14,12 +14,12 @@ def with_gpus(runtime: bool) -> ContainerSpec:
 
 def test_the_command_line_and_the_sdk_say_the_same() -> None:
     assert cli_words(SPEC, "--rm", "--network", "none") == [
-        "docker", "run", "--rm", "--network", "none", "--init", "--name", "digits-1", "--user", "1:2",
+        "docker", "run", "--rm", "--network", "none", "--name", "digits-1", "--user", "1:2", "--init",
         "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "4096",
         "--shm-size", "64m", "--workdir", "/work", "--stop-signal", "SIGINT",
-        "--label", "provision.run=digits-1", "--env", "HOME=/tmp", "--env", "A=b c",
+        "--label", "provision.run=digits-1",
         "--mount", "type=bind,source=/data,target=/in,readonly", "--mount", "type=bind,source=/out,target=/out",
-        "--publish", "127.0.0.1:8888:8888", "caffe", "train", "--gpu=0",
+        "--publish", "127.0.0.1:8888:8888", "--env", "HOME=/tmp", "--env", "A=b c", "caffe", "train", "--gpu=0",
     ]  # fmt: skip
     assert sdk_words(SPEC) == {
         "image": "caffe", "command": ["train", "--gpu=0"], "name": "digits-1", "detach": True, "init": True,

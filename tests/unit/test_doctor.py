@@ -41,6 +41,7 @@ def aws() -> AwsRegion:
         "GetCallerIdentity": {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/me"},
         "ListRoles": {"Roles": []},
         "ListSchedules": {"Schedules": []},
+        "ListStateMachines": {"stateMachines": []},
         "HeadBucket": {},
     }
     return found
@@ -74,6 +75,15 @@ def test_a_missing_permission_is_named_and_decides_the_exit_code(aws: AwsRegion)
     assert "iam-policy" in seen["ec2:TerminateInstances"].mend
     assert (seen["network"].state, seen["network"].code) == ("fail", 7)
     assert doctor.exit_code(list(seen.values())) == 3
+
+
+def test_the_keeper_of_this_version_is_told(aws: AwsRegion) -> None:
+    from provision.engines import definition
+
+    assert "0 of ours, none of this version" in found(aws)["keepers"].found
+    row = {"name": definition.machine_name(), "creationDate": NOW}
+    aws.answers["ListStateMachines"] = {"stateMachines": [row]}
+    assert "1 of ours, that of this version is there" in found(aws)["keepers"].found
 
 
 def test_one_check_that_ends_with_an_error_leaves_the_others(aws: AwsRegion) -> None:

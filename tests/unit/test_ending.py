@@ -21,7 +21,7 @@ DEADLINE = datetime.now(timezone.utc) + timedelta(hours=2)
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "_LATE_S", 0.5)
+    monkeypatch.setattr(ending, "LATE_S", 0.5)
 
 
 def nothing(*_: Any, **__: Any) -> None:

@@ -13,6 +13,7 @@ from images.stacks import stacks
 from infra.containers import ContainerSpec, ContainerState
 from infra.errors import EngineError, RunError
 from infra.shell import Result
+from provision.engines import proofs
 from provision.hosts.facts import Facts, Gpu
 from provision.training import gpu_check
 from tests.unit.fake_aws import CLOUD
@@ -184,7 +185,7 @@ def test_a_training_without_gpus_has_nothing_to_prove() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name, one in stacks().items() if "cuda" in one.flavours))
 def test_each_stack_with_cuda_has_a_proof(name: str) -> None:
-    assert any(check in gpu_check.PROOFS for check in stacks()[name].gpu_checks)
+    assert any(check in proofs.PROOFS for check in stacks()[name].gpu_checks)
 
 
 @pytest.mark.parametrize(
@@ -198,12 +199,12 @@ def test_each_stack_with_cuda_has_a_proof(name: str) -> None:
     ],
 )
 def test_how_each_program_counts(check: str, said: str, count: int) -> None:
-    assert gpu_check.PROOFS[check].count(said) == count
+    assert proofs.PROOFS[check].count(said) == count
 
 
 def test_a_stack_with_no_check_that_finds_gpus_says_so() -> None:
     target = parse(CUDA)
     bare = replace(target, stack=msgspec.structs.replace(target.stack, gpu_checks=("caffe-net",)))
     with pytest.raises(RunError, match="the stack caffe has none of the checks caffe-gpu") as caught:
-        gpu_check._proof(bare)
+        proofs.of(bare)
     assert "gpu_checks" in caught.value.mend

@@ -16,12 +16,18 @@ from provision.account import permissions
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/provision-boundary"
 CODE = Path(infra.aws.__file__).parent
-PREFIX = {"service-quotas": "servicequotas"}
+PREFIX = {"service-quotas": "servicequotas", "stepfunctions": "states"}
 # where IAM calls an action otherwise than the API
 OTHERWISE = {
     "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+    "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "s3:ListParts": "s3:ListMultipartUploadParts",
+    "s3:UploadPart": "s3:PutObject",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
     "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
@@ -33,11 +39,12 @@ IMPLIED = {
     "ec2:CreateTags": "tags at creation",
     "ec2:RunInstances": "CreateFleet launches with it",
     "iam:CreateServiceLinkedRole": "an account's first spot launch",
-    "iam:PassRole": "giving a role to a machine or to a schedule",
+    "iam:PassRole": "giving a role to a machine, a schedule or a keeper",
     "iam:TagInstanceProfile": "tags at creation",
     "iam:TagRole": "tags at creation",
     "s3:AbortMultipartUpload": "s3transfer's own, for uploads in parts",
     "scheduler:TagResource": "tags at creation",
+    "states:TagResource": "tags at creation",
 }
 
 

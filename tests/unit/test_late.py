@@ -17,7 +17,7 @@ LAUNCH = Region.LAUNCH
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "_LATE_S", 0.0)
+    monkeypatch.setattr(ending, "LATE_S", 0.0)
 
 
 def silent(_: str) -> None:

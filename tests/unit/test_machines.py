@@ -33,7 +33,7 @@ from infra.keys import login_key, new_pair, pin
 from infra.shell import Result
 from provision.cli import run
 from provision.commands import machine_tables
-from provision.machines import bootstrap, cost, deadline, find, journal
+from provision.machines import bootstrap, cost, deadline, find, journal, login
 from provision.machines import rent as renting
 from provision.machines import up as machines
 from provision.machines.down import Ended
@@ -519,6 +519,17 @@ def test_a_budget_without_any_price_is_not_exceeded_by_a_guess() -> None:
     with pytest.raises(UsageError, match="no price of lab is known") as refused:
         deadline.check_budget(CLOUD, machine(budget="20"), NOW + timedelta(hours=3))
     assert "provision down lab --cloud local:x" in refused.value.mend
+
+
+def test_a_machine_of_a_kept_run_ends_with_it_and_lets_nobody_in() -> None:
+    kept = machine(run="digits-1", resource="provision-lab-01234567")
+    with pytest.raises(UsageError, match="works for digits-1, which AWS keeps") as refused:
+        deadline.check_budget(CLOUD, kept, NOW + timedelta(hours=9))
+    assert "provision resume digits-1 --detach --max-hours HOURS" in refused.value.mend
+    with pytest.raises(HostError, match="lets nobody in") as shut:
+        login.address(CLOUD, kept)
+    assert "provision logs digits-1 -f" in shut.value.mend
+    assert any(str(cell).endswith("kept for digits-1") for cell in machine_tables.cells(kept))
 
 
 @pytest.mark.parametrize("time", ["10s", "0m", "31d", "soon", "-4h"])

@@ -20,6 +20,9 @@ ROOT = Path(infra.__file__).parents[1]
 FIXED = {
     ("infra/aws/errors.py", "spot.amazonaws.com"),  # services whose principal is the same everywhere
     ("infra/aws/scheduler.py", "scheduler.amazonaws.com"),
+    ("infra/aws/step_functions.py", "states.amazonaws.com"),
+    ("provision/account/permissions.yaml", "states.amazonaws.com"),
+    ("provision/engines/rights.py", "spot.amazonaws.com"),
     ("provision/account/permissions.yaml", "spot.amazonaws.com"),
     ("provision/account/permissions.yaml", "scheduler.amazonaws.com"),
     ("infra/aws/session.py", "checkip.amazonaws.com"),  # tells an address, to anybody
@@ -27,6 +30,7 @@ FIXED = {
     ("infra/aws/regions.py", "amazonaws.com.cn"),
     ("infra/aws/regions.py", "s3.REGION.amazonaws.com"),
     ("infra/host/guard/s3.py", "s.amazonaws.com"),  # where it is given no endpoint: regions.s3_endpoint
+    ("infra/host/stub.py", "s.amazonaws.com"),  # the same
     ("infra/names.py", "arn:aws"),  # the mend's example
 }
 
@@ -72,7 +76,7 @@ def test_both_policies_are_of_the_regions_partition(region: str, partition: str,
     text = json.dumps([permissions.policy(region, boundary), permissions.boundary_policy(region, ["lab"])])
     assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
     assert f'"iam:PassedToService": "{ec2}"' in text
-    assert '"iam:PassedToService": "scheduler.amazonaws.com"' in text
+    assert '"iam:PassedToService": ["scheduler.amazonaws.com", "states.amazonaws.com"]' in text
     assert "{" + "partition}" not in text and "{suffix}" not in text and "{boundary}" not in text
 
 

@@ -128,7 +128,7 @@ def test_the_rule_of_an_earlier_version_is_replaced_and_those_of_others_stay(aws
     theirs = {"ID": "reports", "Status": "Enabled", "Filter": {"Prefix": "reports/"}, "Expiration": {"Days": 7}}
     aws.rules = [OLD, theirs]
     assert s3_bucket.ensure(store, 30, "runs/") == 90
-    assert [one["ID"] for one in aws.rules] == ["provision", "provision-uploads", "reports"]
+    assert [one["ID"] for one in aws.rules] == ["provision", "provision-uploads", "provision-image-uploads", "reports"]
     assert rule(aws, "provision")["Expiration"] == {"Days": 90}
     assert "Tags" in rule(aws, "provision")["Filter"]["And"]
     assert rule(aws, "reports") == theirs

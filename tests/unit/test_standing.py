@@ -134,7 +134,7 @@ def test_the_table_costs_one_listing_a_run_and_one_question_to_ec2(
 
     monkeypatch.setattr(standing, "Ec2", Ec2)
     cloud: Any = None
-    rows = table.rows(cloud)
+    rows = [table.row(seen) for seen in table.every(cloud)]
     assert [(row.run[0], row.state, row.attempts, row.snapshot, row.machine) for row in rows] == [
         ("a", "finished", 1, 1000, "lab"), ("b", "lost", 2, 500, "lab"), ("c", "starting", 0, None, ""),
     ]  # fmt: skip
@@ -153,7 +153,7 @@ def test_one_run_that_cannot_be_read_does_not_hide_the_others(
     bucket.held["runs/b-20260101-101500-ab12/attempts/001.json"] = b'{"number": "one"}'
     cloud: Any = None
     add(bucket, "c-20269999-999999-ab12", None)  # somebody's own name
-    assert [row.state for row in table.rows(cloud)] == ["finished", "unreadable", "starting"]
+    assert [row.state for row in map(table.row, table.every(cloud))] == ["finished", "unreadable", "starting"]
     assert "b-20260101-101500-ab12: runs/b-20260101-101500-ab12/attempts/001.json: Ex" in capsys.readouterr().err
 
 
@@ -203,7 +203,7 @@ def test_runs_and_ls_show_who_is_not_heard(bucket: Counted, monkeypatch: pytest.
     add(bucket, "a-20260101-101500-ab12", state(now - timedelta(minutes=30)), FIRST)
     monkeypatch.setattr(standing, "Ec2", lambda _: SimpleNamespace(instances=lambda alive: [machine("running")]))
     cloud: Any = None
-    assert [(row.state, row.heard) for row in table.rows(cloud)] == [("running", "silent for 30 min")]
+    assert [(row.state, row.heard) for row in map(table.row, table.every(cloud))] == [("running", "silent for 30 min")]
     there = replace(machine("running"), id="i-1")
     silent = machine_tables.silent([cloud])
     assert machine_tables.row(there, silent["i-1"])["silent_minutes"] == 30

@@ -1,8 +1,13 @@
 """What a blank machine is told at its first boot, and when it has to end."""
 
 import ast
+import base64
 import gzip
+import hashlib
+import io
 import json
+import re
+import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,6 +20,7 @@ from infra.aws.types import DataVolume, InstanceType, Offer, SpotRequest
 from infra.errors import CloudError, UsageError
 from infra.host import guard_modules, script, slim_python, slim_shell
 from infra.keys import new_pair
+from provision.files import bundle
 from provision.machines import user_data
 from provision.offers import budget
 
@@ -165,6 +171,91 @@ def test_a_budget_for_some_minutes_is_a_slip_of_the_finger() -> None:
     assert error.value.what == (
         "a budget of $0.8 pays for 13 minutes of up to 2.00 $/h, and for the 11 that its end may take"
     )
+
+
+# a machine that starts itself
+
+
+ORDER = {
+    "run": "x" * 54 + "-20261130-031500-a71a", "bucket": "provision-" + "1" * 12 + "-ap-southeast-2-" + "x" * 25,
+    "prefix": "runs/" + "x" * 54 + "-20261130-031500-a71a/", "region": "ap-southeast-2",
+    "s3": "https://s3.ap-southeast-2.amazonaws.com.cn", "states": "https://states.ap-southeast-2.amazonaws.com.cn",
+    "owner": "123456789012", "bundle": hashlib.sha256(b"b").hexdigest(), "capsule": hashlib.sha256(b"c").hexdigest(),
+}  # fmt: skip
+
+
+def kept(request: SpotRequest = REQUEST, login: str = "ssh-ed25519 AAAA laptop") -> dict[str, Any]:
+    text = gzip.decompress(user_data.render_kept(request, DEADLINE, login, ORDER)).decode()
+    plain: dict[str, Any] = json.loads(text.removeprefix("#cloud-config\n"))
+    return plain
+
+
+def test_a_machine_that_starts_itself_arms_its_deadline_first_as_any_other() -> None:
+    found = kept()
+    assert next(iter(found)) == "bootcmd"
+    assert found["bootcmd"] == config()["bootcmd"]
+
+
+def test_it_has_no_secret_and_makes_its_host_key_itself() -> None:
+    found = kept()
+    assert "ssh_keys" not in found and found["ssh_genkeytypes"] == ["ed25519"] and found["ssh_deletekeys"] is True
+    assert "PRIVATE" not in json.dumps(found) and "AKIA" not in json.dumps(found)
+    assert found["users"] == config()["users"] and found["ssh_pwauth"] is False
+
+
+def test_it_is_told_its_order_and_powers_off_where_it_cannot_begin() -> None:
+    found = kept()
+    there = {one["path"]: one["content"] for one in found["write_files"]}
+    assert json.loads(there.pop("/opt/provision/order.json")) == ORDER
+    assert there.pop("/opt/provision/stub.py") == script("stub.py")
+    [(_, text)] = there.items()
+    assert text.splitlines() == [*settings(replace(REQUEST, own_run=True)), "idle_every=60s"]
+    [begin] = found["runcmd"]
+    assert begin[:2] == ["sh", "-c"]
+    assert re.fullmatch(
+        r"python3 /opt/provision/stub.py \|\| \{ sleep 60; systemctl start .*deadline.service; \}", begin[2]
+    )
+
+
+def test_it_fits_into_4_kib_with_the_longest_names() -> None:
+    """Keys and sums cannot be packed; what stands for them here cannot either."""
+    name = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(4))
+    order = {**ORDER, "run": name[:78], "prefix": f"runs/{name[:78]}/", "bucket": name[80:143]}
+    login = "ssh-ed25519 " + base64.b64encode(bytes.fromhex(name[:102])).decode() + " " + name[102:166]
+    packed = user_data.render_kept(replace(REQUEST, tags={"provision:driver": "535"}), DEADLINE, login, order)
+    assert len(packed) <= user_data.KEPT_LIMIT * 0.85
+
+
+def test_more_than_4_kib_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_data, "KEPT_LIMIT", 1000)
+    with pytest.raises(CloudError, match=r"a machine that starts itself has 1000"):
+        kept()
+
+
+def test_the_stub_runs_with_python_3_6() -> None:
+    ast.parse(script("stub.py"), feature_version=(3, 6))
+    for name in ("transfer.py", "download.py"):
+        ast.parse(script(name), feature_version=(3, 6))
+
+
+def test_what_the_units_of_a_machine_that_starts_itself_call_is_in_its_bundle() -> None:
+    with tarfile.open(fileobj=io.BytesIO(bundle.pack()[1])) as tar:
+        there = {entry.name: tar.extractfile(entry).read().decode() for entry in tar}  # type: ignore[union-attr]
+    units = {name: text for name, text in there.items() if name.startswith("units/")}
+    assert {
+        f"units/{name}" for name in (*user_data._UNITS, "provision-idle.timer", "provision-attempt.service")
+    } == set(units)
+    assert set(user_data._SCRIPTS) <= set(there)
+    for line in (
+        "ConditionPathExists=/opt/provision/order.json", "ExecStart=/usr/bin/python3 /opt/provision/guard begin",
+        "Restart=on-failure", "NoNewPrivileges=yes", "ProtectSystem=strict", "WantedBy=multi-user.target",
+        "ReadWritePaths=/var/lib/provision /data",
+    ):  # fmt: skip
+        assert line in units["units/provision-attempt.service"].splitlines()
+    for text in [*units.values(), *(there[name] for name in there if name.endswith(".sh"))]:
+        called = re.findall(r"/opt/provision/([\w./-]+\.(?:sh|py))", text)
+        assert set(called) <= set(there), called
+    assert there["bootstrap.sh"].count("provision-attempt.service") == 1
 
 
 # how scripts are made shorter

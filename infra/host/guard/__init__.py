@@ -12,6 +12,9 @@ and whether somebody asked for a stop. The plan tells all of a run:
 and `there`, the files that were there before this attempt began. A run's own folder, /var/lib/provision/runs/RUN, is
 its container's to write: it has data, of which nothing is believed (files.py).
 
+A machine that starts itself brings it in its bundle, and makes the attempt by `begin` (begin.py, steps.py), with no
+laptop: order.py is its word with the keeper of the run.
+
 In S3, below the prefix: log/ATTEMPT-OFFSET (pieces of the log), snapshots/ITERATION-ATTEMPT/FILE, and last
 snapshots/ITERATION-ATTEMPT/complete.json, without which a snapshot does not exist; outputs/FILE; state.json, which is
 written anew each minute (`seen`). All of it carries the tag by which the bucket's rule deletes old objects; while a run

@@ -1,5 +1,5 @@
-"""`python3 /opt/provision/guard watch`, or
-`… plan|place|stop RUN` (notes.py), `… pull|push BUCKET REGION ENDPOINT OWNER PREFIX FOLDER` (copying.py).
+"""`python3 /opt/provision/guard watch`, or `… begin` (begin.py), `… plan|place|stop RUN` (notes.py),
+`… pull|push BUCKET REGION ENDPOINT OWNER PREFIX FOLDER` (copying.py).
 
 Run as a folder and not with `-m`, which would look for modules where the caller stands, and run them as root.
 """
@@ -20,6 +20,10 @@ if word == "watch":
 elif word == "match":
     for fit in snapshots.fitting(given[0], json.load(sys.stdin)):
         print(json.dumps(fit), flush=True)
+elif word == "begin":
+    from guard.begin import main
+
+    main()
 elif word in ("pull", "push"):
     copy(word, *given)
 else:

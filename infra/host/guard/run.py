@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from . import notes, saving
+from . import notes, order, saving
 from .files import opened
 from .host import log, now_text, words_of
 from .s3 import ERRORS, Bucket, passing
@@ -30,6 +30,7 @@ class Run:
         self.plan = plan = notes.read(name, "plan.json")
         self.folder = os.path.join(notes.RUNS, name)
         self.bucket = Bucket(metadata, plan["bucket"], plan["region"], plan.get("endpoint"), plan.get("owner"))
+        self.order = order.kept(name, plan["attempt"], self.bucket)  # of who keeps this run without a laptop
         self.log = "log/attempt-%03d.txt" % plan["attempt"]
         self.note = "note-%03d.json" % plan["attempt"]
         self.memory = {
@@ -41,7 +42,7 @@ class Run:
         if (self.memory["ended"] or 0) > time.monotonic():  # before a restart of the machine
             self.memory["ended"] = None
         self.finder = plan["snapshots"] and Finder(self.folder, plan["snapshots"]["pattern"], match)
-        self.began = time.monotonic()
+        self.began = self.turned = time.monotonic()
         self.pushed_log_at = self.beaten = self.again = 0.0
         self.seen = {}  # sets that were closed while the container ran, with what tells their files
         self.odd = set()
@@ -155,6 +156,15 @@ class Run:
             self.beaten = time.monotonic()
             self.remember(state=state, since=since, over=over)
 
+    @property
+    def owes(self):
+        """Whether the keeper of this run waits for what came of it."""
+        return order.owes(self)
+
+    def report(self):
+        """To the keeper of this run, where it has one."""
+        order.report(self)
+
     def beat(self):
         """Say each minute that somebody looks after it."""
         if self.memory["state"] == "running" and not self.late and time.monotonic() - self.beaten >= BEAT_S:
@@ -187,11 +197,13 @@ class Run:
 
     def turn(self):
         """Look once: push what is new, or, when the container has ended, the rest."""
+        self.turned = time.monotonic()
         if self.ending:
             self.tell()
         status, exit_code, killed = self.container()
         unborn = status in ("gone", "created") and self.memory["state"] is None
-        if unborn and time.monotonic() - self.began < START_S:
+        stopped = self.order is not None and os.path.exists(notes.path(self.id, "stop"))
+        if unborn and not stopped and time.monotonic() - self.began < START_S:
             return  # its plan is written before its container is started
         if status == "created":  # its client was killed before it started it; docker removes none that runs
             self.words(["docker", "rm", "-v", self.plan["container"]])
@@ -209,7 +221,7 @@ class Run:
     def finish(self, state, **more):
         """Push the rest and say how it ended."""
         if self.memory["ended"] is None:
-            self.remember(ended=time.monotonic())
+            self.remember(ended=time.monotonic(), code=more.get("exit_code"), killed=more.get("out_of_memory"))
         if state == "interrupted":
             more["reason"] = self.told
         if self.late and not self.ending:

@@ -41,7 +41,7 @@ def hmac256(key, text):
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 
 
-def signature_headers(method, url, region, keys, digest, now, more=()):
+def signature_headers(method, url, region, keys, digest, now, more=(), service="s3"):
     """Headers that sign a request whose body has the sha256 `digest` (hex); `more` are other headers of it."""
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     parts = urllib.parse.urlsplit(url)
@@ -52,10 +52,10 @@ def signature_headers(method, url, region, keys, digest, now, more=()):
     lines = "".join("%s:%s\n" % (name, headers[name]) for name in sorted(headers))
     query = "&".join(sorted(parts.query.split("&"))) if parts.query else ""
     canonical = "\n".join([method, parts.path, query, lines, names, digest])
-    scope = "%s/%s/s3/aws4_request" % (day, region)
+    scope = "%s/%s/%s/aws4_request" % (day, region, service)
     text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = ("AWS4" + keys["SecretAccessKey"]).encode()
-    for word in (day, region, "s3", "aws4_request"):
+    for word in (day, region, service, "aws4_request"):
         key = hmac256(key, word)
     proof = hmac256(key, text).hex()
     headers["Authorization"] = "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s" % (

@@ -88,9 +88,14 @@ class Guard:
         else:
             self.each(self.known(), "beat", 0)
             self.each(self.known(), "renew", 0)
+            self.report(0)
             self.each(runs, "turn")
             self.note([run for run in runs if not run.late and (not run.done or (run, "turn") in self.busy)])
             self.rest()
+
+    def report(self, wait):
+        """To the keepers of runs that have one."""
+        self.each([run for run in self.known() if run.order], "report", wait)
 
     def note(self, unfinished):
         """For idle.sh: the runs of which not all is in S3. A machine that has any is in use."""
@@ -139,15 +144,18 @@ class Guard:
             self.each(runs, "turn", 0.2)
             if time.monotonic() >= self.until - PUSH_BEFORE_END_S:
                 self.each(runs, "interrupt", 0.2)
+            self.report(0.1)
             time.sleep(0.1)
-            if all(run.done for run in runs) or time.monotonic() >= self.until:
+            owed = any(run.owes for run in self.known())
+            if (all(run.done for run in runs) and not owed) or time.monotonic() >= self.until:
                 return
 
     def rest(self):
         """End a machine that was rented for one training and idles."""
         runs = self.known()
         now = time.monotonic()
-        over = not self.busy and all(run.late or (run.done and run.memory["state"] in FINAL) for run in runs)
+        busy = any(act != "report" for _, act in list(self.busy))  # a keeper that does not answer keeps nothing awake
+        over = not busy and all(run.late or (run.done and run.memory["state"] in FINAL) for run in runs)
         if not runs or not over or not own_machine() or self.in_use():
             self.idle_since = None
         elif self.idle_since is None:

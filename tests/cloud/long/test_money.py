@@ -1,6 +1,7 @@
 """Money that is not spent: a training that has diverged, and a budget over several machines."""
 
 import json
+import time
 
 import pytest
 
@@ -29,6 +30,10 @@ def test_a_machine_that_takes_anothers_place_has_what_is_left_of_its_budget(lapt
     laptop.ok("down", "frugal")
     (bill,) = json.loads(laptop.ok("cost", "frugal", "--json"))["machines"]
     laptop.ok("resume", run, "--detach")
+    until = time.monotonic() + 120.0
+    while not laptop.emulator.instances("running"):  # its keeper asks for it
+        assert time.monotonic() < until
+        time.sleep(0.5)
     (instance,) = laptop.emulator.instances("running")
     assert float(tag_of(instance, "budget")) == pytest.approx(bill["left"], abs=0.001)
     assert 0 < 50 - bill["left"] < 1

@@ -1,0 +1,36 @@
+"""`events`."""
+
+from typing import Any
+
+import click
+
+from provision import clouds, console
+from provision.commands.options import RUN, cloud_options, json_option
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", type=RUN)
+@cloud_options
+@json_option
+def events(run_id: str, as_json: bool, **flags: Any) -> None:
+    """Show the time line of a training: when a machine was asked for and got, when AWS took it, what was saved, and
+    what each machine cost at most."""
+    from provision.engines import events as times
+    from provision.machines.cost import dollars
+    from provision.machines.deadline import clock
+    from provision.runs import store
+
+    session = clouds.session(**flags)
+    found = times.of(session.cloud, store.find(session.cloud, run_id))
+    if as_json:
+        console.emit_json([event.as_json() for event in found])
+        return
+    if not found:
+        console.say(f"nothing has happened yet; how it stands: {session.hint('runs')}")
+        return
+    rows = [
+        (clock(event.time), event.what, event.attempt or "", event.machine, event.about,
+         "" if event.dollars is None else dollars(event.dollars))
+        for event in times.short(found)
+    ]  # fmt: skip
+    console.table("", ("time", "what", "attempt", "machine", "about", "cost at most"), rows)

@@ -1,0 +1,154 @@
+"""The capsule: all that a machine needs to begin any attempt of a run by itself, with no laptop.
+
+It is made once, when the run is handed over, and lies beside the run's manifest as capsule.json. The machine takes it
+by its sum, which stands in the user data: nobody who may write the bucket can put other code in its place. What changes
+from one attempt to the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra import containers
+from infra.aws.regions import s3_endpoint
+from infra.aws.s3 import S3, parse
+from infra.errors import UsageError
+from provision.engines import container, proofs
+from provision.hosts import image
+from provision.runs import inputs, weights
+from provision.runs.manifest import Attempt, Manifest, Source
+from provision.runs.store import Run
+
+VERSION = 1
+SNAPSHOT = "@SNAPSHOT@"  # stands for the stem of the snapshot in the words that go on from one
+IMAGES = "images/"
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """The capsule as JSON values; `text` is what lies in S3, `digest` its sha256 in hex."""
+
+    plain: Mapping[str, Any]
+
+    @property
+    def text(self) -> bytes:
+        return json.dumps(self.plain, sort_keys=True, separators=(",", ":")).encode()
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()
+
+
+def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "") -> Capsule:
+    """The capsule of a run whose machines have that name. `chosen` are the numbers of attempts that went on from an
+    earlier snapshot by choice, each with the iteration of it. `index`: the sha256 of the image's index where this
+    laptop vouches for it; else a machine takes the image by its id alone.
+
+    UsageError for trained weights of which no sum is known yet: a machine by itself can ask nobody. RunError for an
+    image on GPUs whose GPUs nothing of ours can count.
+    """
+    manifest = run.manifest
+    rendered, plain = manifest.rendered, container.spec(manifest, ())
+    return Capsule(
+        {
+            "version": VERSION,
+            "id": run.id,
+            "name": name,
+            "image": _image(manifest, index),
+            "files": {"log/": "", "snapshots/": "", **rendered.files},
+            "inputs": _inputs(run),
+            "weights": _weights(manifest),
+            "container": {
+                "flags": containers.plain_flags(plain),
+                "image": manifest.image,
+                "command": list(rendered.command),
+                "resumed": list(rendered.resumed(SNAPSHOT)),
+                "environment": containers.environment(plain),
+            },
+            "gpus": manifest.gpus,
+            "proof": _proof(manifest),
+            "plan": _plan(run, name),
+            "chosen": [list(pair) for pair in chosen],
+            "stem": {
+                "pattern": manifest.recipe.snapshots.pattern,
+                "parts": list(manifest.recipe.snapshots.parts),
+            },
+        }
+    )
+
+
+def chosen_of(attempts: Sequence[Attempt]) -> list[tuple[int, int]]:
+    """The attempts that went on by choice from an earlier snapshot, as `compose` takes them."""
+    return [(attempt.number, attempt.resumed_from) for attempt in attempts if attempt.chosen]
+
+
+def is_pulled(image: str) -> bool:
+    """Whether a machine fetches the image from a registry by itself: it is named with its digest there."""
+    return "@sha256:" in image
+
+
+def index_key(digest: str) -> str:
+    """Where the index of the image of that id (sha256:HEX) lies in the account's bucket."""
+    return f"{IMAGES}sha256/{digest.removeprefix('sha256:')}.json"
+
+
+def refuse_unpinned(manifest: Manifest) -> None:
+    """UsageError for trained weights of which no sum is known yet."""
+    for file in manifest.rendered.weights:
+        if not file.sha1 and not weights.expected(file, manifest.weights)[0]:
+            raise UsageError(
+                f"no sum is known yet of the trained weights {file.file}, and a machine that nobody watches takes no "
+                "file unseen",
+                f"train once without --detach, which pins them; or put their sha256 into {weights.pins_path()}",
+            )
+
+
+def _image(manifest: Manifest, index: str) -> dict[str, str]:
+    if is_pulled(manifest.image):
+        return {"id": "", "tag": manifest.image, "pull": manifest.image}
+    vouched = {"sum": index} if index else {}
+    return {"id": manifest.digest, "tag": manifest.image, "index": index_key(manifest.digest), **vouched}
+
+
+def _inputs(run: Run) -> list[dict[str, str]]:
+    found = [_input(run, "data", run.manifest.data, "")] if run.manifest.data.kind else []
+    if run.manifest.project.kind:
+        found.append(_input(run, "project", run.manifest.project, inputs.code_folder(run.id)))
+    return found
+
+
+def _input(run: Run, kind: str, source: Source, copy: str) -> dict[str, str]:
+    """Where a machine finds the data or code: in the user's own prefix, or in the run's copy."""
+    store, prefix, region = run.store, run.key("inputs", kind) + "/", ""
+    if source.kind == "s3":
+        place = parse(source.value)
+        store, prefix = S3(run.store.cloud, place.bucket, source.owner), place.prefix
+        region = store.region()
+    return {
+        "kind": kind, "bucket": store.bucket, "owner": store.owner, "prefix": prefix, "folder": source.folder,
+        "copy": copy, "region": "" if region == run.store.cloud.region else region,
+    }  # fmt: skip
+
+
+def _weights(manifest: Manifest) -> list[dict[str, Any]]:
+    refuse_unpinned(manifest)
+    return weights.asked(manifest.rendered.weights, manifest.weights)
+
+
+def _proof(manifest: Manifest) -> dict[str, Any] | None:
+    target = image.target_of(manifest.stack)
+    if not manifest.gpus or not target.variant.cuda:
+        return None
+    proof = proofs.of(target)
+    return {"words": list(proof.words), "found": proof.found, "counts": proof.counts}
+
+
+def _plan(run: Run, name: str) -> dict[str, object]:
+    store = run.store
+    return {
+        **container.guard_plan(run.manifest), "bucket": store.bucket, "prefix": run.prefix,
+        "region": store.cloud.region, "endpoint": s3_endpoint(store.cloud, store.bucket), "owner": store.owner,
+        "machine": name,
+    }  # fmt: skip

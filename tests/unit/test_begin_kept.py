@@ -1,0 +1,229 @@
+"""A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from infra.docker_engine import Docker
+from infra.errors import BusyError, CloudError, ProvisionError, UsageError
+from provision.clouds import Session
+from provision.engines import begin
+from provision.engines.begin import Order
+from provision.machines import rent
+from provision.offers import plan
+from provision.offers.requirements import Requirements
+from provision.runs.manifest import Keeping
+from provision.runs.store import Run
+from provision.settings import Settings
+from tests.unit.fake_aws import CLOUD, Refused
+from tests.unit.fake_s3 import OURS, FakeS3
+from tests.unit.kept_kit import DIGEST, RUN, Engine, made, request
+from tests.unit.test_images_s3 import FILES
+
+EXECUTION = f"arn:aws:states:us-east-1:{OURS}:execution:"
+
+
+class Begun:
+    """An account in which all works, until a test says otherwise."""
+
+    def __init__(self, aws: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.aws, self.undone, self.said = aws, [], []  # type: FakeS3, list[str], list[str]
+        self.session = Session(CLOUD, Settings(), self.said.append)
+        self.run = made()
+        aws.answers |= {
+            "DescribeStateMachine": {"status": "ACTIVE"},
+            "DescribeExecution": Refused("ExecutionDoesNotExist"),
+            "CreateSecurityGroup": {"GroupId": "sg-1"},
+            "StartExecution": lambda given: {
+                "executionArn": given["stateMachineArn"].replace("stateMachine", "execution") + ":" + given["name"]
+            },
+        }
+        monkeypatch.setattr(begin, "open_local", lambda: cast(Docker, Engine(FILES)))
+        monkeypatch.setattr(rent, "undo", self._undo)
+
+    def _undo(self, cloud: Any, name: str, launch: str, say: Any, down: Any = None) -> bool:
+        self.undone.append(launch)
+        return True
+
+    def begin(self, order: Order = Order(), **more: Any) -> Keeping:  # noqa: B008 - frozen
+        return begin.begin(self.session, self.run, request(**more), order)
+
+    def given(self) -> dict[str, Any]:
+        """What the keeper was given."""
+        found: dict[str, Any] = json.loads(self.aws.of("StartExecution")[-1]["input"])
+        return found
+
+    def held(self, name: str) -> Any:
+        return json.loads(self.aws.held[f"runs/{RUN}/{name}"][0])
+
+
+@pytest.fixture
+def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    monkeypatch.setenv("LOGNAME", "alice")
+    return Begun(FakeS3(), monkeypatch)
+
+
+def test_all_is_in_its_place_before_the_keeper_starts(one: Begun) -> None:
+    keeping = one.begin()
+    names = one.aws.names()
+    start = names.index("StartExecution")
+    for operation in (
+        "CreateRole",
+        "PutRolePolicy",
+        "CreateSecurityGroup",
+        "CreateLaunchTemplate",
+        "CreateInstanceProfile",
+    ):
+        assert names.index(operation) < start, operation
+    assert names[start + 1 :] == []
+    assert {"capsule.json", "keeper.json"} <= {key.removeprefix(f"runs/{RUN}/") for key in one.aws.held}
+    assert any(key.startswith("host/") for key in one.aws.held)
+    assert f"images/sha256/{DIGEST.removeprefix('sha256:')}.json" in one.aws.held
+    assert keeping.name == f"{RUN}-1"
+    assert one.held("keeper.json")["launch"] == keeping.launch == request().launch
+    assert one.undone == []
+
+
+def test_a_machine_of_it_lets_nobody_in_and_has_its_role_from_the_start(one: Begun) -> None:
+    one.begin(fallback=True)
+    assert not one.aws.of("AuthorizeSecurityGroupIngress")
+    assert not one.aws.of("CreateFleet")
+    templates = one.aws.of("CreateLaunchTemplate")
+    launch = request().launch
+    assert [given["LaunchTemplateName"] for given in templates] == [launch, f"{launch}-on-demand"]
+    for given in templates:
+        data = given["LaunchTemplateData"]
+        assert data["IamInstanceProfile"] == {"Name": launch}
+        marks = {tag["Key"]: tag["Value"] for tag in data["TagSpecifications"][0]["Tags"]}
+        assert marks["provision:run"] == RUN and marks["provision:deadline"]
+
+
+def test_what_the_keeper_is_given(one: Begun) -> None:
+    keeping = one.begin(Order(number=3, resumed_from=200, chosen=True), fallback=True, budget=12.0)
+    given = one.given()
+    assert (given["run"], given["prefix"], given["launch"], given["name"]) == (
+        RUN,
+        f"runs/{RUN}/",
+        keeping.launch,
+        "lab",
+    )
+    assert (given["number"], given["numbers"][0], len(given["numbers"])) == (3, "003", 30)
+    assert given["first"] == {"resumed_from": 200, "chosen": True}
+    assert [market["market"] for market in given["markets"]] == ["spot", "on-demand"]
+    assert all("ClientToken" not in market["fleet"] for market in given["markets"])
+    assert given["schedule"]["name"] == keeping.launch and given["schedule"]["expression"].startswith("at(")
+    assert given["budget"] == 12.0 and 0.9 < given["hourly"] < 1.0
+    assert 3500 <= sum(given["waits"]) <= 3600  # an hour
+    assert given["until"].endswith("Z") and given["until"] < keeping.ends
+    capsule = one.held("capsule.json")
+    assert [3, 200] in capsule["chosen"]
+
+
+def test_a_budget_ends_the_whole_run_sooner(one: Begun) -> None:
+    long = one.begin().ends
+    one.aws.answers["DescribeExecution"] = {"status": "SUCCEEDED"}
+    assert one.begin(budget=2.0).ends < long
+
+
+def test_the_next_execution_has_the_next_name(one: Begun) -> None:
+    one.begin()
+    one.aws.answers["DescribeExecution"] = {"status": "FAILED"}
+    assert one.begin(Order(2)).name == f"{RUN}-2"
+    assert one.held("keeper.json")["number"] == 2
+
+
+def test_one_that_goes_on_is_not_begun_again(one: Begun) -> None:
+    one.begin()
+    one.aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+    with pytest.raises(BusyError, match="is kept by AWS"):
+        one.begin(Order(2))
+    assert one.held("keeper.json")["number"] == 1
+    assert len(one.aws.of("StartExecution")) == 1
+    assert not one.aws.of("StopExecution")
+    assert one.undone == [request().launch]
+
+
+def test_of_two_that_begin_at_once_one_wins(one: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another laptop writes down its keeper after this one looked, and before this one does."""
+    theirs = json.dumps(
+        {"execution": f"{EXECUTION}provision-keeper-1:{RUN}-1", "launch": "provision-lab-theirs", "number": 1,
+         "started": "2026-11-20T12:00:00+00:00", "ends": "2026-11-21T12:00:00+00:00"}
+    ).encode()  # fmt: skip
+    key = f"runs/{RUN}/keeper.json"
+    write = begin._write
+
+    def late(run: Run, keeping: Keeping, etag: str) -> None:
+        one.aws.put(key, theirs)
+        write(run, keeping, etag)
+
+    monkeypatch.setattr(begin, "_write", late)
+    with pytest.raises(BusyError):
+        one.begin()
+    assert one.aws.held[key][0] == theirs
+    assert not one.aws.of("StartExecution") and not one.aws.of("StopExecution")
+
+
+def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:
+    one.aws.answers["StartExecution"] = Refused("InternalFailure")
+    with pytest.raises(CloudError):
+        one.begin()
+    [stopped] = one.aws.of("StopExecution")
+    assert stopped["executionArn"].endswith(f":{RUN}-1")
+    assert one.undone == [request().launch]
+
+
+@pytest.mark.parametrize(
+    "operation", ["CreateRole", "CreateSecurityGroup", "CreateLaunchTemplate", "CreateScheduleGroup"]
+)
+def test_what_is_refused_on_the_way_undoes_the_rest(one: Begun, operation: str) -> None:
+    one.aws.answers[operation] = Refused("AccessDenied")
+    with pytest.raises(ProvisionError):
+        one.begin()
+    assert one.undone == [request().launch]
+    assert not one.aws.of("StartExecution")
+
+
+def test_ctrl_c_undoes_it_too(one: Begun) -> None:
+    def interrupted(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    one.aws.answers["CreateLaunchTemplate"] = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        one.begin()
+    assert one.undone == [request().launch]
+
+
+def test_an_old_wish_to_stop_does_not_stop_the_next_machines(one: Begun) -> None:
+    one.run.ask_to_stop()
+    one.begin()
+    assert f"runs/{RUN}/control/stop" not in one.aws.held
+
+
+@pytest.mark.parametrize(
+    ("wish", "settings", "said"),
+    [
+        (lambda wish: replace(wish, volumes=("data:20",)), Settings(), "--volume"),
+        (lambda wish: wish, Settings(keep_on_error_minutes=30.0), "--keep-on-error"),
+    ],
+    ids=["a kept disk", "a look at a failed machine"],
+)
+def test_what_needs_a_laptop_is_refused_before_anything_is_asked(
+    one: Begun, wish: Callable[[Requirements], Requirements], settings: Settings, said: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(plan, "plan", lambda *_: pytest.fail("AWS was asked"))
+    with pytest.raises(UsageError) as refused:
+        begin.request_of(Session(CLOUD, settings), wish(Requirements("lab", "p2.xlarge")))
+    assert said in f"{refused.value.what} {refused.value.mend}"
+
+
+def test_an_id_that_is_too_long_for_an_execution_is_refused_first(one: Begun) -> None:
+    before = len(one.aws.calls)
+    with pytest.raises(UsageError, match="too long for a keeper"):
+        begin.begin(one.session, Run(one.run.store, "a" * 76), request(), Order())
+    assert len(one.aws.calls) == before
