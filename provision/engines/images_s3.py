@@ -56,6 +56,7 @@ class _Count:
     """How much of an image is done, in bytes of the tar; and how much was sent, in bytes of the line."""
 
     bar: Bar
+    total: int
     done: float = 0.0
     sent: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,7 +65,7 @@ class _Count:
         with self.lock:
             self.done += more
             self.sent += sent
-            self.bar.at(int(self.done))
+            self.bar.at(int(self.done), max(self.total, int(self.done)))  # the tar has more than the image's layers
 
 
 def is_there(store: S3, digest: str) -> bool:
@@ -93,7 +94,7 @@ def send(engine: Docker, store: S3, tag: str, digest: str) -> int:
         raise RunError(f"this laptop's engine has no image {tag} of the id {digest[:19]}", "build it again")
     place = cache_home() / "images"
     with Bar(f"image {tag} to s3://{store.bucket}", known[1]) as bar, writing(place), folders.staging(place) as aside:
-        count = _Count(bar)
+        count = _Count(bar, known[1])
         told = io.BytesIO()
         blobs = _sent(store, _files(engine.archive(tag), told), aside, count)
     index = {"id": digest, "tag": tag, "config": _config(told.getvalue()), "blobs": [vars(blob) for blob in blobs]}

@@ -34,7 +34,7 @@ def words(now: Standing, spent: float | None, number: int) -> str:
         since = now.attempt.started if now.attempt and not now.attempt.instance else ""
         waited = f"waiting for capacity since {_clock(since)}" if since else "waiting for its next machine"
         return ", ".join([waited, f"attempt {number}", *money, ends])
-    doing = "training on" if now.word == "running" else "starting on"
+    doing = "interrupted on" if now.ends else "training on" if now.word == "running" else "starting on"
     if now.word not in ("running", "starting"):
         return ", ".join([f"{now.word}; its machine is being ended", *money])
     return ", ".join([f"{doing} {now.attempt.name} ({now.attempt.instance})", f"attempt {number}", *money, ends])
@@ -55,7 +55,7 @@ def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
         return words(now, None, 0)
     attempts = run.attempts()
     number = max((attempt.number for attempt in attempts), default=now.keeper.keeping.number)
-    return words(now, spent(attempts, run.ends(), bills, now.keeper.keeping.launch), max(number, 1))
+    return words(now, spent(attempts, run.ends(), bills), max(number, 1))
 
 
 def bills_by_id(cloud: Cloud) -> dict[str, Bill]:
@@ -66,19 +66,13 @@ def bills_by_id(cloud: Cloud) -> dict[str, Bill]:
         return {}
 
 
-def spent(
-    attempts: Sequence[Attempt], ends: Iterable[End], bills: Mapping[str, Bill], launch: str = ""
-) -> float | None:
-    """What those attempts (of that launch, "": of all) have cost at most, in US dollars; None where that is not known.
+def spent(attempts: Sequence[Attempt], ends: Iterable[End], bills: Mapping[str, Bill]) -> float | None:
+    """What those attempts have cost at most, in US dollars; None where that is not known.
 
     A machine that AWS has forgotten counts as the most that it may have cost.
     """
     over = {end.number: end for end in ends}
-    amounts = [
-        amount_of(attempt, over.get(attempt.number), bills)
-        for attempt in attempts
-        if attempt.instance and launch in ("", attempt.launch)
-    ]
+    amounts = [amount_of(attempt, over.get(attempt.number), bills) for attempt in attempts if attempt.instance]
     return None if any(amount is None for amount in amounts) else sum(filter(None, amounts))
 
 

@@ -30,6 +30,7 @@ from provision.engines.asl import (
 )
 
 MOST_ASKS = 1000  # each is 13 of the 25,000 events that an execution may have
+SHORTEST_S = 1000  # AWS wants a task's time limit to be longer than its heartbeat; the machine has its own ends
 KNOWN_LOOKS = 24  # a machine that was launched a moment ago is not known everywhere yet
 _LOOK_S = 5
 _FRESH_ASKS = 3  # from then on a template that is not found is gone, and no longer too new to be known everywhere
@@ -72,7 +73,10 @@ def _claim() -> dict[str, State]:
             "luck": {"newest.$": "$.first.resumed_from", "dry": 0, "why": ""},
             "ask": {"tries": 0}, "at": {"market": 0, "looks": 0}, "unsaid": UNSAID, "said": UNSAID,
             "before": {"is": []}, "error": {}, "fleet": {"got": [], "codes": "", "said": ""},
-        }, "Attempt"),
+        }, "Long?"),
+        "Long?": choose("As given", (rule("$.in.seconds", "NumericLessThan", SHORTEST_S), "Longer")),
+        "As given": put("$.limit", {"seconds.$": "$.in.seconds"}, "Attempt"),
+        "Longer": put("$.limit", {"seconds": SHORTEST_S}, "Attempt"),
         "Attempt": put("$.attempt", record, "Claim"),
         "Claim": task("s3", "putObject", {**where, "Body.$": "$.attempt", "IfNoneMatch": "*",
                                           "ContentType": "application/json"}, "First", fails="Whose"),

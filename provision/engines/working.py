@@ -21,7 +21,7 @@ from provision.engines.asl import (
 )
 from provision.engines.launching import ID, STATE, UNSAID, look, looked
 
-BEAT_S = 900  # a machine that is silent for so long is ended
+BEAT_S = 900  # a machine that is silent for so long is ended; less than SHORTEST_S
 FREE_LOOKS = 40  # of 10 s; looks are counted on from those that made the machine known
 END_LOOKS = 220  # of 5 s, counted on from those
 WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
@@ -45,7 +45,7 @@ def _work() -> dict[str, State]:
         "Bucket.$": "$.in.bucket", "Key.$": f"States.Format('{{}}control/{{}}', $.in.prefix, {ID})",
         "Body": {"number.$": "$.turn.nnn", "token.$": "$$.Task.Token"}, "ContentType": "application/json",
     }, "Said?", fails="Silent")  # fmt: skip
-    order |= {"ResultPath": "$.said", "HeartbeatSeconds": BEAT_S, "TimeoutSecondsPath": "$.in.seconds"}
+    order |= {"ResultPath": "$.said", "HeartbeatSeconds": BEAT_S, "TimeoutSecondsPath": "$.limit.seconds"}
     order["Retry"] = [retry(["S3.S3Exception", "S3.SdkClientException"], 2, 2)]  # a new token; never after silence
     del order["TimeoutSeconds"]
     known = all_(there("$.said.state"), is_("$.said.state", *FINAL, "unready"))

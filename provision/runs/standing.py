@@ -59,8 +59,9 @@ class Standing:
 
     @property
     def in_keepers_hands(self) -> bool:
-        """Whether it goes on, on a machine that a keeper launched: no laptop logs in there."""
-        return self.keeper is not None and not self._before and self.goes_on
+        """Whether it goes on, or its machine is still there, and a keeper launched that: no laptop logs in there."""
+        lives = self.machine is not None and self.machine.alive
+        return self.keeper is not None and not self._before and (self.goes_on or lives)
 
     @property
     def waits(self) -> bool:
@@ -135,6 +136,11 @@ class Standing:
     def unknown(self) -> bool:
         """Whether the run counts as lost only because EC2 does not know its machine, which may be so for a moment."""
         return self.word == "lost" and self.machine is None and not self.silent
+
+    @property
+    def ends(self) -> bool:
+        """Whether its machine saves what it can, and is about to end; its keeper goes on elsewhere then."""
+        return self.kept and not self._before and self.said == "interrupted" and self._machine_lives
 
     @property
     def noticed(self) -> bool:

@@ -26,6 +26,7 @@ the keeper the orders. A machine's role may write the rest, which is believed ac
 import getpass
 import hashlib
 import json
+import os
 import re
 import secrets
 import socket
@@ -186,7 +187,11 @@ def attempt_of(log_key: str) -> int:
 
 def whoami() -> str:
     """Who calls, and on which machine, as others see it."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def store(cloud: Cloud) -> S3:

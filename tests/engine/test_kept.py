@@ -39,8 +39,8 @@ watch.STATE, watch.SETTINGS, watch.TURN_S = root + "/state", root + "/settings",
 begin.POWER_OFF = ["touch", root + "/powered-off"]
 begin.main() if word == "begin" else watch.Guard().watch()
 """
-PYTHON_36 = Path("/root/.pyenv/versions/3.6.15/bin/python")
-PYTHONS = [sys.executable] + ([str(PYTHON_36)] if os.access(PYTHON_36, os.X_OK) else [])
+_PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+PYTHONS = [sys.executable, *map(str, sorted(_PYENV.glob("versions/3.6*/bin/python3.6"))[-1:])]
 TRAINER = """
 echo "from ${1:-nothing}" # the log's first line
 trap 'echo saved; exit 0' INT
@@ -179,7 +179,7 @@ def machine(tmp_path: Path, stored: tuple[Path, dict[str, str]]) -> Iterator[Mac
             made.end()
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=["this Python", "3.6"][: len(PYTHONS)])
+@pytest.mark.parametrize("python", PYTHONS, ids=["this", "3.6"][: len(PYTHONS)])
 def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> None:
     """The image comes out of S3 though a blob breaks off; the training is kept, stopped through S3, and told of."""
     machine.forget_image()

@@ -138,7 +138,7 @@ def test_each_call_has_a_time_limit_more_tries_and_a_way_on() -> None:
     for name, state in states().items():
         if state["Type"] != "Task":
             continue
-        assert state.get("TimeoutSeconds", 0) > 0 or state["TimeoutSecondsPath"] == "$.in.seconds", name
+        assert state.get("TimeoutSeconds", 0) > 0 or state["TimeoutSecondsPath"] == "$.limit.seconds", name
         assert state["Retry"] and state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
         assert "ResultPath" in state and state["ResultPath"] != "$", name
 
@@ -198,6 +198,31 @@ def test_awss_own_linter_of_the_language_takes_it() -> None:
 def test_a_filled_field_goes_before_the_plain_one() -> None:
     """AWS refuses a template with `why` and `why.$`."""
     assert put("$.a", {"why": "", "why.$": "$.b", "c": 1}, "X")["Parameters"] == {"why.$": "$.b", "c": 1}
+
+
+def templates(value: Any) -> Any:
+    """All objects in it."""
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from templates(one)
+
+
+def test_no_field_is_filled_and_plain_at_once() -> None:
+    for template in templates(definition.definition()):
+        names = [key.removesuffix(".$") for key in template]
+        assert len(names) == len(set(names)), template
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(60, 1000), (999, 1000), (5000, 5000)])
+def test_the_limit_of_the_work_is_longer_than_its_heartbeat(seconds: int, limit: int) -> None:
+    """AWS refuses a task whose time is shorter than its heartbeat."""
+    aws = Aws(SILENT, DONE)
+    execution = Execution(definition.definition(), given(LAUNCH, ENDS, seconds=seconds), "r-1")
+    seen = []
+    keeper = Keeper(execution, aws.time, aws.answer, aws.waiting)
+    aws.time.run(50, lambda: bool(seen.extend(one.token.until for one in aws.waiting.values()) or seen))
+    assert keeper.execution.status == "RUNNING" and limit < seen[0] < limit + 50
 
 
 @pytest.mark.parametrize("hours", [0.1, 1, 24, 720])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -681,3 +682,32 @@ def test_the_half_hour_begins_anew_where_the_machine_does(work: Path) -> None:
 def test_s3_is_not_asked_for_a_name_with_a_dot_by_its_host() -> None:
     assert s3.Bucket(None, "my.data", "eu-west-1").base == "https://s3.eu-west-1.amazonaws.com/my.data"
     assert s3.Bucket(None, "my-data", "eu-west-1").base == "https://my-data.s3.eu-west-1.amazonaws.com"
+
+
+def test_what_is_pulled_comes_side_by_side(work: Path) -> None:
+    """The first file waits until a second one is on its way."""
+    place, second = fake_s3(**{f"s/{folder}/{name}": b"1" for folder in "ab" for name in "cd"}), threading.Event()
+    get_file = place.get_file  # type: ignore[attr-defined]
+    begun: list[str] = []
+
+    def waiting(key: str, *words: object) -> None:
+        begun.append(key)
+        if len(begun) > 1:
+            second.set()
+        assert second.wait(60)
+        get_file(key, *words)
+
+    place.get_file = waiting  # type: ignore[attr-defined]
+    assert copying.pull(place, "s/", str(work / "out")) == 4
+    assert sorted(str(path.relative_to(work / "out")) for path in (work / "out").rglob("?/?")) == [
+        "a/c", "a/d", "b/c", "b/d",
+    ]  # fmt: skip
+
+
+def test_a_pull_that_fails_asks_for_no_more(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "THREADS", 1)
+    names = {f"s/{number:04}": b"1" for number in range(50)}
+    place = fake_s3(**names, **{"s/complete.json": json.dumps({"files": [{"path": "0000", "sha256": "x"}]}).encode()})
+    with pytest.raises(ValueError, match="s/0000 is damaged"):
+        copying.pull(place, "s/", str(work / "out"))
+    assert [call for call in place.calls if call.startswith("GET s/0")] == ["GET s/0000"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.host.guard import image, imds, s3
+from infra.host.guard import image, imds, pieces, s3
 from tests.unit.test_guard import Answer, http_error
 
 CONFIG = b'{"config": 1}'
@@ -112,9 +112,9 @@ class Docker:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "PAUSE_S", 0.001)
-    monkeypatch.setattr(image, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(image, "PIECE", 4000)
+    monkeypatch.setattr(pieces, "PAUSE_S", 0.001)
+    monkeypatch.setattr(pieces, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(pieces, "PIECE", 4000)
 
 
 def bring(place: Place, docker: Docker, folder: Path, ready: Callable[[], None] = lambda: None) -> None:
@@ -123,7 +123,7 @@ def bring(place: Place, docker: Docker, folder: Path, ready: Callable[[], None] 
 
 @pytest.mark.parametrize("piece", [100, 4000, 1 << 20])
 def test_docker_is_given_each_file_as_it_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(image, "PIECE", piece)
+    monkeypatch.setattr(pieces, "PIECE", piece)
     place, docker = Place(), Docker()
     bring(place, docker, tmp_path)
     assert docker.loaded == FILES
@@ -179,9 +179,9 @@ def test_what_another_guard_had_fetched_is_not_fetched_again(tmp_path: Path) -> 
     place, docker = Place(), Docker()
     key = place.key("noise")
     place.troubles[key] = [100]
-    pieces = image.Pieces(place, image.index_of(place, WANTED)[0], str(tmp_path / "image"))
+    coming = pieces.Pieces(place, image.index_of(place, WANTED)[0], str(tmp_path / "image"))
     with pytest.raises(ConnectionError):
-        pieces.connection(next(piece for piece in pieces.left if piece.key == key), 0)
+        coming.connection(next(piece for piece in coming.left if piece.key == key), 0)
     (tmp_path / "image/another-images").write_bytes(b"x")
     place.asked.clear()
     bring(place, docker, tmp_path)
@@ -192,7 +192,7 @@ def test_what_another_guard_had_fetched_is_not_fetched_again(tmp_path: Path) -> 
 def test_no_more_than_its_bound_is_on_the_disk_while_docker_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "AHEAD", 9000)
+    monkeypatch.setattr(pieces, "AHEAD", 9000)
     noise = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(1500))
     place, docker = Place({"noise": noise, "config.json": CONFIG}), Docker()
     most: list[int] = []

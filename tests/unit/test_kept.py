@@ -16,7 +16,7 @@ from provision.engines import events, kept
 from provision.engines import stop as stopping
 from provision.machines import rent
 from provision.machines.deadline import clock
-from provision.runs import follow, standing
+from provision.runs import follow, standing, store
 from provision.runs.manifest import Attempt, End, Keeping, RunState, Terms
 from provision.runs.standing import Keeper, Standing
 from provision.settings import Settings
@@ -89,6 +89,8 @@ def test_words_tell_what_it_waits_for_and_what_it_has_cost() -> None:
     third = replace(FIRST, number=3)
     trains = Standing(RunState("running", 3), [third], machine=instance(), asked=True, keeper=WORKS)
     assert kept.words(trains, 4.1, 3) == f"training on lab (i-1), attempt 3, $4.10 so far, ends by {ends}"
+    noticed = replace(trains, state=RunState("interrupted", 3, reason="spot interruption"))
+    assert kept.words(noticed, None, 3) == f"interrupted on lab (i-1), attempt 3, ends by {ends}"
     begins = replace(trains, state=RunState())
     assert kept.words(begins, None, 3) == f"starting on lab (i-1), attempt 3, ends by {ends}"
     over = Standing(RunState(), [WAITING], keeper=Keeper(KEEPING, "FAILED", "NoCapacity", "no machine was free"))
@@ -99,7 +101,9 @@ def test_words_tell_what_it_waits_for_and_what_it_has_cost() -> None:
 def test_what_aws_has_forgotten_counts_as_the_most_that_it_may_have_cost() -> None:
     half = End(1, "i-1", "interrupted", time="2026-11-20T12:30:00+00:00")
     other = replace(SECOND, launch="provision-lab-other")
-    assert kept.spent([FIRST, other], [half], {}, LAUNCH) == pytest.approx(0.75)
+    assert kept.spent([FIRST], [half], {}) == pytest.approx(0.75)
+    later = End(2, "i-2", "lost", time="2026-11-20T13:00:00+00:00")
+    assert kept.spent([FIRST, other], [half, later], {}) == pytest.approx(2.25)  # of all machines
     assert kept.spent([WAITING], [], {}) == 0
     assert kept.spent([replace(FIRST, terms=None)], [half], {}) is None
 
@@ -204,6 +208,23 @@ def test_no_laptop_logs_in_to_see_whether_a_keepers_attempt_began(one: Kept, mon
     monkeypatch.setattr(start, "never_began", lambda *_: pytest.fail("SSH was tried"))
     with pytest.raises(RunError, match="goes on already"):
         start.refuse_going(SESSION, one.run, standing.look(CLOUD, one.run))
+
+
+def test_a_machine_that_outlived_its_keeper_is_the_keepers_to_end(one: Kept) -> None:
+    one.attempt(FIRST)
+    one.state("interrupted")
+    one.status = "FAILED"
+    assert standing.look(CLOUD, one.run).in_keepers_hands
+    one.machine = "terminated"
+    assert not standing.look(CLOUD, one.run).in_keepers_hands
+
+
+def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(store.getpass, "getuser", unknown)
+    assert store.whoami().partition("@")[0].isdecimal()
 
 
 class Undone:

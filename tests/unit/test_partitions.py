@@ -30,6 +30,7 @@ FIXED = {
     ("infra/aws/regions.py", "amazonaws.com.cn"),
     ("infra/aws/regions.py", "s3.REGION.amazonaws.com"),
     ("infra/host/guard/s3.py", "s.amazonaws.com"),  # where it is given no endpoint: regions.s3_endpoint
+    ("infra/host/stub.py", "s.amazonaws.com"),  # the same
     ("infra/names.py", "arn:aws"),  # the mend's example
 }
 

@@ -1,5 +1,6 @@
 """Copies between the host and S3 that someone asks for: as the login user, and through no link."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import http.client
@@ -12,7 +13,7 @@ from . import notes
 from .files import Tree, inside, opened, remove
 from .host import log
 from .imds import Metadata
-from .s3 import Bucket
+from .s3 import THREADS, Bucket
 
 
 def pull(place, prefix, folder):
@@ -24,18 +25,35 @@ def pull(place, prefix, folder):
         raise ValueError("%s is missing" % key)
     top = folder.strip("/") + "/"
     clear = ("/" + top).startswith(notes.RUNS + "/")  # what a training left may be in the way
-    with inside("/", top, make=True, clear=clear):
-        pass
-    for key, size in found:
-        name = key[len(base) :].lstrip("/")
-        if ".." in name.split("/"):
+    paths = {key: top + key[len(base) :].lstrip("/") for key, _ in found}
+    for key, path in paths.items():
+        if ".." in path.split("/"):
             raise ValueError("%s leads out of the folder" % key)
-        if not is_there(top + name, size, known.get(key)):
-            place.get_file(key, "/", top + name, clear)
-            if not is_there(top + name, size, known.get(key)):
-                remove("/", top + name)
-                raise ValueError("%s is damaged (sha256)" % key)
+    for folder in sorted({top} | {path.rpartition("/")[0] + "/" for path in paths.values()}):
+        with inside("/", folder, make=True, clear=clear):  # one after the other: threads would put them aside
+            pass
+    failed = []
+
+    def one(key, size):
+        try:
+            if not failed:
+                bring(place, key, paths[key], size, known.get(key), clear)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda pair: one(*pair), found))
     return len(found)
+
+
+def bring(place, key, path, size, digest, clear):
+    """One file, unless it is there. ValueError where it is another than the sum says."""
+    if not is_there(path, size, digest):
+        place.get_file(key, "/", path, clear)
+        if not is_there(path, size, digest):
+            remove("/", path)
+            raise ValueError("%s is damaged (sha256)" % key)
 
 
 def digests(place, base, keys):

@@ -62,10 +62,15 @@ class Order:
     def key(self, *parts):
         return "/".join((self.given["prefix"].rstrip("/"),) + parts)
 
+    @property
+    def due(self):
+        """Whether it is time for a heartbeat."""
+        return not self.gone and time.monotonic() - self.beaten >= BEAT_S
+
     def beat(self):
         """A heartbeat, at most each BEAT_S; OSError where it did not arrive."""
         now = time.monotonic()
-        if not self.gone and now - self.beaten >= BEAT_S:
+        if self.due:
             with self.somebody_waits():
                 self.tasks.beat(self.token)
             self.beaten = now
@@ -161,7 +166,7 @@ def report(run):
                 stop(run)
         except ERRORS as error:
             run.skip("control/stop", error)
-        if alive(run):
+        if run.order.due and alive(run):
             run.order.beat()
 
 
