@@ -76,13 +76,13 @@ class Kept:
             return None
         return dict(json.loads(found["Body"].read()))
 
-    def keys(self) -> list[str]:
+    def files(self) -> list[str]:
         return bucket_keys(self.emulator, self.run)
 
     def snapshots(self, attempt: int = 0) -> list[int]:
         """The iterations of the whole ones (of one attempt, 0: of all)."""
         of = f"-{attempt:03d}" if attempt else r"-\d+"
-        found = [re.match(rf"snapshots/(\d+){of}/complete\.json", key) for key in self.keys()]
+        found = [re.match(rf"snapshots/(\d+){of}/complete\.json", key) for key in self.files()]
         return sorted(int(match[1]) for match in found if match)
 
     @property
@@ -107,11 +107,11 @@ class Kept:
         return str(found["status"]), str(found.get("error", ""))
 
     def attempts(self) -> int:
-        return len([key for key in self.keys() if key.startswith("attempts/")])
+        return len([key for key in self.files() if key.startswith("attempts/")])
 
     def words(self) -> list[str]:
         """How the attempts ended."""
-        numbers = sorted(key for key in self.keys() if key.startswith("ends/"))
+        numbers = sorted(key for key in self.files() if key.startswith("ends/"))
         return [str((self.read(key) or {})["word"]) for key in numbers]
 
     def machine(self) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ class Kept:
 
     def log(self, attempt: int) -> str:
         s3 = self.emulator.client("s3")
-        keys = sorted(key for key in self.keys() if key.startswith(f"log/{attempt:03d}-"))
+        keys = sorted(key for key in self.files() if key.startswith(f"log/{attempt:03d}-"))
         bucket = runs_bucket(self.emulator)
         parts = [s3.get_object(Bucket=bucket, Key=f"runs/{self.run}/{key}")["Body"].read() for key in keys]
         return b"".join(parts).decode(errors="replace")

@@ -36,7 +36,7 @@ def test_a_run_ends_well_without_the_laptop_that_started_it(laptop: Laptop, anot
     assert run.ended() == ("SUCCEEDED", "")
     wait_for(laptop.emulator.nothing_left, f"nothing left: {laptop.emulator.leftovers()}")
     assert run.words() == ["interrupted", "finished"]
-    assert len([key for key in run.keys() if key.startswith("keys/")]) == 2
+    assert len([key for key in run.files() if key.startswith("keys/")]) == 2
     run.resumed_well(2)
 
     other = another("other")

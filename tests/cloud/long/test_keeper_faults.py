@@ -192,7 +192,7 @@ def test_host_files_that_are_missing_or_others(cloud: Emulator, first: Laptop) -
     drought(cloud)
     s3, bucket = cloud.client("s3"), runs_bucket(cloud)
     run = killed_after_the_id(first, *order("p3.2xlarge", *MIDDLE))
-    [one] = s3.list_objects_v2(Bucket=bucket, Prefix="host/")["Contents"]
+    one = max(s3.list_objects_v2(Bucket=bucket, Prefix="host/")["Contents"], key=lambda one: one["LastModified"])
     whole = s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
     s3.delete_object(Bucket=bucket, Key=one["Key"])
     _boots_in_vain(run)
