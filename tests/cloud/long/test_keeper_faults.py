@@ -3,7 +3,7 @@
 Each ends as it should, none loses an iteration from before a notice, none ever has two machines, and nothing stays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,6 +76,17 @@ def empty(emulator: Emulator) -> None:
     wait_for(emulator.nothing_left, "nothing left")
 
 
+def stopped(runs: Sequence[Kept], other: Callable[[str], Laptop]) -> None:
+    """Stop them, each from another laptop, all at once; nothing of any is left then."""
+    laptops = [other(run.run) for run in runs]
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda pair: pair[0].ok("stop", pair[1].run), zip(laptops, runs, strict=True)))
+    assert all("is stopped" in words for words in said), said
+    assert [run.ended() for run in runs] == [("ABORTED", "")] * len(runs)
+    left = laptops[0].emulator.leftovers()
+    assert not any(left.values()), left
+
+
 def in_turn(kinds: tuple[str, ...], first: Laptop) -> list[Kept]:
     """Four runs in four phases: it waits for capacity, boots, trains, waits for capacity again."""
     drought(first.emulator, kinds[0])
@@ -96,7 +107,9 @@ def in_turn(kinds: tuple[str, ...], first: Laptop) -> list[Kept]:
 # what AWS does
 
 
-def test_several_notices_and_answers_that_are_lost(cloud: Emulator, first: Laptop) -> None:
+def test_several_notices_and_answers_that_are_lost(
+    cloud: Emulator, first: Laptop, other: Callable[[str], Laptop]
+) -> None:
     """Two notices each; every kind of call that launches and ends is lost once or refused for a while."""
     lost = [("ec2", "CreateFleet"), ("s3", "PutObject"), ("scheduler", "CreateSchedule"), ("ec2", "DescribeInstances")]
     rules = [
@@ -116,10 +129,10 @@ def test_several_notices_and_answers_that_are_lost(cloud: Emulator, first: Lapto
         run.trains(3)
         for attempt in (2, 3):
             run.nothing_lost(attempt)
-        assert "is stopped" in first.ok("stop", run.run)
+    stopped(runs, other)
+    for run in runs:
         assert run.words() == ["interrupted", "interrupted", "stopped"]
         assert run.attempts() == 3
-    assert cloud.nothing_left(), cloud.leftovers()
 
 
 def test_machines_that_fall_silent(cloud: Emulator, first: Laptop, other: Callable[[str], Laptop]) -> None:
@@ -142,10 +155,9 @@ def test_machines_that_fall_silent(cloud: Emulator, first: Laptop, other: Callab
     for run in (hosts, guard, taken):
         run.trains(2)
         run.resumed_well(2)
-        assert "is stopped" in other(run.run).ok("stop", run.run)
-        assert run.ended() == ("ABORTED", "")
+    stopped([hosts, guard, taken], other)
+    for run in (hosts, guard, taken):
         assert run.words() == ["lost", "stopped"]
-    empty(cloud)
 
 
 def test_no_capacity_at_first_and_in_between(cloud: Emulator, first: Laptop) -> None:
@@ -247,13 +259,8 @@ def test_an_image_that_is_damaged_or_missing(cloud: Emulator, first: Laptop, ima
 
 def test_stop_in_each_phase(cloud: Emulator, first: Laptop, other: Callable[[str], Laptop]) -> None:
     runs = in_turn(KINDS, first)
-    laptops = [other(run.run) for run in runs]
-    with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda pair: pair[0].ok("stop", pair[1].run), zip(laptops, runs, strict=True)))
-    assert all("is stopped" in words for words in said), said
-    assert cloud.nothing_left(), cloud.leftovers()
+    stopped(runs, other)
     for run in runs:
-        assert run.ended() == ("ABORTED", "")
         assert row_of(first, run.run)["state"] == "stopped"
 
 
