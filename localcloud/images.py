@@ -31,8 +31,8 @@ class Images:
         return self.baked.get(ami, self.full)
 
     def preload(self, tag: str) -> None:
-        """Machines of the full image that start from now on have the image `tag`."""
-        self._preloaded = preload.prepare(self.engine.api, self.engine.labels, self.full, tag)
+        """Machines of the full image that start from now on have the image `tag`; with "" they have none again."""
+        self._preloaded = tag and preload.prepare(self.engine.api, self.engine.labels, self.full, tag)
 
     def preloaded(self, ami: str) -> str:
         """The volume of which a disk of that AMI is a copy; empty where it begins empty."""

@@ -172,7 +172,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in (
         (steps, "READY"), (steps, "PROGRESS"), (steps, "SPOOL"), (order, "ORDER"), (begin, "HOST_KEY"),
-        (order, "UPTIME"),
+        (order, "UPTIME"), (order, "FIRST"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in ((begin, "LOOK_S"), (begin, "TURN_S"), (steps, "LOOK_S"), (order, "AGAIN_S")):
@@ -184,6 +184,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(begin.signal, "signal", lambda *_: None)
     (tmp_path / "host_key").write_text("ssh-ed25519 AAAA root@ip-10-0-0-1\n")
     (tmp_path / "uptime").write_text("100 7\n")
+    (tmp_path / "first").write_text(f"1 (systemd) S{' 0' * 18} 0 1 2 3\n")
     return World(tmp_path, Keeper(monkeypatch))
 
 

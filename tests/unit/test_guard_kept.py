@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import io
 import json
+import os
 import threading
 import time
 import urllib.error
@@ -100,8 +101,10 @@ def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(order, name, 0)
     monkeypatch.setattr(order, "ORDER", f"{tmp_path}-guard/order.json")
     monkeypatch.setattr(order, "UPTIME", f"{tmp_path}-guard/uptime")
+    monkeypatch.setattr(order, "FIRST", f"{tmp_path}-guard/first")
     Path(f"{tmp_path}-guard").mkdir()
     Path(f"{tmp_path}-guard/uptime").write_text("100.5 7\n")
+    Path(f"{tmp_path}-guard/first").write_text(first_process(0))
 
 
 @pytest.fixture
@@ -384,9 +387,20 @@ def test_one_that_does_not_end_in_time_is_told_of_in_the_last_seconds(
     assert [one["state"] for one in keeper.answers] == ["interrupted"]
 
 
-def test_the_hour_that_may_be_free_counts_from_the_first_boot(tmp_path: Path) -> None:
-    import os
+def first_process(began: float) -> str:
+    """/proc/1/stat of a machine whose first process began so many seconds after its kernel."""
+    return f"1 (an (odd) name) S{' 0' * 18} {round(began * os.sysconf('SC_CLK_TCK'))} 1 2 3\n"
 
+
+def test_a_machine_that_is_a_container_is_as_old_as_its_first_process(tmp_path: Path) -> None:
+    ordered()
+    Path(order.UPTIME).write_text("90000.5 1\n")
+    assert not order.free("spot interruption")
+    Path(order.FIRST).write_text(first_process(89000))
+    assert order.free("spot interruption")
+
+
+def test_the_hour_that_may_be_free_counts_from_the_first_boot(tmp_path: Path) -> None:
     ordered()
     assert order.free("spot interruption")
     old = time.time() - 4000

@@ -20,6 +20,7 @@ from .tasks import Gone, Tasks
 
 ORDER = "/opt/provision/order.json"
 UPTIME = "/proc/uptime"
+FIRST = "/proc/1/stat"  # of the first process: on a machine that is a container it is younger than the kernel
 BEAT_S = 30  # the keeper waits for 900
 STOP_S = 10
 AGAIN_S = 5
@@ -41,6 +42,8 @@ def age():
     """Seconds since this machine's first boot, a restart of it included."""
     with open(UPTIME) as data:
         up = float(data.read().split()[0])
+    with open(FIRST) as data:
+        up -= int(data.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     return max(up, time.time() - os.stat(ORDER).st_mtime)
 
 
