@@ -667,13 +667,27 @@ one_file = st.builds(
     st.sampled_from([5, 6]),
     st.sampled_from([None, "", "n_1.m", "n_1.s", "n_2.m", "n_2.s"]),
 )
+whole_set = st.builds(  # both parts, perhaps of another size than S3 has
+    lambda n, sizes: json.dumps(
+        {
+            "files": [
+                {"path": f"n_{n}.{part}", "size": size, "sha256": "x"} for part, size in zip("ms", sizes, strict=True)
+            ]
+        }
+    ),
+    st.sampled_from([1, 2]),
+    st.sampled_from([(5, 5), (5, 5), (5, 6)]),
+)
+ALL = {"n_1.m", "n_1.s", "n_2.m", "n_2.s"}
 marks = st.one_of(
+    whole_set,
+    whole_set,
     st.builds(lambda files: json.dumps({"files": files}), st.lists(one_file, max_size=4)),
     st.sampled_from(['{"files": [', "[]", '{"files": 7}', '{"files": [7]}', '{"files": [{"path": 7}]}', "null"]),
 )
 places = st.sampled_from(["000000001-001", "000000001-002", "000000002-001", "000000002", "x", "3-4-5", "1/2"])
 stored = st.dictionaries(
-    places, st.tuples(marks, st.sets(st.sampled_from(["n_1.m", "n_1.s", "n_2.m", "n_2.s", "other"]))), max_size=4
+    places, st.tuples(marks, st.one_of(st.just(ALL), st.sets(st.sampled_from(sorted(ALL))))), max_size=4
 )
 choices = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), max_size=2)
 
