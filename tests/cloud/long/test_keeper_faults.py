@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cloud.kept_kit import (
+    PATIENCE,
     Kept,
     calm,
     docker,
@@ -229,7 +230,7 @@ def empty_machines(emulator: Emulator, image: str) -> Iterator[None]:
     """Machines that have no image from the start."""
     emulator.page("preload", {"image": ""})
     yield
-    emulator.page("preload", {"image": image})
+    emulator.page("preload", {"image": image}, PATIENCE)
 
 
 @pytest.mark.usefixtures("empty_machines")
