@@ -48,9 +48,9 @@ class Emulator:
         """The same cloud, asked about another region."""
         return dataclasses.replace(self, facts={**self.facts, "region": name})
 
-    def page(self, name: str, payload: Any = None) -> Any:
+    def page(self, name: str, payload: Any = None, timeout: float = 60.0) -> Any:
         """Post to one of the local cloud's own pages."""
-        return Home(self.name, Path(self.facts["state_dir"])).ask(name, payload)
+        return Home(self.name, Path(self.facts["state_dir"])).ask(name, payload, timeout)
 
     def schedules(self) -> dict[str, str]:
         """Names of the schedules of ours → their expressions."""

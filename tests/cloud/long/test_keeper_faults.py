@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cloud.kept_kit import (
+    PATIENCE,
     Kept,
     calm,
     docker,
@@ -224,8 +225,16 @@ def _boots_in_vain(run: Kept) -> None:
     drought(run.emulator)
 
 
-def test_an_image_that_is_damaged_or_missing(cloud: Emulator, first: Laptop, image: str) -> None:
-    cloud.page("preload", {"image": ""})
+@pytest.fixture
+def empty_machines(emulator: Emulator, image: str) -> Iterator[None]:
+    """Machines that have no image from the start."""
+    emulator.page("preload", {"image": ""})
+    yield
+    emulator.page("preload", {"image": image}, PATIENCE)
+
+
+@pytest.mark.usefixtures("empty_machines")
+def test_an_image_that_is_damaged_or_missing(cloud: Emulator, first: Laptop) -> None:
     s3, bucket = cloud.client("s3"), runs_bucket(cloud)
     drought(cloud)
     run = killed_after_the_id(first, *order("p3.2xlarge", *ENDLESS))
@@ -250,8 +259,7 @@ def test_an_image_that_is_damaged_or_missing(cloud: Emulator, first: Laptop, ima
 
     run = killed_after_the_id(first, *order("p3.2xlarge", *ENDLESS)).trains()
     assert "is stopped" in first.ok("stop", run.run)
-    cloud.page("preload", {"image": image})
-    empty(cloud)
+    assert cloud.nothing_left(), cloud.leftovers()
 
 
 # what people do
