@@ -15,7 +15,7 @@ The life of a run, state by state (`launching`, `working` and `clearing` have th
                                                        ▼
         Final? ─► Word (state.json of a silent machine) ─► Ended (ends/NNN.json) ─► Next?
             finished, stopped ─► Done · failed ─► TrainingFailed · a person, a deadline ─► EndedWithMachine
-            unready ─► Same? (twice for one reason) ─► Unready
+            unready, or a machine that ended itself without a word ─► Same? (twice for one reason) ─► Unready
             interrupted, lost, unready once ─► Newer? ─► More? ─► Again ─► Attempt
         each result ─► Left, Sweep (machines) ─► Unschedule, templates, group, role ─► Tell ─► Well / Failed
 

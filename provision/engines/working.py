@@ -133,6 +133,8 @@ def _next() -> dict[str, State]:
     theirs = like(_PARTED, "Server.*")
     ours = like(_PARTED, "Client.*")
     off = all_(is_("$.said.state", "interrupted"), not_(theirs))
+    itself = all_(is_("$.said.state", "lost"), like(_PARTED, "Client.InstanceInitiatedShutdown"))
+    mute = {**UNSAID, "state": "unready", "why": "the machine ended itself without a word"}
     same = rule("$.said.why", "StringEqualsPath", "$.luck.why")
     newer = all_(rule("$.said.iteration", "IsNumeric", True),
                  rule("$.said.iteration", "NumericGreaterThanPath", "$.luck.newest"))  # fmt: skip
@@ -143,8 +145,10 @@ def _next() -> dict[str, State]:
             (is_("$.said.state", "failed"), "TrainingFailed"),
             (is_("$.said.state", "unready"), "Same?"),
             (_spot(), "Newer?"),
+            (itself, "Mute"),
             (any_(ours, off), "EndedWithMachine"),
         ),
+        "Mute": put("$.said", mute, "Same?"),
         "Same?": choose("Remember", (all_(not_(is_("$.luck.why", "")), same), "Unready")),
         "Remember": put("$.luck", {"newest.$": "$.luck.newest", "dry.$": more("$.luck.dry"), "why.$": "$.said.why"},
                         "More?"),

@@ -563,7 +563,7 @@ def test_a_silent_machine_is_ended_after_a_quarter_of_an_hour_and_replaced() -> 
 
 @pytest.mark.parametrize(("code", "error", "machines"), [
     ("Client.UserInitiatedShutdown", "EndedWithMachine", 1),
-    ("Client.InstanceInitiatedShutdown", "EndedWithMachine", 1),
+    ("Client.InstanceInitiatedShutdown", "", 2),
     ("Server.SpotInstanceTermination", "", 2), ("Server.InternalError", "", 2),
 ])  # fmt: skip
 def test_a_silent_machine_that_was_ended(code: str, error: str, machines: int) -> None:
@@ -571,6 +571,16 @@ def test_a_silent_machine_that_was_ended(code: str, error: str, machines: int) -
     ended = machine(1, "terminated", StateReason={"Code": code})
     aws = Aws(SILENT, DONE, describeInstances=[machine(1), ended, usual])
     assert (kept(aws).error, aws.launched, cleared(aws)) == (error, machines, True)
+
+
+def test_machines_that_end_themselves_without_a_word_are_two_at_most() -> None:
+    """A boot that fails powers the machine off: there the files of the host, or S3, may be what is wrong."""
+    ended = machine(1, "terminated", StateReason={"Code": "Client.InstanceInitiatedShutdown"})
+    usual: Callable[[Aws, Any], Any] = lambda aws, words: aws._usual("describeInstances", words)  # noqa: E731
+    aws = Aws(SILENT, SILENT, DONE, describeInstances=[machine(1), ended, usual, machine(2), ended, usual])
+    execution = kept(aws)
+    assert (execution.error, aws.launched, cleared(aws)) == ("Unready", 2, True)
+    assert "ended itself without a word" in execution.cause
 
 
 @pytest.mark.parametrize(("code", "error"), [("Server.SpotInstanceTermination", ""), ("", "EndedWithMachine")])
