@@ -104,14 +104,7 @@ def _word() -> dict[str, State]:
     """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt."""
     file = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}state.json', $.in.prefix)",
             "Range": f"bytes=0-{WORD_BYTES - 1}"}  # fmt: skip
-    its = all_(
-        rule("$.word.is.attempt", "IsNumeric", True),
-        rule("$.word.is.attempt", "NumericEqualsPath", "$.turn.number"),
-        rule("$.word.is.instance", "IsString", True),
-        rule("$.word.is.instance", "StringEqualsPath", ID),
-        rule("$.word.is.state", "IsString", True),
-        is_("$.word.is.state", *FINAL),
-    )
+    last = all_(_its_own(), rule("$.word.is.state", "IsString", True), is_("$.word.is.state", *FINAL))
     end = {"number.$": "$.turn.number", "instance.$": ID, "word.$": "$.said.state",
            "reason.$": "$.said.reason", "time.$": moment(NOW)}  # fmt: skip
     ended = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}ends/{}.json', $.in.prefix, $.turn.nnn)",
@@ -122,10 +115,21 @@ def _word() -> dict[str, State]:
                      catch={"S3.NoSuchKeyException": "Ended"}, fails="Ended"),
         "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),
         "Parse": put("$.word", {"is.$": "States.JsonMerge($.unsaid, $.word.is, false)"}, "Its?"),
-        "Its?": choose("Ended", (its, "Adopt")),
+        "Its?": choose("Ended", (last, "Adopt")),
         "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason"}, "Ended"),
         "Ended": task("s3", "putObject", ended, "Next?", fails="Next?"),
     }  # fmt: skip
+
+
+def _its_own() -> Rule:
+    """Whether state.json, as it was read last, is of this machine and attempt."""
+    return all_(
+        there("$.word.is.instance"),
+        rule("$.word.is.attempt", "IsNumeric", True),
+        rule("$.word.is.attempt", "NumericEqualsPath", "$.turn.number"),
+        rule("$.word.is.instance", "IsString", True),
+        rule("$.word.is.instance", "StringEqualsPath", ID),
+    )
 
 
 def _next() -> dict[str, State]:
@@ -133,7 +137,8 @@ def _next() -> dict[str, State]:
     theirs = like(_PARTED, "Server.*")
     ours = like(_PARTED, "Client.*")
     off = all_(is_("$.said.state", "interrupted"), not_(theirs))
-    itself = all_(is_("$.said.state", "lost"), like(_PARTED, "Client.InstanceInitiatedShutdown"))
+    itself = like(_PARTED, "Client.InstanceInitiatedShutdown")
+    never = all_(is_("$.said.state", "lost"), itself, not_(_its_own()))
     mute = {**UNSAID, "state": "unready", "why": "the machine ended itself without a word"}
     same = rule("$.said.why", "StringEqualsPath", "$.luck.why")
     newer = all_(rule("$.said.iteration", "IsNumeric", True),
@@ -145,7 +150,7 @@ def _next() -> dict[str, State]:
             (is_("$.said.state", "failed"), "TrainingFailed"),
             (is_("$.said.state", "unready"), "Same?"),
             (_spot(), "Newer?"),
-            (itself, "Mute"),
+            (never, "Mute"),
             (any_(ours, off), "EndedWithMachine"),
         ),
         "Mute": put("$.said", mute, "Same?"),

@@ -654,6 +654,14 @@ def test_a_word_of_another_or_no_word_is_silence(body: Any) -> None:
     assert aws.launched == 2 and aws.of("putObject", "ends")[0]["Body"]["word"] == "lost"
 
 
+def test_a_machine_that_trained_and_ended_itself_without_a_word_is_not_replaced() -> None:
+    ended = machine(1, "terminated", StateReason={"Code": "Client.InstanceInitiatedShutdown"})
+    usual: Callable[[Aws, Any], Any] = lambda aws, words: aws._usual("describeInstances", words)  # noqa: E731
+    running = word(state="running")
+    aws = Aws(SILENT, DONE, describeInstances=[machine(1), ended, usual], getObject=running)
+    assert (kept(aws).error, aws.launched) == ("EndedWithMachine", 1)
+
+
 def test_a_failure_that_only_the_file_tells_is_not_repeated() -> None:
     assert kept(aws := Aws(SILENT, getObject=word(state="failed"))).error == "TrainingFailed"
     assert aws.launched == 1
