@@ -133,7 +133,7 @@ def template(region: str, owner: str, instance_id: str) -> dict[str, Any]:
     """What CreateExperimentTemplate is asked for: one notice to one machine of that account."""
     machine = arn(region, f"ec2:{region}:{owner}:instance/{instance_id}")
     return {
-        "description": f"a spot notice for {instance_id}, of provision prove",
+        "description": f"a spot notice for {instance_id}",
         "roleArn": arn(region, f"iam::{owner}:role{PATH}{ROLE}"),
         "stopConditions": [{"source": "none"}],
         "targets": {

@@ -13,7 +13,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infra.aws.ec2 import filters
 from infra.aws.errors import code_of, explained
 from infra.aws.scheduler import GROUP, TARGET
 from infra.aws.session import Cloud, client
@@ -44,7 +43,7 @@ class Rule:
 @dataclass(frozen=True)
 class Seen:
     """A machine as AWS describes it: `market` spot or on-demand, `tokens` and `hops` of its metadata service, its tags,
-    its disks, and all that its security groups let in."""
+    and the ids of the security groups of all its network interfaces."""
 
     id: str
     state: str
@@ -53,8 +52,7 @@ class Seen:
     tokens: str
     hops: int
     tags: Mapping[str, str]
-    disks: Sequence[Disk]
-    rules: Sequence[Rule]
+    groups: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -68,35 +66,35 @@ class Schedule:
 
 def machine(cloud: Cloud, instance_id: str) -> Seen:
     """The machine as AWS describes it now. NotFoundError where AWS does not know it; AuthError, CloudError."""
-    api = client(cloud, "ec2")
     with explained("look at a machine"):
-        groups = api.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    if not groups:
+        found = client(cloud, "ec2").describe_instances(InstanceIds=[instance_id])["Reservations"]
+    if not found:
         raise NotFoundError(f"AWS does not know {instance_id}", cloud.hint("ls"))
-    row = groups[0]["Instances"][0]
+    row = found[0]["Instances"][0]
     options = row.get("MetadataOptions", {})
+    faces = [group for face in row.get("NetworkInterfaces", ()) for group in face.get("Groups", ())]
     return Seen(
         instance_id, row["State"]["Name"], row.get("StateReason", {}).get("Code", ""),
         "spot" if row.get("InstanceLifecycle") == "spot" else "on-demand",
         options.get("HttpTokens", ""), int(options.get("HttpPutResponseHopLimit", 0)), _tags(row),
-        _disks(api, instance_id), _rules(api, row),
+        sorted({group["GroupId"] for group in [*row.get("SecurityGroups", ()), *faces]}),
     )  # fmt: skip
 
 
-def _disks(api: Any, instance_id: str) -> list[Disk]:
+def disks(cloud: Cloud, instance_id: str) -> list[Disk]:
+    """The volumes that are attached to it. AuthError, CloudError."""
+    chosen = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
     with explained("look at a machine's disks"):
-        pages = api.get_paginator("describe_volumes").paginate(Filters=filters(attachment_instance__id=instance_id))
+        pages = client(cloud, "ec2").get_paginator("describe_volumes").paginate(Filters=chosen)
         rows = [row for page in pages for row in page["Volumes"]]
     return [Disk(row["VolumeId"], bool(row.get("Encrypted")), _tags(row)) for row in rows]
 
 
-def _rules(api: Any, row: Mapping[str, Any]) -> list[Rule]:
-    """Of all groups of all its network interfaces."""
-    faces = [group for face in row.get("NetworkInterfaces", ()) for group in face.get("Groups", ())]
-    ids = sorted({group["GroupId"] for group in [*row.get("SecurityGroups", ()), *faces]})
+def rules(cloud: Cloud, seen: Seen) -> list[Rule]:
+    """All that its security groups let in. AuthError, CloudError."""
     with explained("look at a machine's security groups"):
-        groups = api.describe_security_groups(GroupIds=ids)["SecurityGroups"] if ids else []
-    return [rule for group in groups for one in group.get("IpPermissions", ()) for rule in _each(one)]
+        rows = client(cloud, "ec2").describe_security_groups(GroupIds=list(seen.groups))["SecurityGroups"]
+    return [rule for row in rows for one in row.get("IpPermissions", ()) for rule in _each(one)]
 
 
 def _each(row: Mapping[str, Any]) -> list[Rule]:

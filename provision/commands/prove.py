@@ -130,6 +130,6 @@ def _verdict(report: "Report") -> None:
     if report.broken:
         names = ", ".join(f"{one.promise.name} ({one.word})" for one in report.broken)
         raise ProvisionError(
-            f"{len(report.broken)} of {len(report.verdicts)} promises are not as promised: {names}",
+            f"{len(report.broken)} of {len(report.verdicts)} promises do not hold, or could not be proven: {names}",
             "what was seen in their place stands above; until it is understood, rent nothing that nobody watches",
         )

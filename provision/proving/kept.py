@@ -33,8 +33,10 @@ def begins(trial: Trial) -> str:
     trial.runs.append(trial.kept)
     attempt = _trains(trial, 1)
     seen = witness.machine(trial.cloud, attempt.instance)
-    if seen.rules:
-        raise BrokenError(f"{attempt.instance}, which nobody has to enter, lets in {len(seen.rules)} addresses")
+    if rules := witness.rules(trial.cloud, seen):
+        raise BrokenError(
+            f"{attempt.instance}, which nobody has to enter, lets in {', '.join(r.source for r in rules)}"
+        )
     planned = witness.schedule(trial.cloud, attempt.launch)
     ends = trial.keeping.ends if trial.keeping else ""
     if planned is None or attempt.instance not in planned.instances or planned.at is None:

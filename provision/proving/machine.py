@@ -39,13 +39,14 @@ def launched(trial: Trial) -> str:
     trial.names.append(name)
     _, trial.machine = rent.rent(trial.session, wish(name, trial.kind))
     seen = witness.machine(trial.cloud, trial.machine.id)
+    disks = witness.disks(trial.cloud, seen.id)
     wrong = [] if seen.market == "spot" else [f"it is {seen.market}"]
     wrong += [f"its tag {key} is missing" for key in (NAME, LAUNCH) if not seen.tags.get(key)]
-    wrong += [f"{disk.id} is not encrypted" for disk in seen.disks if not disk.encrypted]
-    wrong += [f"{disk.id} has no tag of ours" for disk in seen.disks if disk.tags.get(NAME) != name]
-    if wrong or not seen.disks:
+    wrong += [f"{disk.id} is not encrypted" for disk in disks if not disk.encrypted]
+    wrong += [f"{disk.id} has no tag of ours" for disk in disks if disk.tags.get(NAME) != name]
+    if wrong or not disks:
         raise BrokenError(f"{seen.id}: {', '.join(wrong) or 'it has no disk'}")
-    return f"{seen.id} in {trial.machine.zone}, on spot; {len(seen.disks)} disk, encrypted; tagged"
+    return f"{seen.id} in {trial.machine.zone}, on spot; {len(disks)} disk, encrypted; tagged"
 
 
 def way_in(trial: Trial) -> str:
@@ -68,11 +69,12 @@ def way_in(trial: Trial) -> str:
 def port(trial: Trial) -> str:
     """Its security groups let in port 22, from this laptop's own address, and nothing else from anywhere."""
     seen = witness.machine(trial.cloud, trial.there().id)
+    rules = witness.rules(trial.cloud, seen)
     mine = witness.Rule("tcp", 22, 22, f"{own_address(trial.cloud)}/32")
-    others = [rule for rule in seen.rules if rule != mine]
+    others = [rule for rule in rules if rule != mine]
     if others:
         raise BrokenError("it lets in " + ", ".join(_rule(rule) for rule in others))
-    if mine not in seen.rules:
+    if mine not in rules:
         raise BrokenError("no rule lets this laptop in")
     return f"port 22 from {mine.source}, and nothing else"
 

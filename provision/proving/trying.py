@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from infra import signals
-from infra.errors import NotFoundError, ProvisionError
+from infra.errors import AuthError, NotFoundError, ProvisionError
 from provision.engines import stop as engines
 from provision.machines import down as ending
 from provision.machines import rent
@@ -70,8 +70,10 @@ def _tried(trial: Trial, promise: Promise) -> tuple[Word, str]:
         return BROKEN, error.what
     except LeftOutError as error:
         return LEFT_OUT, error.what
+    except AuthError as error:
+        return UNPROVEN, f"{error.what}; {trial.session.hint('iam-policy --prove')} prints what a trial takes besides"
     except ProvisionError as error:
-        return UNPROVEN, f"{error.what}; {error.mend}" if error.mend else error.what
+        return UNPROVEN, error.what
 
 
 def _spent(trial: Trial) -> float:
