@@ -110,7 +110,7 @@ def _show(trial: "Trial", report: "Report") -> None:
     console.table(f"in {trial.cloud.name} {trial.cloud.region}", ("promise", "verdict", "what was seen", "time"), rows)
     shown = [(one.promise.name, one.promise.only) for one in report.shown]
     if shown:
-        console.table("what only a trial in an account shows", ("promise", "what"), shown)
+        console.table("what of this only AWS itself shows", ("promise", "what"), shown)
     held = sum(one.word == "holds" for one in report.verdicts)
     out = sum(one.word == "left out" for one in report.verdicts)
     console.say(

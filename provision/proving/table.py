@@ -26,7 +26,8 @@ def costed(trial: Trial) -> str:
     spent = trial.spent()
     if spent > trial.dollars:
         raise BrokenError(f"it has cost {dollars(spent)} at most, and the budget was {dollars(trial.dollars)}")
-    return f"{dollars(spent)} at most, of {dollars(trial.dollars)}"
+    notice = f", with up to {dollars(trial.other)} for the spot notice" if trial.other else ""
+    return f"{dollars(spent)} at most{notice}, of {dollars(trial.dollars)}"
 
 
 PROMISES: tuple[Promise, ...] = (
