@@ -44,7 +44,8 @@ class Trial:
     """What the promises are tried with, and what has begun and must be ended. The only changing thing here.
 
     `names` of the machines that were asked for, `dollars` the most that all of it may cost, `other` what was spent
-    beside machines (US dollars). `patience` multiplies all waits.
+    beside machines (US dollars). `look`: the runs stay in S3 for a look, as something did not hold. `patience`
+    multiplies all waits.
     """
 
     session: Session
@@ -57,6 +58,7 @@ class Trial:
     runs: list[Run] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     other: float = 0.0
+    look: bool = False
     patience: float = 1.0
     sleep: Callable[[float], None] = time.sleep
 

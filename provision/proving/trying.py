@@ -60,6 +60,7 @@ def _judged(trial: Trial, promise: Promise, quick: bool, over: bool) -> tuple[Ve
         return Verdict(promise, LEFT_OUT, f"it might cost ${costs:.2f}, and the budget would not last"), True
     begun = time.monotonic()
     word, found = _tried(trial, promise)
+    trial.look = trial.look or word in (BROKEN, UNPROVEN)
     return Verdict(promise, word, found, time.monotonic() - begun), over
 
 
@@ -97,14 +98,18 @@ def _ended(trial: Trial, end: End) -> Iterator[list[str]]:
 
 
 def end_all(trial: Trial) -> list[str]:
-    """End the keeper, the machines and all that belongs to them, and prove them gone; delete the runs. What could not
-    be ended, each with the command that does it."""
+    """End the keeper, the machines and all that belongs to them, and prove them gone; delete the runs, but where
+    something did not hold. What could not be ended, each with the command that does it."""
     left = _halted(trial)
     for name in trial.names:
         down = partial(ending.down, settle=ending.LATE_S if trial.keeping else 0.0)
         if not _gone(trial, name) and not rent.undo(trial.cloud, name, "", trial.session.say, down):
             left.append(f"{name} may be billed until its deadline: {trial.cloud.hint(f'down {name} --force')}")
-    for run in [] if left else trial.runs:
+    for run in trial.runs:
+        if left or trial.look:
+            look, remove = trial.cloud.hint(f"events {run.id}"), trial.cloud.hint(f"rm {run.id}")
+            trial.session.say(f"{run.id} stays in S3 for a look ({look}); delete it: {remove}")
+            continue
         try:
             expiry.delete(run, run.store.objects(run.prefix))
         except ProvisionError as error:

@@ -19,6 +19,7 @@ from provision.proving import role
 from provision.proving.promise import BrokenError, LeftOutError, Promise, Report, Trial, Verdict
 from provision.proving.table import PROMISES, audited, costed, most
 from provision.proving.trying import end_all, prove
+from provision.runs.store import Run
 from provision.settings import Settings
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 
@@ -183,6 +184,20 @@ def test_nothing_was_begun_and_nothing_is_ended() -> None:
     aws = FakeAws()
     assert end_all(purse()) == []
     assert aws.calls == []
+
+
+def test_the_runs_stay_for_a_look_where_something_did_not_hold() -> None:
+    deleted: list[str] = []
+    objects = SimpleNamespace(
+        objects=lambda prefix: deleted.append(prefix) or [], cloud=CLOUD, delete=lambda keys: None
+    )
+    run = Run(objects, "digits-20261130-043533-47bf")  # type: ignore[arg-type]
+    trial = purse(runs=[run])
+    tried(trial, promise("a", good))
+    assert not trial.look
+    tried(trial, promise("a", raises(BrokenError("no"))))
+    assert trial.look and end_all(trial) == [] and deleted == []
+    assert "provision events digits-20261130-043533-47bf" in trial.said[0] and "provision rm" in trial.said[0]
 
 
 def test_a_name_that_cannot_be_ended_is_left_with_its_command() -> None:
