@@ -4,4 +4,3 @@
 set -e
 systemctl stop 'provision-deadline*.timer' provision-idle.timer
 rm -f /etc/systemd/system/provision-deadline.* /etc/systemd/system/provision-idle.*
-systemctl daemon-reload

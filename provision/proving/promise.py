@@ -14,7 +14,6 @@ import msgspec
 
 from infra.aws.session import Cloud
 from infra.aws.types import Instance, SpotRequest
-from infra.errors import ProvisionError
 from provision.clouds import Session
 from provision.machines import cost
 from provision.offers import budget, plan
@@ -31,11 +30,19 @@ UNPROVEN: Word = "not proven"  # it was tried, and something else went wrong
 LEFT_OUT: Word = "left out"
 
 
-class BrokenError(ProvisionError):
+class _SaidError(Exception):
+    """Why a promise does not hold, in words; it ends the promise's trial and nothing else."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class BrokenError(_SaidError):
     """A promise does not hold: what was seen in its place."""
 
 
-class LeftOutError(ProvisionError):
+class LeftOutError(_SaidError):
     """A promise cannot be tried here: why not."""
 
 
