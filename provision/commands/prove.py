@@ -37,6 +37,7 @@ def prove(kind: str, budget: float, quick: bool, yes: bool, dry_run: bool, as_js
     that does not hold keeps no other from being tried. All that was begun is ended, whatever happens, and it is shown
     that nothing is left.
     """
+    from provision.proving import role
     from provision.proving.promise import trial_of
     from provision.proving.table import PROMISES
     from provision.proving.trying import prove as tried
@@ -47,6 +48,7 @@ def prove(kind: str, budget: float, quick: bool, yes: bool, dry_run: bool, as_js
         return
     if not yes:
         _ask(trial)
+    role.bring_image(kind)
     report = tried(trial, PROMISES, quick, _tell)
     if as_json:
         console.emit_json(_json(trial, report))

@@ -134,7 +134,7 @@ def deadlines(trial: Trial) -> str:
     end = there.deadline
     with login.shell(trial.cloud, there) as host:
         said = host.run(["sudo", "sh", "-s"], stdin=script("prove_ends.sh").encode(), timeout=60).out
-    timers = [datetime.fromtimestamp(int(word), timezone.utc) for word in said.split()]
+    timers = moments(said)
     if end is None or timers != [end]:
         told = ", ".join(f"{at:%H:%M:%S}" for at in timers) or "none"
         raise BrokenError(f"its tag says {end:%H:%M:%S} UTC, its own timers: {told}" if end else "it has no deadline")
@@ -144,6 +144,12 @@ def deadlines(trial: Trial) -> str:
     if planned.at is None or abs(planned.at - (end + GRACE)) > _SLACK:
         raise BrokenError(f"the schedule is for {planned.at}, and not for {end + GRACE}")
     return f"its timer at {end:%H:%M:%S} UTC, the schedule at {planned.at:%H:%M:%S}"
+
+
+def moments(text: str) -> list[datetime]:
+    """Seconds since 1970 as moments; what is none is left out."""
+    words = [word for word in text.split() if word.isascii() and word.isdecimal() and len(word) < 11]
+    return [datetime.fromtimestamp(int(word), timezone.utc) for word in words]
 
 
 def struck(trial: Trial) -> str:

@@ -5,7 +5,7 @@ asked for as a dry run.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -50,6 +50,12 @@ def plan_of(kind: str, iterations: int = 0) -> request.TrainPlan:
     sets = {"iterations": str(iterations), "snapshot_every": str(iterations), "test_every": str(iterations)}
     wanted = request.TrainRequest(RECIPE, sets if iterations else {}, gpus=0, own_machine=bool(iterations))
     return request.resolve(wanted, request.Host(kind, 0))
+
+
+def bring_image(kind: str) -> None:
+    """Build the image of the training here, where it is not there yet: not while a machine waits for it, and is paid.
+    The errors of building."""
+    images.obtain(plan_of(kind).stack)
 
 
 def limits(trial: Trial) -> str:
@@ -113,12 +119,21 @@ def _answers(trial: Trial, asked: Mapping[str, Call]) -> dict[str, int]:
 
         def ask() -> dict[str, int]:
             said = host.run(["sudo", "python3", "-", words], stdin=program, timeout=300, check=False)
-            return {name: int(row[0]) for name, row in json.loads(said.out).items()} if said.ok else {}
+            return statuses(said.out, asked) if said.ok else {}
 
         def settled() -> dict[str, int] | None:
             found = ask()
             may = [found.get(name, 0) for name, call in asked.items() if call.may]
-            return found if all(found.values()) and all(0 < status < 400 for status in may) else None
+            return found if found and all(found.values()) and all(0 < status < 400 for status in may) else None
 
         found: dict[str, int] = trial.until(settled, _SETTLES_S, "the role could not do what it may")
     return found
+
+
+def statuses(text: str, asked: Collection[str]) -> dict[str, int]:
+    """HTTP's status of each call out of the probe's answer; nothing where that is not an answer to all of them."""
+    try:
+        found = {str(name): int(row[0]) for name, row in json.loads(text).items()}
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):  # a machine may say anything
+        return {}
+    return found if found.keys() == set(asked) else {}

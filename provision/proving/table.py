@@ -80,7 +80,7 @@ PROMISES: tuple[Promise, ...] = (
         25, only="Step Functions runs the keeper; its role's rights suffice; a machine that starts itself",
     ),
     Promise(
-        "notice", "at a spot notice the work is saved", "AWS's Fault Injection Service gives one", kept.saves, 7,
+        "notice", "at a spot notice the work is saved", "AWS's Fault Injection Service gives one", kept.saves, 12,
         DOLLARS, only="a real notice, and whether two minutes are enough here",
     ),
     Promise(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from infra.errors import AuthError, CloudError, LeftoverError, ProvisionError, U
 from infra.host import script
 from provision.clouds import Session
 from provision.commands import prove as command
-from provision.proving import role
+from provision.proving import machine, role
 from provision.proving.promise import BrokenError, LeftOutError, Promise, Report, Trial, Verdict
 from provision.proving.table import PROMISES, audited, costed, most
 from provision.proving.trying import end_all, prove
@@ -350,6 +351,17 @@ def test_the_role_is_asked_where_its_cloud_is_and_harms_nothing(cloud: Cloud, s3
     }  # fmt: skip
     written = {call.url.removeprefix(s3) for call in asked.values() if call.method == "PUT" and not call.may}
     assert {f"runs/digits-1/{name}" for name in ("manifest.json", "attempts/001.json", "control/i-1")} < written
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[]", "null", '{"a": []}', '{"a": "x"}', '{"a": [403, ""]}', "[" * 9, '{"a": null}']
+)
+def test_what_a_machine_answers_is_read_as_data(text: str) -> None:
+    """An answer that is none, or not to all calls, is none; it ends no command with a traceback."""
+    assert role.statuses(text, ["a", "b"]) == {}
+    assert role.statuses("[" * 100_000, ["a", "b"]) == {}
+    assert role.statuses('{"a": [403, "AccessDenied"], "b": [200, ""]}', ["a", "b"]) == {"a": 403, "b": 200}
+    assert machine.moments("1796000000 x -1 99999999999999 ٣") == [datetime.fromtimestamp(1796000000, timezone.utc)]
 
 
 def test_the_probe_on_the_machine_is_python_that_an_old_one_reads() -> None:
