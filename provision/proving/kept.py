@@ -112,7 +112,7 @@ def resumes(trial: Trial) -> str:
     first = run.attempts()[0]
     attempt = _trains(trial, first.number + 1)
     if attempt.instance == first.instance:
-        raise BrokenError(f"it goes on on {first.instance}, which AWS has taken")
+        raise BrokenError(f"it trains on {first.instance} again, which AWS has taken")
     if attempt.resumed_from != saved[-1].iteration:
         raise BrokenError(f"it goes on from iteration {attempt.resumed_from}, and {saved[-1].iteration} was saved")
     if witness.machine(trial.cloud, first.instance).state != "terminated":
