@@ -84,7 +84,7 @@ PROMISES: tuple[Promise, ...] = (
         DOLLARS, only="a real notice, and whether two minutes are enough here",
     ),
     Promise(
-        "again", "the keeper takes another machine, which goes on from what was saved", "wait for the next attempt's log",
+        "again", "another machine goes on from what was saved, by the keeper", "wait for the next attempt's log",
         kept.resumes, 25, only="the second launch with the keeper's own rights",
     ),
     Promise(
