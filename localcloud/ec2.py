@@ -17,7 +17,7 @@ from moto.ec2.responses.iam_instance_profiles import IamInstanceProfiles
 from moto.ec2.utils import filter_dict_attribute_mapping
 from moto.iam.exceptions import NotFoundException
 
-from localcloud import bake, firewall, fleet, interfaces, launch, quotas, spot, volumes
+from localcloud import bake, firewall, fis, fleet, interfaces, launch, quotas, spot, volumes
 from localcloud.machines import GONE, Machines
 
 FILTERS = {
@@ -42,6 +42,7 @@ def install(machines: Machines) -> None:
     volumes.install(machines)
     interfaces.install()
     fleet.install()
+    fis.install(machines)
 
 
 def after(action: str, machines: Machines) -> None:

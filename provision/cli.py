@@ -53,6 +53,7 @@ _HEADINGS: dict[str, Table] = {
         "audit": (_HERE + "audit", "list everything of ours; find what has no living owner"),
         "cost": (_HERE + "cost", "show what machines have cost so far"),
         "doctor": (_HERE + "doctor", "check credentials, permissions, quotas and this laptop"),
+        "prove": (_HERE + "prove", "prove the promises in your own account, for a few cents"),
         "iam-policy": (_HERE + "doctor", "print the IAM policy that provision needs"),
     },
     "Setup": {

@@ -47,6 +47,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statements: tuple[Statement, ...]
+    prove: tuple[Statement, ...]
     boundary: tuple[Statement, ...]
 
 
@@ -58,6 +59,16 @@ def _file() -> _File:
 def statements() -> tuple[Statement, ...]:
     """The table. UsageError with the key path where the file is wrong."""
     return _file().statements
+
+
+def proving() -> tuple[Statement, ...]:
+    """What `provision prove` takes besides."""
+    return _file().prove
+
+
+def proving_policy(region: str) -> dict[str, Any]:
+    """A second policy for who calls `provision prove`, as IAM takes it in that region's partition."""
+    return _policy(proving(), _words(region), "")
 
 
 def actions() -> set[str]:

@@ -43,13 +43,16 @@ def _summary(states: list[str]) -> str:
 @click.command("iam-policy")
 @click.option("--why", is_flag=True, help="print a table of what each statement is for, in place of the policy")
 @click.option("--boundary", is_flag=True, help="print the permissions boundary for the roles that provision makes")
+@click.option("--prove", is_flag=True, help="print what `provision prove` takes besides, as a policy of its own")
 @click.option(
     "--bucket", "buckets", multiple=True, type=BUCKET, metavar="NAME",
     help="with --boundary: let machines read data from this bucket, too (may be given again)",
 )  # fmt: skip
 @click.option("--region", type=REGION, help="print it for the AWS of this region (China and the US government differ)")
 @json_option
-def iam_policy(why: bool, boundary: bool, buckets: tuple[str, ...], region: str | None, as_json: bool) -> None:
+def iam_policy(
+    why: bool, boundary: bool, prove: bool, buckets: tuple[str, ...], region: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Print, as JSON, the smallest IAM policy with which a user can call provision.
 
     Where the settings name a permissions boundary, the policy allows no role without it; else what the policy can do to
@@ -61,7 +64,11 @@ def iam_policy(why: bool, boundary: bool, buckets: tuple[str, ...], region: str 
     if buckets and not boundary:
         raise UsageError("--bucket belongs to the permissions boundary", "add --boundary")
     chosen = settings.load(region=region)
-    if boundary:
+    if prove and (boundary or why):
+        raise UsageError("--prove prints a policy of its own", "leave out --boundary and --why")
+    if prove:
+        console.emit_json(permissions.proving_policy(chosen.region))
+    elif boundary:
         console.emit_json(permissions.boundary_policy(chosen.region, buckets))
     elif why:
         _tell_why(as_json)

@@ -12,11 +12,13 @@ from botocore import xform_name
 import infra.aws
 from infra.aws import dryrun
 from localcloud.access import many
+from provision import cli
 from provision.account import permissions
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/provision-boundary"
 CODE = Path(infra.aws.__file__).parent
 PREFIX = {"service-quotas": "servicequotas", "stepfunctions": "states"}
+PROVING = ("fault_injection.py", "witness.py")  # what `provision prove` alone calls
 # where IAM calls an action otherwise than the API
 OTHERWISE = {
     "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -75,7 +77,8 @@ def called(source: str) -> set[str]:
 
 @cache
 def all_called() -> set[str]:
-    modules = [path for path in CODE.glob("*.py") if path.name != "dryrun.py"]  # its calls do nothing
+    apart = {"dryrun.py", *PROVING}  # the first one's calls do nothing
+    modules = [path for path in CODE.glob("*.py") if path.name not in apart]
     return {action for path in modules for action in called(path.read_text())}
 
 
@@ -100,6 +103,22 @@ def test_every_call_of_the_code_is_allowed() -> None:
 def test_nothing_is_allowed_that_the_code_does_not_call() -> None:
     more = permissions.actions() - all_called() - set(IMPLIED)
     assert not more, f"take out of provision/account/permissions.yaml: {sorted(more)}"
+
+
+def test_what_prove_calls_is_allowed_with_its_own_policy_and_nothing_else_is() -> None:
+    calls = {action for name in PROVING for action in called((CODE / name).read_text())}
+    proving = {action for statement in permissions.proving() for action in statement.actions}
+    assert {"fis:StartExperiment", "scheduler:GetSchedule"} < calls
+    assert calls <= permissions.actions() | proving
+    assert proving - {"fis:TagResource"} <= calls | set(IMPLIED)
+    assert not (proving - set(IMPLIED) - {"iam:DeleteRole", "iam:DeleteRolePolicy"}) & permissions.actions()
+
+
+def test_the_policy_of_prove_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["iam-policy", "--prove", "--region", "cn-north-1"]) == 0
+    text = capsys.readouterr().out
+    assert json.loads(text) == permissions.proving_policy("cn-north-1") and "arn:aws-cn:fis" in text
+    assert cli.run(["iam-policy", "--prove", "--boundary"]) == 2
 
 
 def test_the_doctor_tries_every_change_in_ec2_that_it_can() -> None:

@@ -19,6 +19,8 @@ ROOT = Path(infra.__file__).parents[1]
 # what has one name in all of AWS, or is the emulator's
 FIXED = {
     ("infra/aws/errors.py", "spot.amazonaws.com"),  # services whose principal is the same everywhere
+    ("infra/aws/fault_injection.py", "fis.amazonaws.com"),
+    ("provision/account/permissions.yaml", "fis.amazonaws.com"),
     ("infra/aws/scheduler.py", "scheduler.amazonaws.com"),
     ("infra/aws/step_functions.py", "states.amazonaws.com"),
     ("provision/account/permissions.yaml", "states.amazonaws.com"),
@@ -30,7 +32,7 @@ FIXED = {
     ("infra/aws/regions.py", "amazonaws.com.cn"),
     ("infra/aws/regions.py", "s3.REGION.amazonaws.com"),
     ("infra/host/guard/s3.py", "s.amazonaws.com"),  # where it is given no endpoint: regions.s3_endpoint
-    ("infra/host/stub.py", "s.amazonaws.com"),  # the same
+    ("infra/host/stub.py", "s.amazonaws.com"),  # as the guard: its order names the endpoint elsewhere
     ("infra/names.py", "arn:aws"),  # the mend's example
 }
 
