@@ -89,7 +89,7 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
         _rights(session.cloud, run, request)
         _bring(session, run)
         made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
-        run.store.write(run.key("capsule.json"), made.text)
+        run.store.write(run.key(made.name), made.text)
         return _start(session, run, request, order, made, began)
 
 

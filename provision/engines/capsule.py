@@ -1,7 +1,8 @@
 """The capsule: all that a machine needs to begin any attempt of a run by itself, with no laptop.
 
-It is made once, when the run is handed over, and lies beside the run's manifest as capsule.json. The machine takes it
-by its sum, which stands in the user data: nobody who may write the bucket can put other code in its place. What changes
+It is made once, when the run is handed over, and lies beside the run's manifest as capsules/SHA256.json. The machine
+takes it by that sum, which stands in the user data: nobody who may write the bucket can put other code in its place, and
+who begins the same run at the same time, and comes too late, leaves it as it is. What changes
 from one attempt to the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
 """
 
@@ -39,6 +40,11 @@ class Capsule:
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Where it lies in the run's folder."""
+        return f"capsules/{self.digest}.json"
 
 
 def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "") -> Capsule:

@@ -1,5 +1,6 @@
 """A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +61,10 @@ class Begun:
     def held(self, name: str) -> Any:
         return json.loads(self.aws.held[f"runs/{RUN}/{name}"][0])
 
+    def capsules(self) -> list[str]:
+        names = [key.removeprefix(f"runs/{RUN}/") for key in self.aws.held]
+        return [name for name in names if name.startswith("capsules/")]
+
 
 @pytest.fixture
 def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
@@ -82,7 +87,7 @@ def test_all_is_in_its_place_before_the_keeper_starts(one: Begun) -> None:
     ):
         assert names.index(operation) < start, operation
     assert names[start + 1 :] == []
-    assert {"capsule.json", "keeper.json"} <= {key.removeprefix(f"runs/{RUN}/") for key in one.aws.held}
+    assert f"runs/{RUN}/keeper.json" in one.aws.held and len(one.capsules()) == 1
     assert any(key.startswith("host/") for key in one.aws.held)
     assert f"images/sha256/{DIGEST.removeprefix('sha256:')}.json" in one.aws.held
     assert keeping.name == f"{RUN}-1"
@@ -121,7 +126,8 @@ def test_what_the_keeper_is_given(one: Begun) -> None:
     assert given["budget"] == 12.0 and 0.9 < given["hourly"] < 1.0
     assert 3500 <= sum(given["waits"]) <= 3600  # an hour
     assert given["until"].endswith("Z") and given["until"] < keeping.ends
-    capsule = one.held("capsule.json")
+    [name] = one.capsules()
+    capsule = one.held(name)
     assert [3, 200] in capsule["chosen"]
 
 
@@ -167,6 +173,18 @@ def test_of_two_that_begin_at_once_one_wins(one: Begun, monkeypatch: pytest.Monk
         one.begin()
     assert one.aws.held[key][0] == theirs
     assert not one.aws.of("StartExecution") and not one.aws.of("StopExecution")
+
+
+def test_who_comes_too_late_leaves_the_capsule_of_the_one_who_keeps_the_run(one: Begun) -> None:
+    """Both have seen that nobody keeps it, and bring their images meanwhile: the slower one changes nothing."""
+    one.begin()
+    [name] = one.capsules()
+    before = one.aws.held[f"runs/{RUN}/{name}"]
+    one.aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+    with pytest.raises(BusyError):
+        one.begin(Order(2, 100, chosen=True))  # another capsule
+    assert one.aws.held[f"runs/{RUN}/{name}"] == before
+    assert name == f"capsules/{hashlib.sha256(before[0]).hexdigest()}.json"
 
 
 def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:
