@@ -14,7 +14,7 @@ from provision.engines.begin import Order
 from provision.hosts import image as images
 from provision.machines import down, find
 from provision.offers.requirements import Requirements
-from provision.runs import expiry
+from provision.runs import expiry, store
 from provision.runs.manifest import Keeping, Manifest
 from provision.runs.standing import Standing
 from provision.runs.store import Run
@@ -39,6 +39,7 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     """
     refuse_attached(session, plan.request.diagnose)
     request = begin.request_of(session, wish)
+    begin.ready(session.cloud, store.store(session.cloud))
     image = images.obtain(plan.stack)
     kind, record = request.offers[0].type.name, TagRecord.from_tags(request.tags)
     manifest = start.manifest_of(session, plan, image, kind, request.market, record)
@@ -85,6 +86,7 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
         session.cloud, recover.settings_again(session, run, now.attempt, _with_budget(run, now, order)), session.say
     )
     request = begin.request_of(again, wish)
+    begin.ready(session.cloud, run.store)
     _find_image(run)
     run.write_manifest(_agreed(session, run.manifest, terms))
     if now.attempt is not None and now.attempt.instance:

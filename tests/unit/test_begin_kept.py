@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from infra.docker_engine import Docker
-from infra.errors import BusyError, CloudError, ProvisionError, UsageError
+from infra.errors import AuthError, BusyError, CloudError, ProvisionError, UsageError
 from provision.clouds import Session
 from provision.engines import begin
 from provision.engines.begin import Order
@@ -205,6 +205,32 @@ def test_what_is_refused_on_the_way_undoes_the_rest(one: Begun, operation: str) 
         one.begin()
     assert one.undone == [request().launch]
     assert not one.aws.of("StartExecution")
+
+
+@pytest.mark.parametrize("operation", ["DescribeStateMachine", "CreateScheduleGroup"])
+def test_who_may_have_no_keeper_hears_of_it_before_anything_is_sent(one: Begun, operation: str) -> None:
+    """One message, with the mend; an image takes hours on a home line."""
+    before = set(one.aws.held)
+    one.aws.answers[operation] = Refused("AccessDeniedException")
+    with pytest.raises(AuthError, match="not allowed") as refused:
+        one.begin()
+    assert "iam-policy" in str(refused.value.mend)
+    assert set(one.aws.held) == before
+    assert not one.aws.of("CreateRole")
+
+
+def test_nothing_that_audit_would_take_for_a_stray_is_made_before_all_is_brought(one: Begun) -> None:
+    """A launch without a keeper is a stray after a quarter of an hour, and an upload may take longer."""
+    one.begin()
+    made = next(at for at, (_, given) in enumerate(one.aws.calls) if given.get("RoleName") == request().launch)
+    keys = [given["Key"] for name, given in one.aws.calls[made:] if name == "PutObject"]
+    assert not [key for key in keys if key.startswith(("images/", "host/", f"runs/{RUN}/inputs/"))]
+
+
+def test_a_keeper_that_is_to_wait_for_nothing_waits_until_iam_has_told_ec2_of_the_role(one: Begun) -> None:
+    one.run = made(wait_hours=0.0)
+    one.begin()
+    assert 60 <= sum(one.given()["waits"]) <= 120
 
 
 def test_ctrl_c_undoes_it_too(one: Begun) -> None:

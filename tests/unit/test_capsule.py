@@ -128,7 +128,14 @@ def test_the_role_of_a_kept_run_may_what_its_machine_has_to_and_nothing_that_a_k
     for key in (f"images/sha256/{'5' * 64}.json", "images/blobs/a.gz", "host/a.tar.gz", f"runs/{RUN}/control/i-1"):
         assert may("s3:GetObject", key), key
         assert not may("s3:PutObject", key), key
-    for name in (f"capsules/{'5' * 64}.json", "keeper.json", "attempts/002.json", "ends/001.json", "control/stop", "control/i-1"):
+    for name in (
+        f"capsules/{'5' * 64}.json",
+        "keeper.json",
+        "attempts/002.json",
+        "ends/001.json",
+        "control/stop",
+        "control/i-1",
+    ):
         assert not may("s3:PutObject", f"runs/{RUN}/{name}"), name
     assert not may("s3:GetObject", "runs/digits-other/control/i-2")
     assert may("states:SendTaskSuccess", "*") and not may("states:StartExecution", "*")
