@@ -1,9 +1,9 @@
 """The capsule: all that a machine needs to begin any attempt of a run by itself, with no laptop.
 
 It is made once, when the run is handed over, and lies beside the run's manifest as capsules/SHA256.json. The machine
-takes it by that sum, which stands in the user data: nobody who may write the bucket can put other code in its place, and
-who begins the same run at the same time, and comes too late, leaves it as it is. What changes
-from one attempt to the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
+takes it by that sum, which stands in the user data: nobody who may write the bucket can put other code in its place,
+and who begins the same run at the same time, and comes too late, leaves it as it is. What changes from one attempt to
+the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
 """
 
 import hashlib
