@@ -38,7 +38,7 @@ from provision.machines import down as ending
 from provision.machines import rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
-from provision.runs import standing, uploads
+from provision.runs import expiry, standing, uploads
 from provision.runs.manifest import Keeping
 from provision.runs.policy import policy
 from provision.runs.store import Run, whoami
@@ -87,6 +87,7 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     _refuse_long(run)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
+    expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
     with _undone(session, run, request) as began:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
         _bring(session, run)
