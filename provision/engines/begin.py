@@ -35,7 +35,7 @@ from provision.engines import capsule, definition, images_s3, rights
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
-from provision.machines import rent, user_data
+from provision.machines import kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
 from provision.runs import expiry, standing, uploads
@@ -159,6 +159,7 @@ def _start(
     cloud, now = session.cloud, datetime.now(timezone.utc)
     ends = budget.ends_at(request, now)
     request = replace(request, tags={**request.tags, **moved(ends), RUN: run.id})
+    kept_launches.note(cloud, request.launch, ends)
     _, login = login_key(settings.home())
     data = user_data.render_kept(request, ends, login, _order_of(run, made))
     markets = Launcher(cloud).prepare(request, data)

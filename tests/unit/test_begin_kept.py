@@ -14,7 +14,7 @@ from infra.errors import AuthError, BusyError, CloudError, ProvisionError, Usage
 from provision.clouds import Session
 from provision.engines import begin
 from provision.engines.begin import Order
-from provision.machines import rent
+from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
 from provision.runs.manifest import Keeping
@@ -240,6 +240,16 @@ def test_a_wait_that_is_longer_than_s3_keeps_the_snapshots_is_refused_first(one:
         one.begin(fallback=True)  # a week each
     assert not one.aws.of("CreateRole") and one.undone == []
     one.begin()
+
+
+def test_down_and_audit_look_into_its_region_from_another_one(one: Begun) -> None:
+    elsewhere = replace(CLOUD, region="eu-west-1")
+    assert journal.regions(elsewhere) == []
+    one.begin()
+    assert journal.regions(elsewhere) == journal.regions(elsewhere, "lab") == ["us-east-1"]
+    assert journal.regions(elsewhere, "other") == []
+    assert {place.region for place in find.places(elsewhere)} == {"eu-west-1", "us-east-1"}
+    assert journal.notes(CLOUD, None) == [] and journal.launches(CLOUD) == {}
 
 
 def test_ctrl_c_undoes_it_too(one: Begun) -> None:
