@@ -1,5 +1,6 @@
 """Start or go on with a training that AWS keeps: from a plan, or from a run, to all that `engines.begin` is given."""
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -7,14 +8,14 @@ import msgspec
 from infra.aws.tags import TagRecord
 from infra.aws.topics import topic
 from infra.docker_engine import open_local
-from infra.errors import RunError, UsageError
+from infra.errors import ProvisionError, RunError, UsageError
 from provision.clouds import Session
 from provision.engines import begin, capsule, images_s3, kept
 from provision.engines.begin import Order
 from provision.hosts import image as images
 from provision.machines import down, find
 from provision.offers.requirements import Requirements
-from provision.runs import expiry, store
+from provision.runs import expiry, standing, store
 from provision.runs.manifest import Keeping, Manifest
 from provision.runs.standing import Standing
 from provision.runs.store import Run
@@ -48,8 +49,17 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     try:
         return run, begin.begin(session, run, request, Order())
     except BaseException:
-        expiry.delete(run, run.store.objects(run.prefix))
+        with contextlib.suppress(ProvisionError):  # where AWS does not tell, it may have begun
+            _forget(session, run)
         raise
+
+
+def _forget(session: Session, run: Run) -> None:
+    """Delete all of a run that was not begun. One whose keeper may have begun, and could not be stopped, stays: by its
+    folder it is found, and stopped."""
+    keeper = standing.keeper_of(session.cloud, run)
+    if keeper is None or not keeper.works:
+        expiry.delete(run, run.store.objects(run.prefix))
 
 
 def refuse_attached(session: Session, diagnose: bool) -> None:

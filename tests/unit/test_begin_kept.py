@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from provision.offers.requirements import Requirements
 from provision.runs.manifest import Keeping
 from provision.runs.store import Run
 from provision.settings import Settings
+from provision.training import kept
 from tests.unit.fake_aws import CLOUD, Refused
 from tests.unit.fake_s3 import OURS, FakeS3
 from tests.unit.kept_kit import DIGEST, RUN, Engine, made, request
@@ -240,6 +242,31 @@ def test_a_wait_that_is_longer_than_s3_keeps_the_snapshots_is_refused_first(one:
         one.begin(fallback=True)  # a week each
     assert not one.aws.of("CreateRole") and one.undone == []
     one.begin()
+
+
+@pytest.mark.parametrize(("status", "stays"), [("RUNNING", True), ("ABORTED", False), ("refused", True)])
+def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, status: str, stays: bool
+) -> None:
+    """StartExecution's answer was lost, and StopExecution was refused: `stop RUN` needs the run's folder."""
+    one.aws.answers["StartExecution"] = Refused("InternalFailure")
+    one.aws.answers["StopExecution"] = Refused("InternalFailure")
+    image = SimpleNamespace(digest=DIGEST)
+    monkeypatch.setattr(kept.begin, "request_of", lambda *_: request())
+    monkeypatch.setattr(kept.images, "obtain", lambda _: image)
+    monkeypatch.setattr(kept.start, "manifest_of", lambda *_: one.run.manifest)
+
+    def written(*_: Any) -> Run:
+        answer = Refused("AccessDeniedException") if status == "refused" else {"status": status}
+        one.aws.answers["DescribeExecution"] = answer
+        return one.run
+
+    monkeypatch.setattr(kept.start, "written", written)
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    with pytest.raises(CloudError):
+        kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
+    assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
+    assert [words for words in one.said if f"stop {RUN}" in words]
 
 
 def test_down_and_audit_look_into_its_region_from_another_one(one: Begun) -> None:
