@@ -9,12 +9,13 @@ the next is not in it: the attempt's number, the GPUs, the snapshot that it goes
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra import containers
 from infra.aws.regions import s3_endpoint
 from infra.aws.s3 import S3, parse
+from infra.aws.session import Cloud
 from infra.errors import UsageError
 from provision.engines import container, proofs
 from provision.hosts import image
@@ -134,8 +135,15 @@ def _input(run: Run, kind: str, source: Source, copy: str) -> dict[str, str]:
         region = store.region()
     return {
         "kind": kind, "bucket": store.bucket, "owner": store.owner, "prefix": prefix, "folder": source.folder,
-        "copy": copy, "region": "" if region == run.store.cloud.region else region,
+        "copy": copy, **_elsewhere(run.store.cloud, store.bucket, region),
     }  # fmt: skip
+
+
+def _elsewhere(cloud: Cloud, bucket: str, region: str) -> dict[str, str]:
+    """The region of data that is not in the run's, and S3's address there: in China the guard knows none by itself."""
+    if region in ("", cloud.region):
+        return {"region": "", "endpoint": ""}
+    return {"region": region, "endpoint": s3_endpoint(replace(cloud, region=region), bucket)}
 
 
 def _weights(manifest: Manifest) -> list[dict[str, Any]]:

@@ -15,13 +15,14 @@ from infra.errors import AuthError, BusyError, CloudError, ProvisionError, Usage
 from provision.clouds import Session
 from provision.engines import begin
 from provision.engines.begin import Order
+from provision.hosts import image as images
 from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
 from provision.runs.manifest import Keeping
 from provision.runs.store import Run
 from provision.settings import Settings
-from provision.training import kept
+from provision.training import kept, start
 from tests.unit.fake_aws import CLOUD, Refused
 from tests.unit.fake_s3 import OURS, FakeS3
 from tests.unit.kept_kit import DIGEST, RUN, Engine, made, request
@@ -252,16 +253,16 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
     one.aws.answers["StartExecution"] = Refused("InternalFailure")
     one.aws.answers["StopExecution"] = Refused("InternalFailure")
     image = SimpleNamespace(digest=DIGEST)
-    monkeypatch.setattr(kept.begin, "request_of", lambda *_: request())
-    monkeypatch.setattr(kept.images, "obtain", lambda _: image)
-    monkeypatch.setattr(kept.start, "manifest_of", lambda *_: one.run.manifest)
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
+    monkeypatch.setattr(images, "obtain", lambda _: image)
+    monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
 
     def written(*_: Any) -> Run:
         answer = Refused("AccessDeniedException") if status == "refused" else {"status": status}
         one.aws.answers["DescribeExecution"] = answer
         return one.run
 
-    monkeypatch.setattr(kept.start, "written", written)
+    monkeypatch.setattr(start, "written", written)
     plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
     with pytest.raises(CloudError):
         kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
