@@ -85,6 +85,7 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     the errors of AWS. Whatever ends this early undoes what was made, the run's folder excepted.
     """
     _refuse_long(run)
+    _refuse_short(request)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
@@ -114,6 +115,19 @@ def _refuse_long(run: Run) -> None:
         )
 
 
+def _refuse_short(request: SpotRequest) -> None:
+    """UsageError for a run in whose time the keeper would ask for no machine."""
+    now = datetime.now(timezone.utc)
+    lasts = budget.ends_at(request, now) - now
+    if lasts < 2 * _SHORTEST:
+        least = 2 * _SHORTEST // timedelta(minutes=1)
+        raise UsageError(
+            f"the run would have {lasts / timedelta(minutes=1):.0f} minutes in all, and a keeper needs {least}: "
+            f"it asks for no machine in the last {_SHORTEST // timedelta(minutes=1)}",
+            "give a larger --max-hours or --budget, or leave out --detach",
+        )
+
+
 def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
     """The role of the launch and what it may. Not before all is brought, which may take hours: `audit` takes what is
     older than its grace, and has no keeper, for a stray. Until IAM has told EC2 of it the keeper asks again."""
@@ -127,7 +141,7 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
 def _bring(session: Session, run: Run) -> None:
     """Image, data and code, and the host's files."""
     store, manifest = run.store, run.manifest
-    if not capsule.is_pulled(manifest.image) and not images_s3.vouched(store, manifest.digest):
+    if not capsule.is_pulled(manifest.image) and not images_s3.is_whole(store, manifest.digest):
         _bring_image(session, run)
     uploads.bring(run, session.say)
     digest, packed = bundle.pack()
@@ -139,7 +153,8 @@ def _bring(session: Session, run: Run) -> None:
 def _bring_image(session: Session, run: Run) -> None:
     """This laptop's image; one that another laptop brought is taken by its id where this one has none."""
     manifest = run.manifest
-    if images_s3.is_there(run.store, manifest.digest) and not open_local().has_image(manifest.digest):
+    theirs = images_s3.is_there(run.store, manifest.digest) and not images_s3.vouched(run.store, manifest.digest)
+    if theirs and not open_local().has_image(manifest.digest):
         return
     sent = images_s3.send(open_local(), run.store, manifest.image, manifest.digest)
     session.say(f"image {manifest.image}: {console.size(sent)} sent")

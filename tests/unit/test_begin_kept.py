@@ -313,6 +313,14 @@ def test_what_needs_a_laptop_is_refused_before_anything_is_asked(
     assert said in f"{refused.value.what} {refused.value.mend}"
 
 
+@pytest.mark.parametrize("more", [{"max_hours": 0.3}, {"budget": 0.5}], ids=["hours", "dollars"])
+def test_a_time_in_which_no_machine_would_be_asked_for_is_refused_first(one: Begun, more: dict[str, float]) -> None:
+    before = len(one.aws.calls)
+    with pytest.raises(UsageError, match="minutes in all"):
+        one.begin(**more)
+    assert len(one.aws.calls) == before
+
+
 def test_an_id_that_is_too_long_for_an_execution_is_refused_first(one: Begun) -> None:
     before = len(one.aws.calls)
     with pytest.raises(UsageError, match="too long for a keeper"):

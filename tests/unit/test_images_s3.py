@@ -127,6 +127,19 @@ def test_a_large_layer_goes_on_part_by_part(aws: FakeS3, monkeypatch: pytest.Mon
     assert not aws.parts
 
 
+def test_a_layer_that_somebody_deleted_is_sent_again(aws: FakeS3) -> None:
+    """Else each machine of each run would find that it cannot begin, until the index goes, too."""
+    send(Engine(FILES))
+    key = next(blob["key"] for blob in index(aws)["blobs"] if blob["name"] == "2/layer.tar")
+    del aws.held[key]
+    aws.calls.clear()
+    send(Engine(FILES))
+    assert key in aws.held
+    assert set(written(aws)) == {key, INDEX}
+    engine = Engine(FILES)
+    assert send(engine) == 0 and engine.saved == 0
+
+
 @pytest.mark.parametrize("operation", ["ListParts", "UploadPart", "CompleteMultipartUpload"])
 def test_two_that_send_the_same_layer_at_once_both_have_it(
     aws: FakeS3, monkeypatch: pytest.MonkeyPatch, operation: str
