@@ -20,7 +20,7 @@ from provision.runs.manifest import Manifest
 from provision.runs.store import Run
 
 _MARGIN = timedelta(days=2)  # S3 expires at midnight, and takes its time
-_SURE = 0.75  # of that time a keeper may wait: what a guard renews may be some hours old when its machine is taken
+_RENEWED = timedelta(days=1)  # what a guard renews may be so old when its machine is taken
 
 
 def tell(manifest: Manifest, days: int) -> None:
@@ -41,7 +41,7 @@ def refuse_long_wait(run: Run, hours: float) -> None:
     now = caller(run.store.cloud).clock or datetime.now(timezone.utc)
     newest = max((stored.modified for stored in run.store.objects(run.key("snapshots/"))), default=now.timestamp())
     age = max(timedelta(0), now - datetime.fromtimestamp(newest, timezone.utc))
-    left = _SURE * timedelta(days=days) - age
+    left = timedelta(days=days) - min(_RENEWED, timedelta(days=days) / 4) - age
     if timedelta(hours=hours) > left:
         raise UsageError(
             f"a keeper would wait for up to {hours:g} h, and S3 keeps what nobody renews for {days} days: the "

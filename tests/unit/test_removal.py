@@ -105,7 +105,8 @@ def test_a_run_that_a_keeper_still_waits_with_is_not_swept(aws: FakeS3, place: S
 
 
 @pytest.mark.parametrize(
-    ("age", "hours", "refused"), [(0, 168, False), (0, 600, True), (20, 24, False), (20, 168, True), (28, 1, True)]
+    ("age", "hours", "refused"),
+    [(0, 168, False), (0, 720, True), (20, 168, False), (25, 168, True), (28, 1, False), (29, 1, True)],
 )
 def test_no_keeper_waits_for_longer_than_s3_keeps_the_snapshots(
     aws: FakeS3, place: S3, age: int, hours: float, refused: bool
