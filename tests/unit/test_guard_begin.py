@@ -538,6 +538,9 @@ def test_begun_anew_after_a_kill_anywhere_it_comes_to_the_same(world: World) -> 
         world.programs.answers = {dies: lambda: raising(SystemExit()), **answers}
         with contextlib.suppress(SystemExit):
             world.begin()
+        for thread in threading.enumerate():  # a kill ends them, too
+            if isinstance(thread, steps.Step):
+                thread.join()
         world.programs.answers, world.programs.said = answers, []
         world.keeper.sent.clear()
         world.begin()
