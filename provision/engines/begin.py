@@ -182,8 +182,8 @@ def _start(
     schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **schedules}
     keeping, etag = _next(run, machine, request, order, now, ends)
     given = _input(run, request, order, now, ends, markets, schedule)
-    run.store.delete([run.key("control", "stop")])  # of an earlier end
     _write(run, keeping, etag)
+    run.store.delete([run.key("control", "stop")])  # of an earlier end
     began(keeping.execution)
     Keeper(cloud).start(machine, keeping.name, given)
     return keeping

@@ -172,8 +172,10 @@ def test_of_two_that_begin_at_once_one_wins(one: Begun, monkeypatch: pytest.Monk
         write(run, keeping, etag)
 
     monkeypatch.setattr(begin, "_write", late)
+    one.run.ask_to_stop()  # the other one's run
     with pytest.raises(BusyError):
         one.begin()
+    assert f"runs/{RUN}/control/stop" in one.aws.held
     assert one.aws.held[key][0] == theirs
     assert not one.aws.of("StartExecution") and not one.aws.of("StopExecution")
 
