@@ -30,7 +30,14 @@ def send(store: S3, path: Path, key: str, pool: Executor, on_bytes: OnBytes) -> 
         on_bytes(size)
         return size
     with explained(f"write s3://{store.bucket}/{key}"):
-        return _Upload(store, path, key, on_bytes).run(pool, size)
+        try:
+            return _Upload(store, path, key, on_bytes).run(pool, size)
+        except ClientError as error:
+            # another command went on with the same upload, and has just put it together
+            there = store.head(key) if code_of(error) == "NoSuchUpload" else None
+            if there is None or there.size != size:
+                raise
+            return 0
 
 
 class _Upload:
@@ -54,7 +61,7 @@ class _Upload:
             for future in waiting:
                 future.cancel()
         parts = [{"PartNumber": number, "ETag": etag} for number, (etag, _) in enumerate(done, 1)]
-        self._complete(upload, parts, size)
+        self._api.complete_multipart_upload(**self._named, UploadId=upload, MultipartUpload={"Parts": parts})
         return sum(sent for _, sent in done)
 
     def _open(self) -> str:
@@ -89,13 +96,3 @@ class _Upload:
     def _piece(self, number: int) -> bytes:
         with self._path.open("rb") as data:
             return os.pread(data.fileno(), PART, (number - 1) * PART)
-
-    def _complete(self, upload: str, parts: list[dict[str, Any]], size: int) -> None:
-        try:
-            self._api.complete_multipart_upload(**self._named, UploadId=upload, MultipartUpload={"Parts": parts})
-        except ClientError as error:
-            if code_of(error) != "NoSuchUpload":
-                raise
-            there = self._store.head(self._key)  # another command has just put the same together
-            if there is None or there.size != size:
-                raise

@@ -7,10 +7,11 @@ import hashlib
 import re
 
 from infra.aws.errors import explained
+from infra.aws.identity import account
 from infra.aws.session import Cloud, client
 from infra.errors import UsageError
 
-_ARN = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]{1,256}(\.fifo)?")
+_ARN = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):(?P<owner>\d{12}):[\w-]{1,256}")  # FIFO: it asks for more
 _MAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
 
 
@@ -28,9 +29,14 @@ def topic(cloud: Cloud, text: str) -> tuple[str, bool]:
     """The ARN of the topic that tells that address, or of the topic itself; and whether the address has to confirm
     first that it wants to be told.
 
-    AuthError where these credentials may not make it.
+    UsageError for a topic of another account; AuthError where these credentials may not make one.
     """
-    if _ARN.fullmatch(text):
+    if arn := _ARN.fullmatch(text):
+        if arn["owner"] != account(cloud):
+            raise UsageError(
+                f"the topic {text} is another account's, which the keeper may not tell",
+                "name one of this account, or an e-mail address",
+            )
         return text, False
     api = client(cloud, "sns")
     with explained(f"make a topic that tells {text}"):

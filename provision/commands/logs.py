@@ -106,7 +106,8 @@ def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
     printer = read.Printer(raw)
     word = follow.show(session.cloud, run, printer.take)
     printer.end()
-    why = kept.why(standing.keeper_of(session.cloud, run))
+    now = standing.glance(session.cloud, run, machine=False, keeper=standing.keeper_of(session.cloud, run))
+    why = "" if now.went_on else kept.why(now.keeper)
     console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
 
 

@@ -20,6 +20,7 @@ from infra import signals
 from infra.aws import regions
 from infra.aws.iam import Iam
 from infra.aws.launch import Launcher
+from infra.aws.s3 import S3
 from infra.aws.scheduler import Scheduler, expression
 from infra.aws.session import Cloud
 from infra.aws.step_functions import Keeper
@@ -34,10 +35,10 @@ from provision.engines import capsule, definition, images_s3, rights
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
-from provision.machines import rent, user_data
+from provision.machines import kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
-from provision.runs import standing, uploads
+from provision.runs import expiry, standing, uploads
 from provision.runs.manifest import Keeping
 from provision.runs.policy import policy
 from provision.runs.store import Run, whoami
@@ -45,6 +46,7 @@ from provision.runs.store import Run, whoami
 _BARREN = 5  # machines in a row that may bring no newer snapshot
 _LONGEST_NAME = 80  # of an execution
 _SHORTEST = timedelta(minutes=15)  # of the run's time: for less no machine is asked for
+_SETTLES_H = 1 / 60  # IAM may take so long to tell EC2 of a fresh role: until then a machine is refused
 _WORDS = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -83,14 +85,26 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     the errors of AWS. Whatever ends this early undoes what was made, the run's folder excepted.
     """
     _refuse_long(run)
+    _refuse_short(request)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
+    expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
     with _undone(session, run, request) as began:
-        _rights(session.cloud, run, request)
+        account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
         _bring(session, run)
+        _rights(session.cloud, run, request)
         made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
-        run.store.write(run.key("capsule.json"), made.text)
-        return _start(session, run, request, order, made, began)
+        run.store.write(run.key(made.name), made.text)
+        return _start(session, run, request, order, made, account, began)
+
+
+def ready(cloud: Cloud, place: S3) -> str:
+    """The ARN of the account's state machine for keepers, which is made at first use; `place` is the bucket for runs.
+
+    It comes before all that takes long: who may have no keeper hears of it before an image is built or sent. AuthError.
+    """
+    may = rights.document(cloud.region, place.owner, place.bucket)
+    return Keeper(cloud).ensure(definition.text(cloud.region), may)
 
 
 def _refuse_long(run: Run) -> None:
@@ -101,8 +115,22 @@ def _refuse_long(run: Run) -> None:
         )
 
 
+def _refuse_short(request: SpotRequest) -> None:
+    """UsageError for a run in whose time the keeper would ask for no machine."""
+    now = datetime.now(timezone.utc)
+    lasts = budget.ends_at(request, now) - now
+    if lasts < 2 * _SHORTEST:
+        least = 2 * _SHORTEST // timedelta(minutes=1)
+        raise UsageError(
+            f"the run would have {lasts / timedelta(minutes=1):.0f} minutes in all, and a keeper needs {least}: "
+            f"it asks for no machine in the last {_SHORTEST // timedelta(minutes=1)}",
+            "give a larger --max-hours or --budget, or leave out --detach",
+        )
+
+
 def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
-    """The role of the launch and what it may; early, for IAM takes its time to tell EC2 of it."""
+    """The role of the launch and what it may. Not before all is brought, which may take hours: `audit` takes what is
+    older than its grace, and has no keeper, for a stray. Until IAM has told EC2 of it the keeper asks again."""
     iam = Iam(cloud)
     iam.ensure_role(request.launch, {**request.record(datetime.now(timezone.utc)).marks(), RUN: run.id})
     iam.allow(request.launch, run.id, policy(run, kept=True))
@@ -113,7 +141,7 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
 def _bring(session: Session, run: Run) -> None:
     """Image, data and code, and the host's files."""
     store, manifest = run.store, run.manifest
-    if not capsule.is_pulled(manifest.image) and not images_s3.vouched(store, manifest.digest):
+    if not capsule.is_pulled(manifest.image) and not images_s3.is_whole(store, manifest.digest):
         _bring_image(session, run)
     uploads.bring(run, session.say)
     digest, packed = bundle.pack()
@@ -125,32 +153,39 @@ def _bring(session: Session, run: Run) -> None:
 def _bring_image(session: Session, run: Run) -> None:
     """This laptop's image; one that another laptop brought is taken by its id where this one has none."""
     manifest = run.manifest
-    if images_s3.is_there(run.store, manifest.digest) and not open_local().has_image(manifest.digest):
+    theirs = images_s3.is_there(run.store, manifest.digest) and not images_s3.vouched(run.store, manifest.digest)
+    if theirs and not open_local().has_image(manifest.digest):
         return
     sent = images_s3.send(open_local(), run.store, manifest.image, manifest.digest)
     session.say(f"image {manifest.image}: {console.size(sent)} sent")
 
 
 def _start(
-    session: Session, run: Run, request: SpotRequest, order: Order, made: Capsule, began: Callable[[str], None]
+    session: Session,
+    run: Run,
+    request: SpotRequest,
+    order: Order,
+    made: Capsule,
+    account: tuple[str, Mapping[str, str]],
+    began: Callable[[str], None],
 ) -> Keeping:
-    """The group, the templates, and the keeper. The run's time counts from here."""
+    """The group, the templates, and the keeper: `account` has its machine's ARN, and what all schedules have. The run's
+    time counts from here."""
     cloud, now = session.cloud, datetime.now(timezone.utc)
     ends = budget.ends_at(request, now)
     request = replace(request, tags={**request.tags, **moved(ends), RUN: run.id})
+    kept_launches.note(cloud, request.launch, ends)
     _, login = login_key(settings.home())
     data = user_data.render_kept(request, ends, login, _order_of(run, made))
     markets = Launcher(cloud).prepare(request, data)
-    schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **Scheduler(cloud).prepare()}
-    keeper = Keeper(cloud)
-    may = rights.document(cloud.region, run.store.owner, run.store.bucket)
-    machine = keeper.ensure(definition.text(cloud.region), may)
-    keeping, etag = _next(run, keeper, machine, request, order, now, ends)
+    machine, schedules = account
+    schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **schedules}
+    keeping, etag = _next(run, machine, request, order, now, ends)
     given = _input(run, request, order, now, ends, markets, schedule)
-    run.store.delete([run.key("control", "stop")])  # of an earlier end
     _write(run, keeping, etag)
+    run.store.delete([run.key("control", "stop")])  # of an earlier end
     began(keeping.execution)
-    keeper.start(machine, keeping.name, given)
+    Keeper(cloud).start(machine, keeping.name, given)
     return keeping
 
 
@@ -166,7 +201,7 @@ def _order_of(run: Run, made: Capsule) -> dict[str, Any]:
 
 
 def _next(
-    run: Run, keeper: Keeper, machine: str, request: SpotRequest, order: Order, now: datetime, ends: datetime
+    run: Run, machine: str, request: SpotRequest, order: Order, now: datetime, ends: datetime
 ) -> tuple[Keeping, str]:
     """The execution to start, and the mark of what is written down of the one before it ("": there was none).
 
@@ -219,7 +254,7 @@ def _input(
         "seconds": round((ends - now + budget.GRACE).total_seconds()),
         "until": f"{max(now, ends - _SHORTEST):{_WORDS}}Z",
         "schedule": dict(schedule), "hourly": _hourly(request), "budget": request.budget, "markets": list(markets),
-        "waits": definition.waits(kept.wait_hours), "barren": _BARREN, "notify": kept.notify,
+        "waits": definition.waits(max(kept.wait_hours, _SETTLES_H)), "barren": _BARREN, "notify": kept.notify,
     }  # fmt: skip
 
 

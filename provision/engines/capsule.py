@@ -1,19 +1,21 @@
 """The capsule: all that a machine needs to begin any attempt of a run by itself, with no laptop.
 
-It is made once, when the run is handed over, and lies beside the run's manifest as capsule.json. The machine takes it
-by its sum, which stands in the user data: nobody who may write the bucket can put other code in its place. What changes
-from one attempt to the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
+It is made once, when the run is handed over, and lies beside the run's manifest as capsules/SHA256.json. The machine
+takes it by that sum, which stands in the user data: nobody who may write the bucket can put other code in its place,
+and who begins the same run at the same time, and comes too late, leaves it as it is. What changes from one attempt to
+the next is not in it: the attempt's number, the GPUs, the snapshot that it goes on from.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra import containers
 from infra.aws.regions import s3_endpoint
 from infra.aws.s3 import S3, parse
+from infra.aws.session import Cloud
 from infra.errors import UsageError
 from provision.engines import container, proofs
 from provision.hosts import image
@@ -39,6 +41,11 @@ class Capsule:
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Where it lies in the run's folder."""
+        return f"capsules/{self.digest}.json"
 
 
 def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "") -> Capsule:
@@ -128,8 +135,15 @@ def _input(run: Run, kind: str, source: Source, copy: str) -> dict[str, str]:
         region = store.region()
     return {
         "kind": kind, "bucket": store.bucket, "owner": store.owner, "prefix": prefix, "folder": source.folder,
-        "copy": copy, "region": "" if region == run.store.cloud.region else region,
+        "copy": copy, **_elsewhere(run.store.cloud, store.bucket, region),
     }  # fmt: skip
+
+
+def _elsewhere(cloud: Cloud, bucket: str, region: str) -> dict[str, str]:
+    """The region of data that is not in the run's, and S3's address there: in China the guard knows none by itself."""
+    if region in ("", cloud.region):
+        return {"region": "", "endpoint": ""}
+    return {"region": region, "endpoint": s3_endpoint(replace(cloud, region=region), bucket)}
 
 
 def _weights(manifest: Manifest) -> list[dict[str, Any]]:

@@ -17,12 +17,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from infra.aws import s3_parts
 from infra.aws.s3 import S3
-from infra.concurrency import pool
+from infra.concurrency import pool, together
 from infra.disk import writing
 from infra.docker_engine import Docker
 from infra.errors import EngineError, RunError
@@ -81,13 +82,26 @@ def vouched(store: S3, digest: str) -> str:
     return found if found and found == _noted(digest) else ""
 
 
+def is_whole(store: S3, digest: str) -> bool:
+    """Whether this laptop vouches for the image, and all of its blobs are in the bucket still: somebody may have swept
+    there."""
+    text = store.read(index_key(digest)) if vouched(store, digest) else None
+    if text is None:
+        return False
+    keys = {str(blob["key"]) for blob in json.loads(text)["blobs"]}
+    found, errors = together([partial(store.head, key) for key in keys])
+    if errors:
+        raise errors[0]
+    return None not in found
+
+
 def send(engine: Docker, store: S3, tag: str, digest: str) -> int:
-    """Bring the image to the bucket, unless this laptop did; how many bytes were sent.
+    """Bring the image to the bucket, unless this laptop did and it is whole; how many bytes were sent.
 
     RunError where the engine has another image under that tag by now, EngineError where it fails, DiskError where the
     cache has no room for a packed layer; AuthError or CloudError where S3 refuses.
     """
-    if vouched(store, digest):
+    if is_whole(store, digest):
         return 0
     known = engine.image(tag)
     if known is None or known[0] != digest:

@@ -51,8 +51,9 @@ def why(keeper: Keeper | None) -> str:
 
 
 def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
-    """The same of a run in the table, whose attempts are read for it. A run that nobody keeps has no more words."""
-    if now.keeper is None:
+    """The same of a run in the table, whose attempts are read for it. A run that nobody keeps has no more words, nor
+    has one with which a laptop has gone on."""
+    if now.keeper is None or (now.went_on and not now.kept):
         return ""
     if not now.kept:
         return words(now, None, 0)

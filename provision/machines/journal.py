@@ -65,7 +65,7 @@ def regions(cloud: Cloud, name: str = "*") -> list[str]:
     places = [*mine.glob(f"*/{name}")] if mine else []
     places += [place for place in note_folders.without_account(cloud.name, name) if _may_be_ours(place)]
     found = {place.parent.name for place in places if place.is_dir()}
-    return sorted(found | note_folders.late_regions(mine, name) if mine else found)
+    return sorted(found | note_folders.launch_regions(mine, name) if mine else found)
 
 
 def _mine(cloud: Cloud) -> Path | None:

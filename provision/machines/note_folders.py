@@ -3,6 +3,7 @@ more, as a shell that completes a name.
 
     instances/CLOUD/ACCOUNT/REGION/NAME    and, of older versions, instances/CLOUD/REGION/NAME
     instances/CLOUD/ACCOUNT/REGION/.late/LAUNCH    (`late` says what that is)
+    instances/CLOUD/ACCOUNT/REGION/.kept/LAUNCH    (`kept_launches` does)
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from provision.settings import state_home
 
 _ACCOUNT = re.compile(r"\d{12}")
-LATE = ".late"  # no machine's name begins with a dot
+LATE, KEPT = ".late", ".kept"  # no machine's name begins with a dot
 
 
 def of_cloud(cloud: str) -> Path:
@@ -36,7 +37,8 @@ def names(cloud: str) -> set[str]:
     return {place.name for place in [*places, *without_account(cloud)] if not place.name.startswith(".")}
 
 
-def late_regions(account: Path, name: str = "*") -> set[str]:
-    """The regions with a launch (of that name) that may still show up."""
+def launch_regions(account: Path, name: str = "*") -> set[str]:
+    """The regions with a launch (of that name) that may still show up, or that a keeper may make."""
     token = "[0-9a-f]" * 8
-    return {mark.parents[1].name for mark in account.glob(f"*/{LATE}/provision-{name}-{token}")}
+    marks = [mark for place in (LATE, KEPT) for mark in account.glob(f"*/{place}/provision-{name}-{token}")]
+    return {mark.parents[1].name for mark in marks}

@@ -61,12 +61,24 @@ class Standing:
     def in_keepers_hands(self) -> bool:
         """Whether it goes on, or its machine is still there, and a keeper launched that: no laptop logs in there."""
         lives = self.machine is not None and self.machine.alive
-        return self.keeper is not None and not self._before and (self.goes_on or lives)
+        return self.of_keeper and (self.goes_on or lives)
 
     @property
     def waits(self) -> bool:
         """Whether its keeper has no machine for it yet, or none any more."""
         return self.kept and self.word == "starting" and (self._before or not self._machine_lives)
+
+    @property
+    def of_keeper(self) -> bool:
+        """Whether the newest attempt is its keeper's."""
+        return self.keeper is not None and not self._before and not self.went_on
+
+    @property
+    def went_on(self) -> bool:
+        """Whether a laptop has gone on with the run since its keeper was over: the newest attempt is of that."""
+        if self.keeper is None or self.attempt is None or self._before:
+            return False
+        return self.attempt.launch not in ("", self.keeper.keeping.launch)
 
     @property
     def _before(self) -> bool:
@@ -76,7 +88,7 @@ class Standing:
     @property
     def _aborted(self) -> bool:
         """Whether a person stopped its keeper, so that the machine was ended with it."""
-        return self.keeper is not None and self.keeper.status == "ABORTED" and not self._before
+        return self.keeper is not None and self.keeper.status == "ABORTED" and self.of_keeper
 
     @property
     def _machine_lives(self) -> bool:

@@ -13,13 +13,13 @@ runs/ID/outputs/...
 
 Of a run that is kept without a laptop also:
 
-runs/ID/capsule.json              all that an attempt needs; its sum is in the machine's user data
+runs/ID/capsules/SHA256.json      all that an attempt needs; its sum is in the machine's user data
 runs/ID/keeper.json               the newest execution that keeps the run
 runs/ID/ends/001.json             how each attempt ended, once its machine was gone
 runs/ID/control/{i-…,stop}        the order of a machine; that somebody asks the training to save and end
 runs/ID/keys/i-…                  a machine's public host key
 
-A laptop writes manifest.json, capsule.json, keeper.json and control/stop; a laptop or the keeper attempts/ and ends/;
+A laptop writes manifest.json, capsules/, keeper.json and control/stop; a laptop or the keeper attempts/ and ends/;
 the keeper the orders. A machine's role may write the rest, which is believed accordingly (`trust`, `snapshots`).
 """
 

@@ -88,8 +88,8 @@ def _see(run: Run) -> Seen:
     attempts = sorted((name for name in names if ATTEMPT.fullmatch(name)), key=store.number_of)
     try:
         state = run.state() if "state.json" in names else RunState()
-        newest = [_newest(run, attempts[-1], state)] if attempts else []
         keeping = run.keeping() if "keeper.json" in names else None
+        newest = [_newest(run, attempts[-1], RunState() if keeping else state)] if attempts else []
     except ProvisionError as error:
         return Seen(run, objects, Standing(), str(error))
     return Seen(run, objects, Standing(state, newest, keeper=Keeper(keeping) if keeping else None))
@@ -97,7 +97,7 @@ def _see(run: Run) -> Seen:
 
 def _newest(run: Run, name: str, state: RunState) -> Attempt:
     """The newest attempt, as far as a table shows it: by the guard's word, which was read already, else as it is
-    written down."""
+    written down. (Of a run that has, or had, a keeper only that tells whose attempt it is.)"""
     number = name.rpartition("/")[2].removesuffix(".json")
     if state.machine and number.isdecimal() and state.attempt == int(number):
         return Attempt(state.attempt, state.instance, state.machine, "", "")

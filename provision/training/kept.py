@@ -1,5 +1,6 @@
 """Start or go on with a training that AWS keeps: from a plan, or from a run, to all that `engines.begin` is given."""
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -7,14 +8,14 @@ import msgspec
 from infra.aws.tags import TagRecord
 from infra.aws.topics import topic
 from infra.docker_engine import open_local
-from infra.errors import RunError, UsageError
+from infra.errors import ProvisionError, RunError, UsageError
 from provision.clouds import Session
 from provision.engines import begin, capsule, images_s3, kept
 from provision.engines.begin import Order
 from provision.hosts import image as images
 from provision.machines import down, find
 from provision.offers.requirements import Requirements
-from provision.runs import expiry
+from provision.runs import expiry, standing, store
 from provision.runs.manifest import Keeping, Manifest
 from provision.runs.standing import Standing
 from provision.runs.store import Run
@@ -39,6 +40,7 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     """
     refuse_attached(session, plan.request.diagnose)
     request = begin.request_of(session, wish)
+    begin.ready(session.cloud, store.store(session.cloud))
     image = images.obtain(plan.stack)
     kind, record = request.offers[0].type.name, TagRecord.from_tags(request.tags)
     manifest = start.manifest_of(session, plan, image, kind, request.market, record)
@@ -47,8 +49,17 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     try:
         return run, begin.begin(session, run, request, Order())
     except BaseException:
-        expiry.delete(run, run.store.objects(run.prefix))
+        with contextlib.suppress(ProvisionError):  # where AWS does not tell, it may have begun
+            _forget(session, run)
         raise
+
+
+def _forget(session: Session, run: Run) -> None:
+    """Delete all of a run that was not begun. One whose keeper may have begun, and could not be stopped, stays: by its
+    folder it is found, and stopped."""
+    keeper = standing.keeper_of(session.cloud, run)
+    if keeper is None or not keeper.works:
+        expiry.delete(run, run.store.objects(run.prefix))
 
 
 def refuse_attached(session: Session, diagnose: bool) -> None:
@@ -85,6 +96,7 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
         session.cloud, recover.settings_again(session, run, now.attempt, _with_budget(run, now, order)), session.say
     )
     request = begin.request_of(again, wish)
+    begin.ready(session.cloud, run.store)
     _find_image(run)
     run.write_manifest(_agreed(session, run.manifest, terms))
     if now.attempt is not None and now.attempt.instance:

@@ -92,7 +92,7 @@ class Machine:
             tar.extractall(self.root / "opt")
         (self.root / "settings").write_text("")
         text = json.dumps(self.capsule).encode()
-        self.aws.put(f"runs/{self.run}/capsule.json", text)
+        self.aws.put(f"runs/{self.run}/capsules/{hashlib.sha256(text).hexdigest()}.json", text)
         order = {
             "run": self.run, "bucket": "bucket", "prefix": f"runs/{self.run}/", "region": "us-east-1",
             "s3": self.aws.url, "states": self.aws.url, "owner": "123456789012", "bundle": "",

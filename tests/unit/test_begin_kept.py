@@ -1,24 +1,28 @@
 """A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from infra.docker_engine import Docker
-from infra.errors import BusyError, CloudError, ProvisionError, UsageError
+from infra.errors import AuthError, BusyError, CloudError, ProvisionError, UsageError
 from provision.clouds import Session
 from provision.engines import begin
 from provision.engines.begin import Order
-from provision.machines import rent
+from provision.hosts import image as images
+from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
 from provision.runs.manifest import Keeping
 from provision.runs.store import Run
 from provision.settings import Settings
+from provision.training import kept, start
 from tests.unit.fake_aws import CLOUD, Refused
 from tests.unit.fake_s3 import OURS, FakeS3
 from tests.unit.kept_kit import DIGEST, RUN, Engine, made, request
@@ -60,6 +64,10 @@ class Begun:
     def held(self, name: str) -> Any:
         return json.loads(self.aws.held[f"runs/{RUN}/{name}"][0])
 
+    def capsules(self) -> list[str]:
+        names = [key.removeprefix(f"runs/{RUN}/") for key in self.aws.held]
+        return [name for name in names if name.startswith("capsules/")]
+
 
 @pytest.fixture
 def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
@@ -82,7 +90,7 @@ def test_all_is_in_its_place_before_the_keeper_starts(one: Begun) -> None:
     ):
         assert names.index(operation) < start, operation
     assert names[start + 1 :] == []
-    assert {"capsule.json", "keeper.json"} <= {key.removeprefix(f"runs/{RUN}/") for key in one.aws.held}
+    assert f"runs/{RUN}/keeper.json" in one.aws.held and len(one.capsules()) == 1
     assert any(key.startswith("host/") for key in one.aws.held)
     assert f"images/sha256/{DIGEST.removeprefix('sha256:')}.json" in one.aws.held
     assert keeping.name == f"{RUN}-1"
@@ -121,7 +129,8 @@ def test_what_the_keeper_is_given(one: Begun) -> None:
     assert given["budget"] == 12.0 and 0.9 < given["hourly"] < 1.0
     assert 3500 <= sum(given["waits"]) <= 3600  # an hour
     assert given["until"].endswith("Z") and given["until"] < keeping.ends
-    capsule = one.held("capsule.json")
+    [name] = one.capsules()
+    capsule = one.held(name)
     assert [3, 200] in capsule["chosen"]
 
 
@@ -163,10 +172,24 @@ def test_of_two_that_begin_at_once_one_wins(one: Begun, monkeypatch: pytest.Monk
         write(run, keeping, etag)
 
     monkeypatch.setattr(begin, "_write", late)
+    one.run.ask_to_stop()  # the other one's run
     with pytest.raises(BusyError):
         one.begin()
+    assert f"runs/{RUN}/control/stop" in one.aws.held
     assert one.aws.held[key][0] == theirs
     assert not one.aws.of("StartExecution") and not one.aws.of("StopExecution")
+
+
+def test_who_comes_too_late_leaves_the_capsule_of_the_one_who_keeps_the_run(one: Begun) -> None:
+    """Both have seen that nobody keeps it, and bring their images meanwhile: the slower one changes nothing."""
+    one.begin()
+    [name] = one.capsules()
+    before = one.aws.held[f"runs/{RUN}/{name}"]
+    one.aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+    with pytest.raises(BusyError):
+        one.begin(Order(2, 100, chosen=True))  # another capsule
+    assert one.aws.held[f"runs/{RUN}/{name}"] == before
+    assert name == f"capsules/{hashlib.sha256(before[0]).hexdigest()}.json"
 
 
 def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:
@@ -187,6 +210,76 @@ def test_what_is_refused_on_the_way_undoes_the_rest(one: Begun, operation: str) 
         one.begin()
     assert one.undone == [request().launch]
     assert not one.aws.of("StartExecution")
+
+
+@pytest.mark.parametrize("operation", ["DescribeStateMachine", "CreateScheduleGroup"])
+def test_who_may_have_no_keeper_hears_of_it_before_anything_is_sent(one: Begun, operation: str) -> None:
+    """One message, with the mend; an image takes hours on a home line."""
+    before = set(one.aws.held)
+    one.aws.answers[operation] = Refused("AccessDeniedException")
+    with pytest.raises(AuthError, match="not allowed") as refused:
+        one.begin()
+    assert "iam-policy" in str(refused.value.mend)
+    assert set(one.aws.held) == before
+    assert not one.aws.of("CreateRole")
+
+
+def test_nothing_that_audit_would_take_for_a_stray_is_made_before_all_is_brought(one: Begun) -> None:
+    """A launch without a keeper is a stray after a quarter of an hour, and an upload may take longer."""
+    one.begin()
+    made = next(at for at, (_, given) in enumerate(one.aws.calls) if given.get("RoleName") == request().launch)
+    keys = [given["Key"] for name, given in one.aws.calls[made:] if name == "PutObject"]
+    assert not [key for key in keys if key.startswith(("images/", "host/", f"runs/{RUN}/inputs/"))]
+
+
+def test_a_keeper_that_is_to_wait_for_nothing_waits_until_iam_has_told_ec2_of_the_role(one: Begun) -> None:
+    one.run = made(wait_hours=0.0)
+    one.begin()
+    assert 60 <= sum(one.given()["waits"]) <= 120
+
+
+def test_a_wait_that_is_longer_than_s3_keeps_the_snapshots_is_refused_first(one: Begun) -> None:
+    one.aws.rules = [{"ID": "provision", "Expiration": {"Days": 10}}]
+    one.run = made(wait_hours=168.0)
+    with pytest.raises(UsageError, match="snapshots of"):
+        one.begin(fallback=True)  # a week each
+    assert not one.aws.of("CreateRole") and one.undone == []
+    one.begin()
+
+
+@pytest.mark.parametrize(("status", "stays"), [("RUNNING", True), ("ABORTED", False), ("refused", True)])
+def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, status: str, stays: bool
+) -> None:
+    """StartExecution's answer was lost, and StopExecution was refused: `stop RUN` needs the run's folder."""
+    one.aws.answers["StartExecution"] = Refused("InternalFailure")
+    one.aws.answers["StopExecution"] = Refused("InternalFailure")
+    image = SimpleNamespace(digest=DIGEST)
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
+    monkeypatch.setattr(images, "obtain", lambda _: image)
+    monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
+
+    def written(*_: Any) -> Run:
+        answer = Refused("AccessDeniedException") if status == "refused" else {"status": status}
+        one.aws.answers["DescribeExecution"] = answer
+        return one.run
+
+    monkeypatch.setattr(start, "written", written)
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    with pytest.raises(CloudError):
+        kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
+    assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
+    assert [words for words in one.said if f"stop {RUN}" in words]
+
+
+def test_down_and_audit_look_into_its_region_from_another_one(one: Begun) -> None:
+    elsewhere = replace(CLOUD, region="eu-west-1")
+    assert journal.regions(elsewhere) == []
+    one.begin()
+    assert journal.regions(elsewhere) == journal.regions(elsewhere, "lab") == ["us-east-1"]
+    assert journal.regions(elsewhere, "other") == []
+    assert {place.region for place in find.places(elsewhere)} == {"eu-west-1", "us-east-1"}
+    assert journal.notes(CLOUD, None) == [] and journal.launches(CLOUD) == {}
 
 
 def test_ctrl_c_undoes_it_too(one: Begun) -> None:
@@ -220,6 +313,14 @@ def test_what_needs_a_laptop_is_refused_before_anything_is_asked(
     with pytest.raises(UsageError) as refused:
         begin.request_of(Session(CLOUD, settings), wish(Requirements("lab", "p2.xlarge")))
     assert said in f"{refused.value.what} {refused.value.mend}"
+
+
+@pytest.mark.parametrize("more", [{"max_hours": 0.3}, {"budget": 0.5}], ids=["hours", "dollars"])
+def test_a_time_in_which_no_machine_would_be_asked_for_is_refused_first(one: Begun, more: dict[str, float]) -> None:
+    before = len(one.aws.calls)
+    with pytest.raises(UsageError, match="minutes in all"):
+        one.begin(**more)
+    assert len(one.aws.calls) == before
 
 
 def test_an_id_that_is_too_long_for_an_execution_is_refused_first(one: Begun) -> None:

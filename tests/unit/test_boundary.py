@@ -14,6 +14,7 @@ from infra.errors import UsageError
 from localcloud import access, resources
 from provision import cli, clouds, settings
 from provision.account import doctor, permissions
+from provision.runs.policy import _WRITES
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 from tests.unit.test_scheduler import AT, NO_GROUP, NO_ROLE, in_turn
 
@@ -103,7 +104,7 @@ def needs() -> list[tuple[str, str, dict[str, list[str]]]]:
         for one in rights for action in access.many(one["Action"])
     ]  # fmt: skip
     bucket = f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}"
-    writes = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject")
+    writes = (*_WRITES, "s3:DeleteObject", "s3:GetObject")
     return [
         *found,
         ("s3:ListBucket", bucket, OWN_BUCKET),

@@ -1,6 +1,7 @@
 """The capsule holds all that a machine needs, from the same code as a container that a laptop starts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,23 @@ def test_data_and_code_are_the_runs_own_copies(aws: FakeS3) -> None:
     data, code = plain(run)["inputs"]
     assert data == {
         "kind": "data", "bucket": NAME, "owner": OURS, "prefix": f"runs/{RUN}/inputs/data/",
-        "folder": "/data/sets/digits", "copy": "", "region": "",
+        "folder": "/data/sets/digits", "copy": "", "region": "", "endpoint": "",
     }  # fmt: skip
     assert (code["prefix"], code["copy"]) == (f"runs/{RUN}/inputs/project/", f"/data/code/{RUN}")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "endpoint"),
+    [("us-east-1", "eu-west-1", ""), ("cn-north-1", "cn-northwest-1", "https://s3.cn-northwest-1.amazonaws.com.cn")],
+)
+def test_data_of_another_region_is_fetched_there(
+    aws: FakeS3, monkeypatch: pytest.MonkeyPatch, here: str, there: str, endpoint: str
+) -> None:
+    run = made(data=Source("s3", "s3://lab/voc/", "/data/sets/voc", owner=OURS))
+    run.store.cloud = replace(run.store.cloud, region=here, endpoint=None)
+    monkeypatch.setattr(capsule.S3, "region", lambda _: there)
+    [data] = plain(run)["inputs"]
+    assert (data["bucket"], data["region"], data["endpoint"]) == ("lab", there, endpoint)
 
 
 def test_weights_of_no_known_sum_are_refused_with_the_way_to_pin_them(aws: FakeS3) -> None:
@@ -128,7 +143,14 @@ def test_the_role_of_a_kept_run_may_what_its_machine_has_to_and_nothing_that_a_k
     for key in (f"images/sha256/{'5' * 64}.json", "images/blobs/a.gz", "host/a.tar.gz", f"runs/{RUN}/control/i-1"):
         assert may("s3:GetObject", key), key
         assert not may("s3:PutObject", key), key
-    for name in ("capsule.json", "keeper.json", "attempts/002.json", "ends/001.json", "control/stop", "control/i-1"):
+    for name in (
+        f"capsules/{'5' * 64}.json",
+        "keeper.json",
+        "attempts/002.json",
+        "ends/001.json",
+        "control/stop",
+        "control/i-1",
+    ):
         assert not may("s3:PutObject", f"runs/{RUN}/{name}"), name
     assert not may("s3:GetObject", "runs/digits-other/control/i-2")
     assert may("states:SendTaskSuccess", "*") and not may("states:StartExecution", "*")

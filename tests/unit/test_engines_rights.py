@@ -78,7 +78,7 @@ NEVER: list[Need] = [
     ("iam:CreateRole", ROLE, {}),
     ("iam:PutRolePolicy", ROLE, {}),
     ("s3:GetObject", f"{S3}/snapshots/000000100-001/a.caffemodel", MINE),
-    ("s3:GetObject", f"{S3}/capsule.json", MINE),
+    ("s3:GetObject", f"{S3}/capsules/{'5' * 64}.json", MINE),
     ("s3:PutObject", f"{S3}/manifest.json", MINE),
     ("s3:PutObject", f"{S3}/state.json", MINE),
     ("s3:DeleteObject", f"{S3}/attempts/001.json", MINE),

@@ -145,8 +145,8 @@ class World:
 
     def begin(self) -> begin.Begin:
         text = json.dumps(self.capsule)
-        self.bucket.objects[f"runs/{RUN}/capsule.json"] = text
         known = {"capsule": hashlib.sha256(text.encode()).hexdigest(), **self.given}
+        self.bucket.objects[f"runs/{RUN}/capsules/{known['capsule']}.json"] = text
         made = begin.Begin(known, self.metadata, self.host, self.programs, self.bucket)
         made.begin()
         return made
@@ -364,10 +364,10 @@ def test_a_line_that_is_down_is_no_damage(world: World) -> None:
         (lambda world: world.programs.answers.update(place=(1, "", "place x: no space left on device")),
          "the machine's disk is full"),
         (lambda world: world.capsule.update(version=2),
-         "the run's capsule.json is of another version of provision"),
+         "the run's capsule is of another version of provision"),
         (lambda world: world.given.update(capsule="0" * 64),
-         "the run's capsule.json is not the one that was ordered"),
-        (lambda world: world.bucket.troubles.append(http_error(404)), "the run's capsule.json is missing in S3"),
+         "the run's capsule is not the one that was ordered"),
+        (lambda world: world.bucket.troubles.append(http_error(404)), "the run's capsule is missing in S3"),
         (lambda world: world.capsule.pop("plan"), "KeyError: 'plan'"),
         (lambda world: world.capsule.pop("files"), "KeyError: 'files'"),
     ],
@@ -538,6 +538,9 @@ def test_begun_anew_after_a_kill_anywhere_it_comes_to_the_same(world: World) -> 
         world.programs.answers = {dies: lambda: raising(SystemExit()), **answers}
         with contextlib.suppress(SystemExit):
             world.begin()
+        for thread in threading.enumerate():  # a kill ends them, too
+            if isinstance(thread, steps.Step):
+                thread.join()
         world.programs.answers, world.programs.said = answers, []
         world.keeper.sent.clear()
         world.begin()

@@ -58,6 +58,9 @@ class Kept(FakeBucket):
             raise found
         return found
 
+    def call(self, method: str, key: str) -> Any:
+        return io.BytesIO(self.ask(method, key).encode())
+
 
 class Keeper:
     """Step Functions: what it was sent, and what it answers with (errors, one each)."""
@@ -504,3 +507,17 @@ def test_a_run_of_a_laptop_has_no_keeper_and_says_nothing(tmp_path: Path, keeper
     assert bucket.states()[-1]["state"] == "finished"
     assert bucket.asked == [] and keeper.sent == []
     assert isinstance(made.known()[0], runs.Run)
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_no_wish_to_stop_is_seen_by_one_call_whatever_s3_calls_it(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The guard's turn waits for it: a patient call would keep the spot notice from being heard for seconds."""
+    bucket, calls = s3.Bucket(FakeMetadata(), "b", "us-east-1"), []  # type: s3.Bucket, list[str]
+
+    def refuse(method: str, key: str, *_: Any) -> Any:
+        calls.append(key)
+        raise http_error(code)
+
+    monkeypatch.setattr(bucket, "call", refuse)
+    assert order.Order(ORDER, bucket, INSTANCE, 3, "token").stop_is_there() is False
+    assert calls == ["runs/c/control/stop"]

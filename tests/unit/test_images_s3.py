@@ -12,7 +12,7 @@ import pytest
 from infra.aws import s3_parts
 from infra.aws.s3 import S3
 from infra.docker_engine import Docker
-from infra.errors import AuthError, EngineError, RunError
+from infra.errors import AuthError, CloudError, EngineError, RunError
 from provision.engines import images_s3
 from tests.unit.fake_aws import CLOUD, Refused
 from tests.unit.fake_s3 import NAME, OURS, FakeS3, body
@@ -125,6 +125,50 @@ def test_a_large_layer_goes_on_part_by_part(aws: FakeS3, monkeypatch: pytest.Mon
     assert 4 in again and not again & before
     assert gzip.decompress(aws.held[key][0]) == FILES["1/layer.tar"]
     assert not aws.parts
+
+
+def test_a_layer_that_somebody_deleted_is_sent_again(aws: FakeS3) -> None:
+    """Else each machine of each run would find that it cannot begin, until the index goes, too."""
+    send(Engine(FILES))
+    key = next(blob["key"] for blob in index(aws)["blobs"] if blob["name"] == "2/layer.tar")
+    del aws.held[key]
+    aws.calls.clear()
+    send(Engine(FILES))
+    assert key in aws.held
+    assert set(written(aws)) == {key, INDEX}
+    engine = Engine(FILES)
+    assert send(engine) == 0 and engine.saved == 0
+
+
+@pytest.mark.parametrize("operation", ["ListParts", "UploadPart", "CompleteMultipartUpload"])
+def test_two_that_send_the_same_layer_at_once_both_have_it(
+    aws: FakeS3, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """The second one goes on with the first one's upload, which that puts together in the middle."""
+    monkeypatch.setattr(s3_parts, "PART", 10_000)
+    send(Engine(FILES))
+    key = next(blob["key"] for blob in index(aws)["blobs"] if blob["name"] == "1/layer.tar")
+    whole = aws.held.pop(key)[0]
+    before = dict(index(aws))
+    del aws.held[INDEX]
+    aws.parts[key] = {1: whole[:10_000]}
+
+    def over(given: dict[str, Any]) -> Any:
+        aws.put(key, whole)
+        raise Refused("NoSuchUpload")
+
+    aws.answers[operation] = over
+    send(Engine(FILES))
+    assert index(aws) == before
+    assert aws.held[key][0] == whole
+
+
+def test_an_upload_that_is_gone_and_left_nothing_is_an_error(aws: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_parts, "PART", 10_000)
+    aws.answers["UploadPart"] = Refused("NoSuchUpload")
+    with pytest.raises(CloudError):
+        send(Engine(FILES))
+    assert INDEX not in aws.held
 
 
 def test_a_part_that_is_another_is_sent_again(aws: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:

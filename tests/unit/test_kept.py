@@ -79,6 +79,21 @@ def test_one_word_says_how_a_kept_run_stands(now: Standing, word: str, waits: bo
     assert now.goes_on == (word in ("starting", "running"))
 
 
+@pytest.mark.parametrize("status", ["ABORTED", "FAILED", "SUCCEEDED", ""])
+def test_an_attempt_of_a_laptop_that_went_on_is_not_the_old_keepers(status: str) -> None:
+    """`stop` would look for the machine of the old launch, end nothing, and say that nothing is left."""
+    theirs = replace(SECOND, launch="provision-lab-76543210")
+    old = Keeper(KEEPING, status, "Barren" * (status == "FAILED"))
+    now = Standing(RunState("running", 2), [FIRST, theirs], machine=instance(), asked=True, keeper=old)
+    assert (now.word, now.in_keepers_hands, now.of_keeper) == ("running", False, False)
+    FakeS3()
+    assert kept.about(made(), now, {}) == ""
+    lost = replace(now, machine=None)
+    assert (lost.word, lost.broken_off) == ("lost", True)  # its laptop goes on elsewhere
+    own = replace(now, attempts=[FIRST, SECOND])
+    assert own.in_keepers_hands
+
+
 def test_words_tell_what_it_waits_for_and_what_it_has_cost() -> None:
     ends = clock(datetime.fromisoformat(ENDS))
     waiting = Standing(RunState(), [WAITING], keeper=WORKS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.aws.s3 import S3
-from infra.errors import NotFoundError, RunError
+from infra.errors import NotFoundError, RunError, UsageError
 from provision import clouds
 from provision.cli import run as provision
 from provision.clouds import Session
@@ -86,6 +86,39 @@ def test_a_run_that_a_guard_still_renews_keeps_its_old_manifest(aws: FakeS3, pla
     aws.put(run.key("log", "001-000000000000"), b"renewed", NOW - timedelta(days=1))
     assert expiry.sweep(place) == []
     assert run.next_number() == 2
+
+
+def test_a_run_that_a_keeper_still_waits_with_is_not_swept(aws: FakeS3, place: S3) -> None:
+    """Nobody writes to its folder while AWS has no machine."""
+    run = made(place, aws, OLD, "interrupted")
+    execution = f"arn:aws:states:us-east-1:{OURS}:execution:provision-keeper-1:{OLD}-1"
+    began, ends = "2026-10-01T12:00:00+00:00", "2026-12-01T12:00:00+00:00"
+    keeping = {"execution": execution, "launch": "l", "number": 1, "started": began, "ends": ends}
+    place.write_json(run.key("keeper.json"), keeping)
+    aged(aws, run, NOW - timedelta(days=40))
+    aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+    assert expiry.sweep(place) == []
+    aws.answers["DescribeExecution"] = Refused("AccessDeniedException")  # it may wait
+    assert expiry.sweep(place) == []
+    aws.answers["DescribeExecution"] = {"status": "FAILED"}
+    assert expiry.sweep(place) == [OLD]
+
+
+@pytest.mark.parametrize(
+    ("age", "hours", "refused"),
+    [(0, 168, False), (0, 720, True), (20, 168, False), (25, 168, True), (28, 1, False), (29, 1, True)],
+)
+def test_no_keeper_waits_for_longer_than_s3_keeps_the_snapshots(
+    aws: FakeS3, place: S3, age: int, hours: float, refused: bool
+) -> None:
+    """The next machine would find none, and begin from nothing."""
+    run = made(place, aws, YOUNG, "interrupted")
+    aws.put(run.key("snapshots", "000000100-001", "complete.json"), b"{}", NOW - timedelta(days=age))
+    if not refused:
+        expiry.refuse_long_wait(run, hours)
+        return
+    with pytest.raises(UsageError, match="snapshots of"):
+        expiry.refuse_long_wait(run, hours)
 
 
 def test_s3_is_given_time_to_expire_the_rest(aws: FakeS3, place: S3) -> None:

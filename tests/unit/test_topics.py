@@ -19,6 +19,7 @@ def test_a_topic_and_an_address_are_taken(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [("alice", "no SNS topic and no e-mail address"), ("a b@c", "no SNS topic"), ("https://x.org/hook", "no SNS topic"),
+     (ARN + ".fifo", "no SNS topic"),
      (ARN.replace("us-east-1", "eu-west-1"), "is in eu-west-1, and the run in us-east-1")],
 )  # fmt: skip
 def test_what_is_neither_is_refused(text: str, said: str) -> None:
@@ -29,7 +30,14 @@ def test_what_is_neither_is_refused(text: str, said: str) -> None:
 def test_a_topic_that_is_there_is_asked_nothing() -> None:
     aws = FakeAws()
     assert topics.topic(CLOUD, ARN) == (ARN, False)
-    assert aws.calls == []
+    assert set(aws.names()) <= {"GetCallerIdentity"}
+
+
+def test_a_topic_that_no_keeper_may_tell_is_refused() -> None:
+    """Its errors are passed over: nobody would ever be told."""
+    FakeAws()
+    with pytest.raises(UsageError, match="another account's"):
+        topics.topic(CLOUD, ARN.replace("111111111111", "999999999999"))
 
 
 def test_an_address_gets_a_topic_of_its_own_once() -> None:

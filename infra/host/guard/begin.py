@@ -1,6 +1,6 @@
 """`guard begin`: a machine that starts itself makes the attempt that it was ordered to make, with no laptop.
 
-It waits for its order, brings what the run's capsule.json names, each beside the others while the bootstrap still
+It waits for its order, brings what the run's capsule names, each beside the others while the bootstrap still
 works, and starts the container; the guard that watches does the rest. What cannot be is told to the keeper in words
 that are the same whenever it happens again, and the machine ends. All of it may be killed at any time: the next one
 looks what is there.
@@ -96,8 +96,9 @@ class Begin:
         return False
 
     def read_capsule(self):
-        """capsule.json, by the sum that the user data names."""
-        key, last = self.given["prefix"].rstrip("/") + "/capsule.json", time.monotonic() + 90
+        """The capsule, by the sum that the user data names."""
+        key = "%s/capsules/%s.json" % (self.given["prefix"].rstrip("/"), self.given["capsule"])
+        last = time.monotonic() + 90
         while True:
             try:
                 with self.bucket.call("GET", key) as answer:
@@ -105,15 +106,15 @@ class Begin:
                 break
             except ERRORS as error:
                 if getattr(error, "code", None) == 404:
-                    raise Unready("the run's capsule.json is missing in S3") from None
+                    raise Unready("the run's capsule is missing in S3") from None
                 if not passing(error) or time.monotonic() > last:
-                    raise Unready("the run's capsule.json cannot be read: %s" % stable(error)) from None
+                    raise Unready("the run's capsule cannot be read: %s" % stable(error)) from None
             time.sleep(LOOK_S)
         if hashlib.sha256(text).hexdigest() != self.given["capsule"]:
-            raise Unready("the run's capsule.json is not the one that was ordered")
+            raise Unready("the run's capsule is not the one that was ordered")
         known = json.loads(text.decode())
         if known["version"] != 1:
-            raise Unready("the run's capsule.json is of another version of provision")
+            raise Unready("the run's capsule is of another version of provision")
         return known
 
     # the way

@@ -1,6 +1,6 @@
 """The words by which Docker is asked for an attempt's container, and for the proof that the GPUs work in its image.
 
-The laptop has made most of them (`container` of capsule.json); what depends on the machine is added here: its user and
+The laptop has made most of them (`container` of the capsule); what depends on the machine is added here: its user and
 its GPUs, and how this Docker gives them.
 """
 

@@ -189,8 +189,10 @@ def test_a_capsule_that_is_missing_or_another(cloud: Emulator, first: Laptop) ->
     drought(cloud)
     missing, changed = killed_after_their_ids(first, [order(kind, *ENDLESS) for kind in KINDS[:2]])
     s3, bucket = cloud.client("s3"), runs_bucket(cloud)
-    s3.delete_object(Bucket=bucket, Key=f"runs/{missing.run}/capsule.json")
-    s3.put_object(Bucket=bucket, Key=f"runs/{changed.run}/capsule.json", Body=b'{"version": 1}')
+    keys = {run: s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{run.run}/capsules/")["Contents"][0]["Key"]
+            for run in (missing, changed)}  # fmt: skip
+    s3.delete_object(Bucket=bucket, Key=keys[missing])
+    s3.put_object(Bucket=bucket, Key=keys[changed], Body=b'{"version": 1}')
     rain(cloud)
     for run, why in ((missing, "is missing"), (changed, "is not the one that was ordered")):
         assert run.ended() == ("FAILED", "Unready")
