@@ -65,8 +65,8 @@ def resume(
     session = clouds.session(**given)
     run = store.find(session.cloud, run_id)
     now = start.ready(session, run, at)
-    newest = now.snapshot.iteration if now.snapshot else 0
-    console.say(f"{run_id} is {now.word}; its newest snapshot is of iteration {newest}")
+    newest = f"its newest snapshot is of iteration {now.snapshot.iteration}" if now.snapshot else "it has no snapshot"
+    console.say(f"{run_id} is {now.word}; {newest}")
     begins = start.turn(run, 0, at).snapshots
     goes = "would go on" if dry_run else "goes on"
     if dry_run or at is not None:

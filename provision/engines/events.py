@@ -199,7 +199,7 @@ def _told(seen: Seen) -> Iterator[Event]:
 def _over(seen: Seen) -> Iterator[Event]:
     for found in (keeper.execution for keeper in seen.keepers):
         if found.stopped is not None:
-            about = ": ".join(part for part in (found.error, found.cause) if part)
+            about = ": ".join(part for part in (found.error, kept.plain(found.cause)) if part)
             yield Event(found.stopped, _OVER.get(found.status, found.status), about=about)
 
 

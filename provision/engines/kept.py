@@ -1,5 +1,7 @@
 """How a run stands that AWS keeps, in words and in dollars; and which runs are kept on the machines of a name."""
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -17,6 +19,8 @@ from provision.runs.manifest import Attempt, End
 from provision.runs.standing import Keeper, Standing
 from provision.runs.store import Run
 
+_LIST = re.compile(r"""\[(?:"(?:[^"\\]|\\.)*"(?:, ?)?)*\]""")  # of texts, in JSON
+_LISTS = re.compile(rf"{_LIST.pattern}(?: {_LIST.pattern})*")
 _LONGEST = 120  # letters of a cause in a table; AWS tells each place
 
 
@@ -56,7 +60,21 @@ def why(keeper: Keeper | None) -> str:
     """Why the keeper gave up; "" where it did not, or there was none."""
     if keeper is None or keeper.status in ("", "RUNNING", "SUCCEEDED", "ABORTED"):
         return ""
-    return keeper.cause or keeper.error
+    return plain(keeper.cause) or keeper.error
+
+
+def plain(cause: str) -> str:
+    """The cause of a keeper's end for people: of what AWS said of each place, as JSON, the first, and how many more."""
+    return _LISTS.sub(lambda match: ": ".join(_first(part[0]) for part in _LIST.finditer(match[0])), cause)
+
+
+def _first(text: str) -> str:
+    try:
+        said = list(dict.fromkeys(json.loads(text)))
+    except ValueError:  # it was cut off, or is no list
+        return text
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return f"{said[0]}{more}" if said else "nothing"
 
 
 def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:

@@ -438,6 +438,17 @@ def test_a_machine_of_ups_that_lives_is_gone_on_with(one: Kept) -> None:
     assert not trainings.joins(SESSION, one.run, now)
 
 
+def test_what_aws_said_of_each_place_is_told_once() -> None:
+    cause = 'AWS had no machine; at last it said ["NoRoom","NoRoom"] ["none in a [1] \\"x\\"","none in b"]'
+    assert kept.plain(cause) == 'AWS had no machine; at last it said NoRoom: none in a [1] "x" (and 1 more)'
+    assert kept.plain("it said [] []") == "it said nothing: nothing"
+    assert kept.plain('it said ["cut o') == 'it said ["cut o'
+    over = Execution(EXECUTION, "FAILED", "NoCapacity", cause, stopped=moment(ENDS))
+    seen = events.Seen([], {}, [], {}, [events.Kept("k", moment(BEGAN), over)])
+    assert events.line(seen)[-1].about == f"NoCapacity: {kept.plain(cause)}"
+    assert kept.why(Keeper(KEEPING, "FAILED", "NoCapacity", cause)) == kept.plain(cause)
+
+
 def test_of_many_snapshots_the_nearest_are_named() -> None:
     many = [*range(100, 4200, 100)]
     assert start._some(many[:3], 101) == "100, 200, 300"
