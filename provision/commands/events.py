@@ -29,7 +29,7 @@ def events(run_id: str, as_json: bool, **flags: Any) -> None:
         console.say(f"nothing has happened yet; how it stands: {session.hint('runs')}")
         return
     rows = [
-        (clock(event.time), event.what, event.attempt or "", event.machine, event.about,
+        (clock(event.time, exact=True), event.what, event.attempt or "", event.machine, event.about,
          "" if event.dollars is None else dollars(event.dollars))
         for event in times.short(found)
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What `--dry-run` prints: the resolved requests, for people or programs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from infra.aws import prices
@@ -10,8 +10,9 @@ from provision import console
 from provision.offers import budget
 
 
-def show_request(requests: Sequence[SpotRequest], as_json: bool) -> None:
-    """Print a table for each region in the order in which they are tried, or all requests as a JSON list."""
+def show_request(requests: Sequence[SpotRequest], as_json: bool, *, kept: bool = False) -> None:
+    """Print a table for each region in the order in which they are tried, or all requests as a JSON list. `kept`: the
+    machines are asked for, and ended, by a keeper, and nobody logs in to them."""
     if as_json:
         console.emit_json([_plain(request) for request in requests])
         return
@@ -21,14 +22,14 @@ def show_request(requests: Sequence[SpotRequest], as_json: bool) -> None:
             if number == 0
             else f"without capacity there: {request.region}"
         )
-        console.table(title, ("what", "value"), _rows(request))
+        console.table(title, ("what", "value"), _rows(request, kept))
 
 
 def _plain(request: SpotRequest) -> dict[str, Any]:
     return {**dataclasses.asdict(request), "now": request.now, "dearest": request.dearest, "resource": request.launch}
 
 
-def _rows(request: SpotRequest) -> list[tuple[str, str]]:
+def _rows(request: SpotRequest, kept: bool) -> list[tuple[str, str]]:
     return [
         ("name", request.name),
         *((f"offer {number}", _offer(offer, request)) for number, offer in enumerate(request.offers, 1)),
@@ -38,12 +39,15 @@ def _rows(request: SpotRequest) -> list[tuple[str, str]]:
         ("disk", f"{request.disk_gb} GB gp3, encrypted, deleted with the machine"),
         ("address", f"a public IPv4 address, ${prices.ADDRESS_HOURLY:g}/h"),
         *(("volume", _volume(volume.name, volume.gb, volume.keep)) for volume in request.volumes),
-        ("ends", _end(request)),
-        (
-            "SSH",
-            "through Session Manager, no inbound port" if request.via == "ssm" else f"from {request.address} alone",
-        ),
+        ("ends", _end_kept(request) if kept else _end(request)),
+        ("SSH", _login(request, kept)),
     ]
+
+
+def _login(request: SpotRequest, kept: bool) -> str:
+    if kept:
+        return "nobody logs in: AWS keeps the training without a laptop"
+    return "through Session Manager, no inbound port" if request.via == "ssm" else f"from {request.address} alone"
 
 
 def _offer(offer: Offer, request: SpotRequest) -> str:
@@ -72,12 +76,21 @@ def _volume(name: str, gb: int, keep: bool) -> str:
     return f"/volumes/{name}: {gb} GB gp3, {'kept by `down`' if keep else 'deleted with the machine'}"
 
 
+def _end_kept(request: SpotRequest) -> str:
+    """The end of a run that is kept: all its machines have one time, and one budget."""
+    return ", or ".join(
+        [f"with the training, or after {request.max_hours:g} hours, waiting included", *_spent(request)]
+    )
+
+
 def _end(request: SpotRequest) -> str:
-    words = [f"by itself after {request.max_hours:g} hours"]
-    if request.idle_minutes:
-        words.append(f"after {request.idle_minutes:g} idle minutes")
+    idle = [f"after {request.idle_minutes:g} idle minutes"] if request.idle_minutes else []
+    return ", or ".join([f"by itself after {request.max_hours:g} hours", *idle, *_spent(request)])
+
+
+def _spent(request: SpotRequest) -> Iterator[str]:
+    """When the budget ends it, where there is one."""
     if request.budget is not None:
         hours = budget.hours_of(request.budget, budget.cost_per_hour(request))
         longer = "" if request.market != "spot" or request.max_price else "; --max-price makes that longer"
-        words.append(f"after {hours:.1f} hours, as ${request.budget:g} may be spent then{longer}")
-    return ", or ".join(words)
+        yield f"after {hours:.1f} hours, as ${request.budget:g} may be spent then{longer}"

@@ -52,7 +52,7 @@ def resume(
     ends with the training, and Ctrl-C saves the work and ends it. With --detach AWS keeps the training: no laptop is
     needed to its end.
     """
-    from provision.machines import find
+    from provision.machines import find, login
     from provision.runs import inputs, store
     from provision.training import kept, recover, start
     from provision.training.recover import Another
@@ -65,8 +65,14 @@ def resume(
     session = clouds.session(**given)
     run = store.find(session.cloud, run_id)
     now = start.ready(session, run, at)
-    newest = now.snapshot.iteration if now.snapshot else 0
-    console.say(f"{run_id} is {now.word}; its newest snapshot is of iteration {newest}")
+    newest = f"its newest snapshot is of iteration {now.snapshot.iteration}" if now.snapshot else "it has no snapshot"
+    console.say(f"{run_id} is {now.word}; {newest}")
+    begins = start.turn(run, 0, at).snapshots
+    goes = "would go on" if dry_run else "goes on"
+    if dry_run or at is not None:
+        console.say(f"  it {goes} {f'from iteration {begins[-1].iteration}' if begins else 'from nothing'}")
+    if name:
+        login.refuse_kept(session.cloud, machine := find.find(session.cloud, name))
     if dry_run:
         return
     if detach and not name and not kept.joins(session, run, now):
@@ -75,7 +81,7 @@ def resume(
     inputs.give(run, data, project)
     start.ensure_image(run)
     if name:
-        _go_on(session, run, Another(find.find(session.cloud, name)), order, at, detach, own=False)
+        _go_on(session, run, Another(machine), order, at, detach, own=False)
         return
     with recover.nothing_left(session, now):
         another = recover.machine_again(session, run, now, order)

@@ -1,6 +1,7 @@
 """`runs`, `stop`, `fetch`, `rm`: see and manage trainings from any laptop."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def runs(as_json: bool, **flags: Any) -> None:
     elif not rows:
         console.say(f"no runs yet: {session.hint('train digits --instance TYPE')}")
     else:
-        columns = [name for name in rows[0] if name not in ("about", "heard") or any(row[name] for row in rows)]
-        console.table("", columns, [[row[name] for name in columns] for row in rows])
+        _table("", rows)
 
 
 @click.command()
@@ -66,6 +66,7 @@ def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
         console.say(f"{run_id} is {word}; go on with it: {session.hint(f'resume {run_id}')}")
         return
     if dry_run:
+        stopping.running(session, run, standing.look(session.cloud, run))
         console.say(f"would send {run.manifest.recipe.stop.signal} to {run_id} and wait until its work is saved")
         return
     word = stopping.stop(session, run)
@@ -121,16 +122,23 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
         chosen = removal.named(session.cloud, run_ids)
     rows = [msgspec.structs.asdict(table.row(seen)) for seen in chosen]
     if rows and not as_json:
-        console.table("would delete" if dry_run else "", list(rows[0]), [list(row.values()) for row in rows])
+        _table("would delete" if dry_run else "", rows)
     if rows and not dry_run and (not older or force or _agreed(len(rows))):
         removal.remove(chosen)
-        words = f"deleted {len(rows)} runs, {console.size(sum(seen.size for seen in chosen))}"
+        count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+        words = f"deleted {count}, {console.size(sum(seen.size for seen in chosen))}"
     else:
         words = "" if dry_run and rows else "nothing was deleted"
     if as_json:
         console.emit_json(rows)
     elif words:
         console.say(words)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Runs in a table; what none of them has to say in words has no column."""
+    columns = [name for name in rows[0] if name not in ("about", "heard") or any(row[name] for row in rows)]
+    console.table(title, columns, [[row[name] for name in columns] for row in rows])
 
 
 def _agreed(count: int) -> bool:

@@ -80,10 +80,10 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
     terms = {key: given.pop(key) for key in options.KEPT}
     request, chosen = _request(recipe, given, rental is not None)
     if dry_run:
-        _show(chosen, request, name, rental, as_json)
+        _show(chosen, request, name, rental, as_json, terms if detach else None)
         return
     if rental and detach:
-        _keep(chosen, request, rental, terms)
+        _keep(chosen, request, rental, terms, as_json)
         return
     session, plan, instance = _machine(chosen, request, name, rental)
     paid = Paid(session, instance, own=rental is not None)
@@ -91,8 +91,7 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
         _start(paid, plan, wait)
         if detach:
             assert paid.run is not None
-            console.say(f"{paid.run.id} trains on {instance.name}")
-            console.say(f"  follow it: {session.hint(f'logs {paid.run.id} -f')}")
+            _tell_begun(session, paid.run.id, instance.name, as_json)
             return
         word = see_through(paid)
     finish(paid, word, as_json=as_json)
@@ -100,7 +99,11 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
 
 def _check_where(name: str | None, given: dict[str, Any], detach: bool, dry_run: bool) -> None:
     rents = bool(given["kind"] or given["gpu_memory"])
-    if bool(name) == rents and not (dry_run and not name):
+    if name and rents:
+        raise UsageError(
+            "--on names a machine that runs, and --instance or --gpu-memory rent another one", "leave out one of them"
+        )
+    if not (name or rents or dry_run):
         raise UsageError(
             "say where to train",
             "--on NAME for a machine that runs; or, to rent one, --instance TYPE, or --gpus NUMBER and --gpu-memory GB",
@@ -133,10 +136,21 @@ def _request(recipe: str, given: dict[str, Any], own: bool) -> "tuple[TrainReque
     return TrainRequest(recipe, sets, **mine, own_machine=own, accepted=accepted, environment=variables), chosen
 
 
+def _tell_begun(session: "Session", run: str, machine: str, as_json: bool) -> None:
+    """Say what trains where, and is not followed."""
+    if as_json:
+        console.emit_json({"run": run, "machine": machine})
+        return
+    console.say(f"{run} trains on {machine}")
+    console.say(f"  follow it: {session.hint(f'logs {run} -f')}")
+
+
 def _show(
-    chosen: settings.Settings, request: "TrainRequest", name: str | None, rental: "Rental | None", as_json: bool
-) -> None:
-    """Show what would train, and where. A licence that is not accepted yet is shown, not refused."""
+    chosen: settings.Settings, request: "TrainRequest", name: str | None, rental: "Rental | None", as_json: bool,
+    terms: dict[str, Any] | None,
+) -> None:  # fmt: skip
+    """Show what would train, and where. A licence that is not accepted yet is shown, not refused; what AWS could not
+    keep is refused, where `terms` say that it is to."""
     from provision.training.request import resolve
 
     if name:
@@ -147,7 +161,9 @@ def _show(
         if not as_json:
             train_plan.show(plan, None, dry_run=True)
         session = clouds.Session(clouds.resolve(chosen), chosen)
-        train_plan.show_requests(session, train_plan.wish_of(plan, rental), as_json)
+        if terms is not None:
+            _check_kept(session, request, terms)
+        train_plan.show_requests(session, train_plan.wish_of(plan, rental), as_json, kept=terms is not None)
     else:
         train_plan.show(resolve(request), None, dry_run=True, as_json=as_json)
 
@@ -186,19 +202,32 @@ def _machine(
     return session.at(cloud), plan, instance
 
 
-def _keep(chosen: settings.Settings, request: "TrainRequest", rental: "Rental", terms: dict[str, Any]) -> None:
-    """Start a training that AWS keeps, and say where it stands."""
+def _check_kept(session: "Session", request: "TrainRequest", terms: dict[str, Any]) -> None:
+    """UsageError for what a training that AWS keeps cannot have."""
     from infra.aws import topics
+    from provision.training import kept
+
+    if terms["notify"]:
+        topics.check(terms["notify"], session.cloud.region)
+    kept.refuse_attached(session, request.diagnose)
+
+
+def _keep(
+    chosen: settings.Settings, request: "TrainRequest", rental: "Rental", terms: dict[str, Any], as_json: bool
+) -> None:
+    """Start a training that AWS keeps, and say where it stands."""
     from provision.training import kept
     from provision.training.request import refuse_unaccepted
 
     session = clouds.Session(clouds.resolve(chosen), chosen)
-    if terms["notify"]:
-        topics.check(terms["notify"], session.cloud.region)
+    _check_kept(session, request, terms)
     plan = train_plan.for_rental(chosen, request, rental)
     refuse_unaccepted(plan)
     train_plan.show(plan, None, dry_run=False)
     run, keeping = kept.train(session, plan, train_plan.wish_of(plan, rental), kept.Terms(**terms))
+    if as_json:
+        console.emit_json({"run": run.id, "keeper": keeping.name, "ends": keeping.ends})
+        return
     console.say(f"run {run.id}")
     tell_kept(session, run, keeping)
 

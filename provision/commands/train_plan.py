@@ -59,12 +59,13 @@ def wish_of(plan: "TrainPlan", rental: Rental) -> "Requirements":
     )  # fmt: skip
 
 
-def show_requests(session: "Session", wish: "Requirements", as_json: bool) -> None:
-    """Show what AWS would be asked for."""
+def show_requests(session: "Session", wish: "Requirements", as_json: bool, *, kept: bool = False) -> None:
+    """Show what AWS would be asked for; `kept`: by its keeper, with no laptop."""
     from provision.commands.request_table import show_request
+    from provision.engines import begin
     from provision.offers import plan
 
-    show_request(plan.plan(session, wish), as_json)
+    show_request([begin.request_of(session, wish)] if kept else plan.plan(session, wish), as_json, kept=kept)
 
 
 def show(plan: "TrainPlan", instance: "Instance | None", *, dry_run: bool, as_json: bool = False) -> None:

@@ -1,11 +1,11 @@
 """The time line of a run: asked, got, notice, saved, resumed, ended, with dollars.
 
 It is put together of what is kept anyway: the attempts and their ends, the snapshots' times in S3, and the history of
-the run's newest keeper, which AWS keeps for 90 days. What a machine wrote is shown, and decides nothing.
+the run's keepers, which AWS keeps for 90 days. What a machine wrote is shown, and decides nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,14 +14,17 @@ from infra.aws.step_functions import Execution, Keeper, Step
 from provision.engines import kept
 from provision.engines.kept import moment
 from provision.machines.cost import Bill
-from provision.runs.manifest import Attempt, End, Keeping
+from provision.runs.manifest import Attempt, End, Keeping, RunState
 from provision.runs.snapshots import MARK
 from provision.runs.store import Run
 
 _ASKS = {"Ask spot": "spot", "Ask on demand": "on demand"}
 _WORK = "Work"  # the state in which a machine works; it is left with the machine's word
 _SPOT = "spot interruption"
-_ORDER = ("begun", "claimed", "asked", "got", "resumed", "saved", "notice", "ended")  # within one second
+_ORDER = ("claimed", "asked", "got", "resumed", "saved", "notice", "ended")  # of one attempt within one second
+_BEGUN = "begun"
+_OVER = {"SUCCEEDED": "done", "ABORTED": "stopped", "FAILED": "gave up", "TIMED_OUT": "gave up"}
+_MOST_KEEPERS = 20  # of one run, whose steps are read: the newest
 
 
 @dataclass(frozen=True)
@@ -43,30 +46,42 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """One keeper of the run: its name, when it was asked for, how it stands, and its steps."""
+
+    name: str
+    began: datetime
+    execution: Execution
+    steps: Sequence[Step] = ()
+
+
+@dataclass(frozen=True)
 class Seen:
-    """All that the time line is made of."""
+    """All that the time line is made of; `state` is the machine's last word, the keepers are oldest first."""
 
     attempts: Sequence[Attempt]
     ends: Mapping[int, End]
     saved: Sequence[tuple[datetime, int, int]]  # when, iteration, attempt
     bills: Mapping[str, Bill]
-    keeping: Keeping | None = None
-    execution: Execution | None = None
-    steps: Sequence[Step] = ()
+    keepers: Sequence[Kept] = ()
+    state: RunState = field(default_factory=RunState)
+
+    def name(self, number: int) -> str:
+        """The name of that attempt's machine; "" where it is not known."""
+        return next((one.name for one in self.attempts if one.number == number), "")
 
 
 def of(cloud: Cloud, run: Run) -> list[Event]:
     """The run's events, oldest first. AuthError or CloudError where AWS does not tell."""
     keeping = run.keeping()
-    executions = Keeper(cloud)
+    keepers = _keepers(cloud, keeping) if keeping else ()  # first: of what they tell the attempts are then written
     seen = Seen(
         attempts=run.attempts(),
         ends={end.number: end for end in run.ends()},
         saved=_saved(run),
         bills=kept.bills_by_id(cloud),
-        keeping=keeping,
-        execution=executions.describe(keeping.execution) if keeping else None,
-        steps=executions.history(keeping.execution) if keeping else (),
+        keepers=keepers,
+        state=run.state(),
     )
     return line(seen)
 
@@ -74,8 +89,28 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
     found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
-    order = {what: place for place, what in enumerate(_ORDER)}
-    return sorted(found, key=lambda event: (event.time.replace(microsecond=0), order.get(event.what, 0)))
+    return sorted(found, key=_place)
+
+
+def _place(event: Event) -> tuple[datetime, int, int, int]:
+    """Where it stands in the line. Times have whole seconds in part: within one, an attempt ends before the next is
+    asked for, and a keeper begins before all and ends after all."""
+    edge = -1 if event.what == _BEGUN else 1 if event.what in _OVER.values() else 0
+    order = _ORDER.index(event.what) if event.what in _ORDER else 0
+    return event.time.replace(microsecond=0), edge, event.attempt, order
+
+
+def _keepers(cloud: Cloud, keeping: Keeping) -> list[Kept]:
+    """The run's keepers, oldest first: the newest, and those before it that AWS still knows by the same definition."""
+    executions = Keeper(cloud)
+    stem, _, count = keeping.execution.rpartition("-")
+    last = int(count) if count.isdecimal() else 1
+    before = [executions.describe(f"{stem}-{number}") for number in range(max(1, last - _MOST_KEEPERS + 1), last)]
+    begun = [(one, one.started) for one in before if one.started is not None]
+    newest = (executions.describe(keeping.execution), moment(keeping.started))
+    return [
+        Kept(one.arn.rpartition(":")[2], began, one, executions.history(one.arn)) for one, began in (*begun, newest)
+    ]
 
 
 def _saved(run: Run) -> list[tuple[datetime, int, int]]:
@@ -90,20 +125,27 @@ def _saved(run: Run) -> list[tuple[datetime, int, int]]:
 
 
 def _handed(seen: Seen) -> Iterator[Event]:
-    if seen.keeping:
-        yield Event(moment(seen.keeping.started), "begun", about=f"kept by AWS as {seen.keeping.name}")
+    for keeper in seen.keepers:
+        yield Event(keeper.began, _BEGUN, about=f"kept by AWS as {keeper.name}")
 
 
 def _asked(seen: Seen) -> Iterator[Event]:
+    for keeper in seen.keepers:
+        yield from _askings(seen, keeper.steps)
+
+
+def _askings(seen: Seen, steps: Sequence[Step]) -> Iterator[Event]:
     """Askings that follow each other are one line, with how many they were."""
     since: datetime | None = None
     count, market = 0, ""
-    for step in [*seen.steps, Step(datetime.max.replace(tzinfo=timezone.utc), "", "entered")]:
+    for step in [*steps, Step(datetime.max.replace(tzinfo=timezone.utc), "", "entered")]:
         asks = step.kind == "entered" and step.state in _ASKS
         over = step.kind == "entered" and step.state in ("Know", "Claim", "Left", "")
         if since is not None and (over or (asks and _ASKS[step.state] != market)):
             number = _number(seen, since)
-            yield Event(since, "asked", number, about=f"{market}" + (f", {count} times" if count > 1 else ""))
+            yield Event(
+                since, "asked", number, seen.name(number), f"{market}" + (f", {count} times" if count > 1 else "")
+            )
             since, count = None, 0
         if asks:
             since, count, market = since or step.time, count + 1, _ASKS[step.state]
@@ -126,32 +168,39 @@ def _attempts(seen: Seen) -> Iterator[Event]:
             yield Event(moment(attempt.started), "claimed", attempt.number, attempt.name, f"no machine{from_where}")
         end = seen.ends.get(attempt.number)
         if end is not None and end.time:
-            about = end.word + (f": {end.reason}" if end.reason else "")
             cost = kept.amount_of(attempt, end, seen.bills) if attempt.instance else None
-            yield Event(moment(end.time), "ended", attempt.number, attempt.name, about, cost)
+            yield Event(moment(end.time), "ended", attempt.number, attempt.name, _how(seen, attempt, end), cost)
+
+
+def _how(seen: Seen, attempt: Attempt, end: End) -> str:
+    """How an attempt ended, and why its machine is billed less than its time."""
+    words = end.reason if end.reason.startswith(end.word) else end.word + (f": {end.reason}" if end.reason else "")
+    bill = seen.bills.get(attempt.instance)
+    return words + ("; AWS bills only its disk and its address" if bill and bill.free else "")
 
 
 def _snapshots(seen: Seen) -> Iterator[Event]:
-    names = {attempt.number: attempt.name for attempt in seen.attempts}
     for at, iteration, number in seen.saved:
-        yield Event(at, "saved", number, names.get(number, ""), f"iteration {iteration}")
+        yield Event(at, "saved", number, seen.name(number), f"iteration {iteration}")
 
 
 def _told(seen: Seen) -> Iterator[Event]:
-    """A machine that AWS takes tells its keeper as soon as its work is saved."""
-    for step in seen.steps:
+    """A machine that AWS takes tells its keeper as soon as its work is saved. Its end is written down once it is gone:
+    until then its own word says why."""
+    for step in (step for keeper in seen.keepers for step in keeper.steps):
         if (step.state, step.kind) == (_WORK, "exited"):
-            end = seen.ends.get(_number(seen, step.time))
-            if end is not None and end.reason == _SPOT:
-                yield Event(step.time, "notice", end.number, about="AWS takes the machine; its work is saved")
+            number = _number(seen, step.time)
+            end = seen.ends.get(number)
+            said = seen.state.reason if seen.state.attempt == number else ""
+            if (end.reason if end else said) == _SPOT:
+                yield Event(step.time, "notice", number, seen.name(number), "AWS takes the machine; its work is saved")
 
 
 def _over(seen: Seen) -> Iterator[Event]:
-    found = seen.execution
-    if found is not None and found.stopped is not None:
-        words = {"SUCCEEDED": "done", "ABORTED": "stopped", "FAILED": "gave up", "TIMED_OUT": "gave up"}
-        about = ": ".join(part for part in (found.error, found.cause) if part)
-        yield Event(found.stopped, words.get(found.status, found.status), about=about)
+    for found in (keeper.execution for keeper in seen.keepers):
+        if found.stopped is not None:
+            about = ": ".join(part for part in (found.error, kept.plain(found.cause)) if part)
+            yield Event(found.stopped, _OVER.get(found.status, found.status), about=about)
 
 
 def short(events: Iterable[Event]) -> list[Event]:

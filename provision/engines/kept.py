@@ -1,5 +1,7 @@
 """How a run stands that AWS keeps, in words and in dollars; and which runs are kept on the machines of a name."""
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -17,13 +19,16 @@ from provision.runs.manifest import Attempt, End
 from provision.runs.standing import Keeper, Standing
 from provision.runs.store import Run
 
+_LIST = re.compile(r"""\[(?:"(?:[^"\\]|\\.)*"(?:, ?)?)*\]""")  # of texts, in JSON
+_LISTS = re.compile(rf"{_LIST.pattern}(?: {_LIST.pattern})*")
 _LONGEST = 120  # letters of a cause in a table; AWS tells each place
 
 
-def words(now: Standing, spent: float | None, number: int) -> str:
+def words(now: Standing, spent: float | None, number: int, free: float = 0.0) -> str:
     """How a kept run stands: `waiting for capacity since …`, or `training on NAME, attempt 3, $4.10 so far, ends by …`.
 
-    `number` of the attempt that is told; `spent` in US dollars, None where that is not known.
+    `number` of the attempt that is told; `spent` in US dollars, None where that is not known; `free`: what AWS does not
+    bill of the machines that it took in their first hour, and what was shown as spent before.
     """
     if now.keeper is None:
         return ""
@@ -32,22 +37,44 @@ def words(now: Standing, spent: float | None, number: int) -> str:
         cause = why(now.keeper)
         return cause if len(cause) <= _LONGEST else f"{cause[:_LONGEST]}… (all of it: events)"
     ends = f"ends by {_clock(keeping.ends)}"
-    money = [] if spent is None else [f"{cost.dollars(spent)} so far"]
+    unbilled = f" ({cost.dollars(free)} that AWS does not bill are not in it)" if free else ""
+    money = [] if spent is None else [f"{cost.dollars(spent)} so far{unbilled}"]
     if now.waits or now.attempt is None:
-        since = now.attempt.started if now.attempt and not now.attempt.instance else ""
-        waited = f"waiting for capacity since {_clock(since)}" if since else "waiting for its next machine"
-        return ", ".join([waited, f"attempt {number}", *money, ends])
+        return ", ".join([_waiting(now, keeping.number, number), *money, ends])
     doing = "interrupted on" if now.ends else "training on" if now.word == "running" else "starting on"
     if now.word not in ("running", "starting"):
         return ", ".join([f"{now.word}; its machine is being ended", *money])
     return ", ".join([f"{doing} {now.attempt.name} ({now.attempt.instance})", f"attempt {number}", *money, ends])
 
 
+def _waiting(now: Standing, first: int, number: int) -> str:
+    """What a run waits for whose keeper has no machine for it; `first` is the number of the keeper's first attempt."""
+    if now.attempt is None or now.attempt.number < first:
+        return f"waiting for its machine, attempt {first}"
+    if now.attempt.instance:
+        return f"waiting for its next machine after attempt {number}"
+    return f"waiting for capacity since {_clock(now.attempt.started)}, attempt {number}"
+
+
 def why(keeper: Keeper | None) -> str:
     """Why the keeper gave up; "" where it did not, or there was none."""
     if keeper is None or keeper.status in ("", "RUNNING", "SUCCEEDED", "ABORTED"):
         return ""
-    return keeper.cause or keeper.error
+    return plain(keeper.cause) or keeper.error
+
+
+def plain(cause: str) -> str:
+    """The cause of a keeper's end for people: of what AWS said of each place, as JSON, the first, and how many more."""
+    return _LISTS.sub(lambda match: ": ".join(_first(part[0]) for part in _LIST.finditer(match[0])), cause)
+
+
+def _first(text: str) -> str:
+    try:
+        said = list(dict.fromkeys(json.loads(text)))
+    except ValueError:  # it was cut off, or is no list
+        return text
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return f"{said[0]}{more}" if said else "nothing"
 
 
 def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
@@ -59,7 +86,8 @@ def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
         return words(now, None, 0)
     attempts = run.attempts()
     number = max((attempt.number for attempt in attempts), default=now.keeper.keeping.number)
-    return words(now, spent(attempts, run.ends(), bills), max(number, 1))
+    free = sum(bills[one.instance].free for one in attempts if one.instance in bills)
+    return words(now, spent(attempts, run.ends(), bills), max(number, 1), free)
 
 
 def bills_by_id(cloud: Cloud) -> dict[str, Bill]:

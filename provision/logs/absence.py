@@ -89,6 +89,10 @@ def error(log: Log, hint: Hint = _command) -> RunError:
     seen = _seen(log)
     named = str(log.shown or log.name)
     hint = hint if log.shown is None else _command
+    if not seen.lines and log.shown is None:
+        return RunError(
+            f"{named} has no line of a log yet", f"how it stands: {hint('runs')}; its machine may still begin"
+        )
     if not seen.lines:
         return RunError(
             f"{named} is empty",

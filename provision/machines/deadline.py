@@ -87,9 +87,9 @@ def end_words(cloud: Cloud, instance: Instance) -> str:
     return f"ends by itself at {clock(instance.deadline)} {more}{idle}"
 
 
-def clock(at: datetime | None) -> str:
-    """A moment in the laptop's own time."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M %Z") if at else "?"
+def clock(at: datetime | None, *, exact: bool = False) -> str:
+    """A moment in the laptop's own time; `exact`: with seconds."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z" if exact else "%Y-%m-%d %H:%M %Z") if at else "?"
 
 
 def now() -> datetime:

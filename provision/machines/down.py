@@ -172,7 +172,8 @@ def end_old(
     """
     there = Ec2(cloud).by_id(instance_id)
     if there is not None and whose.others(there.owner):
-        say(f"{whose.words(there)} is left to its owner")
+        if there.alive:
+            say(f"{whose.words(there)} is left to its owner")
         return
     launch = (there.launch if there else "") or launch
 
@@ -180,8 +181,10 @@ def end_old(
         found, errors = Holdings(cloud).look(name)
         return Choice(launch).of(found) if launch else whose.left_of(found, instance_id, sure=not errors), errors
 
-    say(f"ending what is left of {instance_id}")
-    _until_gone(Removal(cloud, patience), look, look())
+    first = look()
+    if any(first):
+        say(f"ending what is left of {instance_id}")
+    _until_gone(Removal(cloud, patience), look, first)
 
 
 def everything(cloud: Cloud, name: str | None, with_volumes: bool = False) -> dict[str, list[str]]:

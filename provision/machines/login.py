@@ -12,11 +12,7 @@ from provision.settings import home
 
 def address(cloud: Cloud, instance: Instance) -> Address:
     """How to log in there. HostError where this laptop does not know the machine's host key, or nobody is let in."""
-    if run := instance.record.run:
-        raise HostError(
-            f"{instance.name} lets nobody in: it works for {run}, which AWS keeps without a laptop",
-            f"follow it: {cloud.hint(f'logs {run} -f')}; stop it: {cloud.hint(f'stop {run}')}",
-        )
+    refuse_kept(cloud, instance)
     known = journal.known_hosts(cloud, instance)
     if known is None:
         raise HostError(
@@ -28,6 +24,15 @@ def address(cloud: Cloud, instance: Instance) -> Address:
         proxy = ssm_proxy.words(cloud, instance.id)
         return Address(instance.id, user_data.USER, key, known, instance.id, proxy=proxy, flags=cloud.flags)
     return Address(str(instance.address), user_data.USER, key, known, instance.id, flags=cloud.flags)
+
+
+def refuse_kept(cloud: Cloud, instance: Instance) -> None:
+    """HostError for a machine that works for a run which AWS keeps: nobody logs in there, nor trains there."""
+    if run := instance.record.run:
+        raise HostError(
+            f"{instance.name} lets nobody in: it works for {run}, which AWS keeps without a laptop",
+            f"follow it: {cloud.hint(f'logs {run} -f')}; stop it: {cloud.hint(f'stop {run}')}",
+        )
 
 
 def shell(cloud: Cloud, instance: Instance) -> SshShell:

@@ -29,13 +29,16 @@ from provision.training import attempt, request
 from provision.training.attempt import Turn
 from provision.training.request import Host, TrainPlan, TrainRequest
 
+_NEAREST = 8  # iterations of snapshots that are named, of many
+
 
 def plan_on(session: Session, wanted: TrainRequest, instance: Instance) -> TrainPlan:
     """The plan for a machine that runs: it is asked for its GPU and driver where the training uses GPUs.
 
-    UsageError for what cannot run there, before an image is built or sent.
+    UsageError for what cannot run there, HostError where nobody is let in, before an image is built or sent.
     """
     recipe = request.load(wanted)
+    login.refuse_kept(session.cloud, instance)
     gpus = Ec2(session.cloud).instance_type(instance.type).gpus if wanted.gpus is None else wanted.gpus
     host = Host(instance.type, gpus)
     if gpus and request.uses_gpus(wanted, recipe):
@@ -196,12 +199,20 @@ def turn(run: Run, number: int, at: int | None) -> Turn:
     counting, every = run.snapshots(), run.all_snapshots()
     there = [snapshot for snapshot in (*every, *counting) if snapshot.iteration == at]  # one that counts goes before
     if not there:
-        known = ", ".join(str(one) for one in sorted({snapshot.iteration for snapshot in every}))
+        known = _some(sorted({snapshot.iteration for snapshot in every}), at)
         raise NotFoundError(
             f"{run.id} has no whole snapshot of iteration {at}",
             f"it has those of {known}; --from 0 starts from nothing" if known else "--from 0 starts from nothing",
         )
     return Turn(number, there[-1:], chosen=there[-1] != (counting[-1] if counting else None))
+
+
+def _some(iterations: list[int], at: int) -> str:
+    """Those iterations in words; of many the nearest to `at`, and the last."""
+    near = sorted(sorted(iterations, key=lambda one: abs(one - at))[:_NEAREST])
+    if len(iterations) <= _NEAREST + 1:
+        return ", ".join(map(str, iterations))
+    return f"{', '.join(map(str, near))}, and {len(iterations) - len(near)} others up to {iterations[-1]}"
 
 
 def refuse_going(session: Session, run: Run, now: Standing) -> None:

@@ -23,7 +23,7 @@ def stop(session: Session, run: Run) -> Word:
 
     RunError where it does not run, or has not ended in the time that its recipe gives it and a minute more.
     """
-    newest, machine = _running(session, run, standing.look(session.cloud, run))
+    newest, machine = running(session, run, standing.look(session.cloud, run))
     rule = run.manifest.recipe.stop
     with login.shell(session.cloud, machine) as shell, open_remote(shell) as engine:
         guard.stop(shell, run.id)
@@ -32,8 +32,8 @@ def stop(session: Session, run: Run) -> Word:
     return _wait_ended(session, run, rule.timeout + 60.0)
 
 
-def _running(session: Session, run: Run, now: Standing) -> tuple[Attempt, Instance]:
-    """The newest attempt and its machine."""
+def running(session: Session, run: Run, now: Standing) -> tuple[Attempt, Instance]:
+    """The newest attempt and its machine. RunError where it does not run, or has not begun."""
     if not now.goes_on:
         raise RunError(f"{run.id} does not run: it is {now.word}", _next(session, run, now.word))
     if now.attempt is None or now.machine is None:

@@ -72,7 +72,7 @@ def test_a_number_where_text_is_meant_is_refused(
         (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),
         (["up", "--instance", "p3.8xlarge", "--disk", "1"], "disk_gb"),
         (["train", "digits", "--on", "x", "--data", "/nowhere"], "--data /nowhere is not a folder"),
-        (["train", "digits", "--on", "x", "--instance", "p3.8xlarge", "--dry-run"], "--on NAME"),
+        (["train", "digits", "--on", "x", "--instance", "p3.8xlarge", "--dry-run"], "leave out one of them"),
         (["train", "digits", "--dry-run", "--set", "batch=many"], "'many' is not a whole number"),
         (["train", "digits", "--dry-run", "--project", "/nowhere"], "--project /nowhere is not a folder"),
     ],

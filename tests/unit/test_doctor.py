@@ -209,6 +209,10 @@ def test_a_dry_run_shows_offers_prices_and_the_end(capsys: pytest.CaptureFixture
     assert "after 24 hours, or after 30 idle minutes, or after 1.4 hours, as $20 may be spent then" in out
     assert "--max-price makes that longer" in out
     assert "NVIDIA's driver 535 installed at its first boot" in out
+    show_request(requests, as_json=False, kept=True)  # by a keeper, for a training that needs no laptop
+    out = capsys.readouterr().out
+    assert "with the training, or after 24 hours, waiting included, or after 1.4 hours" in out
+    assert "nobody logs in" in out and "idle" not in out
     show_request(requests, as_json=True)
     [plain] = json.loads(capsys.readouterr().out)
     assert (plain["now"], plain["dearest"]) == (3.67, 12.24)

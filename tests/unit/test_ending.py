@@ -228,6 +228,21 @@ def test_the_one_that_replaced_it_stays_whole() -> None:
     assert aws.left() == {"i-2", "sg-2", new, "vol-2"}
 
 
+def test_of_an_old_machine_that_has_ended_nothing_is_said() -> None:
+    said: list[str] = []
+    aws, mine = Region(), tags(name="lab", owner="alice@thinkpad 0a1b2c3d")
+    for state, words in (("running", 1), ("terminated", 0)):
+        aws.machines["i-1"] = machine("i-1", mine, State={"Name": state})
+        ending.end_old(aws.cloud, "lab", "i-1", said.append)
+        assert len(said) == words
+        said.clear()
+    aws.machines.clear()
+    for things in aws.things.values():
+        things.clear()
+    ending.end_old(aws.cloud, "lab", "i-1", said.append)
+    assert said == []
+
+
 class Beginning(Region):
     """AWS has forgotten i-1; of a launch under way, of that name and owner, there is no machine yet."""
 

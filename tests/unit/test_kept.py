@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from infra.aws.step_functions import Execution, Step
@@ -14,7 +15,8 @@ from infra.errors import BusyError, LeftoverError, RunError, UsageError
 from provision.clouds import Session
 from provision.engines import events, kept
 from provision.engines import stop as stopping
-from provision.machines import rent
+from provision.engines.kept import moment
+from provision.machines import cost, rent
 from provision.machines.deadline import clock
 from provision.runs import follow, standing, store
 from provision.runs.manifest import Attempt, End, Keeping, RunState, Terms
@@ -22,7 +24,7 @@ from provision.runs.standing import Keeper, Standing
 from provision.settings import Settings
 from provision.training import kept as trainings
 from provision.training import start
-from tests.unit.fake_aws import CLOUD, machine, tags
+from tests.unit.fake_aws import CLOUD, Refused, machine, tags
 from tests.unit.fake_s3 import OURS, FakeS3
 from tests.unit.kept_kit import RUN, made
 from tests.unit.virtual import Virtual
@@ -106,6 +108,12 @@ def test_words_tell_what_it_waits_for_and_what_it_has_cost() -> None:
     assert kept.words(trains, 4.1, 3) == f"training on lab (i-1), attempt 3, $4.10 so far, ends by {ends}"
     noticed = replace(trains, state=RunState("interrupted", 3, reason="spot interruption"))
     assert kept.words(noticed, None, 3) == f"interrupted on lab (i-1), attempt 3, ends by {ends}"
+    dear = kept.words(noticed, 0.2, 3, 0.5)
+    assert dear.endswith(f"$0.20 so far ($0.50 that AWS does not bill are not in it), ends by {ends}")
+    gone = replace(noticed, machine=instance("terminated"))
+    assert kept.words(gone, 0.0, 3) == f"waiting for its next machine after attempt 3, $0.00 so far, ends by {ends}"
+    again = Standing(RunState("stopped", 1), [FIRST], keeper=NEXT)  # its new keeper has begun no attempt yet
+    assert kept.words(again, None, 1) == f"waiting for its machine, attempt 2, ends by {ends}"
     begins = replace(trains, state=RunState())
     assert kept.words(begins, None, 3) == f"starting on lab (i-1), attempt 3, ends by {ends}"
     over = Standing(RunState(), [WAITING], keeper=Keeper(KEEPING, "FAILED", "NoCapacity", "no machine was free"))
@@ -333,9 +341,7 @@ def test_the_time_line_is_asked_got_notice_saved_resumed_ended_with_dollars() ->
               2: End(2, "i-2", "finished", "", minutes(101).isoformat())},
         saved=[(minutes(10), 100, 1), (minutes(20), 200, 1), (minutes(29), 250, 1), (minutes(90), 1000, 2)],
         bills={},
-        keeping=KEEPING,
-        execution=Execution(EXECUTION, "SUCCEEDED", stopped=minutes(103)),
-        steps=steps,
+        keepers=[events.Kept(f"{RUN}-1", at, Execution(EXECUTION, "SUCCEEDED", stopped=minutes(103)), steps)],
     )  # fmt: skip
     found = events.short(events.line(seen))
     assert [(event.what, event.attempt, event.about) for event in found] == [
@@ -355,6 +361,65 @@ def test_the_time_line_is_asked_got_notice_saved_resumed_ended_with_dollars() ->
     assert [round(event.dollars, 2) for event in found if event.dollars] == [0.8, 1.5]
     plain = found[-2].as_json()
     assert json.loads(json.dumps(plain))["time"] == "2026-11-20T13:41:00+00:00"
+
+
+def test_within_one_second_an_attempt_ends_before_the_next_is_asked_for_and_a_keeper_ends_last() -> None:
+    at = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+    second = replace(SECOND, terms=Terms(at.isoformat(), None, 1.5))
+    steps = [Step(at.replace(microsecond=2), "Ask spot", "entered"), Step(at.replace(microsecond=3), "Know", "entered")]
+    done = Execution(EXECUTION, "SUCCEEDED", stopped=at.replace(microsecond=1))
+    seen = events.Seen(
+        attempts=[FIRST, second],
+        ends={1: End(1, "i-1", "interrupted", "spot interruption", at.isoformat()),
+              2: End(2, "i-2", "finished", "", at.isoformat())},
+        saved=[], bills={}, keepers=[events.Kept("k", at.replace(microsecond=9), done, steps)],
+    )  # fmt: skip
+    assert [(event.what, event.attempt) for event in events.line(seen)] == [
+        ("begun", 0), ("got", 1), ("ended", 1), ("asked", 2), ("resumed", 2), ("ended", 2), ("done", 0),
+    ]  # fmt: skip
+
+
+def test_a_notice_is_told_before_the_machines_end_is_written_down() -> None:
+    at = datetime(2026, 11, 20, 12, 30, tzinfo=timezone.utc)
+    steps = [Step(at, "Work", "exited")]
+    keeper = events.Kept("k", at - timedelta(minutes=30), Execution(EXECUTION, "RUNNING"), steps)
+    seen = events.Seen([FIRST], {}, [], {}, [keeper], RunState("interrupted", 1, reason="spot interruption"))
+    assert [(event.what, event.machine) for event in events.line(seen)][-1] == ("notice", "lab")
+    for other in (
+        RunState("interrupted", 1, reason="power-off"),
+        RunState("interrupted", 9, reason="spot interruption"),
+    ):
+        assert "notice" not in [event.what for event in events.line(replace(seen, state=other))]
+
+
+def test_an_end_is_told_once_and_with_why_it_is_billed_less() -> None:
+    taken = cost.Bill("lab", "i-1", "p2.xlarge", "spot", "us-east-1", "us-east-1a", moment(BEGAN), moment(ENDS), 0.5,
+                      0.0, 0.001, 0.0, free=0.4)  # fmt: skip
+    first, second = (
+        End(1, "i-1", "interrupted", "spot interruption", BEGAN),
+        End(2, "i-2", "stopped", "stopped by a person", ENDS),
+    )
+    seen = events.Seen([FIRST, SECOND], {1: first, 2: second}, [], {"i-1": taken})
+    assert [event.about for event in events.line(seen) if event.what == "ended"] == [
+        "interrupted: spot interruption; AWS bills only its disk and its address", "stopped by a person",
+    ]  # fmt: skip
+
+
+def test_the_time_line_has_all_keepers_of_a_run_that_aws_knows(one: Kept) -> None:
+    third = msgspec.structs.replace(KEEPING, execution=EXECUTION.removesuffix("1") + "3")
+    one.aws.put(f"runs/{RUN}/keeper.json", msgspec.json.encode(third))
+    known = {f"{RUN}-2": "2026-11-20T09:00:00+00:00", f"{RUN}-3": BEGAN}  # AWS has forgotten the first
+
+    def describe(words: Any) -> Any:
+        name = words["executionArn"].rpartition(":")[2]
+        if name not in known:
+            raise Refused("ExecutionDoesNotExist")
+        return {"status": "RUNNING", "executionArn": words["executionArn"], "startDate": moment(known[name])}
+
+    one.aws.answers |= {"DescribeExecution": describe, "GetExecutionHistory": {"events": []}}
+    assert [event.about for event in events.of(CLOUD, one.run)] == [
+        f"kept by AWS as {RUN}-2", f"kept by AWS as {RUN}-3",
+    ]  # fmt: skip
 
 
 def test_a_budget_is_one_for_all_machines_of_a_keeper(one: Kept) -> None:
@@ -386,6 +451,23 @@ def test_a_machine_of_ups_that_lives_is_gone_on_with(one: Kept) -> None:
     assert not trainings.joins(SESSION, one.run, Standing(RunState("interrupted", 1), [FIRST]))  # AWS takes it
     one.aws.answers["DescribeInstances"] = {"Reservations": []}
     assert not trainings.joins(SESSION, one.run, now)
+
+
+def test_what_aws_said_of_each_place_is_told_once() -> None:
+    cause = 'AWS had no machine; at last it said ["NoRoom","NoRoom"] ["none in a [1] \\"x\\"","none in b"]'
+    assert kept.plain(cause) == 'AWS had no machine; at last it said NoRoom: none in a [1] "x" (and 1 more)'
+    assert kept.plain("it said [] []") == "it said nothing: nothing"
+    assert kept.plain('it said ["cut o') == 'it said ["cut o'
+    over = Execution(EXECUTION, "FAILED", "NoCapacity", cause, stopped=moment(ENDS))
+    seen = events.Seen([], {}, [], {}, [events.Kept("k", moment(BEGAN), over)])
+    assert events.line(seen)[-1].about == f"NoCapacity: {kept.plain(cause)}"
+    assert kept.why(Keeper(KEEPING, "FAILED", "NoCapacity", cause)) == kept.plain(cause)
+
+
+def test_of_many_snapshots_the_nearest_are_named() -> None:
+    many = [*range(100, 4200, 100)]
+    assert start._some(many[:3], 101) == "100, 200, 300"
+    assert start._some(many, 601) == "300, 400, 500, 600, 700, 800, 900, 1000, and 33 others up to 4100"
 
 
 def test_what_only_somebody_who_follows_can_do_is_refused() -> None:

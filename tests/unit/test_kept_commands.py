@@ -11,7 +11,7 @@ from provision.training import kept as trainings
 from tests.unit.fake_aws import CLOUD
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.kept_kit import RUN
-from tests.unit.test_kept import FIRST, WAITING, Kept
+from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept
 
 
 @pytest.fixture
@@ -57,6 +57,39 @@ def test_stop_tells_what_it_would_do(one: Kept, capsys: pytest.CaptureFixture[st
     assert not one.aws.of("StopExecution")
 
 
+def test_stop_would_not_stop_what_has_not_begun(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    del one.aws.held[f"runs/{RUN}/keeper.json"]
+    assert run(["stop", RUN, "--dry-run"]) == 13
+    assert f"provision resume {RUN}" in capsys.readouterr().err
+
+
+def test_a_run_without_a_log_is_told_how_it_stands(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["logs", RUN]) == 13
+    said = capsys.readouterr().err
+    assert f"{RUN} has no line of a log yet" in said and "provision runs" in said and "FILE" not in said
+
+
+def test_a_kept_training_is_told_to_programs(
+    one: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainings, "train", lambda *_: (one.run, KEEPING))
+    assert run(["train", "digits", "--instance", "p2.xlarge", "--gpus", "0", "--detach", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": RUN, "keeper": f"{RUN}-1", "ends": ENDS}
+
+
+def test_a_dry_run_refuses_what_cannot_be_kept(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "digits", "--instance", "p2.xlarge", "--gpus", "0", "--detach", "--dry-run"]
+    for wrong, why in ((["--notify", "arn:aws:sns:eu-west-1:111111111111:mine"], "is in eu-west-1"),
+                       (["--diagnose"], "nobody follows"), (["--volume", "d:5"], "needs a laptop")):  # fmt: skip
+        assert run([*words, *wrong]) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_a_machine_that_runs_and_one_to_rent_are_too_much(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "digits", "--instance", "p2.xlarge", "--on", "lab", "--detach"]) == 2
+    assert "leave out one of them" in capsys.readouterr().err
+
+
 def test_an_attached_resume_is_refused_with_the_way_to_stop_it(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     one.attempt(FIRST)
     one.state("interrupted")
@@ -78,3 +111,13 @@ def test_a_topic_of_another_region_is_refused_before_anything_is_made(
     words = ["train", "digits", "--instance", "p2.xlarge", "--gpus", "0", "--detach"]
     assert run([*words, "--notify", "arn:aws:sns:eu-west-1:111111111111:mine"]) == 2
     assert "is in eu-west-1" in capsys.readouterr().err
+
+
+def test_resume_tells_from_where_it_would_go_on(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    one.status = "ABORTED"
+    one.attempt(FIRST)
+    one.state("stopped")
+    assert run(["resume", RUN, "--detach", "--from", "0", "--dry-run"]) == 0
+    assert "it would go on from nothing" in capsys.readouterr().out
+    assert run(["resume", RUN, "--detach", "--from", "7", "--dry-run"]) == 14
+    assert not one.aws.of("StartExecution")

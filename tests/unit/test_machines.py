@@ -32,12 +32,15 @@ from infra.errors import (
 from infra.keys import login_key, new_pair, pin
 from infra.shell import Result
 from provision.cli import run
+from provision.clouds import Session
 from provision.commands import machine_tables
 from provision.machines import bootstrap, cost, deadline, find, journal, login
 from provision.machines import rent as renting
 from provision.machines import up as machines
 from provision.machines.down import Ended
-from provision.settings import state_home
+from provision.settings import Settings, state_home
+from provision.training import start
+from provision.training.request import TrainRequest
 from tests.unit import fake_aws
 from tests.unit.fake_aws import Refused
 
@@ -529,6 +532,8 @@ def test_a_machine_of_a_kept_run_ends_with_it_and_lets_nobody_in() -> None:
     with pytest.raises(HostError, match="lets nobody in") as shut:
         login.address(CLOUD, kept)
     assert "provision logs digits-1 -f" in shut.value.mend
+    with pytest.raises(HostError, match="lets nobody in"):  # before a run is written down for it
+        start.plan_on(Session(CLOUD, Settings()), TrainRequest("digits", {}), kept)
     assert any(str(cell).endswith("kept for digits-1") for cell in machine_tables.cells(kept))
 
 

@@ -224,7 +224,7 @@ def test_older_ones_are_asked_about_or_forced(
     assert provision(["rm", "--older", days]) == 2
     assert left(aws) == before
     assert provision(["rm", "--older", days, "--force"]) == 0
-    assert "deleted 1 runs" in capsys.readouterr().out
+    assert "deleted 1 run," in capsys.readouterr().out
     assert left(aws) == before - {OLD}
 
 
