@@ -227,12 +227,10 @@ def test_the_log_is_read_several_pieces_at_a_time_and_stays_in_order() -> None:
     run = made(bucket)
     for at in range(1, 200):
         bucket.held[run.key(f"log/002-{at:012d}")] = f"line {at}\n".encode()
-    begun = time.monotonic()
     found = list(log.text(run))
-    assert time.monotonic() - begun < 1
     assert found[0] == b"Iteration 10, lo"
     assert found[2:] == [f"line {at}\n".encode() for at in range(1, 200)]
-    assert bucket.most <= 16
+    assert 1 < bucket.most <= 16
 
 
 def test_a_reader_who_stops_early_does_not_read_the_whole_log() -> None:
