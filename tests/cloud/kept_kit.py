@@ -169,7 +169,8 @@ class Kept:
 
     def resumed_from(self, attempt: int) -> int:
         """The iteration from which Caffe itself says that the attempt went on."""
-        [at] = re.findall(r"Resuming from \S+_iter_(\d+)", self.log(attempt))
+        resumes = lambda: re.findall(r"Resuming from \S+_iter_(\d+)", self.log(attempt))  # noqa: E731
+        [at] = wait_for(resumes, f"{self.run}: where attempt {attempt} went on")  # snapshots go before logs
         return int(at)
 
     def reached(self, attempt: int) -> int:

@@ -55,7 +55,7 @@ class Guard:
         """Load the first that needs none of those that are not loaded yet."""
         for stem in waiting:
             module = types.ModuleType(f"{NAME}.{stem}")
-            module.__package__ = NAME
+            module.__package__, module.__file__ = NAME, f"/opt/provision/{NAME}/{stem}.py"
             sys.modules[module.__name__] = module
             try:
                 exec(_code(stem, self.folder), module.__dict__)
