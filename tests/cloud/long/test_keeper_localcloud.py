@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.cloud.localcloud_kit import Cloud, eventually, refused, running_cloud, words
 from tests.cloud.long.keeper_kit import (
@@ -119,6 +120,14 @@ def test_a_name_is_a_lock(ours: Account) -> None:
     assert refused(ours.states.start_execution, **same) == "ExecutionAlreadyExists"
 
 
+def _beats(ours: Account, token: str) -> bool:
+    try:
+        ours.states.send_task_heartbeat(taskToken=token)
+    except ClientError:
+        return False
+    return True
+
+
 def test_a_stopped_execution_runs_no_catch_and_its_token_is_dead(ours: Account) -> None:
     task = sdk(WAIT, PUT, HeartbeatSeconds=600, TimeoutSeconds=900, **catch("States.ALL", to="Caught"))
     execution = ours.start(ours.make(one_state(task)), "stopped", key="runs/stop/order")
@@ -127,6 +136,7 @@ def test_a_stopped_execution_runs_no_catch_and_its_token_is_dead(ours: Account) 
     found = ours.over(execution, 5)
     assert [found[name] for name in ("status", "error", "cause")] == ["ABORTED", "Stopped", "by hand"]
     assert found["stopDate"] >= found["startDate"]
+    eventually(lambda: not _beats(ours, token))  # the thread that waits hears of it a moment later
     for call, more in (("success", {"output": "{}"}), ("heartbeat", {}), ("failure", {})):
         assert refused(getattr(ours.states, f"send_task_{call}"), taskToken=token, **more) == "TaskTimedOut"
     eventually(lambda: ours.events(execution)[-1]["type"] == "ExecutionAborted")
