@@ -6,7 +6,8 @@ ask="-s -m 5 -o /dev/null -w %{http_code}"
 token="-X PUT -H X-aws-ec2-metadata-token-ttl-seconds:60 $at/api/token"
 curl=$(command -v curl) || { echo "there is no curl" >&2; exit 1; }
 # an image of one program, made of the host's own
-tar -ch "$curl" $(ldd "$curl" | grep -o '/[^ ]*') 2>/dev/null | docker import - provision-probe >/dev/null || exit 1
+{ echo "$curl"; ldd "$curl" | grep -o '/[^ ]*'; } | tar -ch -T - 2>/dev/null |
+    docker import - provision-probe >/dev/null || exit 1
 echo "host=$(curl $ask $token)"
 echo "old=$(curl $ask $at/meta-data/instance-id)"
 echo "shared=$(docker run --rm --network host provision-probe $curl $ask $token)"
