@@ -151,27 +151,26 @@ def rental_options(command: Command) -> Command:
 
 
 def kept_options(command: Command) -> Command:
-    """Add the options of a training that AWS keeps (--detach with a machine that is rented for it)."""
+    """Add the options of a training that AWS keeps, on a machine that is rented for it."""
     return _all(command, [
+        click.option("--no-keeper", "alone", is_flag=True,
+                     help="this laptop sees it through, and stays on: for accounts without Step Functions"),
         click.option("--wait-for-capacity", "wait_hours", type=click.FloatRange(0, 168), metavar="HOURS",
-                     help="with --detach: how long to wait for a machine, then on demand with --fallback (default: 1)"),
+                     help="how long AWS waits for a machine, then on demand with --fallback (default: 1)"),
         click.option("--notify", metavar="ARN|E-MAIL",
-                     help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an "
-                     "e-mail address"),
+                     help="whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an e-mail address"),
     ])  # fmt: skip
 
 
 KEPT = ("wait_hours", "notify")
 
 
-def refuse_unkept(given: dict[str, Any]) -> None:
-    """UsageError for what only a training takes that AWS keeps, where this one is not."""
+def refuse_unkept(given: dict[str, Any], why: str) -> None:
+    """UsageError for what a keeper does at AWS, where `why` says that the training has none."""
     for key in KEPT:
         if given[key] is not None:
-            raise UsageError(
-                f"{flag_of(key, given[key])} is for a training that goes on without a laptop",
-                "add --detach, with --instance or --gpu-memory, and without --on",
-            )
+            flag = flag_of(key, given[key])
+            raise UsageError(f"{flag} is done by the training's keeper at AWS, and {why}", f"leave out {flag}")
 
 
 def again_options(command: Command) -> Command:

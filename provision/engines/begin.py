@@ -85,7 +85,7 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     the errors of AWS. Whatever ends this early undoes what was made, the run's folder excepted.
     """
     _refuse_long(run)
-    _refuse_short(request)
+    refuse_short(request)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
@@ -115,7 +115,7 @@ def _refuse_long(run: Run) -> None:
         )
 
 
-def _refuse_short(request: SpotRequest) -> None:
+def refuse_short(request: SpotRequest) -> None:
     """UsageError for a run in whose time the keeper would ask for no machine."""
     now = datetime.now(timezone.utc)
     lasts = budget.ends_at(request, now) - now

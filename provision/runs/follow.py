@@ -28,13 +28,14 @@ class Watch:
     """How the newest attempt of a run stands, look by look, until it has ended.
 
     `word` is how it stands; `silent` whether its own machine has been silent for so long that it counts as lost, for
-    which `replaces` says that somebody would put another in its place.
+    which `replaces` says that somebody would put another in its place. `told` gets what each look found.
     """
 
     def __init__(
-        self, cloud: Cloud, run: Run, *, replaces: bool = False, say: Say = console.line, clock: Clock | None = None
-    ) -> None:
-        self.cloud, self.run, self.replaces, self.say = cloud, run, replaces, say
+        self, cloud: Cloud, run: Run, *, replaces: bool = False, say: Say = console.line, clock: Clock | None = None,
+        told: Callable[[Standing], object] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.cloud, self.run, self.replaces, self.say, self.told = cloud, run, replaces, say, told
         self.clock = clock or Clock()
         self.word: Word = "starting"
         self.silent = False
@@ -54,6 +55,7 @@ class Watch:
         if ask:
             self._looked_at, self._keeper = at, now.keeper
             self._listen(now, at)
+            self.told(now)
         if self.silent:
             self.word = "lost"
         elif ask or now.word not in GOING:
@@ -123,7 +125,7 @@ def pieces(watch: Watch, after: str = "", pause: float = 1.0) -> Iterator[Piece]
                 after = piece.key
                 yield piece
         except PASSING as error:
-            _bear(watch, patience, error, 5 * pause)
+            bear(run, patience, error, 5 * pause)
             continue
         patience.heard()
         if ended:
@@ -131,14 +133,14 @@ def pieces(watch: Watch, after: str = "", pause: float = 1.0) -> Iterator[Piece]
         watch.clock.sleep(pause)
 
 
-def _bear(watch: Watch, patience: Patience, error: ProvisionError, pause: float) -> None:
-    run = watch.run
+def bear(run: Run, patience: Patience, error: ProvisionError, pause: float) -> None:
+    """Wait out what may pass; UnheardError once the patience is over: the run may go on."""
     try:
         patience.bear(error, pause)
     except PASSING as last:
         raise UnheardError(
             f"nothing was heard of {run.id} for {PATIENCE_S / 60:.0f} minutes: {last.what}",
-            f"it may go on without this laptop; follow it: {watch.cloud.hint(f'logs {run.id} -f')}",
+            f"it may go on without this laptop; follow it: {run.store.cloud.hint(f'logs {run.id} -f')}",
         ) from last
 
 

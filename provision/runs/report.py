@@ -16,6 +16,7 @@ from provision.logs.text import Cleaner
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
+from provision.runs.standing import Standing
 from provision.runs.store import Run
 
 _NO_END = ("learning", "symptom")  # of a training that ended, these do not tell why
@@ -27,11 +28,14 @@ class Follower:
     `stop` is called once, when the log shows that the training is lost for good (`provision.logs.lost`): it should save
     the work and end the training. `follow` then raises the diagnosis as a RunError, so that whatever is paid for can be
     ended. `replaces`: whoever follows puts another machine in the place of one that hangs; `silent` then tells that the
-    attempt's does.
+    attempt's does. `told` gets how the run stands, look by look.
     """
 
-    def __init__(self, stop: Callable[[], object] | None = None, *, replaces: bool = False) -> None:
-        self._replaces = replaces
+    def __init__(
+        self, stop: Callable[[], object] | None = None, *, replaces: bool = False,
+        told: Callable[[Standing], object] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._replaces, self._tell = replaces, told
         self.silent = False
         self._parser, self._cleaner = Parser(), Cleaner()
         self.progress = Progress()
@@ -50,7 +54,7 @@ class Follower:
         """Until this attempt has ended; how the run stands then. RunError where it was stopped for it diverged,
         UnheardError where nothing is heard of it for too long."""
         bar = TrainingBar()
-        watch = follow.Watch(cloud, run, replaces=self._replaces)
+        watch = follow.Watch(cloud, run, replaces=self._replaces, told=self._tell)
         try:
             for piece in follow.pieces(watch, self._after):
                 self.take(piece, bar)

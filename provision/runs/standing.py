@@ -34,6 +34,11 @@ class Keeper:
         """Whether it sees to the run still."""
         return self.status == "RUNNING"
 
+    @property
+    def over(self) -> bool:
+        """Whether AWS says that it has ended. One that AWS does not know may be about to begin."""
+        return self.status not in ("", "RUNNING")
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -120,6 +125,8 @@ class Standing:
             return "starting"
         if self.attempt is not None and not self.attempt.instance and not self.kept:  # no machine was found for it
             return "stopped" if self._aborted else "interrupted"
+        if self.attempt is None and self.keeper is not None and self.keeper.over:  # it could claim nothing
+            return "stopped" if self.keeper.status == "ABORTED" else "interrupted"
         if self.kept and self.said not in ENDED:
             return "running" if self.said == "running" and self._machine_lives else "starting"
         lost = self.attempt is not None and (self.silent or (self.asked and self._machine_is_gone))

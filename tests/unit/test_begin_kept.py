@@ -255,7 +255,6 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
     one.aws.answers["StartExecution"] = Refused("InternalFailure")
     one.aws.answers["StopExecution"] = Refused("InternalFailure")
     image = SimpleNamespace(digest=DIGEST)
-    monkeypatch.setattr(begin, "request_of", lambda *_: request())
     monkeypatch.setattr(images, "obtain", lambda _: image)
     monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
 
@@ -267,7 +266,7 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
     monkeypatch.setattr(start, "written", written)
     plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
     with pytest.raises(CloudError):
-        kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
+        kept.train(one.session, plan, request(), kept.Terms())
     assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
     assert [words for words in one.said if f"stop {RUN}" in words]
 

@@ -7,10 +7,11 @@ import pytest
 
 from provision import clouds
 from provision.cli import run
+from provision.engines import begin
 from provision.training import kept as trainings
 from tests.unit.fake_aws import CLOUD
 from tests.unit.fake_s3 import FakeS3
-from tests.unit.kept_kit import RUN
+from tests.unit.kept_kit import RUN, request
 from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept
 
 
@@ -73,6 +74,7 @@ def test_a_kept_training_is_told_to_programs(
     one: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainings, "train", lambda *_: (one.run, KEEPING))
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
     assert run(["train", "digits", "--instance", "p2.xlarge", "--gpus", "0", "--detach", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"run": RUN, "keeper": f"{RUN}-1", "ends": ENDS}
 
