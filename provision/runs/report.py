@@ -16,6 +16,7 @@ from provision.logs.text import Cleaner
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
+from provision.runs.patience import Clock
 from provision.runs.standing import Standing
 from provision.runs.store import Run
 
@@ -33,9 +34,9 @@ class Follower:
 
     def __init__(
         self, stop: Callable[[], object] | None = None, *, replaces: bool = False,
-        told: Callable[[Standing], object] = lambda _: None,
+        told: Callable[[Standing], object] = lambda _: None, clock: Clock | None = None,
     ) -> None:  # fmt: skip
-        self._replaces, self._tell = replaces, told
+        self._replaces, self._tell, self._clock = replaces, told, clock
         self.silent = False
         self._parser, self._cleaner = Parser(), Cleaner()
         self.progress = Progress()
@@ -54,7 +55,7 @@ class Follower:
         """Until this attempt has ended; how the run stands then. RunError where it was stopped for it diverged,
         UnheardError where nothing is heard of it for too long."""
         bar = TrainingBar()
-        watch = follow.Watch(cloud, run, replaces=self._replaces, told=self._tell)
+        watch = follow.Watch(cloud, run, replaces=self._replaces, told=self._tell, clock=self._clock)
         try:
             for piece in follow.pieces(watch, self._after):
                 self.take(piece, bar)

@@ -72,7 +72,7 @@ def follow(session: Session, run: Run, clock: Clock | None = None) -> Word:
     """
     clock = clock or Clock()
     stops = partial(_stop_lost, session, run) if run.manifest.settings.diagnose else None
-    Follower(stops, told=Teller(session.say, clock).look).follow(session.cloud, run)
+    Follower(stops, told=Teller(session.say, clock).look, clock=clock).follow(session.cloud, run)
     now = _over(session, run, clock)
     _prove_gone(session, run, now)
     if (gave_up := verdict.of(run, now)) is not None:

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
 
 @pytest.mark.parametrize("more", [(), ("--no-keeper",)], ids=["kept by AWS", "by the laptop alone"])
-def test_a_training_that_has_diverged_is_stopped_and_its_machine_is_ended(laptop: Laptop, more: tuple[str, ...]) -> None:
+def test_a_training_that_has_diverged_is_stopped_and_its_machine_ends(laptop: Laptop, more: tuple[str, ...]) -> None:
     """Caffe itself goes on with a loss that is no number, to the last iteration."""
     words = ("train", "digits", "--instance", "p2.xlarge", "--diagnose", "--set", "learning_rate=1000", *LONG)
     done = laptop.run(*words, *more)
