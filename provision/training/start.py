@@ -1,7 +1,7 @@
 """Start a run on a machine: hold the plan against the machine, write the manifest, begin the next attempt.
 
-Nothing here is needed for the training to go on: the container is detached, the guard on the host saves it. What an
-attached `train` adds is the replacement of a machine that was taken away (`training.through`).
+Nothing here is needed for the training to go on: the container is detached, the guard on the host saves it. What a
+`train` without a keeper adds is the replacement of a machine that was taken away (`training.through`).
 """
 
 from dataclasses import replace
