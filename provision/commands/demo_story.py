@@ -21,10 +21,10 @@ from provision.commands.demo_told import CLOUD, NAME, PYTHON, Story, run, show
 from provision.runs import follow, standing, store
 from provision.training.attended import Teller
 
-STRIKE_AT = 300  # of 1,000 iterations
+STRIKE_AT = 240  # of 800 iterations
 NOTICE_S = 20
 # each iteration is in the log, and takes long enough to be cut
-SETS = ("--set", "iterations=1000", "--set", "display=1", "--set", "batch=128")
+SETS = ("--set", "iterations=800", "--set", "display=1", "--set", "batch=128")
 TRAIN = ("train", "digits", "--instance", "p3.8xlarge", "--max-hours", "2", *SETS, "--cloud", CLOUD)
 _PATIENCE_S = 1200.0  # only a broken chain takes so long
 
