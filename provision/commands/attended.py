@@ -123,7 +123,8 @@ def _stop(session: "Session", run: "Run") -> None:
         console.line(f"{run.id} was not stopped to the end; do it: {again}")
         raise
     else:
-        console.line(f"{run.id} is {word}, and nothing of it is paid for; go on: {session.hint(f'resume {run.id}')}")
+        next_one = session.hint(f"fetch {run.id}" if word == "finished" else f"resume {run.id}")
+        console.line(f"{run.id} is {word}, and no machine of it is paid for; next: {next_one}")
 
 
 def terms_of(given: dict[str, Any]) -> dict[str, Any]:

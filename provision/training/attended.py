@@ -40,6 +40,7 @@ class Teller:
     _since: float | None = None
 
     def look(self, now: Standing) -> None:
+        """Say what is new."""
         newest = now.attempt
         if newest is None or not now.of_keeper:
             return
@@ -49,7 +50,8 @@ class Teller:
             self.say(f"{newest.name}: {newest.instance} in {newest.zone}, attempt {newest.number}{goes_on}")
         if now.kept and now.said == "interrupted" and self._ending != newest.number:
             self._ending = newest.number
-            self.say(f"{now.state.reason or 'interrupted'}: {newest.instance} saves the work and ends; another follows")
+            follows = "; another follows" if now.noticed else ""  # what a person or a deadline ends is not replaced
+            self.say(f"{now.state.reason or 'interrupted'}: {newest.instance} saves the work and ends{follows}")
         if now.waits and not newest.instance:
             self._wait(now)
 

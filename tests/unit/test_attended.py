@@ -83,6 +83,13 @@ def test_each_thing_that_the_keeper_does_is_said_once() -> None:
     ]
 
 
+def test_what_a_deadline_ends_is_followed_by_no_other() -> None:
+    said: list[str] = []
+    off = RunState("interrupted", 1, reason="power-off")
+    attended.Teller(said.append).look(Standing(off, [FIRST], machine=instance(), asked=True, keeper=WORKS))
+    assert said[-1] == "power-off: i-1 saves the work and ends"
+
+
 def test_a_machine_that_is_soon_there_was_not_waited_for() -> None:
     said: list[str] = []
     clock = Virtual()
@@ -131,6 +138,15 @@ def test_ctrl_c_once_stops_it_after_a_grace(asked: Asked, capsys: pytest.Capture
     said = capsys.readouterr().err
     assert "Ctrl-C again: AWS goes on with it" in said
     assert f"{RUN} is stopped" in said and f"provision resume {RUN}" in said and "goes on with digits" not in said
+
+
+def test_what_was_finished_meanwhile_is_to_be_fetched(
+    one: Kept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(attended, "stop", lambda *_: "finished")
+    with pytest.raises(KeyboardInterrupt), attending.ends_or_leaves(session(one), one.run, lambda _: None):
+        raise KeyboardInterrupt
+    assert f"provision fetch {RUN}" in capsys.readouterr().err
 
 
 def test_ctrl_c_twice_leaves_it_to_aws(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
