@@ -142,8 +142,10 @@ def _to_keep(
 
     if detach:
         return begin.request_of(session, wish)
-    manifest = run.manifest
-    request, why = fitting.fit(session, fitting.Wanted(session.settings, wish, manifest.rendered, manifest.weights))
+    made = run.manifest
+    ports = () if run.keeping() else made.settings.ports  # one that AWS kept before did without them
+    asked = fitting.Wanted(session.settings, wish, made.rendered, made.weights, ports)
+    request, why = fitting.fit(session, asked)
     if request is None:
         attended.tell_alone(why, terms)
     return request

@@ -235,7 +235,8 @@ def _to_keep(session: "Session", wanted: _Wanted, plan: "TrainPlan", wish: "Requ
     attended.check(session, wanted.terms, detach=wanted.detach, diagnose=wanted.request.diagnose)
     if wanted.detach:
         return begin.request_of(session, wish)
-    request, why = fitting.fit(session, fitting.Wanted(session.settings, wish, plan.rendered, {}))
+    asked = fitting.Wanted(session.settings, wish, plan.rendered, {}, wanted.request.ports)
+    request, why = fitting.fit(session, asked)
     if request is None:
         attended.tell_alone(why, wanted.terms)
     return request

@@ -26,6 +26,7 @@ class Wanted:
     wish: Requirements
     rendered: Rendered
     fetched: Mapping[str, Any]
+    ports: tuple[int, ...] = ()
 
 
 _REASONS: tuple[tuple[Callable[[Wanted], bool], str], ...] = (
@@ -34,6 +35,7 @@ _REASONS: tuple[tuple[Callable[[Wanted], bool], str], ...] = (
         lambda wanted: wanted.settings.keep_on_error_minutes is not None,
         "a machine that fails is kept for a look (--keep-on-error)",
     ),
+    (lambda wanted: bool(wanted.ports), "a port is opened (--port), and nobody reaches a keeper's machine"),
     (lambda wanted: bool(wanted.settings.more_regions), "several regions are asked (--region)"),
     (lambda wanted: _unpinned(wanted), "no sum is known yet of its trained weights"),
 )

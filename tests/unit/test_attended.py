@@ -412,6 +412,7 @@ def begun(one: Kept, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (("--no-keeper",), "laptop", ""),
         (("--volume", "data:5"), "laptop", "this laptop sees it through, and has to stay on: it has a kept disk"),
         (("--keep-on-error", "30m"), "laptop", "(--keep-on-error)"),
+        (("--port", "8888"), "laptop", "nobody reaches a keeper's machine"),
         (("--region", "us-east-1", "--region", "eu-west-1"), "laptop", "several regions"),
     ],
 )
