@@ -12,6 +12,7 @@ from provision.commands import options
 from provision.commands.paid import conclude
 
 if TYPE_CHECKING:
+    from infra.aws.types import SpotRequest
     from provision.clouds import Session
     from provision.runs.manifest import Keeping
     from provision.runs.store import Run
@@ -54,16 +55,21 @@ def _ends(keeping: "Keeping") -> str:
     return clock(datetime.fromisoformat(keeping.ends))
 
 
-def attend(session: "Session", run: "Run", keeping: "Keeping", *, as_json: bool = False) -> None:
-    """Follow the training to its end, and print how it ended and what to do next.
+def attend(
+    session: "Session", run: "Run", keeping: "Keeping", request: "SpotRequest", *, as_json: bool = False
+) -> None:
+    """Follow the training, for which the request's machines are asked, to its end, and print how it ended and what to
+    do next.
 
     The errors of `training.attended.follow`, and RunError where it failed.
     """
+    from provision.offers import budget
     from provision.training import attended
 
     with ends_or_leaves(session, run):
         console.say(f"run {run.id}")
         console.line(f"  AWS keeps it ({keeping.name}); it ends by {_ends(keeping)} at the latest")
+        console.line(f"  it costs {budget.price_of(request, request.now)}, its disk and its address not counted")
         console.line(
             "  Ctrl-C saves the work and stops paying; "
             f"Ctrl-C twice within {GRACE_S:g} s, or a closed lid, leaves it to AWS, which goes on without this laptop"

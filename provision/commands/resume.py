@@ -129,7 +129,7 @@ def _keep(asked: _Asked, terms: dict[str, Any]) -> bool:
     if asked.detach:
         attended.tell(session, run, keeping)
     else:
-        attended.attend(session, run, keeping)
+        attended.attend(session, run, keeping, request)
     return True
 
 

@@ -252,7 +252,7 @@ def _keep(wanted: _Wanted, plan: "TrainPlan", rental: "Rental", as_json: bool) -
         return False
     run, keeping = kept.train(session, plan, request, kept.Terms(**wanted.terms))
     if not wanted.detach:
-        attended.attend(session, run, keeping, as_json=as_json)
+        attended.attend(session, run, keeping, request, as_json=as_json)
     elif as_json:
         console.emit_json({"run": run.id, "keeper": keeping.name, "ends": keeping.ends})
     else:

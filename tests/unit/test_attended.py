@@ -407,6 +407,7 @@ def begun(one: Kept, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("more", "who", "said"),
     [
         ((), "keeper", "leaves it to AWS"),
+        ((), "keeper", "it costs $0.300/h now, at most $"),
         (("--notify", "arn:aws:sns:us-east-1:111111111111:mine", "--wait-for-capacity", "2"), "keeper", ""),
         (("--diagnose",), "keeper", ""),
         (("--no-keeper",), "laptop", ""),
