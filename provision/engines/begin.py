@@ -35,7 +35,7 @@ from provision.engines import capsule, definition, images_s3, rights
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
-from provision.machines import kept_launches, rent, user_data
+from provision.machines import host_keys, kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
 from provision.runs import expiry, standing, uploads
@@ -144,10 +144,7 @@ def _bring(session: Session, run: Run) -> None:
     if not capsule.is_pulled(manifest.image) and not images_s3.is_whole(store, manifest.digest):
         _bring_image(session, run)
     uploads.bring(run, session.say)
-    digest, packed = bundle.pack()
-    key = f"host/{digest}.tar.gz"
-    if store.head(key) is None:
-        store.write(key, packed)
+    bundle.bring(store)
 
 
 def _bring_image(session: Session, run: Run) -> None:
@@ -176,7 +173,7 @@ def _start(
     request = replace(request, tags={**request.tags, **moved(ends), RUN: run.id})
     kept_launches.note(cloud, request.launch, ends)
     _, login = login_key(settings.home())
-    data = user_data.render_kept(request, ends, login, _order_of(run, made))
+    data = user_data.render(request, ends, login, _order_of(run, made))
     markets = Launcher(cloud).prepare(request, data)
     machine, schedules = account
     schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **schedules}
@@ -192,11 +189,9 @@ def _start(
 def _order_of(run: Run, made: Capsule) -> dict[str, Any]:
     """What the machine's user data says of the run (infra/host/guard/order.py)."""
     cloud, store = run.store.cloud, run.store
-    host, _ = bundle.pack()
     return {
-        "run": run.id, "bucket": store.bucket, "prefix": run.prefix, "region": cloud.region,
-        "s3": regions.s3_endpoint(cloud, store.bucket), "states": regions.endpoint(cloud, "states"),
-        "owner": store.owner, "bundle": host, "capsule": made.digest,
+        **host_keys.order(store, run.key("keys/")),
+        "run": run.id, "prefix": run.prefix, "states": regions.endpoint(cloud, "states"), "capsule": made.digest,
     }  # fmt: skip
 
 

@@ -38,6 +38,7 @@ from typing import Any
 
 import msgspec
 
+from infra.aws import s3_bucket
 from infra.aws.identity import account
 from infra.aws.s3 import S3, Stored, decoded
 from infra.aws.session import Cloud
@@ -196,8 +197,7 @@ def whoami() -> str:
 
 def store(cloud: Cloud) -> S3:
     """The account's bucket for runs."""
-    owner = account(cloud)
-    return S3(cloud, f"provision-{owner}-{cloud.region}", owner)
+    return s3_bucket.ours(cloud, account(cloud))
 
 
 def new_id(recipe: str) -> str:

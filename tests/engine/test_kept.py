@@ -30,14 +30,14 @@ _DRIVER = """
 import os, sys
 root, word = sys.argv[1:]
 sys.path.insert(0, root + "/opt")
-from guard import begin, order, steps, watch
+from guard import begin, hostkey, order, steps, watch
 order.ORDER = root + "/opt/order.json"
 steps.READY, steps.PROGRESS, steps.SPOOL = root + "/ready", root + "/progress", root + "/image"
-begin.HOST_KEY, begin.TURN_S, begin.LOOK_S = root + "/host.pub", 0.2, 0.2
+hostkey.HOST_KEY, hostkey.CONSOLE, begin.TURN_S, begin.LOOK_S = root + "/host.pub", "/dev/stderr", 0.2, 0.2
 begin.ORDERED_S, begin.ANSWER_S, order.BEAT_S, order.STOP_S, order.AGAIN_S = 60, 20, 0.5, 0.5, 0.2
 watch.STATE, watch.SETTINGS, watch.TURN_S = root + "/state", root + "/settings", 0.3
 begin.POWER_OFF = ["touch", root + "/powered-off"]
-begin.main() if word == "begin" else watch.Guard().watch()
+sys.exit({"begin": begin.main, "key": hostkey.main, "watch": lambda: watch.Guard().watch()}[word]())
 """
 _PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 PYTHONS = [sys.executable, *map(str, sorted(_PYENV.glob("versions/3.6*/bin/python3.6"))[-1:])]
@@ -96,7 +96,7 @@ class Machine:
         order = {
             "run": self.run, "bucket": "bucket", "prefix": f"runs/{self.run}/", "region": "us-east-1",
             "s3": self.aws.url, "states": self.aws.url, "owner": "123456789012", "bundle": "",
-            "capsule": hashlib.sha256(text).hexdigest(),
+            "capsule": hashlib.sha256(text).hexdigest(), "keys": f"runs/{self.run}/keys/",
         }  # fmt: skip
         (self.root / "opt/order.json").write_text(json.dumps(order))
         (self.root / "host.pub").write_text("ssh-ed25519 AAAA root@host\n")
@@ -186,8 +186,8 @@ def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> 
     blobs = json.loads((machine.aws.folder / machine.image["index"]).read_text())["blobs"]
     largest = max(blobs, key=lambda blob: int(blob.get("packed", 0)))
     machine.aws.cut.append(largest["key"])
+    assert machine.start("key", python).wait(60) == 0, machine.said("key")
     process = machine.start("begin", python)
-    machine.until(lambda: f"runs/{machine.run}/keys/{INSTANCE}" in machine.aws.held())
     machine.order()
     assert process.wait(300) == 0, machine.said("begin")
     assert machine.inspect()["State"]["Status"] == "running", machine.said("begin")

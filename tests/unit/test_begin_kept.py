@@ -239,7 +239,8 @@ def test_a_keeper_that_is_to_wait_for_nothing_waits_until_iam_has_told_ec2_of_th
 
 
 def test_a_wait_that_is_longer_than_s3_keeps_the_snapshots_is_refused_first(one: Begun) -> None:
-    one.aws.rules = [{"ID": "provision", "Expiration": {"Days": 10}}]
+    rule = {"ID": "provision", "Status": "Enabled", "Filter": {"Prefix": "runs/"}, "Expiration": {"Days": 10}}
+    one.aws.rules = [rule]
     one.run = made(wait_hours=168.0)
     with pytest.raises(UsageError, match="snapshots of"):
         one.begin(fallback=True)  # a week each

@@ -171,8 +171,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         (tmp_path / name.lower()).mkdir()
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in (
-        (steps, "READY"), (steps, "PROGRESS"), (steps, "SPOOL"), (order, "ORDER"), (begin, "HOST_KEY"),
-        (order, "UPTIME"), (order, "FIRST"),
+        (steps, "READY"), (steps, "PROGRESS"), (steps, "SPOOL"), (order, "ORDER"), (order, "UPTIME"),
+        (order, "FIRST"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in ((begin, "LOOK_S"), (begin, "TURN_S"), (steps, "LOOK_S"), (order, "AGAIN_S")):
@@ -182,7 +182,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(snapshots, "REST", 0)
     monkeypatch.setattr(notes, "plan", lambda run, value, plan=notes.plan: plan(run, value, match))
     monkeypatch.setattr(begin.signal, "signal", lambda *_: None)
-    (tmp_path / "host_key").write_text("ssh-ed25519 AAAA root@ip-10-0-0-1\n")
     (tmp_path / "uptime").write_text("100 7\n")
     (tmp_path / "first").write_text(f"1 (systemd) S{' 0' * 18} 0 1 2 3\n")
     return World(tmp_path, Keeper(monkeypatch))
@@ -206,10 +205,6 @@ def test_from_its_order_to_a_container_that_the_guard_watches(world: World) -> N
     }  # fmt: skip
     assert order.kept(RUN, 3, None) is None  # the test's order.json is of no run
     assert notes.read(RUN, "order.json") == {"instance": INSTANCE, "number": 3, "token": "token"}
-    until = time.monotonic() + 60
-    while not world.bucket.puts and time.monotonic() < until:
-        time.sleep(0.01)
-    assert world.bucket.puts == [(f"runs/{RUN}/keys/{INSTANCE}", b"ssh-ed25519 AAAA")]
 
 
 def test_the_plan_is_there_before_the_container(world: World) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import signal
-import threading
 import time
 
 from . import notes, order
@@ -27,7 +26,6 @@ TURN_S = 1.0
 STILL_S = 1800  # without a byte that moves
 ANSWER_S = 300
 CAPSULE = 64 << 20
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 POWER_OFF = ["systemctl", "start", "--no-block", "provision-deadline.service"]
 
 
@@ -65,7 +63,6 @@ class Begin:
             noted = notes.read(self.run, "order.json")
             if noted["instance"] == self.instance:
                 return order.Order(self.given, self.quick, self.instance, noted["number"], noted["token"])
-        threading.Thread(target=self.write_key, daemon=True).start()
         key, until = self.given["prefix"].rstrip("/") + "/control/" + self.instance, time.monotonic() + ORDERED_S
         while time.monotonic() < until:
             with contextlib.suppress(*ERRORS):
@@ -75,15 +72,6 @@ class Begin:
                     return order.Order(self.given, self.quick, self.instance, *found)
             time.sleep(LOOK_S)
         return None
-
-    def write_key(self):
-        """The public host key, for who wants to log in."""
-        try:
-            with open(HOST_KEY) as data:
-                key = " ".join(data.read().split()[:2])
-            self.bucket.put(self.given["prefix"].rstrip("/") + "/keys/" + self.instance, key.encode())
-        except ERRORS as error:
-            log("the host key is not in S3: %s" % error)
 
     def begun(self):
         """Whether the attempt's container has started, or the guard has said how it ended."""
@@ -234,5 +222,5 @@ class Begin:
 def main():
     """What the unit runs."""
     given = order.given()
-    if given is not None:
+    if given and "run" in given:
         Begin(given).begin()

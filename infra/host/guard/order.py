@@ -30,7 +30,8 @@ FREE_S = 3600 - 120  # AWS does not charge for a spot machine that it takes in i
 
 
 def given():
-    """What the user data orders; None on any other machine."""
+    """What the user data orders; None on a machine of an earlier version. That of a machine which waits for a laptop
+    names no run."""
     try:
         with open(ORDER) as data:
             return json.load(data)
@@ -155,7 +156,7 @@ def kept(name, number, bucket):
     """The order of that attempt of a run; None where this machine has none."""
     try:
         ordered, noted = given(), notes.read(name, "order.json")
-        if ordered and ordered["run"] == name and noted["number"] == number:
+        if ordered and ordered.get("run") == name and noted["number"] == number:
             return Order(ordered, bucket, noted["instance"], number, noted["token"])
     except (OSError, LookupError, ValueError):
         pass
