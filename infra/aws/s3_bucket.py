@@ -67,7 +67,11 @@ def _make(store: S3) -> None:
     region = store.cloud.region
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     with explained(f"create the bucket {store.bucket}"):
-        _api(store).create_bucket(Bucket=store.bucket, **place)
+        try:
+            _api(store).create_bucket(Bucket=store.bucket, **place)
+        except ClientError as error:
+            if code_of(error) != "BucketAlreadyOwnedByYou":  # another command has just made it
+                raise
 
 
 def _protect(store: S3) -> None:

@@ -1,6 +1,7 @@
 """A bucket: whose it is in every call, one winner among several writers, and rules that tear nothing that lives."""
 
 import ast
+import contextlib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,22 @@ def test_what_machines_begin_with_is_there_before_any_run(aws: FakeS3, store: S3
     rules = list(aws.rules)
     s3_bucket.prepare(store)
     assert aws.rules == rules
+
+
+@pytest.mark.parametrize(("code", "error"), [("BucketAlreadyOwnedByYou", None), ("BucketAlreadyExists", CloudError)])
+def test_of_two_launches_at_once_in_a_new_account_one_makes_the_bucket(
+    aws: FakeS3, store: S3, code: str, error: type[Exception] | None
+) -> None:
+    aws.owners.clear()
+
+    def made_meanwhile(_: Any) -> Any:
+        aws.owners[NAME] = OURS
+        raise Refused(code)
+
+    aws.answers["CreateBucket"] = made_meanwhile
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        s3_bucket.prepare(store)
+    assert bool(aws.rules) is (error is None)
 
 
 def test_a_refusal_to_tell_the_rules_is_not_taken_for_none(aws: FakeS3, store: S3) -> None:
