@@ -155,6 +155,7 @@ def test_a_machine_that_cannot_begin_says_why_and_ends_itself(laptop: Laptop) ->
     until(process, "launched in")
     for key in bundles(laptop):
         laptop.emulator.client("s3").delete_object(Bucket=runs_bucket(laptop.emulator), Key=key)
+    until(process, "waiting for SSH")
     [container] = laptop.emulator.containers()
     eventually(lambda: "failed" in inside(container, "cat /dev/console", check=False), 240)
     assert inside(container, "cat /dev/console") == "provision: failed: HTTPError: HTTP Error 404: Not Found"
