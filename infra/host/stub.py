@@ -25,7 +25,7 @@ HERE = "/opt/provision"
 IMDS = "http://169.254.169.254/latest/"
 CONSOLE = "/dev/console"
 PATIENCE_S = 300
-PAUSE_S = 1
+PAUSE_S = 0.5
 SILENT_S = 20
 
 
