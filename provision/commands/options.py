@@ -158,6 +158,9 @@ def kept_options(command: Command) -> Command:
         click.option("--notify", metavar="ARN|E-MAIL",
                      help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an "
                      "e-mail address"),
+        click.option("--bake/--no-bake", default=None,
+                     help="with --detach: whether a machine that had to install its driver becomes a machine image at "
+                     "its end, from which later ones start sooner (settings: bake; default: yes)"),
     ])  # fmt: skip
 
 
@@ -166,7 +169,7 @@ KEPT = ("wait_hours", "notify")
 
 def refuse_unkept(given: dict[str, Any]) -> None:
     """UsageError for what only a training takes that AWS keeps, where this one is not."""
-    for key in KEPT:
+    for key in (*KEPT, "bake"):
         if given[key] is not None:
             raise UsageError(
                 f"{flag_of(key, given[key])} is for a training that goes on without a laptop",

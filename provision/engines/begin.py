@@ -35,7 +35,7 @@ from provision.engines import capsule, definition, images_s3, rights
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
-from provision.machines import kept_launches, rent, user_data
+from provision.machines import kept_bake, kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
 from provision.runs import expiry, standing, uploads
@@ -89,6 +89,8 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
+    if bakes := kept_bake.at_end(request, session.settings.bake):
+        session.say(f"{bakes.words()}: --no-bake keeps it from that")
     with _undone(session, run, request) as began:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
         _bring(session, run)
@@ -176,12 +178,14 @@ def _start(
     request = replace(request, tags={**request.tags, **moved(ends), RUN: run.id})
     kept_launches.note(cloud, request.launch, ends)
     _, login = login_key(settings.home())
-    data = user_data.render_kept(request, ends, login, _order_of(run, made))
+    bakes = kept_bake.at_end(request, session.settings.bake)
+    data = user_data.render_kept(request, ends, login, _order_of(run, made, bakes is not None))
     markets = Launcher(cloud).prepare(request, data)
     machine, schedules = account
     schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **schedules}
     keeping, etag = _next(run, machine, request, order, now, ends)
     given = _input(run, request, order, now, ends, markets, schedule)
+    given["bake"] = dict(kept_bake.given(bakes, request, run.id, ends))
     _write(run, keeping, etag)
     run.store.delete([run.key("control", "stop")])  # of an earlier end
     began(keeping.execution)
@@ -189,14 +193,14 @@ def _start(
     return keeping
 
 
-def _order_of(run: Run, made: Capsule) -> dict[str, Any]:
+def _order_of(run: Run, made: Capsule, bakes: bool) -> dict[str, Any]:
     """What the machine's user data says of the run (infra/host/guard/order.py)."""
     cloud, store = run.store.cloud, run.store
     host, _ = bundle.pack()
     return {
         "run": run.id, "bucket": store.bucket, "prefix": run.prefix, "region": cloud.region,
         "s3": regions.s3_endpoint(cloud, store.bucket), "states": regions.endpoint(cloud, "states"),
-        "owner": store.owner, "bundle": host, "capsule": made.digest,
+        "owner": store.owner, "bundle": host, "capsule": made.digest, **({"bake": True} if bakes else {}),
     }  # fmt: skip
 
 

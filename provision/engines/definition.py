@@ -1,6 +1,6 @@
 """The keeper: one execution of AWS Step Functions keeps one run to its end, with no laptop. Its definition, as data.
 
-The life of a run, state by state (`launching`, `working` and `clearing` have them; `asl` has the parts):
+The life of a run, state by state (`launching`, `working`, `baking` and `clearing` have them; `asl` has the parts):
 
     Begin ─► Attempt ─► Claim ──(taken)──► Whose ─► Read ─► Ours? ──(another's)──► Taken
                           │ ours                              │ ours: the answer to our own claim was lost
@@ -11,6 +11,8 @@ The life of a run, state by state (`launching`, `working` and `clearing` have th
              Next market      └── Wait ◄── New token / Same token ◄─┘                                    ▼
              (then NoCapacity)                                                                         Work
                                                                    the machine's word, or its silence ◄──┘
+        Bake? (finished on a machine that had to install its driver) ─► Bake ─► Image ─► Baked / Unbaked
+                                                       ▼
         Free? (the first hour: AWS ends it itself) ─► Before ─► End ─► Gone ──(never)──► Stuck
                                                        ▼
         Final? ─► Word (state.json of a silent machine) ─► Ended (ends/NNN.json) ─► Next?
@@ -47,7 +49,7 @@ from typing import Any
 
 from infra.aws import regions
 from infra.aws.step_functions import PREFIX, name_of
-from provision.engines import clearing, launching, working
+from provision.engines import baking, clearing, launching, working
 from provision.engines.asl import State
 
 MOST_NUMBERS = 30  # attempts of one execution
@@ -56,7 +58,7 @@ MOST_WAITS = launching.MOST_ASKS
 
 def states() -> dict[str, State]:
     """All states by name."""
-    return {**launching.states(), **working.states(), **clearing.states()}
+    return {**launching.states(), **working.states(), **baking.states(), **clearing.states()}
 
 
 def definition(region: str = "us-east-1") -> dict[str, Any]:

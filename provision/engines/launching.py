@@ -40,7 +40,7 @@ STATE = f"{MACHINE}.State.Name"
 ATTEMPT = "States.Format('{}attempts/{}.json', $.in.prefix, $.turn.nnn)"
 # what a machine or a file says, where it does not say it
 UNSAID = {"state": "", "reason": "", "why": "", "iteration": 0, "free": False, "attempt": 0, "instance": "",
-          "number": 0, "launch": ""}  # fmt: skip
+          "number": 0, "launch": "", "clean": False}  # fmt: skip
 SEEN = {"is.$": "$..Instances[*]"}
 
 

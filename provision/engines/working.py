@@ -54,7 +54,7 @@ def _work() -> dict[str, State]:
         "Work": order,
         "Said?": choose("Unheard", (known, "Heard")),
         "Heard": put("$.said", {"is.$": "States.JsonMerge($.unsaid, $.said, false)"}, "Taken in"),
-        "Taken in": put("$.said", {f"{key}.$": f"$.said.is.{key}" for key in UNSAID}, "Free?"),
+        "Taken in": put("$.said", {f"{key}.$": f"$.said.is.{key}" for key in UNSAID}, "Bake?"),
         "Unheard": put("$.said", {**lost, "reason": "it said what is no word"}, "Before"),
         "Silent": put("$.said", {**lost, "reason.$": "$.error.Error"}, "Before"),
     }

@@ -46,11 +46,24 @@ class Machine:
     training: float | None = None
     base: int = 0
     free: bool = False
+    clean: bool = False
     stubborn: float = 40.0
 
     @property
     def alive(self) -> bool:
         return self.state in ("pending", "running")
+
+
+@dataclass
+class Image:
+    """A machine image, and its snapshot of the same id; `of` is the machine of which it is made."""
+
+    id: str
+    run: str
+    of: Machine | None
+    begun: float
+    state: str = "pending"
+    settled: float = 0.0
 
 
 @dataclass
@@ -83,6 +96,10 @@ class Cloud:
     often: dict[str, float] = field(default_factory=dict)  # actions that have more faults
     alone: bool = False  # a keeper was stopped
     stuck: bool = False  # no machine can be ended
+    images: dict[str, Image] = field(default_factory=dict)
+    pieces: dict[str, Image] = field(default_factory=dict)  # the images' snapshots, by the same id
+    bakes: str = ""  # the name of the image that a machine becomes
+    slow_images: bool = False
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
@@ -240,6 +257,11 @@ class Cloud:
             self.say("a machine that works is ended")
         if machine.noticed is not None and not machine.saved:
             self.say("a machine is ended before it has saved")
+        if any(one.of is machine and one.state == "pending" for one in self.images.values()) and not self.unlucky:
+            self.say("a machine is ended while its image is made")
+        made = [one.settled for one in self.images.values() if one.of is machine and one.state != "pending"]
+        if made and now > max(made) + 60 and not self.unlucky:
+            self.say("a machine is paid for after its image is made")
         if machine.free and machine.noticed is not None and now < machine.noticed + 120:
             self.say("a free hour is paid for")
 
@@ -255,6 +277,60 @@ class Cloud:
         if thing not in self.things:
             raise Broken(error, f"no {thing}")
         self.things.discard(thing)
+        return {}
+
+    # machine images
+
+    def image(self, run: str, machine: Machine | None) -> Image:
+        """AWS begins to make an image of that name, which it gives once."""
+        if self.images:
+            raise Broken("Ec2.Ec2Exception", "the name is taken (Service: Ec2, Status Code: 400, Request ID: 1)")
+        one = Image(f"ami-{len(self.pieces) + 1}", run, machine, self.time.now)
+        self.images[one.id] = self.pieces[one.id] = one
+        takes = self.draw.uniform(1500, 9000) if self.slow_images else self.draw.uniform(30, 900)
+        self.time.after(takes, lambda: self._settled(one, "failed" if self.draw.random() < 0.2 else "available"))
+        return one
+
+    def _settled(self, one: Image, state: str) -> None:
+        one.state, one.settled = state, self.time.now
+
+    def _ec2_createImage(self, words: dict[str, Any]) -> Any:
+        machine = self.machines[words["InstanceId"]]
+        if not machine.clean or machine.word != "finished":
+            self.say("an image of a machine that is not clean")
+        if any(one.run != "r" and self.time.now - one.begun > 600 and one.state != "failed"
+               for one in self.images.values()):  # fmt: skip
+            self.say("an image is asked for that is there")
+        if machine.state != "running":
+            raise Broken("Ec2.Ec2Exception", "it does not run (Service: Ec2, Status Code: 400, Request ID: 1)")
+        return {"ImageId": self.image("r", machine).id}
+
+    def _ec2_describeImages(self, words: dict[str, Any]) -> Any:
+        wanted = {one["Name"]: one["Values"] for one in words["Filters"]}
+        runs, states = wanted.get("tag:provision:run"), wanted.get("state")
+        rows = [
+            {"ImageId": one.id, "State": one.state}
+            for one in self.images.values()
+            if (not runs or one.run in runs) and (not states or one.state in states)
+        ]
+        return {"Images": rows}
+
+    def _ec2_describeSnapshots(self, words: dict[str, Any]) -> Any:
+        [run] = next(one["Values"] for one in words["Filters"] if one["Name"] == "tag:provision:run")
+        return {"Snapshots": [{"SnapshotId": one.id} for one in self.pieces.values() if one.run == run]}
+
+    def _ec2_deregisterImage(self, words: dict[str, Any]) -> Any:
+        one = self.images.pop(words["ImageId"], None)
+        if one is None or one.run != "r":
+            raise Broken("Ec2.Ec2Exception", "no image (Service: Ec2, Status Code: 400, Request ID: 1)")
+        if one.state == "available" and not self.unlucky:
+            self.say("an image that is whole is deleted")
+        return {}
+
+    def _ec2_deleteSnapshot(self, words: dict[str, Any]) -> Any:
+        if words["SnapshotId"] in self.images or words["SnapshotId"] not in self.pieces:
+            raise Broken("Ec2.Ec2Exception", "in use (Service: Ec2, Status Code: 400, Request ID: 1)")
+        del self.pieces[words["SnapshotId"]]
         return {}
 
     # the others
@@ -431,13 +507,17 @@ class Cloud:
         if not machine.alive or not machine.order:
             return
         machine.word = word
+        machine.clean = word == "finished" and bool(self.bakes) and self.draw.random() < 0.9
         number, token = machine.order
         state = {"state": word, "attempt": number, "instance": machine.id, "reason": more.get("reason", "")}
         machine.unread = self.draw.random() < 0.02 and machine.mute  # nobody can know its word
         self.objects["runs/r/state.json"] = "{damaged" if machine.unread else state
         said = {"state": word, "reason": more.get("reason", ""), "iteration": max(self.snapshots, default=0),
-                "free": more.get("free", False), "why": more.get("why", "")}  # fmt: skip
+                "free": more.get("free", False), "why": more.get("why", ""), "clean": machine.clean}  # fmt: skip
         if (waiting := self.waiting.get(token)) and not machine.mute:
             waiting.keeper.reply(token, said)
         if word != "interrupted":
-            self.time.after(600, lambda: self._off(machine, "Client.InstanceInitiatedShutdown"))
+            stays = 2400 if machine.clean else 600
+            self.time.after(stays, lambda: self._off(machine, "Client.InstanceInitiatedShutdown"))
+        if machine.mishap == "taken after" and machine.market == "spot":
+            self.time.after(self.draw.uniform(1, 900), lambda: self._taken(machine))

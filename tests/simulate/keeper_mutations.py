@@ -75,7 +75,7 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "no sweep": (_no_sweep, "lost"),
     "nothing is cleared": (_goes("Left?", "Tell?"), ""),
     "the role stays": (_goes("Group", "Tell?"), ""),
-    "a failed training goes on": (_without("Next?", "TrainingFailed"), ""),
+    "a failed training goes on": (_without("Next?", "TrainingFailed"), "fails"),
     "the free hour is paid for": (_without("Free?", "A free hour"), "long"),
     "no second end for what cannot be ended": (_goes("Stuck", "Unschedule"), "stuck"),
     "no last word of a silent machine": (_goes("Final?", "Ended"), "mute"),
@@ -83,6 +83,12 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "asks when the time is over": (_without("May ask?", "TimeOver"), "dry"),
     "the same number again": (_is("Again", "Parameters", "nnn.$", "$.turn.nnn"), "long"),
     "waiting does not help": (_goes("Got?", "Refused"), "dry"),
+    "an image of any machine that finished": (_goes("Bake?", "Baked already?"), "bake"),
+    "an image that is there is made again": (_goes("Baked already?", "Bake"), "bake"),
+    "a machine is ended before its image is made": (_goes("To the image", "Baked"), "bake"),
+    "half an image stays": (_goes("Unbaked", "To the end of it"), "bake"),
+    "its snapshots stay": (_goes("Half", "To the end of it"), "bake"),
+    "an image is waited for that is made": (_without("Image?", "Baked"), "bake"),
     "a person's end is not seen": (_without("Next?", "EndedWithMachine"), "person"),
 }  # fmt: skip
 

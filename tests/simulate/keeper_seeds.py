@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.engines import definition
+from provision.machines import kept_bake
 from tests.simulate.asl import Execution, told
 from tests.simulate.keeper_cloud import HOUR, LIVING, MISHAPS, Cloud
 from tests.simulate.keeper_drive import Keeper
 
 LAUNCH, OTHER = "provision-lab-01234567", "provision-lab-89abcdef"
+LABEL = "provision ubuntu-535"
 ENDS = ("TrainingFailed", "EndedWithMachine", "Unready", "Barren", "TooManyMachines", "TimeOver", "NoCapacity",
         "Refused", "Taken", "Unclaimed", "StillThere")  # fmt: skip
 DAY = 24 * HOUR
@@ -34,6 +36,8 @@ KINDS = (
     "person",
     "dry",
     "lost",
+    "bake",
+    "bake",
 )
 
 
@@ -60,6 +64,7 @@ def given(launch: str, ends: float, hours: float = 12, fallback: bool = True, **
         "schedule": {"name": launch, "group": "provision", "expression": "at(2026-11-21T12:00:00)", "role": "arn:role",
                      "target": "arn:target"},
         "hourly": 3.7, "budget": None, "markets": market, "waits": definition.waits(hours), "barren": 5, "notify": "",
+        "bake": dict(kept_bake.NOTHING),
     }  # fmt: skip
     return {**words, **more}
 
@@ -84,6 +89,8 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     asl = machine or definition.definition()
     hours = {"dry": 100, "lost": 0.02}.get(kind) or draw.choice((1, 12, 100))
     words = given(LAUNCH, ends, hours, draw.random() < 0.5, notify=draw.choice(("", "arn:topic")))
+    if kind == "bake" or draw.random() < 0.3:
+        words["bake"] = _bake(cloud, draw, ends)
     first = cloud.keep(Execution(asl, words, "r-1"))
     keepers = [first]
     if kind == "two":
@@ -101,6 +108,17 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     return Played(seed, end, tuple(cloud.broken), len(cloud.machines), first.execution.events)
 
 
+def _bake(cloud: Cloud, draw: random.Random, ends: float) -> dict[str, Any]:
+    """The order to make an image of the machine that finishes; another run may make it, before or meanwhile."""
+    cloud.bakes = LABEL
+    if draw.random() < 0.4:
+        at = draw.choice((0.0, draw.uniform(0, ends)))
+        cloud.time.at(at, lambda: cloud.images or cloud.image("another run", None))
+    tags = [{"ResourceType": kind, "Tags": [{"Key": "Name", "Value": LABEL}]} for kind in ("image", "snapshot")]
+    return {"label": LABEL, "about": "", "families": ["Volta"], "driver": "535", "tags": tags,
+            "until": told(max(0.0, ends - 1500))[:19] + "Z"}  # fmt: skip
+
+
 def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: float) -> Keeper:
     """Another laptop resumes the run at the same moment: the same number, another launch."""
     return cloud.keep(Execution(asl, given(OTHER, ends), "r-2", now=0.0))
@@ -109,7 +127,7 @@ def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: floa
 # kind → the mishaps of its machines
 _MISHAPS: Mapping[str, tuple[str, ...]] = {
     "long": ("notice", "notice", "taken", "hung", ""), "mute": ("mute",), "unready": ("unready",),
-    "person": ("person", "notice"),
+    "person": ("person", "notice"), "bake": ("", "", "notice", "taken after"), "fails": ("fails", "fails", ""),
 }  # fmt: skip
 
 
@@ -126,6 +144,7 @@ def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
     cloud.refused = "UnauthorizedOperation" if kind == "refused" else draw.choice(
         ("InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow"))  # fmt: skip
     cloud.stuck = kind == "stuck"
+    cloud.slow_images = draw.random() < 0.2
     cloud.mishaps = _MISHAPS.get(kind, (*MISHAPS, "", "", "notice"))
     return cloud
 
@@ -149,6 +168,10 @@ def _ended(cloud: Cloud, keeper: Keeper) -> None:
     if execution.error == "Taken" and launch == LAUNCH and len(cloud.keepers) == 1:
         cloud.say("it takes itself for somebody else")
     _left(cloud, launch)
+    if any(one.run == "r" and one.state != "available" for one in cloud.images.values()) and not cloud.unlucky:
+        cloud.say("half an image is left")
+    if any(one.run == "r" and one.id not in cloud.images for one in cloud.pieces.values()) and not cloud.unlucky:
+        cloud.say("a snapshot of no image is left")
     _right(cloud, execution)
 
 

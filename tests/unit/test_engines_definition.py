@@ -128,9 +128,9 @@ def test_every_state_that_is_named_is_there_and_can_be_reached() -> None:
 
 
 def test_no_name_is_given_twice() -> None:
-    from provision.engines import clearing, working
+    from provision.engines import baking, clearing, working
 
-    parts = [launching.states(), working.states(), clearing.states()]
+    parts = [launching.states(), working.states(), baking.states(), clearing.states()]
     assert sum(map(len, parts)) == len(states())
 
 

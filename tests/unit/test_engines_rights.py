@@ -17,6 +17,7 @@ TAGGED = {"aws:requesttag/provision:run": ["r"], "aws:requesttag/provision:name"
 MINE = {"aws:resourceaccount": [ME], "aws:principalaccount": [ME]}
 S3 = f"arn:aws:s3:::{BUCKET}/runs/r"
 EC2 = f"arn:aws:ec2:{REGION}:{ME}"
+IMAGE, SNAPSHOT = (f"arn:aws:ec2:{REGION}::{kind}" for kind in ("image", "snapshot"))
 ROLE = f"arn:aws:iam::{ME}:role/provision/{REGION}/provision-lab-01234567"
 PROFILE = ROLE.replace(":role/", ":instance-profile/")
 SECOND = f"arn:aws:iam::{ME}:role/provision-account/provision-scheduler"
@@ -46,6 +47,15 @@ NEEDS: list[Need] = [
     ("ec2:CreateTags", f"{EC2}:instance/i-1", {"ec2:createaction": ["RunInstances"]}),
     ("ec2:CreateTags", f"{EC2}:fleet/fleet-1", {"ec2:createaction": ["CreateFleet"]}),
     ("ec2:DescribeInstances", "*", {}),
+    ("ec2:DescribeImages", "*", {}),
+    ("ec2:DescribeSnapshots", "*", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", OURS),
+    ("ec2:CreateImage", f"{IMAGE}/*", TAGGED),
+    ("ec2:CreateImage", f"{SNAPSHOT}/*", TAGGED),
+    ("ec2:CreateTags", f"{IMAGE}/ami-1", {"ec2:createaction": ["CreateImage"]}),
+    ("ec2:CreateTags", f"{SNAPSHOT}/snap-1", {"ec2:createaction": ["CreateImage"]}),
+    ("ec2:DeregisterImage", f"{IMAGE}/ami-1", OURS),
+    ("ec2:DeleteSnapshot", f"{SNAPSHOT}/snap-1", OURS),
     ("ec2:TerminateInstances", f"{EC2}:instance/i-1", OURS),
     ("ec2:DeleteLaunchTemplate", f"{EC2}:launch-template/lt-1", OURS),
     ("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", OURS),
@@ -68,6 +78,14 @@ NEVER: list[Need] = [
     ("ec2:RunInstances", f"{EC2}:instance/*", {"aws:requesttag/provision:name": ["lab"]}),
     ("ec2:RunInstances", f"{EC2}:launch-template/lt-1", {}),
     ("ec2:CreateFleet", f"{EC2}:launch-template/lt-1", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", {"ec2:resourcetag/provision:name": ["lab"]}),  # a machine of `up`
+    ("ec2:CreateImage", f"{IMAGE}/*", {}),
+    ("ec2:CreateImage", f"{SNAPSHOT}/*", {"aws:requesttag/provision:name": ["lab"]}),
+    ("ec2:DeregisterImage", f"{IMAGE}/ami-1", {"ec2:resourcetag/provision:name": ["lab"]}),  # of `ami bake`
+    ("ec2:DeleteSnapshot", f"{SNAPSHOT}/snap-1", {"ec2:resourcetag/provision:name": ["lab"]}),
+    ("ec2:ModifyImageAttribute", f"{IMAGE}/ami-1", OURS),  # to share it
+    ("ec2:CreateTags", f"{IMAGE}/ami-1", {}),
     ("ec2:CreateTags", f"{EC2}:instance/i-1", {}),  # to make a machine ours
     ("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", {}),
     ("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/sg-1", OURS),
