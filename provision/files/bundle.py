@@ -14,8 +14,11 @@ from functools import cache
 from infra.host import program, script
 from provision.files import guard
 
-_SCRIPTS = ("kept.sh", "engine.sh", "nvidia.sh", "bootstrap.sh", "idle.sh")
-_UNITS = ("provision-guard.service", "provision-attempt.service", "provision-idle.service", "provision-idle.timer")
+_SCRIPTS = ("kept.sh", "clean.sh", "engine.sh", "nvidia.sh", "bootstrap.sh", "idle.sh")
+_UNITS = (
+    "provision-guard.service", "provision-attempt.service", "provision-clean.service", "provision-idle.service",
+    "provision-idle.timer",
+)  # fmt: skip
 
 
 @cache

@@ -13,7 +13,7 @@ import os
 import time
 import urllib.error
 
-from . import notes
+from . import bake, notes
 from .host import log
 from .s3 import ERRORS
 from .tasks import Gone, Tasks
@@ -168,7 +168,10 @@ def kept(name, number, bucket):
 def report(run):
     """Tell the keeper of a run that it goes on, or what came of it; hear whether it is to stop."""
     if owes(run):
-        if run.order.answer(result(run)):
+        said = result(run)
+        if bake.wanted(run):
+            said["clean"] = bake.clean(run)
+        if run.order.answer(said):
             run.remember(answered=True)
     elif not run.done:
         try:

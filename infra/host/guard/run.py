@@ -47,6 +47,8 @@ class Run:
         self.seen = {}  # sets that were closed while the container ran, with what tells their files
         self.odd = set()
         self.ending = None  # why this machine ends
+        self.clean = None  # whether the machine is, where an image of it is to be made (bake.py)
+        self.baking = False
         self.telling = threading.Lock()
         self.stating = threading.Lock()
         self.noting = threading.Lock()
