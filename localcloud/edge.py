@@ -57,7 +57,10 @@ class Edge(Engine):
     def commit(self, name: str, ami: str) -> str:
         return ami
 
-    def drop_image(self, tag: str) -> None:
+    def image_disk(self, ami: str) -> str:
+        return ""
+
+    def drop_image(self, ami: str, tag: str) -> None:
         """There is no image."""
 
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:

@@ -8,6 +8,9 @@ What a keeper keeps belongs to its run, also while that waits for a machine: as 
 nothing of its launch is a stray. State machines of earlier definitions cost nothing and may have executions still: they
 are shown, and left.
 
+Machine images that we baked are kept on purpose. Not those that AWS could not make, a snapshot that is left of one,
+and one that a keeper made with a driver that no machine gets any more: it goes once no run is kept that may use it.
+
 The role of a machine may read data while `provision data sync --on` copies it (an inline policy). A laptop that was
 killed meanwhile left that right there: it is a stray once its time is over, or where an older version gave it no end.
 """
@@ -22,16 +25,18 @@ from typing import Any
 from infra.aws import prices
 from infra.aws.cleanup import Removal
 from infra.aws.iam import Iam
+from infra.aws.machine_images import BAKED
 from infra.aws.regions import names as region_names
 from infra.aws.resources import BILLED, Holding, Holdings
 from infra.aws.session import Cloud
 from infra.aws.step_functions import Keeper
-from infra.aws.tags import TagRecord
+from infra.aws.tags import DRIVER, TagRecord
 from infra.concurrency import together
 from infra.errors import ProvisionError
 from provision.engines import definition
 from provision.engines.rights import TAG
 from provision.machines import cost, down, journal, whose
+from provision.offers import amis
 from provision.settings import Settings
 
 GRACE = timedelta(minutes=15)  # for a launch to be seen whole, and after a deadline for powering off and the schedule
@@ -144,7 +149,7 @@ def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[Provision
         kept = [Holding(KEPT, run, state="unseen") for run in sorted({one.tags.get(TAG, "") for one in things} - {""})]
     rights, more = _rights(cloud, things)
     now = datetime.now(timezone.utc)
-    found = judge(cloud.region, [*things, *rights, *kept], journal.launches(cloud), now, grace)
+    found = judge(cloud.region, [*things, *rights, *kept], journal.launches(cloud), now, grace, seen=not errors)
     return found, [*errors, *more, *unseen]
 
 
@@ -177,22 +182,27 @@ def _rights_of(cloud: Cloud, role: Holding) -> list[Holding]:
 
 
 def judge(
-    region: str, things: Sequence[Holding], noted: Mapping[str, datetime], now: datetime, grace: timedelta = GRACE
-) -> list[Finding]:
-    """Each thing's verdict. `noted`: launches in progress, as `journal.launches` gives them."""
+    region: str, things: Sequence[Holding], noted: Mapping[str, datetime], now: datetime, grace: timedelta = GRACE, *,
+    seen: bool = True,
+) -> list[Finding]:  # fmt: skip
+    """Each thing's verdict. `noted`: launches in progress, as `journal.launches` gives them; `seen`: all kinds of
+    things could be listed."""
     births = [(thing.launch, thing.made) for thing in things if thing.made and thing.launch]
     young = {resource for resource, at in [*noted.items(), *births] if now - at < grace}
     living = {thing.id for thing in things if thing.kind == "instances"}
     runs = {thing.id for thing in things if thing.kind == KEPT}
     launches = {thing.launch for thing in things if thing.kind == "instances" or thing.tags.get(TAG, "") in runs} - {""}
     owners = whose.owners(things)
+    useless = _useless(things, bool(runs)) if seen else {}
 
     def verdict(thing: Holding) -> tuple[str, str]:
-        if thing.kept:
+        if thing.kept and thing.id not in useless:
             return "kept", "on purpose"
         if thing.kind == KEPT:
             return "", ""
-        if thing.kind == RIGHTS:
+        if thing.kept:
+            said = useless[thing.id]
+        elif thing.kind == RIGHTS:
             said = _outdated(thing.id, now)
         else:
             said = _instance(thing, now - grace) if thing.kind == "instances" else _belonging(thing, living, launches)
@@ -226,6 +236,22 @@ def _belonging(thing: Holding, living: set[str], launches: set[str]) -> str:
     if thing.instance:
         return "" if thing.instance in living else f"{thing.instance} is gone"
     return "" if thing.launch in launches else "no machine of that launch lives"
+
+
+def _useless(things: Sequence[Holding], going: bool) -> dict[str, str]:
+    """Machine images and snapshots from which no machine will start → why. `going`: some run is kept."""
+    images = [thing for thing in things if thing.kind == "machine images"]
+    found = {image.id: "AWS could not make it" for image in images if image.state in ("failed", "error", "invalid")}
+    for image in images:
+        line, driver = amis.table().get(image.tags.get(BAKED, "")), image.tags.get(DRIVER, "")
+        if image.tags.get(TAG) and line and driver != line.driver and not going:
+            found[image.id] = f"its driver is {driver or 'unknown'}, and machines get {line.driver}"
+    if any(image.state == "pending" for image in images):  # it does not name its snapshots yet
+        return found
+    held = {disk["Ebs"].get("SnapshotId") for image in images
+            for disk in image.row.get("BlockDeviceMappings") or () if "Ebs" in disk}  # fmt: skip
+    alone = [thing for thing in things if thing.kind == "snapshots" and thing.id not in held]
+    return {**found, **{thing.id: "no machine image has it" for thing in alone}}
 
 
 def _outdated(policy: str, now: datetime) -> str:

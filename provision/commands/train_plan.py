@@ -65,7 +65,8 @@ def show_requests(session: "Session", wish: "Requirements", as_json: bool, *, ke
     from provision.engines import begin
     from provision.offers import plan
 
-    show_request([begin.request_of(session, wish)] if kept else plan.plan(session, wish), as_json, kept=kept)
+    requests = [begin.request_of(session, wish)] if kept else plan.plan(session, wish)
+    show_request(requests, as_json, kept=kept, bakes=session.settings.bake)
 
 
 def show(plan: "TrainPlan", instance: "Instance | None", *, dry_run: bool, as_json: bool = False) -> None:

@@ -7,11 +7,13 @@ it, and AWS gives a name once: of two machines that come to this at once one mak
 an image is looked for by its name together with the run that makes it.
 """
 
+from collections.abc import Mapping, Sequence
+
 from provision.engines.asl import NOW, Rule, State, all_, choose, is_, not_, put, rule, task, there, wait
 from provision.engines.launching import ID, fresh, looked
 
-LOOKS, LOOK_S = 60, 20  # twenty minutes in all
-SOON = 3  # looks after which an image that is not there will not come
+LOOKS, LOOK_S = 120, 10  # twenty minutes in all
+SOON = 4  # looks after which an image that is not there will not come
 PIECES = 8  # snapshots of a half image; a machine has one disk
 MAKING, MADE, UNMADE = "Bake", "Baked", "Unbaked"  # those that the run's time line tells
 AFTER = "Free?"
@@ -29,7 +31,7 @@ def _whether() -> dict[str, State]:
     """A machine that has been cleaned for it says so with its word: it is fit for nothing else any more."""
     asked = all_(not_(is_("$.in.bake.label", "")), is_("$.said.state", "finished"), rule("$.said.clean", *_TRUE))
     late = rule(NOW, "TimestampGreaterThanEqualsPath", "$.in.bake.until")
-    same = [
+    same: list[dict[str, object]] = [
         {"Name": "tag:provision:baked", "Values.$": "$.in.bake.families"},
         {"Name": "tag:provision:driver", "Values.$": "States.Array($.in.bake.driver)"},
         {"Name": "state", "Values": ["available", "pending"]},
@@ -45,9 +47,9 @@ def _whether() -> dict[str, State]:
 _TRUE = ("BooleanEquals", True)
 
 
-def _look(filters: list[dict[str, object]], then: str, fails: str, again: int = 1) -> State:
+def _look(filters: Sequence[Mapping[str, object]], then: str, fails: str, again: int = 1) -> State:
     kept = {"ids.$": "$..ImageId", "states.$": "$..State"}
-    words = {"Owners": ["self"], "Filters": filters}
+    words = {"Owners": ["self"], "Filters": list(filters)}
     return task("ec2", "describeImages", words, then, keep=("$.image", kept), fails=fails, again=again)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.aws.session import Cloud
 from infra.aws.step_functions import Execution, Keeper, Step
-from provision.engines import kept
+from provision.engines import baking, kept
 from provision.engines.kept import moment
 from provision.machines.cost import Bill
 from provision.runs.manifest import Attempt, End, Keeping, RunState
@@ -19,9 +19,29 @@ from provision.runs.snapshots import MARK
 from provision.runs.store import Run
 
 _ASKS = {"Ask spot": "spot", "Ask on demand": "on demand"}
+# what is told of a machine image (`baking`): the word, and what about it
+_IMAGES = {
+    baking.MAKING: ("baking", "the machine becomes a machine image, so that later ones have nothing to install"),
+    baking.MADE: ("baked", "the machine image is there; `ami ls` lists it"),
+    baking.UNMADE: (
+        "not baked",
+        "AWS made no machine image of it, or another run did; what there was of it is deleted",
+    ),
+}
 _WORK = "Work"  # the state in which a machine works; it is left with the machine's word
 _SPOT = "spot interruption"
-_ORDER = ("claimed", "asked", "got", "resumed", "saved", "notice", "ended")  # of one attempt within one second
+_ORDER = (
+    "claimed",
+    "asked",
+    "got",
+    "resumed",
+    "saved",
+    "notice",
+    "baking",
+    "baked",
+    "not baked",
+    "ended",
+)  # of one attempt within one second
 _BEGUN = "begun"
 _OVER = {"SUCCEEDED": "done", "ABORTED": "stopped", "FAILED": "gave up", "TIMED_OUT": "gave up"}
 _MOST_KEEPERS = 20  # of one run, whose steps are read: the newest
@@ -88,7 +108,15 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
 
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
-    found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
+    found = [
+        *_handed(seen),
+        *_asked(seen),
+        *_attempts(seen),
+        *_snapshots(seen),
+        *_told(seen),
+        *_baked(seen),
+        *_over(seen),
+    ]
     return sorted(found, key=_place)
 
 
@@ -194,6 +222,14 @@ def _told(seen: Seen) -> Iterator[Event]:
             said = seen.state.reason if seen.state.attempt == number else ""
             if (end.reason if end else said) == _SPOT:
                 yield Event(step.time, "notice", number, seen.name(number), "AWS takes the machine; its work is saved")
+
+
+def _baked(seen: Seen) -> Iterator[Event]:
+    for step in (step for keeper in seen.keepers for step in keeper.steps if step.kind == "entered"):
+        if step.state in _IMAGES:
+            number = _number(seen, step.time)
+            what, about = _IMAGES[step.state]
+            yield Event(step.time, what, number, seen.name(number), about)
 
 
 def _over(seen: Seen) -> Iterator[Event]:

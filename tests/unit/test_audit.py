@@ -1,6 +1,7 @@
 """What has no living owner: the verdict on each thing, and its mending."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -49,6 +50,40 @@ def test_what_is_billed_without_an_owner_is_an_orphan(one: Holding, why: str) ->
     (found,) = judge("us-east-1", [one], {}, NOW)
     assert found.verdict == "orphan"
     assert why in found.why
+
+
+def baked(state: str = "available", id: str = "ami-1", snapshot: str = "snap-1", **marks: str) -> Holding:
+    row = {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}, {"DeviceName": "/a"}]}
+    made = {"provision:baked": "Volta", **{f"provision:{key}": value for key, value in marks.items()}}
+    return thing("machine images", id=id, state=state, kept=True, launch="", tags=made, row=row)
+
+
+SNAPSHOT = thing("snapshots", id="snap-1", kept=True, launch="", gb=100)
+GOES_ON = thing("kept runs", id="digits-1", launch="")
+
+
+def test_a_baked_image_and_its_snapshot_are_kept() -> None:
+    assert verdicts(baked(), SNAPSHOT) == ["kept"] * 2
+    assert verdicts(baked(driver="535", run="r"), SNAPSHOT) == ["kept"] * 2
+    assert verdicts(baked("pending", snapshot="later"), SNAPSHOT) == ["kept"] * 2
+
+
+def test_what_is_left_of_an_image_is_billed_for_nothing() -> None:
+    assert verdicts(SNAPSHOT) == ["orphan"]
+    assert verdicts(baked("failed"), SNAPSHOT) == ["stray", "kept"], "it goes with its image"
+    young = replace(SNAPSHOT, made=NOW - timedelta(minutes=5))
+    assert verdicts(young) == ["new"]
+    [found] = judge("us-east-1", [SNAPSHOT], {}, NOW)
+    assert found.why == "no machine image has it" and found.price
+    assert [one.verdict for one in judge("us-east-1", [SNAPSHOT], {}, NOW, seen=False)] == ["kept"]
+
+
+def test_an_image_with_a_driver_of_before_goes_once_no_run_may_start_from_it() -> None:
+    old = baked(driver="470", run="digits-1")
+    assert verdicts(old, SNAPSHOT) == ["stray", "kept"]
+    assert "its driver is 470, and machines get 535" in judge("us-east-1", [old], {}, NOW)[0].why
+    assert verdicts(old, SNAPSHOT, GOES_ON)[:2] == ["kept"] * 2
+    assert verdicts(baked(driver="470"), SNAPSHOT) == ["kept"] * 2, "a person made it"
 
 
 @pytest.mark.parametrize(

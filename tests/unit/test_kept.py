@@ -363,6 +363,19 @@ def test_the_time_line_is_asked_got_notice_saved_resumed_ended_with_dollars() ->
     assert json.loads(json.dumps(plain))["time"] == "2026-11-20T13:41:00+00:00"
 
 
+@pytest.mark.parametrize(("state", "word"), [("Baked", "baked"), ("Unbaked", "not baked")])
+def test_a_machine_image_is_told_before_the_end_of_its_machine(state: str, word: str) -> None:
+    at = moment(BEGAN)
+    steps = [Step(at + timedelta(minutes=when), name, kind) for when, name, kind in (
+        (60, "Work", "exited"), (60, "Bake", "entered"), (61, "Bake", "exited"), (66, state, "entered"),
+    )]  # fmt: skip
+    ended = End(1, "i-1", "finished", "", (at + timedelta(minutes=67)).isoformat())
+    seen = events.Seen([FIRST], {1: ended}, [], {}, [events.Kept("k", at, Execution(EXECUTION, "RUNNING"), steps)])
+    assert [(one.what, one.attempt, one.machine) for one in events.line(seen)][-3:] == [
+        ("baking", 1, "lab"), (word, 1, "lab"), ("ended", 1, "lab"),
+    ]  # fmt: skip
+
+
 def test_within_one_second_an_attempt_ends_before_the_next_is_asked_for_and_a_keeper_ends_last() -> None:
     at = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
     second = replace(SECOND, terms=Terms(at.isoformat(), None, 1.5))
