@@ -6,13 +6,37 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from localcloud.emulator import AMI_ID, BARE_ID
+from localcloud.engine import AMI
 from tests.cloud.kept_kit import Kept, wait_for
-from tests.cloud.long.test_bare import _bare, repository  # noqa: F401 - fixtures
+from tests.cloud.long.test_bare import _bare, made_by  # noqa: F401 - a fixture
 from tests.cloud.support import SHORT, Emulator, Laptop, inside, run_of
+from tests.engine.test_host_toolkit import MAKE, Repository
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 KEPT = ("train", "digits", "--detach")
 ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=500", "--set", "test_every=100000")
+
+
+def packages() -> str:
+    """The program that makes the repository: its packages hold the stand-ins of the local cloud's own image."""
+
+    def file(package: str, path: str, name: str) -> str:
+        to, text = f"{package}/{path}", (AMI / name).read_text()
+        return f"mkdir -p $(dirname {to})\ncat > {to} <<'EOF'\n{text}EOF\nchmod 755 {to}\n"
+
+    toolkit, driver = "nvidia-container-toolkit", "nvidia-driver-535-server"
+    hook = f"echo exit 0 | program {toolkit}/usr/bin/nvidia-container-runtime-hook\n"
+    smi = f"program {driver}/usr/bin/nvidia-smi <<'EOF'\nfor gpu in 1 2 3 4; do echo 535.1; done\nEOF\n"
+    assert hook in MAKE and smi in MAKE
+    runtime = file(toolkit, "usr/bin/nvidia-container-runtime", "nvidia-container-runtime")
+    hooks = file(toolkit, "usr/local/bin/nvidia-container-runtime-hook", "nvidia-container-runtime-hook") + runtime
+    return MAKE.replace(hook, hooks).replace(smi, file(driver, "usr/local/bin/nvidia-smi", "nvidia-smi"))
+
+
+@pytest.fixture(scope="module")
+def repository(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    with made_by(packages(), emulator, tmp_path_factory.mktemp("repository")) as one:
+        yield one
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +92,7 @@ def test_the_first_machine_installs_and_is_baked_and_the_second_has_nothing_to_i
     assert machine["ImageId"] == made["id"] and "provision:driver" not in [tag["Key"] for tag in machine["Tags"]]
     progress = inside(second.container(), "cat /run/provision/progress")
     assert "ready" in progress.splitlines() and "installing" not in progress
-    assert "driver 535.1" in progress
+    assert "nvidia: 4 GPUs, driver 535." in progress
     look = f"grep -rlsF {first.run} /var /opt /etc /home /root /data | head"
     assert inside(second.container(), look) == "", "what was the first run's is on the machine of the second"
     assert "is stopped" in other.ok("stop", second.run)
