@@ -205,12 +205,23 @@ def notice_rows() -> list[dict[str, object]]:
     ]
 
 
+def kept_rows() -> Iterator[dict[str, object]]:
+    """A run that AWS keeps: from the command, and from a spot notice, to the first iteration; cold, and baked."""
+    from tests.bench_kept import kept
+
+    for image, measured in kept():
+        for name, seconds in measured.parts:
+            yield row(f"  {name}", seconds, "s", "all of it", measured.seconds)
+        yield row(f"{measured.name}, {image}", measured.seconds, "s", "the bound", measured.bound)
+
+
 GROUPS: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
     "start": lambda: [help_row(), boto3_row(), packages_row()],
     "ls": lambda: [ls_row()],
     "runs": runs_rows,
     "demo": lambda: [demo_row()],
     "launch": launch_rows,
+    "kept": kept_rows,
     "render": render_rows,
     "data": data_rows,
     "visual-genome": visual_genome_rows,

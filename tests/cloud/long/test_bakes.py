@@ -92,7 +92,7 @@ def test_the_first_machine_installs_and_is_baked_and_the_second_has_nothing_to_i
     assert machine["ImageId"] == made["id"] and "provision:driver" not in [tag["Key"] for tag in machine["Tags"]]
     progress = inside(second.container(), "cat /run/provision/progress")
     assert "ready" in progress.splitlines() and "installing" not in progress
-    assert "nvidia: 4 GPUs, driver 535." in progress
+    assert "nvidia: 4 GPUs, driver " in progress
     look = f"grep -rlsF {first.run} /var /opt /etc /home /root /data | head"
     assert inside(second.container(), look) == "", "what was the first run's is on the machine of the second"
     assert "is stopped" in other.ok("stop", second.run)
