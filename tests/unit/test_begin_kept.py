@@ -1,5 +1,7 @@
 """A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
 
+import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -132,6 +134,36 @@ def test_what_the_keeper_is_given(one: Begun) -> None:
     [name] = one.capsules()
     capsule = one.held(name)
     assert [3, 200] in capsule["chosen"]
+
+
+def order_of(one: Begun) -> dict[str, Any]:
+    """What the machines' user data say of the run."""
+    data = base64.b64decode(one.aws.of("CreateLaunchTemplate")[-1]["LaunchTemplateData"]["UserData"])
+    config = json.loads(gzip.decompress(data).partition(b"\n")[2])
+    files = {file["path"]: file["content"] for file in config["write_files"]}
+    found: dict[str, Any] = json.loads(files["/opt/provision/order.json"])
+    return found
+
+
+def test_a_machine_that_installs_its_driver_becomes_an_image_and_that_is_said_before(one: Begun) -> None:
+    keeping = one.begin(tags={"provision:name": "lab", "provision:driver": "470"}, owner="alice@thinkpad 3f2a9c1d")
+    said = " ".join(one.said)
+    assert "the first machine with Kepler GPUs becomes a machine image" in said and "--no-bake" in said
+    bake = one.given()["bake"]
+    assert (bake["label"], bake["families"], bake["driver"]) == ("provision ubuntu-470", ["Kepler"], "470")
+    assert bake["until"] < keeping.ends[:19]
+    marks = {tag["Key"]: tag["Value"] for tag in bake["tags"][0]["Tags"]}
+    assert (marks["provision:run"], marks["provision:owner"]) == (RUN, "alice@thinkpad 3f2a9c1d")
+    assert "provision:resource" not in marks, "it does not end with its launch"
+    assert order_of(one)["bake"] is True
+
+
+@pytest.mark.parametrize("driver", ["", "470"])
+def test_no_image_is_made_where_nothing_is_installed_or_nobody_wants_it(one: Begun, driver: str) -> None:
+    one.session = replace(one.session, settings=Settings(bake=not driver))
+    one.begin(tags={"provision:name": "lab", "provision:driver": driver})
+    assert one.given()["bake"]["label"] == "" and "bake" not in order_of(one)
+    assert "machine image" not in " ".join(one.said)
 
 
 def test_a_budget_ends_the_whole_run_sooner(one: Begun) -> None:

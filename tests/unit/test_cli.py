@@ -67,6 +67,7 @@ def test_a_number_where_text_is_meant_is_refused(
         (["train", "digits", "--on", "x", "--notify", "a@b.c"], "add --detach"),
         (["train", "digits", "--instance", "p3.8xlarge", "--wait-for-capacity", "2"], "add --detach"),
         (["resume", "digits-1", "--on", "x", "--detach", "--notify", "a@b.c"], "add --detach"),
+        (["train", "digits", "--on", "x", "--no-bake"], "add --detach"),
         (["train", "digitz", "--on", "x"], "digits"),
         (["train", "digits", "--on", "x", "--set", "iteration=5"], "iterations"),
         (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),
