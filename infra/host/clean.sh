@@ -47,6 +47,7 @@ kept() {
     look
     systemd-run -q --on-active=40min --timer-property=AccuracySec=1s --unit provision-baked \
         systemctl start --no-block provision-deadline.service
+    journalctl --relinquish-var 2>/dev/null || true # from now on it writes to memory
     clean
     systemctl stop provision-unready.timer docker.socket docker.service
     rm -rf data/* data/.[!.]*

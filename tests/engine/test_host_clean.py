@@ -48,6 +48,7 @@ class Host:
         self.fake("cloud-init", 'echo "cloud-init $*" >> "$LOG"')
 
         self.fake("systemctl", 'echo "systemctl $*" >> "$LOG"')
+        self.fake("journalctl", 'echo "journalctl $*" >> "$LOG"; exit 1')
         self.fake("systemd-run", 'echo "systemd-run $*" >> "$LOG"')
 
     def text(self, path: str, text: str) -> Path:
@@ -113,7 +114,8 @@ def test_of_a_machine_that_nobody_logs_in_to_all_data_goes_and_docker_stops(host
     assert host.has("run/provision/clean"), "the guard waits for it"
     said = (host.folder / "log").read_text().splitlines()
     end, stop = (next(at for at, line in enumerate(said) if word in line) for word in ("--on-active", "docker.service"))
-    assert end < said.index("cloud-init clean --logs --seed") < stop, "it has an end before anything is taken away"
+    quiet, clean = said.index("journalctl --relinquish-var"), said.index("cloud-init clean --logs --seed")
+    assert end < quiet < clean < stop, "it has an end before anything is taken away"
     assert said[end].endswith("systemctl start --no-block provision-deadline.service")
     assert "provision-unready.timer" in said[stop], "a machine that is not ready would end"
 
