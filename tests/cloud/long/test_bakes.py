@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from localcloud.emulator import AMI_ID, BARE_ID
 from localcloud.engine import AMI
-from tests.cloud.kept_kit import Kept, wait_for
+from tests.cloud.kept_kit import Kept, knows_the_images, wait_for
 from tests.cloud.long.test_bare import _bare, made_by  # noqa: F401 - a fixture
 from tests.cloud.support import SHORT, Emulator, Laptop, inside, run_of
 from tests.engine.test_host_toolkit import MAKE, Repository
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 KEPT = ("train", "digits", "--detach")
-ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=500", "--set", "test_every=100000")
+ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=100", "--set", "test_every=100000")
 
 
 def packages() -> str:
@@ -37,6 +38,19 @@ def packages() -> str:
 def repository(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     with made_by(packages(), emulator, tmp_path_factory.mktemp("repository")) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a laptop that knows all images that the tests here have brought."""
+    return tmp_path_factory.mktemp("brought")
+
+
+@pytest.fixture
+def laptop(laptop: Laptop, brought: Path) -> Iterator[Laptop]:
+    knows_the_images(brought, laptop.home)
+    yield laptop
+    knows_the_images(laptop.home, brought)
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +99,7 @@ def test_the_first_machine_installs_and_is_baked_and_the_second_has_nothing_to_i
     assert kept["snapshots"]["dollars_an_hour"] > 0
 
     other = another("other")
+    knows_the_images(laptop.home, other.home)
     second, said = begun(other, "--instance", "p3.8xlarge", *ENDLESS)
     assert "machine image" not in said
     second.trains()
