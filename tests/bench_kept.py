@@ -28,7 +28,7 @@ from tests.cloud.support import Laptop, inside, run_of, start_cloud, stop_cloud
 CALL_S, BOOT_S, NOTICE_S = 0.15, 30.0, 120.0
 KIND = "p3.2xlarge"
 ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=500", "--set", "test_every=100000")
-SHORT = ("--set", "iterations=400", "--set", "snapshot_every=200", "--set", "test_every=400")
+SHORT = ("--set", "iterations=4000", "--set", "snapshot_every=500", "--set", "test_every=4000")
 _ITERATION = re.compile(r"(?m)^I(\d{4} \d\d:\d\d:\d\d\.\d+).* Iteration \d+")
 
 
@@ -76,12 +76,14 @@ class Attempt:
 def kept() -> Iterator[tuple[str, Measured]]:
     """(cold or baked, what was measured), as it comes."""
     with _cloud() as laptop:
-        yield from (("cold", one) for one in _measured(laptop))
-        laptop.ok("train", "digits", "--instance", KIND, "--detach", *SHORT, timeout=600)
-        images = laptop.emulator.client("ec2")
-        wait_for(lambda: images.describe_images(Owners=["self"])["Images"], "an image")
-        wait_for(laptop.emulator.nothing_left, "nothing left")
-        yield from (("baked", one) for one in _measured(laptop))
+        run, measured = _started(laptop, *SHORT)
+        yield "cold", measured
+        assert run.ended() == ("SUCCEEDED", "")
+        assert laptop.emulator.client("ec2").describe_images(Owners=["self"])["Images"], "no image was made"
+        run, measured = _started(laptop, *ENDLESS)
+        yield "baked", measured
+        yield "baked", _noticed(run)
+        laptop.ok("stop", run.run)
 
 
 @contextmanager
@@ -98,14 +100,18 @@ def _cloud() -> Iterator[Laptop]:
         yield Laptop(emulator, folder / "home", folder, where)
 
 
-def _measured(laptop: Laptop) -> Iterator[Measured]:
+def _started(laptop: Laptop, *words: str) -> tuple[Kept, Measured]:
     begun = time.time()
-    out = laptop.ok("train", "digits", "--instance", KIND, "--detach", "--no-bake", *ENDLESS, timeout=600)
-    run = Kept(laptop.emulator, run_of(out)).trains(1)
-    first = _attempt(run, 1)
+    run = Kept(
+        laptop.emulator, run_of(laptop.ok("train", "digits", "--instance", KIND, "--detach", *words, timeout=600))
+    )
+    first = _attempt(run.trains(1), 1)
     client = ("the client: sends what S3 lacks, starts the keeper", _entered(run, "Begin", 1) - begun)
     keeper = ("the keeper until it asks", first.asked - begun - client[1])
-    yield Measured("from the command", (client, keeper, *first.parts()), client[1] + first.bound)
+    return run, Measured("from the command", (client, keeper, *first.parts()), client[1] + first.bound)
+
+
+def _noticed(run: Kept) -> Measured:
     run.trains_on()
     noticed = time.time()
     run.notice(NOTICE_S)
@@ -113,8 +119,7 @@ def _measured(laptop: Laptop) -> Iterator[Measured]:
     second = _attempt(run, 2)
     ended = ("AWS ends the machine that it takes", NOTICE_S)
     again = ("the keeper until it asks again", second.asked - noticed - NOTICE_S)
-    yield Measured("from a notice", (ended, again, *second.parts()), NOTICE_S + second.bound)
-    laptop.ok("stop", run.run)
+    return Measured("from a notice", (ended, again, *second.parts()), NOTICE_S + second.bound)
 
 
 def _attempt(run: Kept, number: int) -> Attempt:
