@@ -13,7 +13,7 @@ from tests.cloud.long.test_bare import _bare, made_by  # noqa: F401 - a fixture
 from tests.cloud.support import SHORT, Emulator, Laptop, inside, run_of
 from tests.engine.test_host_toolkit import MAKE, Repository
 
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(2400)]
 KEPT = ("train", "digits", "--detach")
 ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=100", "--set", "test_every=100000")
 
