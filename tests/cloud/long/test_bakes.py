@@ -129,7 +129,7 @@ def test_who_wants_no_image_gets_none(laptop: Laptop) -> None:
 @pytest.mark.usefixtures("image")
 def test_an_image_that_cannot_be_made_costs_the_run_nothing_and_is_said(laptop: Laptop) -> None:
     laptop.emulator.page("bare", {"bare": False})
-    refused = {"action": "CreateImage", "from": "keeper", "error": {"code": "UnsupportedOperation"}}
+    refused = {"action": "CreateImage", "from": "keeper", "times": 0, "error": {"code": "UnsupportedOperation"}}
     laptop.emulator.page("faults", [refused])
     laptop.emulator.page("keeper", {"waits": 0.2})
     try:
