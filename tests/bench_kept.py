@@ -28,7 +28,7 @@ from tests.cloud.support import Laptop, inside, run_of, start_cloud, stop_cloud
 CALL_S, BOOT_S, NOTICE_S = 0.15, 30.0, 120.0
 KIND = "p3.2xlarge"
 ENDLESS = ("--set", "iterations=5000000", "--set", "snapshot_every=500", "--set", "test_every=100000")
-SHORT = ("--set", "iterations=4000", "--set", "snapshot_every=500", "--set", "test_every=4000")
+SHORT = ("--set", "iterations=2000", "--set", "snapshot_every=500", "--set", "test_every=2000")
 _ITERATION = re.compile(r"(?m)^I(\d{4} \d\d:\d\d:\d\d\.\d+).* Iteration \d+")
 
 
