@@ -80,7 +80,7 @@ def _rest(region: str, account: str, runs: str) -> list[dict[str, Any]]:
         _allow("Arm", ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"], [schedule]),
         _allow("GiveSchedule", ["iam:PassRole"], [iam("role", f"{PATH}{ROLE}")], _to(SERVICE)),
         _allow("Write", ["s3:PutObject"], keys("attempts/*", "control/*", "ends/*"), ours),
-        _allow("Read", ["s3:GetObject"], keys("attempts/*", "state.json"), ours),
+        _allow("Read", ["s3:GetObject"], keys("attempts/*", "keys/*", "state.json"), ours),
         _allow("Tell", ["sns:Publish"], [regions.arn(region, f"sns:*:{account}:*")]),
     ]  # fmt: skip
 

@@ -21,7 +21,7 @@ from provision.engines.asl import (
 )
 from provision.engines.launching import ID, STATE, UNSAID, fresh, look, looked
 
-BEAT_S = 900  # a machine that is silent for so long is ended; less than SHORTEST_S
+BEAT_S = 900  # a machine that is silent for so long after its order is ended; less than SHORTEST_S
 FREE_LOOKS = 15  # of 10 s
 END_LOOKS = 40  # twelve of 5 s, then of 30 s: a quarter of an hour
 WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
@@ -29,6 +29,7 @@ _FREE_S, _END_S, _LATER_S, _SOON = 10, 5, 30, 12
 SPOT = "spot interruption"
 FINAL = ("finished", "failed", "stopped", "interrupted")
 _AGAIN = "attempt {} of {} was {}, and another machine is asked for"
+_MUTE = "the machine ended itself without a word: what it begins with (host/ in the bucket) may be missing or damaged"
 _GONE = ("shutting-down", "terminated")
 _PARTED = "$.before.is[0].StateReason.Code"
 
@@ -101,10 +102,12 @@ def _end() -> dict[str, State]:
 
 
 def _word() -> dict[str, State]:
-    """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt."""
+    """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt. What
+    says no end says at least which snapshot the machine brought."""
     file = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}state.json', $.in.prefix)",
             "Range": f"bytes=0-{WORD_BYTES - 1}"}  # fmt: skip
     last = all_(_its_own(), rule("$.word.is.state", "IsString", True), is_("$.word.is.state", *FINAL))
+    saved = {"iteration.$": "$.word.is.iteration"}  # the newest snapshot that it brought, as of its last minute
     end = {"number.$": "$.turn.number", "instance.$": ID, "word.$": "$.said.state",
            "reason.$": "$.said.reason", "time.$": moment(NOW)}  # fmt: skip
     ended = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}ends/{}.json', $.in.prefix, $.turn.nnn)",
@@ -115,8 +118,10 @@ def _word() -> dict[str, State]:
                      catch={"S3.NoSuchKeyException": "Ended"}, fails="Ended"),
         "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),
         "Parse": put("$.word", {"is.$": "States.JsonMerge($.unsaid, $.word.is, false)"}, "Its?"),
-        "Its?": choose("Ended", (last, "Adopt")),
-        "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason"}, "Ended"),
+        "Its?": choose("Ended", (last, "Adopt"), (_its_own(), "Credit")),
+        "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason", **saved},
+                     "Ended"),
+        "Credit": put("$.said", {**UNSAID, "state.$": "$.said.state", "reason.$": "$.said.reason", **saved}, "Ended"),
         "Ended": task("s3", "putObject", ended, "Next?", fails="Next?"),
     }  # fmt: skip
 
@@ -139,7 +144,7 @@ def _next() -> dict[str, State]:
     off = all_(is_("$.said.state", "interrupted"), not_(theirs))
     itself = like(_PARTED, "Client.InstanceInitiatedShutdown")
     never = all_(is_("$.said.state", "lost"), itself, not_(_its_own()))
-    mute = {**UNSAID, "state": "unready", "why": "the machine ended itself without a word"}
+    mute = {**UNSAID, "state": "unready", "why": _MUTE}
     same = rule("$.said.why", "StringEqualsPath", "$.luck.why")
     newer = all_(rule("$.said.iteration", "IsNumeric", True),
                  rule("$.said.iteration", "NumericGreaterThanPath", "$.luck.newest"))  # fmt: skip

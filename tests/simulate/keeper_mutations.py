@@ -48,6 +48,17 @@ def _is(state: str, field: str, key: str, value: Any) -> Callable[[States], None
     return change
 
 
+def _is_rule(state: str, then: str, test: str, value: Any) -> Callable[[States], None]:
+    """The rule that leads to `then` compares to another value."""
+
+    def change(states: States) -> None:
+        [rule] = [rule for rule in states[state]["Choices"] if rule["Next"] == then]
+        assert test in rule
+        rule[test] = value
+
+    return change
+
+
 def _deaf(states: States) -> None:
     states["Work"]["HeartbeatSeconds"] = 10**7
 
@@ -70,6 +81,13 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "no second end": (_goes("Note", "Work"), ""),
     "the second end stays with the first machine": (_not_moved, "long"),
     "no heartbeat": (_deaf, "long"),
+    "an order before the machine is there": (_goes("Coming", "Work"), "slow"),
+    "a boot has a quarter of an hour": (_is_rule("Comes?", "Never here", "NumericGreaterThanEquals", 4), "slow"),
+    "a machine that ended early is waited for": (_without("Comes?", "Ended early"), "slow"),
+    "a machine that never comes is waited for": (_without("Comes?", "Never here"), ""),
+    "what a silent machine brought counts for nothing": (_without("Its?", "Credit"), "silent"),
+    "host files that are missing are a person's end": (_without("Next?", "Mute"), "hosts"),
+    "host files that are missing for ever": (_without("Same?", "Unready"), "hosts"),
     "no condition on the claim": (_is("Claim", "Parameters", "IfNoneMatch", None), "two"),
     "anybody's claim is ours": (_goes("Ours?", "First"), "two"),
     "no sweep": (_no_sweep, "lost"),

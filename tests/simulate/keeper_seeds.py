@@ -34,6 +34,12 @@ KINDS = (
     "person",
     "dry",
     "lost",
+    "deleted",
+    "slow",
+    "hosts",
+    "silent",
+    "deaf",
+    "lossy",
 )
 
 
@@ -88,9 +94,9 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     keepers = [first]
     if kind == "two":
         keepers.append(_later(cloud, draw, asl, ends))
-    if kind == "stop":
+    if kind in ("stop", "deleted"):
         cloud.alone = True
-        cloud.time.at(draw.uniform(0, 0.7 * ends), first.stop)
+        cloud.time.at(draw.uniform(0, 0.7 * ends), first.stop if kind == "stop" else first.delete)
     cloud.time.run(ends + 10 * DAY, lambda: all(keeper.over for keeper in keepers))
     for keeper in keepers:
         _ended(cloud, keeper)
@@ -109,8 +115,13 @@ def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: floa
 # kind → the mishaps of its machines
 _MISHAPS: Mapping[str, tuple[str, ...]] = {
     "long": ("notice", "notice", "taken", "hung", ""), "mute": ("mute",), "unready": ("unready",),
-    "person": ("person", "notice"),
+    "person": ("person", "notice"), "slow": ("slow boot", "slow boot", "notice", "early end", ""),
+    "hosts": ("no host",), "silent": ("hung", "taken", "hung", "early end"),
 }  # fmt: skip
+
+
+_LOSSY = dict.fromkeys(("putObject", "headObject", "getObject", "describeInstances", "terminateInstances",
+                        "createSchedule", "updateSchedule"), 0.12)  # fmt: skip
 
 
 def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
@@ -122,7 +133,8 @@ def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
     if kind in ("refused", "dry"):
         droughts = {market: [(0, ends)] for market in droughts}
     cloud = Cloud(seed, ends, int(draw.uniform(0.5, 20) * HOUR), droughts, faults=draw.choice((0.0, 0.02, 0.05)))
-    cloud.often = {"createFleet": 0.48} if kind == "lost" else {}
+    cloud.often = {"createFleet": 0.48} if kind == "lost" else _LOSSY if kind == "lossy" else {}
+    cloud.deaf = 0.3 if kind == "deaf" else 0.0
     cloud.refused = "UnauthorizedOperation" if kind == "refused" else draw.choice(
         ("InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow"))  # fmt: skip
     cloud.stuck = kind == "stuck"
@@ -166,13 +178,24 @@ _WORDS = {"TrainingFailed": ("failed",), "": ("finished", "stopped")}
 
 def _right(cloud: Cloud, execution: Execution) -> None:
     """It ended as it should."""
-    said = {one.word for one in cloud.machines.values() if one.launch == execution.given["launch"]}
+    launch = execution.given["launch"]
+    said = {one.word for one in cloud.machines.values() if one.launch == launch}
     if execution.error in _WORDS and not said & set(_WORDS[execution.error]):
         cloud.say(f"it ended with {execution.error or 'success'}, and no machine said so")
+    if execution.error == "EndedWithMachine" and list(cloud.machines.values())[-1].mishap == "no host":
+        cloud.say("host files that are missing are taken for a person who ends the machine")
+    if execution.error == "Barren" and _fruitful(cloud, launch):
+        cloud.say("it gave up as barren, and one of its last machines brought a newer snapshot")
     if execution.error == "Refused" and cloud.refused != "UnauthorizedOperation":
         cloud.say("it gave up for a reason that passes")
     if not execution.error and execution.output["word"] == "finished" and max(cloud.snapshots) != cloud.total:
         cloud.say("it is finished, and its last snapshot is not there")
+
+
+def _fruitful(cloud: Cloud, launch: str) -> bool:
+    """Whether one of the launch's last five machines, whose state can be read, brought a newer snapshot."""
+    last = [one for one in cloud.machines.values() if one.launch == launch][-5:]
+    return not cloud.unlucky and any(one.brought > one.base and not one.unread for one in last if one.training)
 
 
 def main(words: list[str]) -> int:

@@ -35,6 +35,7 @@ NEEDS: list[Need] = [
     ("s3:PutObject", f"{S3}/ends/001.json", MINE),
     ("s3:GetObject", f"{S3}/attempts/001.json", MINE),
     ("s3:GetObject", f"{S3}/state.json", MINE),
+    ("s3:GetObject", f"{S3}/keys/i-1", MINE),
     ("ec2:CreateFleet", f"{EC2}:fleet/*", TAGGED),
     ("ec2:CreateFleet", f"{EC2}:launch-template/lt-1", OURS),
     *(("ec2:RunInstances", f"{EC2}:{kind}/*", TAGGED)
@@ -81,6 +82,7 @@ NEVER: list[Need] = [
     ("s3:GetObject", f"{S3}/capsules/{'5' * 64}.json", MINE),
     ("s3:PutObject", f"{S3}/manifest.json", MINE),
     ("s3:PutObject", f"{S3}/state.json", MINE),
+    ("s3:PutObject", f"{S3}/keys/i-1", MINE),
     ("s3:DeleteObject", f"{S3}/attempts/001.json", MINE),
     ("s3:PutObject", f"{S3}/control/i-1", {"aws:resourceaccount": ["999999999999"], "aws:principalaccount": [ME]}),
     ("scheduler:DeleteSchedule", f"arn:aws:scheduler:{REGION}:{ME}:schedule/default/x", {}),
@@ -104,10 +106,14 @@ def test_what_it_does_not_need_is_not(index: int) -> None:
     assert not access.allowed(document()["Statement"], *NEVER[index]), NEVER[index]
 
 
+_RIGHTS = {"s3:HeadObject": "s3:GetObject"}  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+
+
 def called() -> set[str]:
-    """The actions of the definition's calls."""
+    """The rights that the definition's calls need."""
     found = re.findall(r"aws-sdk:(\w+):(\w)(\w+)", definition.text())
-    return {f"{service}:{first.upper()}{rest}" for service, first, rest in found}
+    names = {f"{service}:{first.upper()}{rest}" for service, first, rest in found}
+    return {_RIGHTS.get(name, name) for name in names}
 
 
 def test_the_rights_are_those_of_the_calls() -> None:

@@ -316,6 +316,20 @@ def test_the_keeper_hears_how_it_ended_once_all_is_in_s3(
     assert bucket.states()[-1]["state"] == state
 
 
+def test_a_new_snapshot_is_told_in_the_state_at_once(tmp_path: Path, keeper: Keeper) -> None:
+    """The keeper reads it there when the machine falls silent: what brings snapshots is not given up."""
+    ordered()
+    made, bucket = guard_of(tmp_path, FakeDocker(c=RUNNING))
+    turn(made)
+    assert [one["iteration"] for one in bucket.states()] == [0]
+    for iteration in (400, 800):
+        write_snapshot(tmp_path / "c", iteration)
+        for _ in range(3):
+            turn(made)
+    assert [one["iteration"] for one in bucket.states()] == [0, 400, 800]
+    assert bucket.states()[-1]["state"] == "running"
+
+
 def test_an_answer_is_repeated_until_it_arrives_also_by_the_next_guard(tmp_path: Path, keeper: Keeper) -> None:
     ordered()
     docker = FakeDocker(c=ENDED)

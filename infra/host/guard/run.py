@@ -149,7 +149,7 @@ class Run:
             value = {
                 "state": state, "attempt": self.plan["attempt"], "instance": self.plan["instance"],
                 "machine": self.plan.get("machine", ""), "time": since, "seen": now,
-                "snapshots": self.memory["snapshots"],
+                "snapshots": self.memory["snapshots"], "iteration": max(self.memory["snapshots"], default=0),
             }  # fmt: skip
             value.update(more)
             self.bucket.put(self.key("state.json"), json.dumps(value).encode())

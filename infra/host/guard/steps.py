@@ -56,18 +56,25 @@ class Step(threading.Thread):
 
 
 class Steps:
-    """The steps of one attempt: `begin` has its order, its capsule, and what they work with."""
+    """The steps of one attempt: `begin` has its capsule, and what they work with; its order only when the container is
+    to begin."""
 
     def __init__(self, begin):
-        self.begin, self.capsule = begin, begin.capsule
-        self.run, self.number = begin.run, begin.order.number
+        self.begin, self.capsule, self.run = begin, begin.capsule, begin.run
         self.words, self.programs, self.bucket = begin.words, begin.programs, begin.bucket
-        self.name = container.name_of(self.run, self.number)
         self.folder = os.path.join(notes.RUNS, self.run)
         self.snapshot = None
         self.load = lambda chunks: image.docker_load(chunks, self.programs.children)
         about = os.stat(notes.RUNS)
         self.user = "%d:%d" % (about.st_uid, about.st_gid)
+
+    @property
+    def number(self):
+        return self.begin.order.number
+
+    @property
+    def name(self):
+        return container.name_of(self.run, self.number)
 
     def start(self):
         """All that goes side by side, begun."""
