@@ -51,7 +51,7 @@ from typing import Any
 
 from infra.aws import regions
 from infra.aws.step_functions import PREFIX, name_of
-from provision.engines import clearing, coming, launching, working
+from provision.engines import clearing, coming, launching, rights, working
 from provision.engines.asl import State
 
 MOST_NUMBERS = 30  # attempts of one execution
@@ -64,12 +64,13 @@ def states() -> dict[str, State]:
 
 
 def definition(region: str = "us-east-1") -> dict[str, Any]:
-    """The state machine for a region's partition."""
+    """The state machine for a region's partition. It names its rights, so that with other ones it is another."""
     made = states()
     for state in made.values():
         if state["Type"] == "Task":
             state["Resource"] = regions.arn(region, state["Resource"])
-    return {"Comment": "keeps one run of provision to its end", "StartAt": "Begin", "States": made}
+    comment = f"keeps one run of provision to its end, with the rights {rights.digest(region)}"
+    return {"Comment": comment, "StartAt": "Begin", "States": made}
 
 
 @cache

@@ -13,8 +13,12 @@ What IAM cannot narrow, and why that is borne:
   ec2:CreateFleet is allowed with no other (a name cannot be asked for, its tag can).
 - the topic of `--notify`: the user names any topic of the account. A message says a run's id and how it ended.
 - regions: the role is one for the account, like IAM itself, and all regions' executions have it.
+
+It is named by its rights (`step_functions`): with other ones it is another role, and each state machine keeps its own.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +37,12 @@ def document(region: str, account: str, bucket: str) -> dict[str, Any]:
     buckets for runs, which have one name but for the region."""
     runs = f"{bucket.removesuffix(region)}*"
     return {"Version": "2012-10-17", "Statement": [*_machines(region, account), *_rest(region, account, runs)]}
+
+
+def digest(region: str) -> str:
+    """Eight hexadecimal digits that are others for other rights, whatever the account."""
+    nobodys = document(region, "000000000000", f"provision-000000000000-{region}")
+    return hashlib.sha256(json.dumps(nobodys, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _machines(region: str, account: str) -> list[dict[str, Any]]:

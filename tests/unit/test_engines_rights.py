@@ -74,7 +74,7 @@ NEVER: list[Need] = [
     ("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/sg-1", OURS),
     ("iam:PassRole", f"arn:aws:iam::{ME}:role/admin", passes("ec2.amazonaws.com")),
     ("iam:PassRole", ROLE, passes("lambda.amazonaws.com")),
-    ("iam:PassRole", f"arn:aws:iam::{ME}:role/provision-account/provision-keeper", passes("ec2.amazonaws.com")),
+    ("iam:PassRole", f"arn:aws:iam::{ME}:role/provision-account/provision-keeper-1", passes("ec2.amazonaws.com")),
     ("iam:DeleteRole", f"arn:aws:iam::{ME}:role/admin", {}),
     ("iam:CreateRole", ROLE, {}),
     ("iam:PutRolePolicy", ROLE, {}),
@@ -132,6 +132,19 @@ def test_one_role_serves_all_regions_of_a_partition() -> None:
     assert other == document()
     china = json.dumps(rights.document("cn-north-1", ME, f"provision-{ME}-cn-north-1"))
     assert set(re.findall(r"arn:([\w-]+):", china)) == {"aws-cn"} and "ec2.amazonaws.com.cn" in china
+
+
+def test_with_other_rights_the_state_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there takes no look at its role: so a right that is new must come with a machine that is new."""
+    before, digest = definition.text(), rights.digest(REGION)
+    assert digest in before and digest == rights.digest("eu-west-1")
+    rest = rights._rest
+    monkeypatch.setattr(rights, "_rest", lambda *given: rest(*given)[:-1])
+    definition.text.cache_clear()
+    try:
+        assert definition.text() != before and rights.digest(REGION) != digest
+    finally:
+        definition.text.cache_clear()
 
 
 def test_it_fits_into_the_policy_of_a_role() -> None:
