@@ -178,8 +178,8 @@ class Keeper:
     # making
 
     def _make(self, machine: str, definition: str, role: str) -> None:
-        """Make the machine, whose executions have the role of that name. Step Functions says AccessDenied of a role that
-        IAM has not spread yet."""
+        """Make the machine, whose executions have that role. Step Functions says AccessDenied of one that IAM has not
+        spread yet."""
         tags = [{"key": key, "value": value} for key, value in _MARKS.items()]
         role_arn = arn(self._cloud.region, f"iam::{_account(self._cloud)}:role{PATH}{role}")
         until = time.monotonic() + _SETTLES_S
