@@ -38,7 +38,7 @@ from provision.machines import down as ending
 from provision.machines import kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
-from provision.runs import expiry, standing, uploads
+from provision.runs import copies, expiry, standing, uploads
 from provision.runs.manifest import Keeping
 from provision.runs.policy import policy
 from provision.runs.store import Run, whoami
@@ -91,11 +91,12 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
     with _undone(session, run, request) as began:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
-        _bring(session, run)
-        _rights(session.cloud, run, request)
-        made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
-        run.store.write(run.key(made.name), made.text)
-        return _start(session, run, request, order, made, account, began)
+        with uploads.taken_back(run, _bring(session, run)):
+            _rights(session.cloud, run, request)
+            index = images_s3.vouched(run.store, run.manifest.digest)
+            made = capsule.compose(run, request.name, chosen, index, capsule.sums_of(run))
+            run.store.write(run.key(made.name), made.text)
+            return _start(session, run, request, order, made, account, began)
 
 
 def ready(cloud: Cloud, place: S3) -> str:
@@ -138,16 +139,17 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
         iam.allow_sessions(request.launch)
 
 
-def _bring(session: Session, run: Run) -> None:
-    """Image, data and code, and the host's files."""
+def _bring(session: Session, run: Run) -> tuple[str, ...]:
+    """Image, data and code, and the host's files; the names of the copies that this made of data and code."""
     store, manifest = run.store, run.manifest
     if not capsule.is_pulled(manifest.image) and not images_s3.is_whole(store, manifest.digest):
         _bring_image(session, run)
-    uploads.bring(run, session.say)
+    made = uploads.bring(run, session.say)
     digest, packed = bundle.pack()
     key = f"host/{digest}.tar.gz"
     if store.head(key) is None:
         store.write(key, packed)
+    return made
 
 
 def _bring_image(session: Session, run: Run) -> None:
@@ -183,6 +185,8 @@ def _start(
     keeping, etag = _next(run, machine, request, order, now, ends)
     given = _input(run, request, order, now, ends, markets, schedule)
     _write(run, keeping, etag)
+    run.settle()  # from here on nobody else goes on with it
+    copies.remove(run, but=keeping.copies)
     run.store.delete([run.key("control", "stop")])  # of an earlier end
     began(keeping.execution)
     Keeper(cloud).start(machine, keeping.name, given)
@@ -214,7 +218,10 @@ def _next(
     count = int(before.name.rpartition("-")[2]) + 1 if before else 1
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{run.id}-{count}"
     started = now.isoformat(timespec="seconds")
-    return Keeping(execution, request.launch, order.number, started, ends.isoformat()), stored.etag if stored else ""
+    kept = Keeping(
+        execution, request.launch, order.number, started, ends.isoformat(), copies.names(run.manifest)
+    )  # fmt: skip
+    return kept, stored.etag if stored else ""
 
 
 def _write(run: Run, keeping: Keeping, etag: str) -> None:

@@ -17,8 +17,8 @@ from provision.settings import state_home
 
 
 class Note(msgspec.Struct, frozen=True):
-    """sha256 of the manifest that this laptop wrote last, and of the one that it was about to write when it was killed;
-    `folders`: of this laptop, given by its user as the run's data or code."""
+    """sha256 of the manifest that this laptop wrote last, and of the one that it was about to write when it was killed:
+    none where it wrote none; `folders`: of this laptop, given by its user as the run's data or code."""
 
     sums: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -52,6 +52,12 @@ def begin(store: S3, run_id: str, digest: str, folders: tuple[str, ...]) -> None
     """Note, before it is written, the sum of a manifest; and folders that the user gave, beside those of before."""
     old = read(store, run_id) or Note()
     _write(path(store, run_id), Note((*old.sums, digest), (*old.folders, *folders)))
+
+
+def give(store: S3, run_id: str, folders: tuple[str, ...]) -> None:
+    """Note folders that the user gave for the run, whose manifest may be another laptop's still."""
+    old = read(store, run_id) or Note()
+    _write(path(store, run_id), Note(old.sums, (*old.folders, *folders)))
 
 
 def settle(store: S3, run_id: str, digest: str) -> None:

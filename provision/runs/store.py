@@ -8,7 +8,9 @@ runs/ID/state.json                the guard's word on how it stands
 runs/ID/log/001-000000000000      pieces of the log: attempt and offset
 runs/ID/snapshots/000001500-001/  files of an iteration and an attempt, and last complete.json: without it there is
                                   no snapshot
-runs/ID/inputs/{data,project}/... copies made by the host, and inputs/{data,project}.json when they are whole
+runs/ID/inputs/NAME/...           a copy of data or code that the host made, or a laptop brought, and inputs/NAME.json
+                                  when it is whole; NAME is data, project, or one of them with a mark that is another
+                                  for each time that somebody gave others: the manifest says which counts
 runs/ID/outputs/...
 
 Of a run that is kept without a laptop also:
@@ -62,6 +64,7 @@ class Run:
         self.prefix = f"{ROOT}{run_id}/"
         self.digest = ""  # sha256 of the manifest, once it was read or written
         self.checked = False  # the manifest was held against this laptop's notes (`trust`)
+        self._written: Manifest | None = None  # the manifest in S3, where another one is intended
 
     def key(self, *parts: str) -> str:
         return self.prefix + "/".join(parts)
@@ -83,17 +86,38 @@ class Run:
         notes.begin(self.store, self.id, digest, folders)
         self.store.write(self.key("manifest.json"), raw)
         notes.settle(self.store, self.id, digest)
-        self.manifest, self.digest = manifest, digest
+        self.manifest, self.digest, self._written = manifest, digest, None
+
+    def intend(self, manifest: Manifest) -> None:
+        """Go by this manifest from now on; S3 has it with `settle`. So who resumes a run changes nothing of it before
+        it is sure that nobody else goes on with it."""
+        before = self.manifest
+        self.manifest, self._written = manifest, self._written or before
+
+    def settle(self) -> bool:
+        """Write the manifest that was intended, now that the run is this one's to go on with; whether there was one."""
+        changed = self._written is not None and self._written != self.manifest
+        if changed:
+            self.write_manifest(self.manifest)
+        self._written = None
+        return changed
 
     def use_image(self, tag: str, digest: str) -> None:
         """Write down that the run's image is now this one, which was built again on another laptop."""
-        self.write_manifest(replace(self.manifest, image=tag, digest=digest))
+        self._amend(image=tag, digest=digest)
 
     def note_weights(self, fetched: Mapping[str, Any]) -> None:
         """Write down the sums of the trained weights; the next attempt gets the same files or none."""
         both = {**self.manifest.weights, **fetched}
         if both != dict(self.manifest.weights):
-            self.write_manifest(replace(self.manifest, weights=both))
+            self._amend(weights=both)
+
+    def _amend(self, **changes: Any) -> None:
+        """Change the manifest in S3, and as it is intended; what is intended beside that is not written."""
+        intended = replace(self.manifest, **changes)
+        self.write_manifest(replace(self._written or self.manifest, **changes))
+        if intended != self.manifest:
+            self.intend(intended)
 
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""

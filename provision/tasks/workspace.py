@@ -148,7 +148,7 @@ def _brought(subject: Subject, source: Source) -> Path:
 
 def _copy(run: Run, index: Sequence[Copied], target: Path) -> Path:
     """Bring the run's own copy of its data, each file with its sum."""
-    below = run.key("inputs", "data") + "/"
+    below = copies.below(run, "data")
     files = [Wanted(below + file.path, fetch.inside(target, file.path), file.size, file.sha256) for file in index]
     _have_all(run.store, files, target, "data")
     return target

@@ -98,7 +98,7 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
     request = begin.request_of(again, wish)
     begin.ready(session.cloud, run.store)
     _find_image(run)
-    run.write_manifest(_agreed(session, run.manifest, terms))
+    run.intend(_agreed(session, run.manifest, terms))
     if now.attempt is not None and now.attempt.instance:
         down.end_old(session.cloud, name, now.attempt.instance, session.say, now.attempt.launch)
     newest = turn.snapshots[-1].iteration if turn.snapshots else 0

@@ -19,6 +19,7 @@ from provision.hosts import image as images
 from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
+from provision.runs import inputs
 from provision.runs.manifest import Keeping
 from provision.runs.store import Run
 from provision.settings import Settings
@@ -190,6 +191,76 @@ def test_who_comes_too_late_leaves_the_capsule_of_the_one_who_keeps_the_run(one:
         one.begin(Order(2, 100, chosen=True))  # another capsule
     assert one.aws.held[f"runs/{RUN}/{name}"] == before
     assert name == f"capsules/{hashlib.sha256(before[0]).hexdigest()}.json"
+
+
+def code(folder: Path, text: str) -> str:
+    folder.mkdir()
+    (folder / "train.py").write_text(text)
+    return str(folder)
+
+
+def two_who_resume(one: Begun, monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str) -> Keeping:
+    """Another laptop gives its code and resumes the run; this one gives its own, and is all but done when the other
+    one's keeper is written down."""
+    other = Begun(one.aws, monkeypatch)
+    inputs.give(other.run, None, theirs)
+    inputs.give(one.run, None, ours)
+    write, won = begin._write, list[Keeping]()
+
+    def late(run: Run, keeping: Keeping, etag: str) -> None:
+        monkeypatch.setattr(begin, "_write", write)
+        won.append(other.begin(Order(2)))
+        one.aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+        write(run, keeping, etag)
+
+    monkeypatch.setattr(begin, "_write", late)
+    with pytest.raises(BusyError):
+        one.begin(Order(2), token="fedcba9876543210")
+    return won[0]
+
+
+def inputs_in_s3(one: Begun) -> set[str]:
+    base = f"runs/{RUN}/inputs/"
+    return {key.removeprefix(base) for key in one.aws.held if key.startswith(base)}
+
+
+def test_of_two_who_resume_with_code_of_their_own_the_run_goes_by_the_winners(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing of the loser's is trained on, and nothing of it stays; the winner's manifest and copy are as it left
+    them."""
+    theirs, ours = code(tmp_path / "theirs", "print('theirs')"), code(tmp_path / "ours", "print('ours')")
+    keeping = two_who_resume(one, monkeypatch, theirs, ours)
+    [copy] = keeping.copies
+    assert inputs_in_s3(one) == {f"{copy}.json", f"{copy}/train.py"}
+    assert one.aws.held[f"runs/{RUN}/inputs/{copy}/train.py"][0] == b"print('theirs')"
+    manifest = Run(one.run.store, RUN).manifest
+    assert (manifest.project.value, manifest.project.copy) == (theirs, copy)
+    [given] = [one.held(name) for name in one.capsules() if copy in json.dumps(one.held(name))]
+    [code_of_it] = given["inputs"]
+    index = one.aws.held[f"runs/{RUN}/inputs/{copy}.json"][0]
+    assert code_of_it["prefix"] == f"runs/{RUN}/inputs/{copy}/"
+    assert code_of_it["sum"] == hashlib.sha256(index).hexdigest()
+
+
+def test_the_same_code_of_two_who_resume_stays_for_the_winner(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    same = "print('same')"
+    keeping = two_who_resume(one, monkeypatch, code(tmp_path / "theirs", same), code(tmp_path / "ours", same))
+    [copy] = keeping.copies
+    assert inputs_in_s3(one) == {f"{copy}.json", f"{copy}/train.py"}
+
+
+def test_what_a_run_had_before_goes_once_it_is_kept_with_other_code(one: Begun, tmp_path: Path) -> None:
+    inputs.give(one.run, None, code(tmp_path / "first", "1"))
+    [first] = one.begin().copies
+    one.aws.answers["DescribeExecution"] = {"status": "FAILED"}
+    [same] = one.begin(Order(2)).copies
+    assert same == first
+    inputs.give(one.run, None, code(tmp_path / "second", "2"))
+    [second] = one.begin(Order(3)).copies
+    assert inputs_in_s3(one) == {f"{second}.json", f"{second}/train.py"} and second != first
 
 
 def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:

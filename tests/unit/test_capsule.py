@@ -1,5 +1,6 @@
 """The capsule holds all that a machine needs, from the same code as a container that a laptop starts."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +97,26 @@ def test_data_and_code_are_the_runs_own_copies(aws: FakeS3) -> None:
     data, code = plain(run)["inputs"]
     assert data == {
         "kind": "data", "bucket": NAME, "owner": OURS, "prefix": f"runs/{RUN}/inputs/data/",
-        "folder": "/data/sets/digits", "copy": "", "region": "", "endpoint": "",
+        "folder": "/data/sets/digits", "copy": "", "sum": "", "region": "", "endpoint": "",
     }  # fmt: skip
     assert (code["prefix"], code["copy"]) == (f"runs/{RUN}/inputs/project/", f"/data/code/{RUN}")
+
+
+def test_the_copies_are_named_with_the_sums_of_their_indexes(aws: FakeS3) -> None:
+    """A machine trains on these files, whatever else is written into the run's folder meanwhile."""
+    mark = f"project-{'a' * 16}"
+    run = made(
+        data=Source("s3", "s3://lab/voc/", "/data/sets/voc"),
+        project=Source("folder", "/home/me/code", "/data/sets/code-1", copy=mark),
+    )
+    aws.owners["lab"] = OURS
+    index = b'[{"path": "a", "size": 1, "sha256": "6b"}]'
+    aws.put(f"runs/{RUN}/inputs/{mark}.json", index)
+    sums = capsule.sums_of(run)
+    assert sums == {"project": hashlib.sha256(index).hexdigest()}
+    data, code = json.loads(capsule.compose(run, "lab", sums=sums).text)["inputs"]
+    assert (data["sum"], code["sum"]) == ("", sums["project"])
+    assert code["prefix"] == f"runs/{RUN}/inputs/{mark}/"
 
 
 @pytest.mark.parametrize(

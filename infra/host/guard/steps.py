@@ -182,11 +182,13 @@ class Steps:
         if found:
             raise Unready("no snapshot of the run is whole in S3")
 
-    def copied(self, place, prefix, folder):
-        """Pull a prefix to a folder, as the login user. Damage where S3 has something else than it says."""
+    def copied(self, place, prefix, folder, digest=""):
+        """Pull a prefix to a folder, as the login user; with `digest` what an index of that sum names, and no more.
+        Damage where S3 has something else than it says."""
         given = self.begin.given
         words = [sys.executable, HERE, "pull", place["bucket"], place.get("region") or given["region"]]
         words += [place.get("endpoint") or given.get("s3") or "", place.get("owner") or "", prefix, folder]
+        words += [digest] if digest else []
         code, _, err = self.programs.run(words)
         if code != 0:
             said = (err.strip().split("\n") or [""])[-1]
@@ -198,7 +200,7 @@ class Steps:
     def bring(self, wish):
         """Data or code from S3 to its folder, and its copy."""
         try:
-            self.copied(wish, wish["prefix"], wish["folder"])
+            self.copied(wish, wish["prefix"], wish["folder"], wish.get("sum") or "")
         except Damage as error:
             raise Unready("the %s of the run in S3: %s" % (wish["kind"], stable(error))) from None
         if wish.get("copy"):
