@@ -21,7 +21,8 @@ def events(run_id: str, as_json: bool, **flags: Any) -> None:
     from provision.runs import store
 
     session = clouds.session(**flags)
-    found = times.of(session.cloud, store.find(session.cloud, run_id))
+    run = store.find(session.cloud, run_id)
+    found = times.of(session.cloud, run)
     if as_json:
         console.emit_json([event.as_json() for event in found])
         return
@@ -34,3 +35,5 @@ def events(run_id: str, as_json: bool, **flags: Any) -> None:
         for event in times.short(found)
     ]  # fmt: skip
     console.table("", ("time", "what", "attempt", "machine", "about", "cost at most"), rows)
+    if run.state().state == "failed":
+        console.say(f"what helps: {session.hint(f'diagnose {run_id}')}")

@@ -14,6 +14,7 @@ from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, js
 
 if TYPE_CHECKING:
     from provision.logs.read import Log
+    from provision.runs.store import Run
 
 
 @click.command()
@@ -56,9 +57,10 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
     if following and not wanted:
         return
     with ExitStack() as stack:
-        found = _open(stack, names, flags)
+        found, runs = _open(stack, names, flags)
         if not wanted:
             _print(found, raw, hint)
+            _tell_failed(runs)
             return
         _export(apart.apart(found), as_csv, tensorboard, plot, number, as_json, hint)
 
@@ -92,6 +94,17 @@ def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
         raise absence.of_all(empty, hint)
 
 
+def _tell_failed(runs: "list[Run]") -> None:
+    """Say why those that failed did so, as far as their logs tell, and what helps."""
+    from provision.runs import report
+
+    for run in runs:
+        if run.state().state == "failed":
+            why = report.reason(run)
+            helps = run.store.cloud.hint(f"diagnose {run.id}")
+            console.line(f"{run.id} failed" + (f": {why}" if why else "") + f"; what helps: {helps}")
+
+
 def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
     from provision.engines import kept
     from provision.logs import read
@@ -109,15 +122,16 @@ def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
     now = standing.glance(session.cloud, run, machine=False, keeper=standing.keeper_of(session.cloud, run))
     why = "" if now.went_on else kept.why(now.keeper)
     console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
+    _tell_failed([run] if word == "failed" else [])
 
 
-def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
-    """The logs of files, which need no cloud, and the logs of runs."""
+def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "tuple[list[Log], list[Run]]":
+    """The logs of files, which need no cloud, and the logs of runs; and these runs."""
     from provision.logs import read
     from provision.runs import log, store
 
     session: Any = None
-    found = []
+    found, runs = [], []
     for name in names:
         if read.is_file(name):
             found.append(stack.enter_context(read.open_file(name)))
@@ -125,8 +139,9 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
         if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
             raise wrong
         session = session or clouds.session(**flags)
-        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
-    return found
+        runs.append(store.find(session.cloud, name))
+        found.append(stack.enter_context(read.spooled(name, log.text(runs[-1]))))
+    return found, runs
 
 
 def _csv(found: "list[Log]", target: str, several: bool, hint: Callable[[str], str]) -> None:

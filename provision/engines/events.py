@@ -5,7 +5,7 @@ the run's keepers, which AWS keeps for 90 days. What a machine wrote is shown, a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,6 +14,7 @@ from infra.aws.step_functions import Execution, Keeper, Step
 from provision.engines import kept
 from provision.engines.kept import moment
 from provision.machines.cost import Bill
+from provision.runs import report
 from provision.runs.manifest import Attempt, End, Keeping, RunState
 from provision.runs.snapshots import MARK
 from provision.runs.store import Run
@@ -57,7 +58,8 @@ class Kept:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that the time line is made of; `state` is the machine's last word, the keepers are oldest first."""
+    """All that the time line is made of; `state` is the machine's last word, the keepers are oldest first; `reason`:
+    why the training failed, as far as its log tells."""
 
     attempts: Sequence[Attempt]
     ends: Mapping[int, End]
@@ -65,6 +67,7 @@ class Seen:
     bills: Mapping[str, Bill]
     keepers: Sequence[Kept] = ()
     state: RunState = field(default_factory=RunState)
+    reason: str = ""
 
     def name(self, number: int) -> str:
         """The name of that attempt's machine; "" where it is not known."""
@@ -82,6 +85,7 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
         bills=kept.bills_by_id(cloud),
         keepers=keepers,
         state=run.state(),
+        reason=report.reason(run),
     )
     return line(seen)
 
@@ -89,7 +93,11 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
     found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
-    return sorted(found, key=_place)
+    found = sorted(found, key=_place)
+    newest = max((one.number for one in seen.attempts), default=0)
+    if seen.reason and seen.state.attempt == newest and found and found[-1].what in ("ended", *_OVER.values()):
+        found[-1] = replace(found[-1], about=f"{found[-1].about}: {seen.reason}")
+    return found
 
 
 def _place(event: Event) -> tuple[datetime, int, int, int]:

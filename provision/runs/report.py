@@ -100,10 +100,22 @@ def diagnosis(run: Run) -> Diagnosis:
     return diagnose.diagnose_pieces(log.text(run), facts(run))
 
 
+def reason(run: Run) -> str:
+    """Why a run failed, in half a sentence: by its recipe's known failures, or ours; "" where the log tells nothing
+    that is known, and where the run has not failed."""
+    cause = _end(run) if run.state().state == "failed" else None
+    return cause.what if cause is not None and cause.name != "unknown" else ""
+
+
+def _end(run: Run) -> Cause | None:
+    """What ended the run; None where nothing tells."""
+    return next((cause for cause in diagnosis(run).causes if cause.kind not in _NO_END), None)
+
+
 def failure(run: Run) -> RunError:
     """The error that says why the run failed: by the diagnosis, else by the log's last lines."""
     hint = run.store.cloud.hint
-    cause = next((cause for cause in diagnosis(run).causes if cause.kind not in _NO_END), None)
+    cause = _end(run)
     more = f"more: {hint(f'diagnose {run.id}')}"
     if cause is not None and cause.name != "unknown":
         return RunError(f"{run.id} failed: {cause.what}{_shown(cause)}", f"{''.join(cause.mends[:1])}\n    {more}")

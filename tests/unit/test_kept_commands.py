@@ -1,6 +1,7 @@
 """The commands on a run that AWS keeps, as a user of any laptop types them."""
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,52 @@ def test_events_are_there_for_programs(one: Kept, capsys: pytest.CaptureFixture[
     assert [(event["what"], event["attempt"]) for event in found] == [("begun", 0), ("got", 1)]
     assert run(["events", RUN]) == 0
     assert "kept by AWS as" in capsys.readouterr().out
+
+
+FATAL = "F1120 12:00:00.1 1 db_lmdb.hpp:15] Check failed: mdb_status == 0 (2 vs. 0) No such file or directory\n"
+CAUSE = "the training failed by itself; it is not tried again"
+
+
+def failed(one: Kept, log: str) -> None:
+    """The run's training has failed, and its keeper is over."""
+    one.attempt(FIRST)
+    one.state("failed")
+    one.aws.put(f"runs/{RUN}/log/001-000000000000", log.encode())
+    one.aws.answers["DescribeExecution"] = {
+        "status": "FAILED", "error": "TrainingFailed", "cause": CAUSE, "stopDate": datetime.now(timezone.utc),
+    }  # fmt: skip
+
+
+def test_events_of_a_failed_run_end_with_why_and_what_helps(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    failed(one, FATAL)
+    assert run(["events", RUN, "--json"]) == 0
+    last = json.loads(capsys.readouterr().out)[-1]
+    assert last["what"] == "gave up" and last["about"].startswith(f"TrainingFailed: {CAUSE}: ")
+    assert "LMDB" in last["about"]
+    assert run(["events", RUN]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"what helps: provision diagnose {RUN} --cloud fake")
+
+
+def test_events_of_a_failure_that_nobody_knows_name_what_may_help(
+    one: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(one, "nothing of note\n")
+    assert run(["events", RUN]) == 0
+    said = capsys.readouterr().out
+    assert f"diagnose {RUN}" in said and f"{CAUSE}:" not in said
+
+
+def test_logs_of_a_failed_run_end_with_why_and_what_helps(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    failed(one, FATAL)
+    for more in ((), ("-f",)):
+        assert run(["logs", RUN, *more]) == 0
+        said = capsys.readouterr()
+        last = said.err.rstrip().splitlines()[-1]
+        assert last.startswith(f"{RUN} failed: ") and "LMDB" in last, said
+        assert last.endswith(f"; what helps: provision diagnose {RUN} --cloud fake")
+    one.state("finished")
+    assert run(["logs", RUN]) == 0
+    assert "failed" not in capsys.readouterr().err
 
 
 def test_stop_tells_what_it_would_do(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
