@@ -134,9 +134,7 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
     older than its grace, and has no keeper, for a stray. Until IAM has told EC2 of it the keeper asks again."""
     iam = Iam(cloud)
     iam.ensure_role(request.launch, {**request.record(datetime.now(timezone.utc)).marks(), RUN: run.id})
-    iam.allow(request.launch, run.id, policy(run, kept=True))
-    if request.via == "ssm":
-        iam.allow_sessions(request.launch)
+    iam.allow(request.launch, run.id, policy(run, kept=True))  # nobody logs in: not by Session Manager either
 
 
 def _bring(session: Session, run: Run) -> tuple[str, ...]:

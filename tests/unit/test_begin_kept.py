@@ -113,6 +113,14 @@ def test_a_machine_of_it_lets_nobody_in_and_has_its_role_from_the_start(one: Beg
         assert marks["provision:run"] == RUN and marks["provision:deadline"]
 
 
+def test_nobody_is_let_in_by_session_manager_either(one: Begun) -> None:
+    """`ssh` refuses a machine of a keeper's: rights for it would be rights that nobody uses."""
+    one.begin(via="ssm")
+    policies = [json.loads(given["PolicyDocument"]) for given in one.aws.of("PutRolePolicy")]
+    actions = json.dumps(policies)
+    assert policies and "ssm" not in actions and "s3:PutObject" in actions
+
+
 def test_what_the_keeper_is_given(one: Begun) -> None:
     keeping = one.begin(Order(number=3, resumed_from=200, chosen=True), fallback=True, budget=12.0)
     given = one.given()

@@ -316,6 +316,29 @@ def test_the_keepers_of_what_is_ended_are_found_by_tags(one: Kept) -> None:
     assert kept.on_machines(CLOUD, "lab") == {}
 
 
+def someone_elses(one: Kept, machine_there: bool) -> None:
+    """The run is alice's: its template shows it, and its machine where there is one."""
+    theirs = tags(name="lab", resource=LAUNCH, owner="alice@thinkpad 0123abcd", run=RUN)
+    row = {"LaunchTemplateId": "lt-1", "LaunchTemplateName": LAUNCH, "Tags": theirs}
+    there = [{"Instances": [machine("i-1", theirs)]}] if machine_there else []
+    one.aws.answers |= {
+        "DescribeLaunchTemplates": {"LaunchTemplates": [row]}, "DescribeInstances": {"Reservations": there},
+    }  # fmt: skip
+
+
+def test_a_run_of_somebody_elses_that_waits_is_found_by_what_its_launch_has(one: Kept) -> None:
+    someone_elses(one, machine_there=False)
+    [found] = kept.others_waiting(CLOUD, None)
+    assert (found.run, found.launch) == (RUN, LAUNCH)
+    assert found.words == f"the run {RUN}, which AWS keeps and which waits for a machine, of alice@thinkpad"
+    assert kept.on_machines(CLOUD, None, ()) == {} and list(kept.on_machines(CLOUD, None, {LAUNCH})) == [RUN]
+    one.status = "SUCCEEDED"
+    assert kept.others_waiting(CLOUD, None) == []
+    one.status = "RUNNING"
+    someone_elses(one, machine_there=True)  # the machine is what is asked about
+    assert kept.others_waiting(CLOUD, None) == []
+
+
 def test_a_tag_that_names_another_launchs_run_stops_no_keeper_of_it(one: Kept) -> None:
     """Whoever may tag could name any run."""
     theirs = tags(name="lab", resource="provision-lab-other", run=RUN)

@@ -12,7 +12,7 @@ from provision.training import kept as trainings
 from tests.unit.fake_aws import CLOUD
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.kept_kit import RUN
-from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept
+from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept, someone_elses
 
 
 @pytest.fixture
@@ -96,6 +96,18 @@ def test_logs_of_a_failed_run_end_with_why_and_what_helps(one: Kept, capsys: pyt
     one.state("finished")
     assert run(["logs", RUN]) == 0
     assert "failed" not in capsys.readouterr().err
+
+
+def test_down_all_names_the_run_of_somebody_else_that_waits(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its keeper would have gone on asking for machines, without a word."""
+    someone_elses(one, machine_there=False)
+    assert run(["down", "--all", "--dry-run"]) == 0
+    assert f"it would be asked first about the run {RUN}" in capsys.readouterr().err
+    assert run(["down", "--all"]) == 2
+    said = capsys.readouterr().err
+    assert f"the run {RUN}, which AWS keeps and which waits for a machine, of alice@thinkpad" in said
+    assert f"nothing was ended: {RUN}: launched by alice@thinkpad" in said and "down --all --force" in said
+    assert not one.aws.of("StopExecution")
 
 
 def test_stop_tells_what_it_would_do(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
