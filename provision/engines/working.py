@@ -113,7 +113,8 @@ def _word() -> dict[str, State]:
     ended = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}ends/{}.json', $.in.prefix, $.turn.nnn)",
              "Body": end, "ContentType": "application/json"}  # fmt: skip
     return {
-        "Final?": choose("Word", (is_("$.said.state", *FINAL, "unready"), "Ended")),
+        "Final?": choose("Word", (is_("$.said.state", *FINAL), "Ended"), (is_("$.said.state", "unready"), "Why")),
+        "Why": put("$.said", {**{f"{key}.$": f"$.said.{key}" for key in UNSAID}, "reason.$": "$.said.why"}, "Ended"),
         "Word": task("s3", "getObject", file, "Readable?", keep=("$.word", {"is.$": "States.StringToJson($.Body)"}),
                      catch={"S3.NoSuchKeyException": "Ended"}, fails="Ended"),
         "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),

@@ -214,7 +214,8 @@ class Cloud:
         if self._dry(market):
             return {"FleetId": "f", "Errors": [{"ErrorCode": self.refused, "ErrorMessage": "no"}] * 2, "Instances": []}
         name = words["LaunchTemplateConfigs"][0]["LaunchTemplateSpecification"]["LaunchTemplateName"]
-        last = [one.mishap for one in self.machines.values() if one.launch == name.removesuffix("-on-demand")][-2:]
+        ours = [one for one in self.machines.values() if one.launch == name.removesuffix("-on-demand")]
+        last = [one.mishap for one in ours if one.armed <= self.time.now][-2:]  # others it never saw boot
         if last in (["no host"] * 2, ["no boot"] * 2) and not self.unlucky:
             self.say("a third machine after two that ended in the same way before they were there")
         machine = Machine(

@@ -45,9 +45,11 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a seed: how the first execution ended, which rules broke, and what it took."""
+    """What became of a seed: what befell it, how the first execution ended, which rules broke, and what it took."""
 
     seed: int
+    kind: str
+    mishaps: frozenset[str]
     end: str
     broken: tuple[str, ...]
     machines: int
@@ -104,7 +106,8 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     if not cloud.stuck and any(one.state in LIVING for one in cloud.machines.values()):
         cloud.say("a machine outlives both its ends")
     end = first.execution.error or first.execution.status
-    return Played(seed, end, tuple(cloud.broken), len(cloud.machines), first.execution.events)
+    mishaps = frozenset(one.mishap for one in cloud.machines.values())
+    return Played(seed, kind, mishaps, end, tuple(cloud.broken), len(cloud.machines), first.execution.events)
 
 
 def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: float) -> Keeper:

@@ -682,6 +682,9 @@ def test_unready_twice_for_one_reason_is_not_tried_a_third_time() -> None:
     execution = kept(aws := Aws(no, no, DONE))
     assert (execution.error, aws.launched, cleared(aws)) == ("Unready", 2, True)
     assert "the image has another sum" in execution.cause
+    assert [(words["Body"]["word"], words["Body"]["reason"]) for words in aws.of("putObject", "ends")] == [
+        ("unready", "the image has another sum")
+    ] * 2
 
 
 def test_unready_for_two_reasons_is_tried_again() -> None:
