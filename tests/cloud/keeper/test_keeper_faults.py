@@ -316,18 +316,29 @@ def test_a_keeper_that_is_stopped_and_one_that_is_deleted(
 
 
 def test_two_who_resume_at_once_and_from_an_earlier_snapshot(
-    cloud: Emulator, first: Laptop, other: Callable[[str], Laptop]
+    cloud: Emulator, first: Laptop, other: Callable[[str], Laptop], tmp_path: Path
 ) -> None:
+    """Each gives code of its own: the run goes by the winner's, and nothing of the other's stays."""
     run = killed_after_the_id(first, *order("p3.2xlarge", *ENDLESS)).trains()
     run.trains_on()
     first.ok("stop", run.run)
     before = run.snapshots()[-1]
-    laptops = [other(name) for name in ("one", "two")]
+    laptops, codes = [other(name) for name in ("one", "two")], [tmp_path / "code-1", tmp_path / "code-2"]
+    for code in codes:
+        code.mkdir()
+        (code / "train.py").write_text(f"print({code.name!r})\n")
+    words = [("resume", run.run, "--detach", "--project", str(code)) for code in codes]
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda laptop: laptop.run("resume", run.run, "--detach"), laptops))
+        done = list(pool.map(lambda pair: pair[0].run(*pair[1]), zip(laptops, words, strict=True)))
     assert sorted(one.returncode for one in done) == [0, 21], [one.stderr for one in done]
+    winner = codes[[one.returncode for one in done].index(0)]
+    project = (run.read("manifest.json") or {})["project"]
+    assert project["value"] == str(winner)
+    mine = [key for key in run.files() if key.startswith("inputs/project")]
+    assert mine == [f"inputs/{project['copy']}.json", f"inputs/{project['copy']}/train.py"]
     run.trains(2)
     assert run.resumed_from(2) == before
+    assert inside(run.container(), f"cat /data/code/{run.run}/train.py").strip() == f"print({winner.name!r})"
     first.ok("stop", run.run)
     assert run.attempts() == 2
 
