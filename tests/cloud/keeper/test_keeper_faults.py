@@ -331,7 +331,8 @@ def test_two_who_resume_at_once_and_from_an_earlier_snapshot(
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda pair: pair[0].run(*pair[1]), zip(laptops, words, strict=True)))
     assert sorted(one.returncode for one in done) == [0, 21], [one.stderr for one in done]
-    winner = codes[[one.returncode for one in done].index(0)]
+    faster = [one.returncode for one in done].index(0)
+    winner, its = codes[faster], laptops[faster]
     project = (run.read("manifest.json") or {})["project"]
     assert project["value"] == str(winner)
     mine = [key for key in run.files() if key.startswith("inputs/project")]
@@ -344,7 +345,7 @@ def test_two_who_resume_at_once_and_from_an_earlier_snapshot(
 
     earlier = run.snapshots()[0]
     assert earlier < before
-    first.ok("resume", run.run, "--detach", "--from", str(earlier))
+    its.ok("resume", run.run, "--detach", "--from", str(earlier))  # the manifest is its own: no other one's
     run.trains(3)
     assert run.resumed_from(3) == earlier
     run.notice(NOTICE_S)
