@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from provision.logs import apart, caffe, ranking, ranks
-from provision.logs.cause import Cause, Diagnosis, Earlier, Facts, as_dict, told
+from provision.logs.cause import Cause, Diagnosis, Earlier, Ending, Facts, as_dict, told
 from provision.logs.endings import Cuts, Reading, of_trouble
 from provision.logs.learning import Learning
 from provision.logs.read import Log
@@ -35,11 +35,18 @@ _OF_THE_GPU = ("no-kernel-image", "driver-too-old", "no-gpu", "gpu-out-of-memory
 
 def diagnose(log: Log, facts: Facts = _NOTHING) -> Diagnosis:
     """What went wrong, the cause first; no causes where nothing did. Ranks that wrote one log at the same time are
-    diagnosed each by its own lines."""
+    diagnosed each by its own lines; how their container ended is told once, of all of them."""
     parts = apart.sources(log)
     if not parts:
         return diagnose_pieces(log.pieces(), facts)
-    return ranks.joined({name: diagnose_pieces(part.pieces(), facts) for name, part in parts.items()})
+    each = replace(facts, exit_code=None, out_of_memory=False)
+    found = ranks.joined({name: diagnose_pieces(part.pieces(), each) for name, part in parts.items()})
+    ends = list(_of_facts(facts, found.causes))
+    if not ends:
+        return found
+    causes = ranking.in_order([*found.causes, *ends])
+    ending = Ending("failed", f"it failed: {causes[0].what}") if causes[0] in ends else found.ending
+    return replace(found, causes=causes, ending=ending)
 
 
 def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING) -> Diagnosis:

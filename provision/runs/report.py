@@ -7,7 +7,7 @@ from infra.aws.session import Cloud
 from infra.errors import RunError
 from provision import console
 from provision.files.bar import TrainingBar
-from provision.logs import caffe, diagnose, progress
+from provision.logs import caffe, diagnose, progress, read
 from provision.logs.caffe import Metric, Parser
 from provision.logs.cause import Cause, Diagnosis, Facts
 from provision.logs.lost import Lost
@@ -96,8 +96,9 @@ def facts(run: Run) -> Facts:
 
 
 def diagnosis(run: Run) -> Diagnosis:
-    """What went wrong in the run's last attempt; and how those before ended."""
-    return diagnose.diagnose_pieces(log.text(run), facts(run))
+    """What went wrong in the run's last attempt, of several ranks in each; and how those before ended."""
+    with read.spooled(run.id, log.text(run)) as whole:
+        return diagnose.diagnose(whole, facts(run))
 
 
 def failure(run: Run) -> RunError:
