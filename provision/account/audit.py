@@ -10,6 +10,8 @@ are shown, and left.
 
 The role of a machine may read data while `provision data sync --on` copies it (an inline policy). A laptop that was
 killed meanwhile left that right there: it is a stray once its time is over, or where an older version gave it no end.
+
+A topic that tells an address how runs go is kept, and costs nothing; one that no address hears is a stray.
 """
 
 import re
@@ -19,7 +21,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from infra.aws import prices
+from infra.aws import prices, topics
 from infra.aws.cleanup import Removal
 from infra.aws.iam import Iam
 from infra.aws.regions import names as region_names
@@ -37,7 +39,7 @@ from provision.settings import Settings
 GRACE = timedelta(minutes=15)  # for a launch to be seen whole, and after a deadline for powering off and the schedule
 _FIXES = 3  # what an orphan held is a stray after its end, and what that held in the next look
 RIGHTS = "data rights"
-KEEPERS, KEPT = "keepers", "kept runs"
+KEEPERS, KEPT, TOPICS = "keepers", "kept runs", "topics"
 # the inline policies that let a machine read data: provision-data-UNTIL-0123, or data-01234567 of older versions
 _RIGHT = re.compile(r"provision-data-(?P<until>\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\dZ)-\w+|data-[0-9a-f]{8}")
 
@@ -133,8 +135,10 @@ def _doomed(report: Report, region: str) -> list[Holding]:
 
 def _end(cloud: Cloud, things: Sequence[Holding]) -> None:
     rights = [thing for thing in things if thing.kind == RIGHTS]
+    unheard = [thing for thing in things if thing.kind == TOPICS]
     together([partial(Iam(cloud).forbid, thing.launch, thing.id) for thing in rights])
-    down.end(Removal(cloud), [thing for thing in things if thing.kind != RIGHTS])
+    together([partial(topics.forget, cloud, thing.row["TopicArn"]) for thing in unheard])
+    down.end(Removal(cloud), [thing for thing in things if thing.kind not in (RIGHTS, TOPICS)])
 
 
 def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[ProvisionError]]:
@@ -143,9 +147,23 @@ def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[Provision
     if unseen:  # each run that a thing's tag names may go on
         kept = [Holding(KEPT, run, state="unseen") for run in sorted({one.tags.get(TAG, "") for one in things} - {""})]
     rights, more = _rights(cloud, things)
+    told, unlisted = _topics(cloud)
     now = datetime.now(timezone.utc)
-    found = judge(cloud.region, [*things, *rights, *kept], journal.launches(cloud), now, grace)
-    return found, [*errors, *more, *unseen]
+    found = judge(cloud.region, [*things, *rights, *told, *kept], journal.launches(cloud), now, grace)
+    return found, [*errors, *more, *unlisted, *unseen]
+
+
+def _topics(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
+    """The topics that tell addresses, and why they could not be seen."""
+
+    def seen(arn: str) -> Holding:
+        state = topics.state(cloud, arn)
+        name = arn.rpartition(":")[2]
+        return Holding(TOPICS, name, state=state, kept=state != topics.NOBODY, row={"TopicArn": arn})
+
+    listed, unlisted = together([partial(topics.made, cloud)])
+    found, errors = together([partial(seen, arn) for arns in listed for arn in arns], at_once=8)
+    return found, [*unlisted, *errors]
 
 
 def _kept(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
@@ -192,8 +210,8 @@ def judge(
             return "kept", "on purpose"
         if thing.kind == KEPT:
             return "", ""
-        if thing.kind == RIGHTS:
-            said = _outdated(thing.id, now)
+        if thing.kind in (RIGHTS, TOPICS):
+            said = _outdated(thing.id, now) if thing.kind == RIGHTS else "no address hears it"
         else:
             said = _instance(thing, now - grace) if thing.kind == "instances" else _belonging(thing, living, launches)
         if not said:

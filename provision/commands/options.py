@@ -155,9 +155,9 @@ def kept_options(command: Command) -> Command:
     return _all(command, [
         click.option("--wait-for-capacity", "wait_hours", type=click.FloatRange(0, 168), metavar="HOURS",
                      help="with --detach: how long to wait for a machine, then on demand with --fallback (default: 1)"),
-        click.option("--notify", metavar="ARN|E-MAIL",
-                     help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an "
-                     "e-mail address"),
+        click.option("--notify", metavar="ARN|E-MAIL|URL",
+                     help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, an "
+                     "e-mail address, or an https:// URL to which SNS posts"),
     ])  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from infra.errors import BusyError, ProvisionError, UsageError
 from infra.keys import login_key
 from provision import console, settings
 from provision.clouds import Session
-from provision.engines import capsule, definition, images_s3, rights
+from provision.engines import capsule, definition, images_s3, rights, telling
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
@@ -255,6 +255,7 @@ def _input(
         "until": f"{max(now, ends - _SHORTEST):{_WORDS}}Z",
         "schedule": dict(schedule), "hourly": _hourly(request), "budget": request.budget, "markets": list(markets),
         "waits": definition.waits(max(kept.wait_hours, _SETTLES_H)), "barren": _BARREN, "notify": kept.notify,
+        "typed": telling.typed(run),
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execut
 _FREE_S, _END_S, _LATER_S, _SOON = 10, 5, 30, 12
 SPOT = "spot interruption"
 FINAL = ("finished", "failed", "stopped", "interrupted")
-_AGAIN = "attempt {} of {} was {}, and another machine is asked for"
+_AGAIN = "attempt {} of {} was {}, and another machine is asked for: nothing is to be done. {}"
 _GONE = ("shutting-down", "terminated")
 _PARTED = "$.before.is[0].StateReason.Code"
 
@@ -171,7 +171,7 @@ def _more() -> dict[str, State]:
     }  # fmt: skip
     telling = {
         "TopicArn.$": "$.in.notify", "Subject.$": "States.Format('provision: {}', $.said.state)",
-        "Message.$": f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state)",
+        "Message.$": f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state, $.in.typed.again)",
     }  # fmt: skip
     return {
         "More?": choose(

@@ -10,7 +10,7 @@ from infra.aws.topics import topic
 from infra.docker_engine import open_local
 from infra.errors import ProvisionError, RunError, UsageError
 from provision.clouds import Session
-from provision.engines import begin, capsule, images_s3, kept
+from provision.engines import begin, capsule, images_s3, kept, telling
 from provision.engines.begin import Order
 from provision.hosts import image as images
 from provision.machines import down, find
@@ -26,7 +26,7 @@ from provision.training.request import TrainPlan
 @dataclass(frozen=True)
 class Terms:
     """For how many hours its keeper may wait for a machine, and whom it tells how the run goes: an SNS topic's ARN, an
-    e-mail address, or "" for nobody. None: as the run was started."""
+    e-mail address, the URL of a webhook, or "" for nobody. None: as the run was started."""
 
     wait_hours: float | None = None
     notify: str | None = None
@@ -47,11 +47,13 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     capsule.refuse_unpinned(manifest)
     run = start.written(session, _agreed(session, manifest, terms))
     try:
-        return run, begin.begin(session, run, request, Order())
+        keeping = begin.begin(session, run, request, Order())
     except BaseException:
         with contextlib.suppress(ProvisionError):  # where AWS does not tell, it may have begun
             _forget(session, run)
         raise
+    telling.say_who_waits(session, run.manifest.settings.notify, terms.notify or "")
+    return run, keeping
 
 
 def _forget(session: Session, run: Run) -> None:
@@ -72,13 +74,12 @@ def refuse_attached(session: Session, diagnose: bool) -> None:
 
 
 def _agreed(session: Session, manifest: Manifest, terms: Terms) -> Manifest:
-    """The manifest with these terms; an address that is to be told gets its topic."""
+    """The manifest with these terms; an address that is to be told gets its topic, whose ARN is all that is
+    written down."""
     asked = {} if terms.wait_hours is None else {"wait_hours": terms.wait_hours}
     told: dict[str, str] = {}
     if terms.notify is not None:
-        told["notify"], waits = topic(session.cloud, terms.notify) if terms.notify else ("", False)
-        if waits:
-            session.say(f"AWS has written to {terms.notify}: it is told nothing before it has confirmed")
+        told["notify"] = topic(session.cloud, terms.notify) if terms.notify else ""
     return replace(manifest, settings=msgspec.structs.replace(manifest.settings, **asked, **told))
 
 
@@ -102,7 +103,9 @@ def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: 
     if now.attempt is not None and now.attempt.instance:
         down.end_old(session.cloud, name, now.attempt.instance, session.say, now.attempt.launch)
     newest = turn.snapshots[-1].iteration if turn.snapshots else 0
-    return begin.begin(again, run, request, Order(number, newest, turn.chosen))
+    keeping = begin.begin(again, run, request, Order(number, newest, turn.chosen))
+    telling.say_who_waits(session, run.manifest.settings.notify, terms.notify or "")
+    return keeping
 
 
 def joins(session: Session, run: Run, now: Standing) -> bool:

@@ -60,6 +60,7 @@ def given(launch: str, ends: float, hours: float = 12, fallback: bool = True, **
         "schedule": {"name": launch, "group": "provision", "expression": "at(2026-11-21T12:00:00)", "role": "arn:role",
                      "target": "arn:target"},
         "hourly": 3.7, "budget": None, "markets": market, "waits": definition.waits(hours), "barren": 5, "notify": "",
+        "typed": {"again": "type events", "well": "type fetch", "ill": "type resume"},
     }  # fmt: skip
     return {**words, **more}
 

@@ -202,6 +202,35 @@ def test_rights_that_cannot_be_seen_are_not_clean() -> None:
     assert [type(error) for _, error in report.errors] == [AuthError]
 
 
+def test_a_topic_that_nobody_hears_is_taken_away_and_the_others_are_kept() -> None:
+    mine = "arn:aws:sns:us-east-1:111111111111:"
+    heard, waits, unheard = (f"{mine}provision-{name}" for name in ("heard", "waits", "unheard"))
+    rows = {heard: [{"SubscriptionArn": f"{heard}:1"}], waits: [{"SubscriptionArn": "PendingConfirmation"}]}
+    there = [heard, waits, unheard, f"{mine}somebody-elses"]
+    aws = living()
+    aws.answers |= {
+        "ListTopics": lambda _: {"Topics": [{"TopicArn": arn} for arn in there]},
+        "ListSubscriptionsByTopic": lambda given: {"Subscriptions": rows.get(given["TopicArn"], [])},
+        "DeleteTopic": lambda given: there.remove(given["TopicArn"]),
+        "ListRolePolicies": {},
+    }
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    found = {one.thing.id: (one.thing.state, one.verdict) for one in report.findings if one.thing.kind == audit.TOPICS}
+    assert found == {
+        "provision-heard": ("tells", "kept"), "provision-waits": ("waits", "kept"),
+        "provision-unheard": ("nobody", "stray"),
+    }  # fmt: skip
+    audit.fix(aws.cloud, report)
+    assert there == [heard, waits, f"{mine}somebody-elses"]
+
+
+def test_topics_that_cannot_be_seen_are_not_clean() -> None:
+    aws = living()
+    aws.answers |= {"ListTopics": Refused("AuthorizationError"), "ListRolePolicies": {}}
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert [type(error) for _, error in report.errors] == [AuthError]
+
+
 @pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clouds, "resolve", lambda _: CLOUD)

@@ -19,7 +19,7 @@ from provision.hosts import image as images
 from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
-from provision.runs.manifest import Keeping
+from provision.runs.manifest import Keeping, Manifest
 from provision.runs.store import Run
 from provision.settings import Settings
 from provision.training import kept, start
@@ -270,6 +270,52 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
         kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
     assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
     assert [words for words in one.said if f"stop {RUN}" in words]
+
+
+def trained(one: Begun, monkeypatch: pytest.MonkeyPatch, terms: kept.Terms) -> Run:
+    """The run of a `train --detach` with these terms."""
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
+    monkeypatch.setattr(images, "obtain", lambda _: SimpleNamespace(digest=DIGEST))
+    monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
+
+    def written(_: Session, manifest: Manifest) -> Run:
+        one.run.write_manifest(manifest)
+        return one.run
+
+    monkeypatch.setattr(start, "written", written)
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    return kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), terms)[0]
+
+
+@pytest.mark.parametrize("state", ["PendingConfirmation", f"arn:aws:sns:us-east-1:{OURS}:provision-1:2"])
+def test_the_url_of_a_webhook_is_written_down_nowhere_and_who_waits_is_said(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    hook = "https://hooks.example.org/services/s3cr3t"
+    one.aws.answers |= {
+        "CreateTopic": lambda given: {"TopicArn": f"arn:aws:sns:us-east-1:{OURS}:{given['Name']}"},
+        "ListSubscriptionsByTopic": {"Subscriptions": [{"SubscriptionArn": state, "Endpoint": "another"}]},
+    }
+    run = trained(one, monkeypatch, kept.Terms(notify=hook))
+    [asked] = one.aws.of("Subscribe")
+    assert asked["Endpoint"] == hook
+    others = [words for name, words in one.aws.calls if name != "Subscribe"]
+    assert "s3cr3t" not in repr([others, one.aws.held, one.said])
+    assert one.given()["notify"] == asked["TopicArn"] == run.manifest.settings.notify
+    waits = [words for words in one.said if "is told nothing before it has confirmed" in words]
+    assert [words.partition(" ")[0] for words in waits] == ["https://hooks.example.org/…"] * state.startswith("Pend")
+
+
+def test_a_look_at_the_topic_that_fails_does_not_end_a_run_that_has_begun(
+    one: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([{"Subscriptions": [{"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b.c"}]}])
+    one.aws.answers |= {
+        "CreateTopic": lambda given: {"TopicArn": f"arn:aws:sns:us-east-1:{OURS}:{given['Name']}"},
+        "ListSubscriptionsByTopic": lambda _: next(looks, Refused("InternalError")),
+    }
+    assert trained(one, monkeypatch, kept.Terms(notify="a@b.c")).keeping() is not None
+    assert one.undone == []
 
 
 def test_down_and_audit_look_into_its_region_from_another_one(one: Begun) -> None:

@@ -753,8 +753,18 @@ def test_who_wants_to_know_is_told_of_interruptions_and_of_the_end() -> None:
     interrupted, over = aws.of("publish")
     assert interrupted["TopicArn"] == over["TopicArn"] == "arn:topic"
     assert interrupted["Subject"] == "provision: interrupted"
-    assert "attempt 001 of r was interrupted" in interrupted["Message"]
-    assert over["Subject"] == "provision: finished" and "r: finished" in over["Message"]
+    assert interrupted["Message"] == (
+        "attempt 001 of r was interrupted, and another machine is asked for: nothing is to be done. type events"
+    )
+    assert over["Subject"] == "provision: finished" and over["Message"] == "r: finished. type fetch"
+
+
+def test_who_is_told_of_a_failure_hears_why_and_what_to_type() -> None:
+    aws = Aws({**DONE, "state": "failed"})
+    kept(aws, notify="arn:topic")
+    [over] = aws.of("publish")
+    assert over["Subject"] == "provision: failed"
+    assert over["Message"] == "r: failed. the training failed by itself; it is not tried again. type resume"
 
 
 def test_nobody_is_told_who_did_not_ask() -> None:
