@@ -11,7 +11,8 @@ are shown, and left.
 The role of a machine may read data while `provision data sync --on` copies it (an inline policy). A laptop that was
 killed meanwhile left that right there: it is a stray once its time is over, or where an older version gave it no end.
 
-A topic that tells an address how runs go is kept, and costs nothing; one that no address hears is a stray.
+A topic that tells an address how runs go is kept, and costs nothing; one that no address hears is a stray. Images in
+the bucket are kept, too, until somebody deletes them (`image forget`).
 """
 
 import re
@@ -31,15 +32,17 @@ from infra.aws.step_functions import Keeper
 from infra.aws.tags import TagRecord
 from infra.concurrency import together
 from infra.errors import ProvisionError
-from provision.engines import definition
+from provision import console
+from provision.engines import capsule, definition
 from provision.engines.rights import TAG
 from provision.machines import cost, down, journal, whose
+from provision.runs import store
 from provision.settings import Settings
 
 GRACE = timedelta(minutes=15)  # for a launch to be seen whole, and after a deadline for powering off and the schedule
 _FIXES = 3  # what an orphan held is a stray after its end, and what that held in the next look
 RIGHTS = "data rights"
-KEEPERS, KEPT, TOPICS = "keepers", "kept runs", "topics"
+KEEPERS, KEPT, TOPICS, IMAGES = "keepers", "kept runs", "topics", "images in S3"
 # the inline policies that let a machine read data: provision-data-UNTIL-0123, or data-01234567 of older versions
 _RIGHT = re.compile(r"provision-data-(?P<until>\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\dZ)-\w+|data-[0-9a-f]{8}")
 
@@ -148,9 +151,19 @@ def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[Provision
         kept = [Holding(KEPT, run, state="unseen") for run in sorted({one.tags.get(TAG, "") for one in things} - {""})]
     rights, more = _rights(cloud, things)
     told, unlisted = _topics(cloud)
+    images, unlooked = together([partial(_images, cloud)])
+    held = [one for some in images for one in some]
     now = datetime.now(timezone.utc)
-    found = judge(cloud.region, [*things, *rights, *told, *kept], journal.launches(cloud), now, grace)
-    return found, [*errors, *more, *unlisted, *unseen]
+    found = judge(cloud.region, [*things, *rights, *told, *held, *kept], journal.launches(cloud), now, grace)
+    return found, [*errors, *more, *unlisted, *unlooked, *unseen]
+
+
+def _images(cloud: Cloud) -> list[Holding]:
+    """The images that the bucket keeps for runs without a laptop, as one thing."""
+    place = store.store(cloud)
+    objects = place.objects(capsule.IMAGES) if place.exists() else []
+    size = sum(stored.size for stored in objects)
+    return [Holding(IMAGES, place.bucket, state=console.size(size), kept=True, row={"bytes": size})] if size else []
 
 
 def _topics(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
@@ -264,4 +277,6 @@ def price(thing: Holding, region: str) -> float | None:
         return prices.disk_hourly(thing.gb, region)
     if thing.kind == "elastic IPs":
         return prices.ADDRESS_HOURLY
+    if thing.kind == IMAGES:
+        return prices.s3_monthly(thing.row["bytes"], region) / (30 * 24)
     return cost.kept_monthly(thing, region) / (30 * 24)

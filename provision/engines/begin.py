@@ -31,7 +31,7 @@ from infra.errors import BusyError, ProvisionError, UsageError
 from infra.keys import login_key
 from provision import console, settings
 from provision.clouds import Session
-from provision.engines import capsule, definition, images_s3, rights, telling
+from provision.engines import capsule, definition, images_claim, images_s3, rights, telling
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
@@ -89,12 +89,13 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
-    with _undone(session, run, request) as began:
+    with _undone(session, run, request) as began, images_claim.claimed(run.store) as claim:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
         _bring(session, run)
         _rights(session.cloud, run, request)
         made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
         run.store.write(run.key(made.name), made.text)
+        claim.check()
         return _start(session, run, request, order, made, account, began)
 
 

@@ -122,6 +122,11 @@ def _note(digest: str) -> Path:
     return state_home() / "images" / digest.removeprefix("sha256:")
 
 
+def forget_note(digest: str) -> None:
+    """Forget that this laptop brought the image."""
+    _note(digest).unlink(missing_ok=True)
+
+
 def _noted(digest: str) -> str:
     """The sum of the index that this laptop wrote; "" where it wrote none."""
     try:

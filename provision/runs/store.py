@@ -231,14 +231,16 @@ def all_runs(cloud: Cloud) -> list[Run]:
     return [Run(place, name) for name in place.folders(ROOT)] if place.exists() else []
 
 
-def stored_bytes(cloud: Cloud) -> int:
+def stored_bytes(cloud: Cloud) -> tuple[int, int]:
     """How much S3 keeps of the runs, and of the images and host files for those without a laptop, in bytes.
 
     AuthError or CloudError where that cannot be listed.
     """
     place = store(cloud)
-    parts = (ROOT, "images/", "host/") if place.exists() else ()
-    return sum(stored.size for part in parts for stored in place.objects(part))
+    if not place.exists():
+        return 0, 0
+    runs, images, host = (sum(one.size for one in place.objects(part)) for part in (ROOT, "images/", "host/"))
+    return runs, images + host
 
 
 def no_runs(cloud: Cloud, run_id: str) -> NotFoundError:

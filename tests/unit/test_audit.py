@@ -327,9 +327,11 @@ def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
         ListObjectsV2=lambda given: {"Contents": [row for row in held if row["Key"].startswith(given["Prefix"])]}
     )
     out, _ = said("cost")
-    assert "runs and images in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
+    assert "runs in S3, us-east-1: 1.1 GB, about $0.0230 a month" in out
+    assert "images in S3, us-east-1: 2.1 GB, about $0.0460 a month" in out
     out, _ = said("cost", "--json")
-    assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
+    assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 2**30, "dollars_a_month": 0.023}]
+    assert json.loads(out)["images"] == [{"region": "us-east-1", "bytes": 2**31, "dollars_a_month": 0.046}]
     assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/", "images/", "host/"}
 
 
@@ -340,7 +342,20 @@ def test_a_bucket_that_may_not_be_listed_hides_no_machine() -> None:
     out, error = said("cost")
     assert error is None
     assert "p3.8xlarge" in out
-    assert "runs and images in S3" not in out
+    assert "$16.00 a month" in out and "in S3, us-east-1: " not in out
+
+
+def test_audit_shows_what_the_images_in_s3_cost() -> None:
+    held = [stored("images/blobs/1.gz", 2**31), stored("images/sha256/1.json", 2**31)]
+    FakeAws(ListObjectsV2=lambda given: {"Contents": held if given["Prefix"] == "images/" else []})
+    report = audit.audit(CLOUD, ["us-east-1"])
+    [found] = [one for one in report.findings if one.thing.kind == audit.IMAGES]
+    assert (found.thing.id, found.verdict) == ("provision-111111111111-us-east-1", "kept")
+    assert found.price == pytest.approx(4 * 0.023 / 720)
+    FakeAws(HeadBucket=Refused("404"))
+    assert audit.audit(CLOUD, ["us-east-1"]).findings == ()
+    FakeAws(ListObjectsV2=Refused("AccessDenied"))
+    assert [type(error) for _, error in audit.audit(CLOUD, ["us-east-1"]).errors] == [AuthError]
 
 
 def stored(key: str, size: int) -> dict[str, Any]:
