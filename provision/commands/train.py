@@ -39,7 +39,10 @@ _BUSY_S = 10.0  # seconds between two looks for free GPUs
     metavar="NAME=VALUE",
     help="set an environment variable of the training; give no secret: the run's manifest keeps it",
 )
-@click.option("--image", help="a target (STACK:ROW) or an image's tag (default: the recipe's stack)")
+@click.option(
+    "--image",
+    help="a target (STACK:ROW), an image's tag, or with --detach an image of ECR (default: the recipe's stack)",
+)
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
@@ -187,7 +190,7 @@ def _machine(
     """The machine to train on, which has that name or is rented, and the plan, which is shown before anything is
     rented."""
     from provision.machines import rent
-    from provision.training.request import refuse_unaccepted
+    from provision.training.request import refuse_registry, refuse_unaccepted
 
     if rental is None:
         session, plan, instance = _planned_on(chosen, request, str(name))
@@ -195,6 +198,7 @@ def _machine(
         train_plan.show(plan, instance, dry_run=False)
         return session, plan, instance
     plan = train_plan.for_rental(chosen, request, rental)
+    refuse_registry(plan.image)
     refuse_unaccepted(plan)
     train_plan.show(plan, None, dry_run=False)
     session = clouds.Session(clouds.resolve(chosen), chosen)

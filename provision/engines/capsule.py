@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra import containers
+from infra import containers, ecr_name
+from infra.aws import ecr
 from infra.aws.regions import s3_endpoint
 from infra.aws.s3 import S3, parse
 from infra.aws.session import Cloud
@@ -63,7 +64,7 @@ def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: 
             "version": VERSION,
             "id": run.id,
             "name": name,
-            "image": _image(manifest, index),
+            "image": _image(run.store.cloud, manifest, index),
             "files": {"log/": "", "snapshots/": "", **rendered.files},
             "inputs": _inputs(run),
             "weights": _weights(manifest),
@@ -112,9 +113,13 @@ def refuse_unpinned(manifest: Manifest) -> None:
             )
 
 
-def _image(manifest: Manifest, index: str) -> dict[str, str]:
+def _image(cloud: Cloud, manifest: Manifest, index: str) -> dict[str, Any]:
     if is_pulled(manifest.image):
-        return {"id": "", "tag": manifest.image, "pull": manifest.image}
+        named = ecr_name.parse(manifest.image)
+        asks = (
+            {"host": named.host, "region": named.region, "endpoint": ecr.endpoint(cloud, named.region)} if named else {}
+        )
+        return {"id": "", "tag": manifest.image, "pull": manifest.image, **({"login": asks} if asks else {})}
     vouched = {"sum": index} if index else {}
     return {"id": manifest.digest, "tag": manifest.image, "index": index_key(manifest.digest), **vouched}
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from infra import ecr_name
+from infra.aws import ecr
 from infra.aws.tags import TagRecord
 from infra.aws.topics import topic
 from infra.docker_engine import open_local
@@ -41,7 +43,7 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
     refuse_attached(session, plan.request.diagnose)
     request = begin.request_of(session, wish)
     begin.ready(session.cloud, store.store(session.cloud))
-    image = images.obtain(plan.stack)
+    image = _image(session, plan)
     kind, record = request.offers[0].type.name, TagRecord.from_tags(request.tags)
     manifest = start.manifest_of(session, plan, image, kind, request.market, record)
     capsule.refuse_unpinned(manifest)
@@ -54,6 +56,15 @@ def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -
         raise
     telling.say_who_waits(session, run.manifest.settings.notify, terms.notify or "")
     return run, keeping
+
+
+def _image(session: Session, plan: TrainPlan) -> images.RunImage:
+    """The plan's image: one of a registry by the digest that its name has there now, else this laptop's."""
+    named = ecr_name.parse(plan.image)
+    if named is None:
+        return images.obtain(plan.stack)
+    digest = ecr.digest(session.cloud, named)
+    return images.RunImage(images.target_of(plan.stack), named.pinned(digest), digest)
 
 
 def _forget(session: Session, run: Run) -> None:

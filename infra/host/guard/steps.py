@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 
-from . import container, image, notes, resume
+from . import container, image, notes, registry, resume
 from .host import log
 from .programs import stable
+from .s3 import ERRORS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOWNLOAD = os.path.join(os.path.dirname(HERE), "download.py")
@@ -105,19 +106,30 @@ class Steps:
             image.Image(self.bucket, wanted, SPOOL, self.words, self.load).bring(self.wait_ready)
         self.wait_ready()
         if wanted.get("pull"):
-            self.pull(wanted["pull"])
+            self.pull(wanted["pull"], wanted.get("login"))
         self.gpus = self.free_gpus()
         self.prove()
 
-    def pull(self, name):
+    def pull(self, name, login):
+        """`login`: of a registry that asks who pulls."""
         for last in range(PULLS):
             if self.words(["docker", "image", "inspect", "-f", "{{.Id}}", name])[0] == 0:
                 return
-            code, _, err = self.programs.run(["docker", "pull", "-q", name])
+            code, err = self.pulled(name, login)
             if code == 0:
                 return
             time.sleep(LOOK_S * 5 * (last + 1))
         raise Unready("the image cannot be pulled: %s" % stable(err))
+
+    def pulled(self, name, login):
+        """Exit code and last words."""
+        if not login:
+            code, _, err = self.programs.run(["docker", "pull", "-q", name])
+            return code, err
+        try:
+            return registry.pull(self.programs, name, login, self.bucket.fresh_keys)
+        except ERRORS as error:  # a fresh role may be refused for a moment
+            return 1, str(error)
 
     def free_gpus(self):
         """The GPUs that the attempt gets, and how: nobody else uses them here."""

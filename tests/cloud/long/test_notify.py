@@ -2,6 +2,7 @@
 may hold a secret, lies nowhere but at SNS."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, image: str, trusted: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROVISION_LOCAL_HOME", str(tmp_path_factory.mktemp("local")))
         patch.setenv("PROVISION_LOCAL_CA", str(trusted))
-        one = start_cloud("notify", "--preload", image)
+        one = start_cloud(f"n{os.getpid()}", "--preload", image)
         yield one
         stop_cloud(one)
 
