@@ -89,7 +89,7 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
-    with _undone(session, run, request) as began, images_claim.claimed(run.store) as claim:
+    with _undone(session, run, request) as began, images_claim.claimed(run.store, session.say) as claim:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
         _bring(session, run)
         _rights(session.cloud, run, request)

@@ -12,7 +12,7 @@ left counts for a while by AWS's clock, and no client goes on once its own may c
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -49,12 +49,16 @@ class Claim:
 
 
 @contextmanager
-def claimed(store: S3) -> Iterator[Claim]:
-    """Hold a claim for as long as the context lasts, once nobody deletes images any more."""
+def claimed(store: S3, say: Callable[[str], object] = lambda _: None) -> Iterator[Claim]:
+    """Hold a claim for as long as the context lasts, once nobody deletes images any more; a wait for that is said."""
     claim = Claim(store, f"{CLAIMS}{secrets.token_hex(8)}")
     store.write(claim.key, _text())
     try:
+        said = False
         while (mark := store.head(FORGETTING)) is not None and _age(store, mark) < QUICK:
+            if not said:
+                say(f"{_said(store, FORGETTING)} is deleting images in s3://{store.bucket}: waiting for that")
+            said = True
             time.sleep(_LOOK_S)
         yield claim
     finally:

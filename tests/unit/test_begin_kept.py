@@ -266,7 +266,7 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
         return one.run
 
     monkeypatch.setattr(start, "written", written)
-    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="", image="")
     with pytest.raises(CloudError):
         kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
     assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
@@ -284,7 +284,7 @@ def trained(one: Begun, monkeypatch: pytest.MonkeyPatch, terms: kept.Terms) -> R
         return one.run
 
     monkeypatch.setattr(start, "written", written)
-    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="", image="")
     return kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), terms)[0]
 
 

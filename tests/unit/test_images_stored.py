@@ -291,6 +291,22 @@ def test_who_slept_while_deleting_deletes_nothing_more(aws: FakeS3, monkeypatch:
     assert whole(aws, OLD) and images_claim.FORGETTING in aws.held  # perhaps another's by now
 
 
+def test_who_brings_an_image_waits_until_the_others_are_deleted_and_says_so(
+    aws: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    place().write(images_claim.FORGETTING, b'{"who": "bob@desk"}')
+    looks = iter([lambda: None, lambda: place().delete([images_claim.FORGETTING])])
+    monkeypatch.setattr(time, "sleep", lambda _: next(looks)())
+    with images_claim.claimed(place(), said.append):
+        assert next(looks, None) is None
+    assert said == [f"bob@desk is deleting images in s3://{NAME}: waiting for that"]
+    place().write(images_claim.FORGETTING, b"{}")
+    aged(aws, NOW - timedelta(minutes=16), images_claim.FORGETTING)
+    with images_claim.claimed(place(), said.append):
+        assert len(said) == 1
+
+
 class Waits(Exception):
     """It would wait for the other client, which cannot go on here before this one returns."""
 
