@@ -30,8 +30,9 @@ def check(text: str, region: str) -> str:
     if "://" in text:
         _check_url(text)
     elif not arn and not _MAIL.fullmatch(text):
+        word = "the value of --notify" if "/" in text else repr(text)  # a URL that was mistyped may hold a secret
         raise UsageError(
-            f"{text!r} is no SNS topic, no e-mail address and no https:// address",
+            f"{word} is no SNS topic, no e-mail address and no https:// address",
             "give the topic's ARN, or an address",
         )
     return text

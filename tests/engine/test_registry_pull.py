@@ -2,6 +2,7 @@
 with stays nowhere."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -80,12 +81,18 @@ def test_a_machine_pulls_by_its_roles_keys_and_the_password_stays_nowhere(
     machine: Machine, registry: Registry, python: str
 ) -> None:
     before = set(MEMORY.iterdir())
+    killed, alive = (MEMORY / f"provision-registry-{process}-x" for process in (999_999_999, os.getpid()))
+    for folder in (killed, alive):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
     machine.order()
     said = machine.begin(python)
     assert machine.inspect()["State"]["Status"] == "running", said
     assert machine.inspect()["Config"]["Image"] == machine.image["tag"]
     assert any("/manifests/sha256:" in path for path in registry.asked)
     assert registry.shown == [] and PASSWORD not in said
+    assert alive.exists() and not killed.exists()
+    shutil.rmtree(alive)
     assert holding(PASSWORD, machine.root) == [] and set(MEMORY.iterdir()) <= before
     config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
     assert not config.exists() or registry.host not in config.read_text()

@@ -33,7 +33,9 @@ def test_what_is_neither_is_refused(text: str, said: str) -> None:
         topics.check(text, "us-east-1")
 
 
-@pytest.mark.parametrize("text", [HOOK.replace("https", "http"), HOOK + " ", HOOK.replace("https", "htps")])
+@pytest.mark.parametrize(
+    "text", [HOOK.replace("https", "http"), HOOK + " ", HOOK.replace("https", "htps"), HOOK.replace("://", ":/")]
+)
 def test_the_secret_of_a_url_that_is_refused_is_not_said(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         topics.check(text, "us-east-1")

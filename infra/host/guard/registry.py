@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationTo
 
 import base64
 import datetime
+import glob
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from .tasks import error_type
 SILENT_S = 15
 TARGET = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
 MEMORY = "/dev/shm"  # a folder here is on no disk
+FOLDER = "provision-registry-%s-"  # with the number of its process
 
 
 # ECR gives no token
@@ -45,11 +47,19 @@ def password(fresh_keys, login):
     return user, word
 
 
+def sweep():
+    """Delete the folders of processes that were killed."""
+    for old in glob.glob(os.path.join(MEMORY, FOLDER % "*" + "*")):
+        if not os.path.isdir("/proc/" + os.path.basename(old).split("-")[2]):
+            shutil.rmtree(old, ignore_errors=True)
+
+
 def pull(programs, name, login, fresh_keys):
     """Exit code and last words of Docker's pull. Docker reads the password from its input, and keeps it in a folder of
     this call's own, which goes with it."""
     user, word = password(fresh_keys, login)
-    folder = tempfile.mkdtemp(dir=MEMORY if os.path.isdir(MEMORY) else None)
+    sweep()
+    folder = tempfile.mkdtemp(prefix=FOLDER % os.getpid(), dir=MEMORY if os.path.isdir(MEMORY) else None)
     docker = ["env", "DOCKER_CONFIG=" + folder, "docker"]
     try:
         said = programs.run(docker + ["login", "-u", user, "--password-stdin", login["host"]], word.encode())
