@@ -34,9 +34,8 @@ def install() -> None:
     )  # fmt: skip
 
     def subscribe(self: Any, topic_arn: str, endpoint: str, protocol: str) -> Any:
-        known = self._find_subscription(topic_arn, endpoint, protocol)
         made = moto_subscribe(self, topic_arn, endpoint, protocol)
-        if known is None and protocol in ("http", "https"):
+        if not made.confirmed and protocol in ("http", "https"):
             _tokens[token := secrets.token_hex(16)] = made
             threading.Thread(target=_post, args=(endpoint, _question(topic_arn, token)), daemon=True).start()
         return _shown(made)

@@ -84,7 +84,8 @@ def _subscribed(api: Any, text: str) -> str:
     with explained(f"make a topic that tells {shown(text)}"):
         name = f"{PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         made = str(api.create_topic(Name=name)["TopicArn"])
-        if not any(row.get("Endpoint") == text for row in _subscriptions(api, made)):
+        known = [row for row in _subscriptions(api, made) if row.get("Endpoint") == text]
+        if not any(map(_confirmed, known)):  # who was asked before, and has not answered, is asked again
             api.subscribe(TopicArn=made, Protocol="https" if "://" in text else "email", Endpoint=text)
     return made
 
@@ -92,6 +93,10 @@ def _subscribed(api: Any, text: str) -> str:
 def _subscriptions(api: Any, arn: str) -> list[dict[str, Any]]:
     pages = api.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
     return [row for page in pages for row in page.get("Subscriptions", [])]
+
+
+def _confirmed(row: dict[str, Any]) -> bool:
+    return str(row["SubscriptionArn"]).startswith("arn:")
 
 
 def ours(arn: str) -> bool:
@@ -105,7 +110,7 @@ def state(cloud: Cloud, arn: str) -> str:
     not confirmed after two days."""
     with explained(f"look at the topic {arn}"):
         rows = _subscriptions(client(cloud, "sns"), arn)
-    if any(row["SubscriptionArn"].startswith("arn:") for row in rows):
+    if any(map(_confirmed, rows)):
         return TELLS
     return WAITS if rows else NOBODY
 

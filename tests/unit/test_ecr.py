@@ -1,5 +1,6 @@
 """Images of ECR: their names, the digest that a name has now, the plan and the manifest of a training of one."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DIGEST = "sha256:" + "a" * 64
+THERE = replace(CLOUD, region="eu-west-1")  # the registry's region, which is not the run's
 
 
 @pytest.mark.parametrize(
@@ -57,28 +59,20 @@ def named(words: str) -> EcrName:
 
 
 def test_a_tag_is_asked_for_at_its_own_registry_and_region() -> None:
-    aws = FakeAws(DescribeImages={"imageDetails": [{"imageDigest": DIGEST}]})
-    elsewhere = FakeAws(ecr_cloud(), DescribeImages=aws.answers["DescribeImages"])
+    aws = FakeAws(THERE, DescribeImages={"imageDetails": [{"imageDigest": DIGEST}]})
     assert ecr.digest(CLOUD, named("caffe:1")) == DIGEST
-    assert elsewhere.of("DescribeImages") == [
+    assert aws.of("DescribeImages") == [
         {"registryId": "123456789012", "repositoryName": "caffe", "imageIds": [{"imageTag": "1"}]}
     ]
 
 
-def ecr_cloud() -> Any:
-    """The cloud in the registry's region: the fakes are made for each."""
-    import dataclasses
-
-    return dataclasses.replace(CLOUD, region="eu-west-1")
-
-
 @pytest.mark.parametrize("code", ["RepositoryNotFoundException", "ImageNotFoundException"])
 def test_an_image_that_is_not_there(code: str) -> None:
-    FakeAws(ecr_cloud(), DescribeImages=Refused(code))
+    FakeAws(THERE, DescribeImages=Refused(code))
     with pytest.raises(NotFoundError, match="has no image caffe:1") as refused:
         ecr.digest(CLOUD, named("caffe:1"))
     assert "--repository-name caffe" in refused.value.mend and "--region eu-west-1" in refused.value.mend
-    FakeAws(ecr_cloud(), DescribeImages=Refused("AccessDeniedException"))
+    FakeAws(THERE, DescribeImages=Refused("AccessDeniedException"))
     with pytest.raises(AuthError):
         ecr.digest(CLOUD, named("caffe:1"))
 
@@ -103,7 +97,7 @@ def test_it_stands_in_for_the_image_of_the_recipes_own_stack(host: Host) -> None
 
 
 def test_a_run_has_it_by_the_digest_that_its_tag_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeAws(ecr_cloud(), DescribeImages={"imageDetails": [{"imageDigest": DIGEST}]})
+    FakeAws(THERE, DescribeImages={"imageDetails": [{"imageDigest": DIGEST}]})
     plan = resolve(TrainRequest("digits", {}, image=f"{HOST}/caffe:1"))
     seen: list[images.RunImage] = []
 
