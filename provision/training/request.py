@@ -113,16 +113,14 @@ def resolve(request: TrainRequest, host: Host | None = None) -> TrainPlan:
     host = host or Host()
     recipe = load(request)
     gpus = host.gpus if request.gpus is None else request.gpus
-    of_registry = request.image is not None and ecr_name.parse(request.image) is not None
-    # an image of a registry stands in for the recipe's own, of which it is taken to be one
-    words = image_words(replace(request, image=None) if of_registry else request, recipe, gpus, host)
+    taken_for, named = of_registry(request.image)
+    words = image_words(replace(request, image=taken_for), recipe, gpus, host)
     planned = image.planned(words)
     on_gpus = gpus if planned.target.variant.cuda else 0
     if on_gpus and host.gpu:
         on_host(planned.target.name, host.gpu, host.driver)
     return TrainPlan(
-        request, host, recipe, _render(request, recipe, on_gpus), words,
-        str(request.image) if of_registry else planned.tag,
+        request, host, recipe, _render(request, recipe, on_gpus), words, named or planned.tag,
         planned.target.name if on_gpus else "", gpus,
         inputs.data_source(recipe.data, request.data), inputs.project_source(request.project),
     )  # fmt: skip
@@ -169,11 +167,18 @@ def refuse_unaccepted(plan: TrainPlan) -> None:
     weights.refuse_unproven(plan.rendered.weights, {})
 
 
-def refuse_registry(image: str) -> None:
+def of_registry(words: str | None) -> tuple[str | None, str]:
+    """What an image of a registry is taken for (None: an image of the recipe's own stack), and its name there; of words
+    that name another image these, and ""."""
+    taken_for, _, name = (words or "").rpartition("=")
+    return (words, "") if ecr_name.parse(name) is None else (taken_for or None, name)
+
+
+def refuse_registry(words: str) -> None:
     """UsageError for an image of a registry, where no machine fetches it by itself."""
-    if ecr_name.parse(image) is not None:
+    if name := of_registry(words)[1]:
         raise UsageError(
-            f"the image {image} is fetched by a machine that begins by itself, and a laptop would begin this training",
+            f"the image {name} is fetched by a machine that begins by itself, and a laptop would begin this training",
             "leave it to AWS: --detach with --instance or --gpu-memory, and without --on",
         )
 

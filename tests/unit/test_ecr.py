@@ -15,7 +15,7 @@ from provision.hosts import image as images
 from provision.offers.requirements import Requirements
 from provision.settings import Settings
 from provision.training import kept, start
-from provision.training.request import Host, TrainRequest, resolve
+from provision.training.request import Host, TrainRequest, refuse_registry, resolve
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -96,7 +96,22 @@ def test_it_stands_in_for_the_image_of_the_recipes_own_stack(host: Host) -> None
         resolve(TrainRequest("digits", {}, image=f"{HOST}/caffe"), host)
 
 
+def test_what_it_is_taken_for_may_be_said() -> None:
+    """The recipe's own stack has no CUDA: a training in an image of it would use no GPU."""
+    host, target = Host("p3.2xlarge", 1, "V100", "535.1"), "caffe:cuda11.8-cudnn8.7-debian12"
+    usual = resolve(TrainRequest("digits", {}, image=target), host)
+    plan = resolve(TrainRequest("digits", {}, image=f"{target}={HOST}/caffe:1"), host)
+    assert plan.uses_gpus and plan.image == f"{HOST}/caffe:1"
+    assert (plan.stack, plan.target, plan.rendered) == (usual.stack, usual.target, usual.rendered)
+    with pytest.raises(UsageError, match="begins by itself"):
+        refuse_registry(f"{target}={HOST}/caffe:1")
+    for wrong in (f"nonsense={HOST}/caffe:1", f"{target}=caffe:1", f"{target}={HOST}/caffe"):
+        with pytest.raises(UsageError):
+            resolve(TrainRequest("digits", {}, image=wrong), host)
+
+
 def test_a_run_has_it_by_the_digest_that_its_tag_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeAws()  # of the run's region
     FakeAws(THERE, DescribeImages={"imageDetails": [{"imageDigest": DIGEST}]})
     plan = resolve(TrainRequest("digits", {}, image=f"{HOST}/caffe:1"))
     seen: list[images.RunImage] = []
