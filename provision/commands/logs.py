@@ -10,9 +10,10 @@ import click
 
 from infra.errors import RunError, UsageError
 from provision import clouds, console
-from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, json_option
+from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, json_option, metrics_option
 
 if TYPE_CHECKING:
+    from provision.logs.metrics.asked import Asked
     from provision.logs.read import Log
 
 
@@ -34,18 +35,21 @@ if TYPE_CHECKING:
     "--chart",
     help="with --plot: draw one of Caffe's charts, by its number (0 to 7) or name (test-accuracy, train-loss ...)",
 )
+@metrics_option
 @json_option
 @cloud_options
 def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool, tensorboard: Path | None,
-         plot: Path | None, chart: str | None, as_json: bool, **flags: Any) -> None:  # fmt: skip
+         plot: Path | None, chart: str | None, metrics: str, as_json: bool, **flags: Any) -> None:  # fmt: skip
     """Print or draw the logs of trainings, follow a log, or hand their numbers to other programs.
 
-    RUN is a training's id. FILE is any log of Caffe or Detectron on this machine, a folder that `provision fetch`
-    made, or - for the standard input. Several logs are put together. What a terminal would obey is left out.
+    RUN is a training's id. FILE is any program's log on this machine, a folder that `provision fetch` made, or - for
+    the standard input. Several logs are put together. What a terminal would obey is left out.
     """
     from provision.logs import apart
     from provision.logs import plot as drawing
+    from provision.logs.metrics.asked import asked
 
+    wished = asked(metrics)
     if chart is not None and plot is None:
         raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
     number = None if chart is None else drawing.chart_number(chart)
@@ -56,7 +60,7 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
     if following and not wanted:
         return
     with ExitStack() as stack:
-        found = _open(stack, names, flags)
+        found = _open(stack, names, flags, wished)
         if not wanted:
             _print(found, raw, hint)
             return
@@ -111,8 +115,8 @@ def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
     console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
 
 
-def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
-    """The logs of files, which need no cloud, and the logs of runs."""
+def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any], asked: "Asked") -> "list[Log]":
+    """The logs of files, which need no cloud, and the logs of runs; `asked` is which lines tell numbers."""
     from provision.logs import read
     from provision.runs import log, store
 
@@ -120,12 +124,12 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
     found = []
     for name in names:
         if read.is_file(name):
-            found.append(stack.enter_context(read.open_file(name)))
+            found.append(stack.enter_context(read.open_file(name, asked)))
             continue
         if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
             raise wrong
         session = session or clouds.session(**flags)
-        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
+        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)), asked)))
     return found
 
 

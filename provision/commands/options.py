@@ -112,6 +112,14 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="print JSON")(command)
 
 
+def metrics_option(command: Command) -> Command:
+    return click.option(
+        "--metrics", default="auto", metavar="FORMAT", shell_complete=suggest.metrics,
+        help="which lines tell numbers, where looking does not find them: json, key-value, csv, tqdm, keras ... or "
+        "regex:EXPRESSION with a named group for each (see docs/logs.md)",
+    )(command)  # fmt: skip
+
+
 def dry_run_option(command: Command) -> Command:
     return click.option("--dry-run", is_flag=True, help="print what would be done, and do nothing")(command)
 

@@ -83,3 +83,11 @@ def files(_: click.Context, __: click.Parameter, incomplete: str) -> "list[Compl
 def recipes_or_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Recipes; files where no recipe begins like that."""
     return recipes(ctx, parameter, incomplete) or files(ctx, parameter, incomplete)
+
+
+@_fitting
+def metrics(_: click.Context) -> Iterable[str]:
+    """The forms of lines that tell numbers."""
+    from provision.logs.metrics import asked
+
+    return asked.FORMATS

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from infra import harmless
 from infra.errors import RunError
-from provision.logs import caffe
-from provision.logs.caffe import Displays, LayerTime, Metric
+from provision.logs import reader
+from provision.logs.events import Displays, LayerTime, Metric
 from provision.logs.log import Log
+from provision.logs.text import whole_lines
 
 _LOOKED_FOR = (
     "`Iteration N, loss = …`, `Train/Test net output #0: …` (Caffe and its forks), `json_stats: {…}` (Detectron)"
@@ -25,7 +26,7 @@ _FATAL = re.compile(rb"^F\d{4,8} \d\d:|^Traceback |^\*\*\* (?:SIG|Aborted)", re.
 
 def told(log: Log) -> bool:
     """Whether a log tells any number of a training. UsageError where it cannot be read."""
-    return any(isinstance(event, Displays | Metric) for event in caffe.columns(log.pieces()))
+    return any(isinstance(event, Displays | Metric) for event in reader.columns(log.pieces(), log.asked))
 
 
 @dataclass
@@ -61,9 +62,9 @@ def _no_text(raw: bytes, text: bytes) -> bool:
 
 
 def _seen(log: Log) -> _Seen:
-    seen, parser = _Seen(), caffe.Parser()
+    seen, parser = _Seen(), reader.Parser(asked=log.asked)
     begin = next(iter(log.raw()), b"")
-    for text in caffe.whole_lines(log.pieces()):
+    for text in whole_lines(log.pieces()):
         seen.binary |= seen.lines == 0 and _no_text(begin[:_BEGIN], text[:_BEGIN])
         seen.take(text)
         seen.times = seen.times or any(isinstance(event, LayerTime) for event in parser.read(text))

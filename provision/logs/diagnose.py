@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from provision.logs import apart, caffe, ranking, ranks
+from provision.logs import apart, ranking, ranks, reader
 from provision.logs.cause import Cause, Diagnosis, Earlier, Facts, as_dict, told
 from provision.logs.endings import Cuts, Reading, of_trouble
 from provision.logs.learning import Learning
+from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.read import Log
 from provision.logs.rules import by_name
+from provision.logs.text import whole_lines
 
 __all__ = ["Cause", "Diagnosis", "Facts", "as_dict", "diagnose", "diagnose_pieces", "told"]
 
@@ -38,26 +40,26 @@ def diagnose(log: Log, facts: Facts = _NOTHING) -> Diagnosis:
     diagnosed each by its own lines."""
     parts = apart.sources(log)
     if not parts:
-        return diagnose_pieces(log.pieces(), facts)
-    return ranks.joined({name: diagnose_pieces(part.pieces(), facts) for name, part in parts.items()})
+        return diagnose_pieces(log.pieces(), facts, log.asked)
+    return ranks.joined({name: diagnose_pieces(part.pieces(), facts, part.asked) for name, part in parts.items()})
 
 
-def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING) -> Diagnosis:
+def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING, asked: Asked = AUTO) -> Diagnosis:
     """Diagnose a log that comes in pieces of any size."""
     reading, earlier, learning = Reading(1, facts.failures), list[Earlier](), Learning()
-    parser, cuts, count, heard = caffe.Parser(), Cuts(), 0, False
-    for text in caffe.whole_lines(pieces):
+    parser, cuts, count, heard = reader.Parser(asked=asked), Cuts(), 0, False
+    for text in whole_lines(pieces):
         heard = heard or _THEIRS.search(text) is not None
         for part, certain in _parts(text, cuts):
             if reading.told and certain is not None:
                 earlier.append(reading.earlier(len(earlier) + 1))
                 reading = Reading(count + 1, facts.failures)
             events = parser.read(part)
-            reading.read(part, count, events)
+            reading.read(part, count, events, parser.told_line)
             learning.read(part, count, events)
             count += part.count(b"\n") + (not part.endswith(b"\n"))
     found = _of(reading, earlier, list(map(of_trouble, learning.troubles())), facts)
-    return replace(found, heard=heard)
+    return replace(found, heard=heard or parser.other)
 
 
 def _parts(text: bytes, cuts: Cuts) -> Iterator[tuple[bytes, bool | None]]:

@@ -44,9 +44,10 @@ class Reading:
         self._tested = ""
         self._said = "Optimization Done"
 
-    def read(self, text: bytes, before: int, events: Sequence[Event]) -> None:
-        """Take whole lines in, and the events that they tell; `before` is how many lines came before them."""
-        self.scan.read(text, before)
+    def read(self, text: bytes, before: int, events: Sequence[Event], told_line: int = 0) -> None:
+        """Take whole lines in, and the events that they tell; `before` is how many lines came before them, `told_line`
+        the last of them that told a number of another program than Caffe."""
+        self.scan.read(text, before, told_line)
         self.watch.read(text, before, events)
         self.standing.read(text, before, events)
         self.building.read(text)
@@ -67,7 +68,7 @@ class Reading:
         elif isinstance(event, Planned):
             self._planned = event.max_iter
         elif isinstance(event, Ended):
-            self.told, self._end = True, event
+            self.told, self._end, self._said = True, event, event.said or self._said
         elif isinstance(event, Snapshot):
             self.told, self._saved = True, max(self._saved, event.iteration)
         elif isinstance(event, Failed):

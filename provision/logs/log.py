@@ -11,8 +11,9 @@ from pathlib import Path
 
 from infra.errors import UsageError
 from provision import console
-from provision.logs import attempts, caffe, packed, text
-from provision.logs.caffe import Event
+from provision.logs import attempts, packed, reader, text
+from provision.logs.events import Event
+from provision.logs.metrics.asked import AUTO, Asked
 
 PIECE = 1 << 16  # bytes; larger ones cost page faults, not calls
 
@@ -21,18 +22,19 @@ PIECE = 1 << 16  # bytes; larger ones cost page faults, not calls
 class Log:
     """A log on this machine's disk. `name` is what it is called in pictures and tables; `cuts` are its `lost_from`
     where they are known; `shown` is the path by which the user named it, if there is one; `only` is the one of its
-    sources (`prefix.sources`) whose lines it has."""
+    sources (`prefix.sources`) whose lines it has; `asked` is which lines tell numbers."""
 
     name: str
     path: Path
     cuts: Mapping[int, int] | None = None
     shown: Path | None = None
     only: bytes | None = None
+    asked: Asked = AUTO
 
     @cached_property
     def lost_from(self) -> Mapping[int, int]:
         """By attempt: the iteration from which on its numbers were lost. Read once."""
-        return attempts.cuts(self.pieces()) if self.cuts is None else self.cuts
+        return attempts.cuts(self.pieces(), self.asked) if self.cuts is None else self.cuts
 
     def raw(self) -> Iterator[bytes]:
         """The log's bytes, unpacked if they are packed. UsageError where it cannot be read."""
@@ -48,7 +50,7 @@ class Log:
 
     def events(self) -> Iterator[Event]:
         """All events of the log, in order. UsageError where it cannot be read."""
-        return caffe.events(self.pieces())
+        return reader.events(self.pieces(), self.asked)
 
     def _say_cut_off(self) -> None:
         _ = self._cut_off

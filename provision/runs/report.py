@@ -7,12 +7,14 @@ from infra.aws.session import Cloud
 from infra.errors import RunError
 from provision import console
 from provision.files.bar import TrainingBar
-from provision.logs import caffe, diagnose, progress
-from provision.logs.caffe import Metric, Parser
+from provision.logs import diagnose, progress
 from provision.logs.cause import Cause, Diagnosis, Facts
+from provision.logs.events import Metric
 from provision.logs.lost import Lost
+from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.progress import Progress
-from provision.logs.text import Cleaner
+from provision.logs.reader import Parser
+from provision.logs.text import Cleaner, whole_lines
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
@@ -40,6 +42,7 @@ class Follower:
         self._after = ""
         self._stop = stop
         self._told = False
+        self._shown = 0  # iteration
         self._lost = Lost()
 
     @property
@@ -72,10 +75,15 @@ class Follower:
         for event in self._parser.read(self._cleaner.clean(lines + end)):
             self.progress = progress.fold(self.progress, event)
             self._lost.feed(event)
-            if isinstance(event, Metric) and (event.phase, event.name) == ("solver", "loss"):
+            if isinstance(event, Metric) and self._advances(event):
                 bar.show(self.progress.iteration, self.progress.max_iter or 0, self.progress.words())
             if self._stop is not None and self._lost.what:
                 self._say_and_stop(self._lost.what)
+
+    def _advances(self, event: Metric) -> bool:
+        """Whether a number is worth another look at the bar: the loss, or the first of another iteration."""
+        before, self._shown = self._shown, self.progress.iteration
+        return (event.phase, event.name) == ("solver", "loss") or self._shown != before
 
     def _say_and_stop(self, what: str) -> None:
         if not self._told:
@@ -95,9 +103,9 @@ def facts(run: Run) -> Facts:
     )  # fmt: skip
 
 
-def diagnosis(run: Run) -> Diagnosis:
+def diagnosis(run: Run, asked: Asked = AUTO) -> Diagnosis:
     """What went wrong in the run's last attempt; and how those before ended."""
-    return diagnose.diagnose_pieces(log.text(run), facts(run))
+    return diagnose.diagnose_pieces(log.text(run), facts(run), asked)
 
 
 def failure(run: Run) -> RunError:
@@ -107,7 +115,7 @@ def failure(run: Run) -> RunError:
     more = f"more: {hint(f'diagnose {run.id}')}"
     if cause is not None and cause.name != "unknown":
         return RunError(f"{run.id} failed: {cause.what}{_shown(cause)}", f"{''.join(cause.mends[:1])}\n    {more}")
-    lines = (line for text in caffe.whole_lines(log.text(run)) for line in text.splitlines())
+    lines = (line for text in whole_lines(log.text(run)) for line in text.splitlines())
     tail = deque(lines, maxlen=8)
     end = "\n".join("    " + line.decode(errors="replace") for line in tail)
     if cause is not None:

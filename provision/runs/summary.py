@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from provision.logs import progress
-from provision.logs.caffe import Parser, whole_lines
 from provision.logs.learning import Learning
 from provision.logs.meaning import main_score
 from provision.logs.progress import Progress
+from provision.logs.reader import Parser
+from provision.logs.text import whole_lines
 from provision.runs import log
 from provision.runs.manifest import Word
 from provision.runs.store import Run

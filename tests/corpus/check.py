@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from provision.logs import apart, caffe
-from provision.logs.caffe import Event, Metric
+from provision.logs import apart, reader
+from provision.logs.events import Event, Metric
 from provision.logs.log import Log
 from provision.logs.rows import rows
 from tests.corpus.dialects import Dialect
@@ -27,7 +27,7 @@ def failure(seed: int, folder: Path) -> str:
     sample = draw(seed)
     size = random.Random(seed).choice((97, 1000, 1 << 16))
     pieces = (sample.data[at : at + size] for at in range(0, len(sample.data), size))
-    if differs := _difference(sample.numbers, told(caffe.events(pieces))):
+    if differs := _difference(sample.numbers, told(reader.events(pieces))):
         return _said(seed, sample, differs)
     path = folder / "one.log"
     path.write_bytes(sample.data)
