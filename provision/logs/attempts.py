@@ -113,6 +113,8 @@ def _attempts(pieces: Iterable[bytes], asked: Asked) -> dict[int, _Attempt]:
                     found.setdefault(event.attempt, _Attempt()).take(event)
             done = end
         _glance(found.setdefault(parser.attempt, _Attempt()), text, done, len(text))
+    for event in parser.end():
+        found.setdefault(event.attempt, _Attempt()).take(event)
     return found
 
 

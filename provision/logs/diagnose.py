@@ -58,6 +58,9 @@ def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING, asked: Ask
             reading.read(part, count, events, parser.told_line)
             learning.read(part, count, events)
             count += part.count(b"\n") + (not part.endswith(b"\n"))
+    events = parser.end()
+    reading.end(events)
+    learning.read(b"", count, events)
     found = _of(reading, earlier, list(map(of_trouble, learning.troubles())), facts)
     return replace(found, heard=heard or parser.other)
 

@@ -60,6 +60,13 @@ class Reading:
         self.last = before + text.count(b"\n") + (not text.endswith(b"\n"))
         self.told = self.told or ended(self.scan)
 
+    def end(self, events: Sequence[Event]) -> None:
+        """Take in what is known only once the log is over."""
+        self.watch.read(b"", self.last, events)
+        self.standing.read(b"", self.last, events)
+        for event in events:
+            self._take(event)
+
     def _take(self, event: Event) -> None:
         if isinstance(event, Metric):
             self.told, self._iteration = True, event.iteration

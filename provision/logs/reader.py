@@ -80,12 +80,17 @@ class Parser:
         self._others = self._others or self._told > _SURE
         yield from found
 
+    def end(self) -> list[Event]:
+        """The events that are known only once the log is over."""
+        return [] if self._theirs else self._other.end()
+
 
 def events(pieces: Iterable[bytes], asked: Asked = AUTO) -> Iterator[Event]:
     """The events of a log that comes in pieces of any size."""
     parser = Parser(asked=asked)
     for lines in whole_lines(pieces):
         yield from parser.read(lines)
+    yield from parser.end()
 
 
 def columns(pieces: Iterable[bytes], asked: Asked = AUTO) -> Iterator[Event | Displays]:
@@ -93,3 +98,4 @@ def columns(pieces: Iterable[bytes], asked: Asked = AUTO) -> Iterator[Event | Di
     parser = Parser(asked=asked)
     for lines in whole_lines(pieces):
         yield from parser.columns(lines)
+    yield from parser.end()

@@ -1,7 +1,7 @@
 """What must hold of a drawn log; a failure is a text that begins with its seed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def told(events: Iterator[Event]) -> list[Number]:
     ]
 
 
-def failure(seed: int, folder: Path) -> str:
+def failure(seed: int, folder: Path, draw: Callable[[int], Sample] = draw) -> str:
     """What is wrong with the reading of a seed's log: numbers, or which displays count; empty if nothing is."""
     sample = draw(seed)
     size = random.Random(seed).choice((97, 1000, 1 << 16))

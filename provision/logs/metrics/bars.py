@@ -66,7 +66,7 @@ class Rich:
         if found := _RICH.search(line[:LOOKED_AT]):
             self._bar = Told(
                 "rich", {}, float(found["step"]), float(found["steps"]), float(found["epoch"]),
-                float(found["epochs"]) + 1, within=True, base=0, redrawn=True,
+                float(found["epochs"]) + 1, within=True, base=0,
             )  # fmt: skip
             return replace(self._bar, values=of_pairs("rich", pairs_of(found["behind"]), others=True).values)
         if self._bar is None or not _RICH_BELOW.fullmatch(line[:LOOKED_AT]):

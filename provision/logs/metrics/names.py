@@ -22,7 +22,7 @@ _BEHIND = re.compile(
 )
 _MEAN = re.compile(r"(?:average|avg|mean) ", re.IGNORECASE)
 _STEP = re.compile(
-    r"_?(?:global[ _]?)?step|iter(?:ation)?s?|num_?iters?|num_updates|updates?|it|itr|i_?step|(?:total_)?timesteps"
+    r"_?(?:global[ _]?)?step|iter(?:ation)?s?|num_?iters?|num_updates|updates|it|itr|i_?step|(?:total_)?timesteps"
 )
 _EPOCH = re.compile(r"_?epoch|ep|current_epoch")
 _STEPS = re.compile(r"(?:max|total|num|train)_?(?:steps|iters|iterations|updates)|max_iter")
@@ -42,7 +42,7 @@ _NOTHING = re.compile(
     r"|size|secs?|seconds|minutes|hours?|ms|speed|ips|fps|throughput|wps|ups|v_num|device|date|wall|runtime|flos|flops"
     r"|images?|samples?|examples?|instances?|tokens?|params?|parameters|lineno|line|levelno?|process|thread|job|host"
     r"|node|left|remaining|duration|patience|gb|mb|gib|mib|per_second|per_sec|sec|load|util(?:ization)?|temp(?:erature)?"
-    r"|power|id|world|num|n|count|best|wpb|bsz|gb_free|worker|replica|task|cuda|copypaste|asctime|msecs|created|year|day|month|mfu|tflops|best_\w+)(?:$|[^a-z])"
+    r"|power|id|world|num|n|count|best|wpb|bsz|update|gb_free|worker|replica|task|cuda|copypaste|asctime|msecs|created|year|day|month|mfu|tflops|best_\w+)(?:$|[^a-z])"
 )
 _FILE = re.compile(r"\.(?:py|cc?|cpp|cu|h|go|rs|java|js)$")
 
@@ -65,6 +65,8 @@ class Named:
 @lru_cache(4096)
 def meaning(name: str) -> Named:
     """What a name means."""
+    if _FILE.search(name):
+        return Named("nothing", "", name)
     whose, bare = _split(name.strip())
     low, whole = bare.lower(), name.strip().lower()
     for kind, form, text in _KINDS:
@@ -72,7 +74,7 @@ def meaning(name: str) -> Named:
             return Named(kind, whose, bare)
     if _LOSS.search(low) and "scale" not in low:  # `time_loss` is one, `loss scale` is none
         return Named("metric", whose, bare)
-    if _NOTHING.search(low) or "scale" in low or _FILE.search(low):
+    if _NOTHING.search(low) or "scale" in low:
         return Named("nothing", whose, bare)
     return Named("metric" if _METRIC.search(low) else "other", whose, bare)
 

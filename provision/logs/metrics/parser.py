@@ -27,7 +27,7 @@ _BEFORE = re.compile(
     r"^(?:[ \t>]*(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:std(?:out|err) [FP] )?"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?:\S+ [\w.-]+\[\d+\]: )?|\d\d:\d\d:\d\d |\[ *\d+\.\d+\] "
     r"|\[pod/[^\]\s]+\] |[\w.-]+[-_]\d+ +\| |\[(?:rank|default)\d+\]: ?|\[\d+,\d+\]<std(?:out|err)>:"
-    r"|\d+:(?=[A-Za-z{\[]| +[A-Za-z{\[])|\d+\t|[\w./-]+\.log:))?"
+    r"|\d+:(?=[A-Za-z{\[]| *\d+%\|| \* )|\d+\t|[\w./-]+\.log:|> ))?"
 )
 _BACKSPACES = re.compile(rb"\x08+")
 _OVER = re.compile(r"Trainer\.fit`? stopped: ")  # Lightning
@@ -78,7 +78,11 @@ class Parser:
                 if made := list(self._line(part[:_LONGEST].decode(errors="replace"))):
                     found += made
                     self.told_line = number
-        return [*found, *self._flush(None)]
+        return found
+
+    def end(self) -> list[Event]:
+        """The events that waited for a line that does not come: the log is over."""
+        return list(self._flush(None))
 
     def _hears(self, low: bytes) -> bool:
         always = self._table is not None or self._asked.pattern is not None or self._lines == 0

@@ -91,7 +91,7 @@ class Teller:
             return False
         if self._forms.setdefault(key, told.form) != told.form or self._last.get(key) == at:
             return False
-        if not told.redrawn or one.own:
+        if told.form != "tqdm" or one.own:
             return True
         before, self._shown[key] = self._shown.get(key), value  # a bar shows the last validation's on and on
         return before != value
