@@ -20,6 +20,7 @@ FILES = {
     "libraries": "Libraries and programs",
     "databases": "LMDB, LevelDB, HDF5",
     "detectron": "Caffe2 and Detectron",
+    "frameworks": "PyTorch, TensorFlow, Keras, JAX",
     "nets": "Nets, solvers, weights",
     "data": "Data, labels, means",
     "shapes": "Shapes",
