@@ -87,7 +87,7 @@ def test_others_are_written_before_the_empty_one_is_told(tmp_path: Path, capsys:
     words = [str(tmp_path / "notes.log"), str(DATA / "digits-resumed.log"), "--csv", str(tmp_path / "out")]
     assert run(["logs", *words]) == 13
     assert (tmp_path / "out.digits-resumed.train.csv").is_file()
-    assert "notes.log: no number" in capsys.readouterr().err
+    assert "notes.log: no metrics" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
