@@ -1,8 +1,9 @@
-"""How programs other than Caffe and Detectron print a training; each form is written down from what its program documents.
+"""How programs other than Caffe and Detectron print a training; each form is written down from what its program
+documents.
 
-A form writes the lines of a display or of a validation at an iteration, and tells which numbers it put there: phase, name,
-value. `FORMS` is a table; a new row is a new kind. Each has its own way to say where it is: a step, an epoch and its
-batches, an epoch alone.
+A form writes the lines of a display or of a validation at an iteration, and tells which numbers it put there: phase,
+name, value. `FORMS` is a table; a new row is a new kind. Each has its own way to say where it is: a step, an epoch
+and its batches, an epoch alone.
 """
 
 import json
@@ -28,7 +29,8 @@ class Form:
     step = 10  # iterations between two displays
     table = False  # a file of its own, to whose lines nobody adds anything
     noise: Sequence[str] = (
-        "", "Files already downloaded and verified", "torch version: 1.13.1, cuda: 11.7", "pid 4711 started at 12:00:01",
+        "", "Files already downloaded and verified", "torch version: 1.13.1, cuda: 11.7",
+        "pid 4711 started at 12:00:01",
         "GPU 0: 45C, 300W / 700W, 1234MiB / 81559MiB", "saved checkpoint to out/model.pt (123.4 MB)",
         "UserWarning: The given NumPy array is not writable", "learning is fun: 100%",
         "downloading: 45%|####      | 45.2M/100M [00:10<00:12, 4.52MB/s]", "ETA: 12:30:11, memory: 2345",
@@ -41,7 +43,9 @@ class Form:
         """A number as Python prints one, now and then none."""
         if self.dice.random() < 0.05:
             return self.dice.choice(("nan", "inf"))
-        return self.dice.choice((f"{self.dice.uniform(0, 9):.4f}", f"{self.dice.uniform(0, 1e-4):.3e}", "12.0", "0.0001"))
+        return self.dice.choice(
+            (f"{self.dice.uniform(0, 9):.4f}", f"{self.dice.uniform(0, 1e-4):.3e}", "12.0", "0.0001")
+        )
 
     def start(self) -> list[str]:
         """The lines before the first display."""
@@ -53,8 +57,10 @@ class Form:
         said += [Said("train", "loss", loss), Said("rate", "lr", rate), Said("train", "acc", accuracy)]
         words = {"nan": "NaN", "inf": "Infinity"}
         return [
-            f'{{"step": {at}, "loss": {words.get(loss, loss)}, "lr": {words.get(rate, rate)}, '
-            f'"time": 0.25, "acc": {words.get(accuracy, accuracy)}, "host": "gpu-01"}}'
+            (
+                f'{{"step": {at}, "loss": {words.get(loss, loss)}, "lr": {words.get(rate, rate)}, '
+                f'"time": 0.25, "acc": {words.get(accuracy, accuracy)}, "host": "gpu-01"}}'
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -74,7 +80,9 @@ class KeyValue(Form):
         loss, rate, norm = (self.number() for _ in range(3))
         said += [Said("train", "loss", loss), Said("rate", "lr", rate), Said("train", "grad_norm", norm)]
         clock = f"2026-11-30 12:{at // 60 % 60:02}:{at % 60:02},123"
-        return [f"{clock} INFO train.py:88 pid=4711 step={at} loss={loss} lr={rate} time=0.123s mem=2345MB grad_norm={norm}"]
+        return [
+            f"{clock} INFO train.py:88 pid=4711 step={at} loss={loss} lr={rate} time=0.123s mem=2345MB grad_norm={norm}"
+        ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
         loss, accuracy = self.number(), self.number()
@@ -91,8 +99,11 @@ class Detectron2(Form):
         total, box, rate = (self.number() for _ in range(3))
         said += [Said("train", "total_loss", total), Said("train", "loss_cls", box), Said("rate", "lr", rate)]
         return [
-            f"[11/30 12:00:00 d2.utils.events]:  eta: 1 day, 0:12:34  iter: {at}  total_loss: {total}  loss_cls: {box}  "
-            f"time: 0.4  last_time: 0.3  data_time: 0.01  last_data_time: 0.01   lr: {rate}  max_mem: 2345M"
+            (
+                f"[11/30 12:00:00 d2.utils.events]:  eta: 1 day, 0:12:34  iter: {at}  total_loss: {total}  "
+                f"loss_cls: {box}  "
+                f"time: 0.4  last_time: 0.3  data_time: 0.01  last_data_time: 0.01   lr: {rate}  max_mem: 2345M"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -107,8 +118,11 @@ class MMEngine(Form):
         said += [Said("rate", "lr", rate), Said("train", "loss", loss), Said("train", "loss_cls", part)]
         epoch, batch = self.epoch(at)
         return [
-            f"11/30 12:00:00 - mmengine - INFO - Epoch(train) [{epoch + 1}][{batch:3}/{PER}]  lr: {rate}  eta: 10:00:00  "
-            f"time: 0.3012  data_time: 0.0123  memory: 2345  loss: {loss}  loss_cls: {part}"
+            (
+                f"11/30 12:00:00 - mmengine - INFO - Epoch(train) [{epoch + 1}][{batch:3}/{PER}]  lr: {rate}  "
+                f"eta: 10:00:00  "
+                f"time: 0.3012  data_time: 0.0123  memory: 2345  loss: {loss}  loss_cls: {part}"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -129,14 +143,19 @@ class MMDetection2(Form):
         said += [Said("rate", "lr", rate), Said("train", "loss_rpn_cls", part), Said("train", "loss", loss)]
         epoch, batch = self.epoch(at)
         return [
-            f"2021-05-01 12:00:00,123 - mmdet - INFO - Epoch [{epoch + 1}][{batch}/{PER}]\tlr: {rate}, eta: 1 day, 3:00:12, "
-            f"time: 0.5, data_time: 0.05, memory: 3872, loss_rpn_cls: {part}, loss: {loss}"
+            (
+                f"2021-05-01 12:00:00,123 - mmdet - INFO - Epoch [{epoch + 1}][{batch}/{PER}]\tlr: {rate}, "
+                f"eta: 1 day, 3:00:12, "
+                f"time: 0.5, data_time: 0.05, memory: 3872, loss_rpn_cls: {part}, loss: {loss}"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
         score = self.number()
         said.append(Said("test", "bbox_mAP", score))
-        return [f"2021-05-01 12:00:00,123 - mmdet - INFO - Epoch(val) [{self.epoch(at)[0] + 1}][5000]\tbbox_mAP: {score}"]
+        return [
+            f"2021-05-01 12:00:00,123 - mmdet - INFO - Epoch(val) [{self.epoch(at)[0] + 1}][5000]\tbbox_mAP: {score}"
+        ]
 
 
 class ImageNet(Form):
@@ -147,14 +166,20 @@ class ImageNet(Form):
         said += [Said("train", "Loss", loss), Said("train", "Acc@1", top)]
         epoch, batch = self.epoch(at)
         return [
-            f"Epoch: [{epoch}][{batch:3}/{PER}]\tTime  0.200 ( 0.300)\tData  0.100 ( 0.200)\tLoss {loss} (7.0e+00)\t"
-            f"Acc@1 {top} (  0.05)"
+            (
+                f"Epoch: [{epoch}][{batch:3}/{PER}]\tTime  0.200 ( 0.300)\tData  0.100 ( 0.200)\t"
+                f"Loss {loss} (7.0e+00)\t"
+                f"Acc@1 {top} (  0.05)"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
         top = self.number()
         said.append(Said("test", "Acc@1", top))
-        return ["Test: [ 10/196]\tTime  0.200 ( 0.300)\tLoss 6.9e+00 (7.0e+00)\tAcc@1   0.00 (  0.05)", f" * Acc@1 {top}"]
+        return [
+            "Test: [ 10/196]\tTime  0.200 ( 0.300)\tLoss 6.9e+00 (7.0e+00)\tAcc@1   0.00 (  0.05)",
+            f" * Acc@1 {top}",
+        ]
 
 
 class Mnist(Form):
@@ -180,8 +205,10 @@ class Timm(Form):
         said += [Said("train", "Loss", loss), Said("rate", "LR", rate)]
         epoch, batch = self.epoch(at)
         return [
-            f"Train: {epoch} [{batch:4}/{PER} ({100 * batch // PER:3}%)]  Loss: {loss} (6.94)  "
-            f"Time: 0.512s,  500.12/s  (0.412s,  400.12/s)  LR: {rate}  Data: 0.012 (0.024)"
+            (
+                f"Train: {epoch} [{batch:4}/{PER} ({100 * batch // PER:3}%)]  Loss: {loss} (6.94)  "
+                f"Time: 0.512s,  500.12/s  (0.412s,  400.12/s)  LR: {rate}  Data: 0.012 (0.024)"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -214,7 +241,8 @@ class Keras3(Keras2):
     """keras 3, utils/progbar.py; colours go on the way in."""
 
     def bar(self, batch: int) -> str:
-        return f"\x1b[1m{batch:2}/{PER}\x1b[0m \x1b[32m━━━━━━━━\x1b[0m\x1b[37m━━━━━━━━━━━━\x1b[0m \x1b[1m5s\x1b[0m 12ms/step"
+        bar = "\x1b[32m━━━━━━━━\x1b[0m\x1b[37m━━━━━━━━━━━━\x1b[0m"
+        return f"\x1b[1m{batch:2}/{PER}\x1b[0m {bar} \x1b[1m5s\x1b[0m 12ms/step"
 
     def display(self, at: int, said: list[Said]) -> list[str]:
         header, line = super().display(at, said)
@@ -245,7 +273,8 @@ class Tqdm(Form):
         said += [Said("train", "loss", loss), Said("rate", "lr", rate)]
         epoch, batch = self.epoch(at)
         percent = 100 * batch // PER
-        bar = f"Epoch {epoch + 1}/{EPOCHS}: {percent:3}%|{'█' * (percent // 10):10}| {batch}/{PER} [00:10<00:12,  9.81it/s"
+        drawn = f"{percent:3}%|{'█' * (percent // 10):10}|"
+        bar = f"Epoch {epoch + 1}/{EPOCHS}: {drawn} {batch}/{PER} [00:10<00:12,  9.81it/s"
         return [f"{bar}]\r{bar}, loss={loss}, lr={rate}]"]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -277,7 +306,11 @@ class HuggingFace(Form):
     def validation(self, at: int, said: list[Said]) -> list[str]:
         loss = self.number()
         said.append(Said("test", "loss", loss))
-        return ["100%|██████████| 8/8 [00:03<00:00,  2.11it/s]", self.held_out.format(loss, round(at / PER, 2)), self.bar(at)]
+        return [
+            "100%|██████████| 8/8 [00:03<00:00,  2.11it/s]",
+            self.held_out.format(loss, round(at / PER, 2)),
+            self.bar(at),
+        ]
 
 
 class HuggingFace5(HuggingFace):
@@ -294,7 +327,7 @@ class Darknet(Form):
         loss, mean, rate = (self.number() for _ in range(3))
         said += [Said("train", "loss", loss), Said("train", "avg_loss", mean), Said("rate", "lr", rate)]
         return [
-            "v3 (mse loss, Normalizer: (iou: 0.75, cls: 1.00) Region 82 Avg (IOU: 0.000000), count: 1, total_loss = 0.5",
+            "v3 (mse loss, Normalizer: (iou: 0.75, cls: 1.00) Region 82 Avg (IOU: 0.000000), count: 1",
             f" {at}: {loss}, {mean} avg loss, {rate} rate, 1.234567 seconds, {at * 64} images, 2.5 hours left",
         ]
 
@@ -333,9 +366,13 @@ class Megatron(Form):
         loss, norm, rate = (self.number() for _ in range(3))
         said += [Said("rate", "learning rate", rate), Said("train", "lm loss", loss), Said("train", "grad norm", norm)]
         return [
-            f" iteration {at:8}/   50000 | consumed samples: {at * 16:12} | elapsed time per iteration (ms): 123.4 | "
-            f"learning rate: {rate} | global batch size:    16 | lm loss: {loss} | loss scale: 1.0 | grad norm: {norm} | "
-            "number of skipped iterations:   0 | number of nan iterations:   0 |"
+            (
+                f" iteration {at:8}/   50000 | consumed samples: {at * 16:12} | "
+                f"elapsed time per iteration (ms): 123.4 | "
+                f"learning rate: {rate} | global batch size:    16 | lm loss: {loss} | "
+                f"loss scale: 1.0 | grad norm: {norm} | "
+                "number of skipped iterations:   0 | number of nan iterations:   0 |"
+            )
         ]
 
     def validation(self, at: int, said: list[Said]) -> list[str]:
@@ -380,7 +417,7 @@ class Fairseq(Form):
         said += [Said("train", "loss", loss), Said("rate", "lr", rate), Said("train", "gnorm", norm)]
         told = {
             "epoch": 1 + (at - 1) // PER, "update": f"{at / PER:.3f}", "loss": loss, "wps": "1000.2", "ups": "0.5",
-            "wpb": "300", "bsz": "8", "num_updates": str(at), "lr": rate, "gnorm": norm, "train_wall": "30", "wall": "35",
+            "wpb": "300", "bsz": "8", "num_updates": str(at), "lr": rate, "gnorm": norm, "wall": "35",
         }  # fmt: skip
         return [f"2021-05-01 12:00:00 | INFO | train_inner | {json.dumps(told)}"]
 

@@ -1,8 +1,8 @@
 """Logs of other programs' trainings that nobody ran, with the numbers that they tell known by construction.
 
-As `tests.corpus.logs`: a story of attempts, told in a form (`forms.FORMS`), with something before each line, in an encoding,
-to an end (`ENDS`). Nobody says when a program is started again: that its steps go back is all there is to see.
-`python -m tests.corpus.others SEED` prints one.
+As `tests.corpus.logs`: a story of attempts, told in a form (`forms.FORMS`), with something before each line, in an
+encoding, to an end (`ENDS`). Nobody says when a program is started again: that its steps go back is all there is to
+see. `python -m tests.corpus.others SEED` prints one.
 """
 
 import random
@@ -30,7 +30,7 @@ class Story:
     attempt: int = 0
 
     def tell(self, at: int, said: list[Said]) -> None:
-        """Keep what a line said, in the order in which it is read: the loss that stands for all first, others behind."""
+        """Keep what a line said, in the order in which it is read: the loss that stands for all first."""
         own = [one for one in said if one.whose != "test"]
         main = next((one for one in own if one.name.lower() in ("loss", "total_loss", "lm loss")), None)
         for one in sorted(own, key=lambda one: one is not main):

@@ -92,7 +92,8 @@ class Parser:
         line = _BEFORE.sub("", whole, count=1)
         told = self._told(line)
         if told is None:
-            if self.begun and _OVER.search(line):
+            if _OVER.search(line):
+                yield from self._flush(None)
                 yield from self._teller.end(self._when.seconds)
             return
         if told.values and not self._mine(whole):
