@@ -12,8 +12,8 @@ from provision.logs.log import Log
 from provision.logs.text import whole_lines
 
 _LOOKED_FOR = (
-    "the lines of Caffe and Detectron, JSON, `key=value` with a step or an epoch, dictionaries, progress bars, CSV with "
-    "a header"
+    "the lines of Caffe and Detectron, JSON, `key=value` with a step or an epoch, dictionaries, progress bars, CSV "
+    "with a header"
 )
 _NAME_THEM = "--metrics 'regex:step (?P<step>\\d+) loss (?P<loss>\\S+)'"
 _SHOWN, _WIDTH = 3, 100

@@ -14,9 +14,11 @@ from tests.corpus.forms import FORMS, Form, Said
 from tests.corpus.logs import Display, Number, Sample
 from tests.corpus.wrappings import ENCODINGS, LINE_ENDS, OBJECTS, PREFIXES
 
-# what only a known program's lines let one learn, or what the forms have themselves
-_NOT_HERE = ("a rank", "srun --label", "a progress bar", "a progress bar on the line", "grep")
-_PLAIN = ("utf-8", "a mark", "PowerShell", "gzip", "xz")
+# not what only a known program's lines let one learn, nor what the forms have themselves
+BEFORE = [
+    name for name in PREFIXES if name not in ("a rank", "srun --label", "a progress bar", "a progress bar on the line")
+]
+ENCODED = ("utf-8", "a mark", "PowerShell", "gzip", "xz")
 
 
 @dataclass
@@ -114,8 +116,8 @@ def draw(seed: int) -> Sample:
         _attempt(story, begin, count)
         last = begin + (count - 1) * step
         ENDS[end](story)
-    newline, encoding = dice.choice(list(LINE_ENDS)), dice.choice(_PLAIN)
-    prefix = dice.choice([name for name in PREFIXES if name not in _NOT_HERE]) if not story.form.table else "nothing"
+    newline, encoding = dice.choice(list(LINE_ENDS)), dice.choice(ENCODED)
+    prefix = dice.choice(BEFORE) if not story.form.table else "nothing"
     put = PREFIXES[prefix](dice)
     text = "".join(put(line) + LINE_ENDS[newline] for line in story.lines)
     text = text.rstrip("\r\n") if ends[-1] == "cut" and prefix not in OBJECTS else text
