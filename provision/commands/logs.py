@@ -129,7 +129,8 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any], asked
         if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
             raise wrong
         session = session or clouds.session(**flags)
-        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)), asked)))
+        run = store.find(session.cloud, name)
+        found.append(stack.enter_context(read.spooled(name, log.text(run), log.asked(run, asked))))
     return found
 
 

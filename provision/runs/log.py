@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from infra.aws.s3 import Stored
 from provision.files.bar import Bar, count
+from provision.logs.metrics import asked as metrics
+from provision.logs.metrics.asked import AUTO, Asked
 from provision.runs.store import Run, attempt_of
 
 T = TypeVar("T")
@@ -52,6 +54,11 @@ def text(run: Run, listed: Sequence[Stored] | None = None) -> Iterator[bytes]:
         for done, piece in enumerate(read(run, stored), 1):
             bar.at(done)
             yield joint.join(piece)
+
+
+def asked(run: Run, wished: Asked = AUTO) -> Asked:
+    """Which lines of its log tell numbers: what the user wishes, else what its recipe says."""
+    return wished if wished.form else metrics.asked(run.manifest.recipe.metrics)
 
 
 def read(run: Run, stored: Sequence[Stored]) -> Iterator[Piece]:

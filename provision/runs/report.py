@@ -54,6 +54,8 @@ class Follower:
         UnheardError where nothing is heard of it for too long."""
         bar = TrainingBar()
         watch = follow.Watch(cloud, run, replaces=self._replaces)
+        if not self._after:
+            self._parser = Parser(asked=log.asked(run))
         try:
             for piece in follow.pieces(watch, self._after):
                 self.take(piece, bar)
@@ -105,7 +107,7 @@ def facts(run: Run) -> Facts:
 
 def diagnosis(run: Run, asked: Asked = AUTO) -> Diagnosis:
     """What went wrong in the run's last attempt; and how those before ended."""
-    return diagnose.diagnose_pieces(log.text(run), facts(run), asked)
+    return diagnose.diagnose_pieces(log.text(run), facts(run), log.asked(run, asked))
 
 
 def failure(run: Run) -> RunError:

@@ -66,7 +66,7 @@ def _read(parser: Parser, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, list
 def of(run: Run) -> Summary:
     """The numbers of a run, by its log and its folder in S3; the log is read once, and nothing of it is kept."""
     end, before = Progress(), Progress()
-    parser, learning, count = Parser(), Learning(), 0
+    parser, learning, count = Parser(asked=log.asked(run)), Learning(), 0
     for text, events in _read(parser, log.text(run)):
         learning.read(text, count, events)
         count += text.count(b"\n")
