@@ -80,7 +80,7 @@ def _entry(line: bytes) -> bytes:
         return line
     try:
         read = _READ_ENTRY(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return line
     if read.tells:
         return line

@@ -5,6 +5,7 @@ The forms are drawn by the hundred in `tests.corpus.others`; here stands what on
 
 import json
 import math
+import random
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from provision.logs.progress import progress_of
 from provision.logs.rows import rows
 from provision.runs.log import Piece
 from provision.runs.report import Follower
+from tests.corpus import others
 
 Number = tuple[int, str, str, float]
 
@@ -323,3 +325,34 @@ def test_pieces_of_any_size_tell_the_same(size: int) -> None:
     assert list(reader.events(text[at : at + size] for at in range(0, len(text), size))) == whole
     assert [one.iteration for one in whole if isinstance(one, Metric)] == [10, 10, 10]
     assert isinstance(whole[-1], Ended)
+
+
+_LONG_RUNS = (
+    " ", "-", ":", "1", "_", "a-", "a: ", "[", "{", "{'a': ", '{"a": ', "1/", "1,", "step ", "epoch", "loss=", "5%|",
+    "1it [", "\u2501", "saved ", "loss a ", "(", "a.b", "\t1", "=1 ", "train ", "test: ", "a: b", "1/1 ", "Epoch 1/1 ",
+    "\b", "\r",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("part", _LONG_RUNS)
+def test_no_line_takes_long(part: str) -> None:
+    """A training may write anything; no expression goes over a line again and again (the time-out would tell)."""
+    text = "Epoch 1/2\n 1/20 [=>...] - loss: 0.5\nEpoch 2/2  ━━━━━ 20/20 0:00:02 • 0:00:00 8.1it/s v_num: 0\n"
+    for before in ("", "step=1 ", " " * 30, "  5%|"):
+        text += "".join(f"{before}{part * 5000}{after}\n" for after in ("", "x", "!"))
+    for how in (AUTO, asked("key-value"), asked("csv")):
+        events(text, how)
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_spoilt_logs_are_read(first: int) -> None:
+    """Bytes lost, doubled, changed; numbers that none can be."""
+    odd = (b"1e999", b"nan", b"9" * 30, b"-1", b"0/0", b"{'", b'{"', b"%|", b"it [", b"\x08", b"\xff", b"[" * 200)
+    for seed in range(first, first + 20):
+        dice = random.Random(seed)
+        data = bytearray(others.draw(seed).data)
+        for _ in range(30):
+            at = dice.randrange(len(data))
+            data[at : at + dice.choice((0, 1, 20))] = dice.choice((*odd, b"", bytes(data[at : at + 50])))
+        if not data.startswith((b"\x1f\x8b", b"\xfd7zXZ")):
+            diagnose_pieces([bytes(data)])

@@ -12,21 +12,24 @@ from provision.logs.metrics.pairs import LOOKED_AT, pairs_of
 from provision.logs.metrics.told import Told, of_pairs
 
 _TQDM = re.compile(
-    r"(?P<before>.*?)\s*\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<steps>\d+)\s*\[(?P<elapsed>\d+(?::\d\d)+)<[^,\]]*"
-    r"(?:,\s*(?P<rate>[^,\]]*))?(?P<behind>[^\]]*)\]?(?P<after>.*)"
+    r"\d{1,3}%\|[^|]{0,500}\|\s{0,12}(?P<step>\d{1,15})/(?P<steps>\d{1,15})\s{0,2}\[(?P<elapsed>\d{1,6}(?::\d\d){1,3})"
+    r"<[^,\]]{0,40}(?:,\s{0,4}(?P<rate>[^,\]]{0,40}))?(?P<behind>[^\]]*)"
 )
 _OPEN = re.compile(
-    r"(?P<before>.*?)\s*\b(?P<step>\d+)it \[(?P<elapsed>\d+(?::\d\d)+), *(?P<rate>[^,\]]*)(?P<behind>[^\]]*)\]"
+    r"\b(?P<step>\d{1,15})it \[(?P<elapsed>\d{1,6}(?::\d\d){1,3}), {0,4}(?P<rate>[^,\]]{0,40})(?P<behind>[^\]]*)"
 )
 _KERAS = re.compile(
-    r"(?<![\w/.-])(?P<step>\d+)/(?P<steps>\d+) *(?P<bar>\[[=>.]*\]|[\u2500-\u257f]+|(?= - ))(?P<behind>.*)"
+    r"(?<![\w/.-])(?P<step>\d{1,15})/(?P<steps>\d{1,15}) {0,4}"
+    r"(?P<bar>\[[=>.]*\]|[\u2500-\u257f]+|(?= - ))(?P<behind>.*)"
 )
 _KERAS_EPOCH = re.compile(r"(?:.*[\s:|>\]])?Epoch (?P<epoch>\d+)/(?P<epochs>\d+)\s*")
-_EPOCH = re.compile(r"epoch\s*[=:]?\s*\[?\s*(?P<epoch>\d+)(?:\s*(?:/|of)\s*(?P<epochs>\d+))?", re.IGNORECASE)
+_EPOCH = re.compile(
+    r"epoch\s{0,4}[=:]?\s{0,4}\[?\s{0,4}(?P<epoch>\d{1,15})(?:\s?(?:/|of)\s?(?P<epochs>\d{1,15}))?", re.IGNORECASE
+)
 _RICH = re.compile(
     r"Epoch (?P<epoch>\d+)/(?P<epochs>\d+) +[\u2500-\u257f]+ *(?P<step>\d+)/(?P<steps>\d+) +\d+:\d\d(?P<behind>.*)"
 )
-_RICH_BELOW = re.compile(r" {20,}\S+: \S+ *(?:\S+: \S+ *)*")
+_RICH_BELOW = re.compile(r" {20,}\S+: \S+(?: +\S+: \S+)* *")
 _HELD_OUT = re.compile(r"\b(?:val|valid|validat|test|eval|sanity|predict|infer)", re.IGNORECASE)
 _FILES = re.compile(r"[kMG]?i?B/s")  # of bytes: a download
 
@@ -34,10 +37,10 @@ _FILES = re.compile(r"[kMG]?i?B/s")  # of bytes: a download
 def of_tqdm(line: str) -> Told | None:
     """What one state of a bar of tqdm's tells, also where it has no metric: then only where the training is."""
     line = line[:LOOKED_AT]
-    found = _TQDM.match(line) or _OPEN.match(line)
+    found = _TQDM.search(line) or _OPEN.search(line)
     if not found or _FILES.search(found["rate"] or ""):
         return None
-    before, groups = found["before"], found.groupdict()
+    before, groups = line[: found.start()], found.groupdict()
     numbers = list(pairs_of(_EPOCH.sub(" ", before))) + list(pairs_of(found["behind"]))
     told = of_pairs("tqdm", numbers, others=True)
     held_out = bool(_HELD_OUT.search(before))

@@ -44,6 +44,7 @@ _NOTHING = re.compile(
     r"|node|left|remaining|duration|patience|gb|mb|gib|mib|per_second|per_sec|sec|load|util(?:ization)?|temp(?:erature)?"
     r"|power|id|world|num|n|count|best|wpb|bsz|update|gb_free|worker|replica|task|cuda|copypaste|asctime|msecs|created|year|day|month|mfu|tflops|best_\w+)(?:$|[^a-z])"
 )
+_LONGEST = 200  # characters
 _FILE = re.compile(r"\.(?:py|cc?|cpp|cu|h|go|rs|java|js)$")
 
 
@@ -65,7 +66,7 @@ class Named:
 @lru_cache(4096)
 def meaning(name: str) -> Named:
     """What a name means."""
-    if _FILE.search(name):
+    if len(name) > _LONGEST or _FILE.search(name):
         return Named("nothing", "", name)
     whose, bare = _split(name.strip())
     low, whole = bare.lower(), name.strip().lower()

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from provision.logs.metrics.names import meaning
 
 LOOKED_AT = 4096  # characters of a line
-NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+NUMBER = (
+    r"[-+]?(?:\d{1,3}(?:,\d{3}){1,5}(?:\.\d{1,20})?|\d{1,40}\.?\d{0,40}(?:[eE][-+]?\d{1,4})?"
+    r"|\.\d{1,40}(?:[eE][-+]?\d{1,4})?|nan|inf(?:inity)?)"
+)
 _PAIR = re.compile(
-    r"(?<![\w.@/])(?P<name>[A-Za-z_][\w@./()-]*(?:'s)?(?: [A-Za-z][\w@./-]*){0,3})[\"']?"
-    rf"(?P<sign> *[=:] *|[ \t]+)[\"']?(?P<value>{NUMBER})"
-    rf"(?:/(?P<of>\d+(?:\.\d+)?))?%?(?: *\( *(?P<mean>{NUMBER}) *\))?(?![\w:.]*\w)(?!/)",
+    r"(?<![\w.@/])(?P<name>[A-Za-z_][\w@./()-]{0,99}(?:'s)?(?: [A-Za-z][\w@./-]{0,40}){0,3})[\"']?"
+    rf"(?P<sign> {{0,20}}[=:] {{0,40}}|[ \t]{{1,40}})[\"']?(?P<value>{NUMBER})"
+    rf"(?:/(?P<of>\d{{1,15}}(?:\.\d{{1,15}})?))?%?(?: {{0,4}}\( {{0,12}}(?P<mean>{NUMBER}) {{0,4}}\))?"
+    r"(?![:.]?\w)(?!/)",
     re.IGNORECASE,
 )
 _QUALIFIERS = {

@@ -32,6 +32,7 @@ _BEFORE = re.compile(
 _BACKSPACES = re.compile(rb"\x08+")
 _OVER = re.compile(r"Trainer\.fit`? stopped: ")  # Lightning
 _LONGEST = 1 << 20
+_HEAD = 300  # characters of a line that others may have put before it
 
 
 class Parser:
@@ -89,9 +90,10 @@ class Parser:
         return always or _HINTS.search(low) is not None
 
     def _line(self, whole: str) -> Iterator[Event]:
-        line = _BEFORE.sub("", whole, count=1)
+        before = _BEFORE.match(whole, 0, _HEAD)
+        line = whole[before.end() :] if before else whole
         told = self._told(line)
-        if told is None:
+        if told is None or not told.sane:
             if _OVER.search(line):
                 yield from self._flush(None)
                 yield from self._teller.end(self._when.seconds)

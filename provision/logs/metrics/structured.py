@@ -13,7 +13,7 @@ from typing import Any
 from provision.logs.metrics.told import Told, has_metric, of_pairs
 
 _MOST = 500  # numbers of one line
-_LONG_DICT = 20_000  # characters
+_LONG_DICT = 4_096  # characters
 _NO_NUMBER = re.compile(r"(?<=[:\s])(nan|inf|-inf)(?=\s*[,}])")
 _WHOSE = ("split", "phase", "mode", "stage")  # keys that tell whose numbers the line's are (mmdetection: mode)
 

@@ -9,6 +9,7 @@ from provision.logs.metrics.names import meaning
 from provision.logs.metrics.told import Told, of_pairs
 
 _NAME = re.compile(r"(?!.*[\s=:][-+.]*\d)[A-Za-z_][\w .@/:()%-]{0,100}")
+_LONGEST = 100  # characters of a name
 _SIGNS = (",", "\t", ";")
 
 
@@ -40,7 +41,12 @@ def of_header(line: str) -> Table | None:
     """The table that a line begins; None where it is no header: names, one of a step, an epoch or a metric."""
     for sign in _SIGNS:
         names = cells(line, sign)
-        if len(names) < 2 or not all(map(_NAME.fullmatch, names)) or len(set(names)) < len(names):
+        if (
+            len(names) < 2
+            or max(map(len, names)) > _LONGEST
+            or not all(map(_NAME.fullmatch, names))
+            or len(set(names)) < len(names)
+        ):
             continue
         if sum(meaning(name).kind not in ("other", "nothing") for name in names) >= 2:
             return Table(line, sign)

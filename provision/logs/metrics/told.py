@@ -6,6 +6,8 @@ from math import isfinite
 
 from provision.logs.metrics.names import meaning
 
+_MOST = 1e15  # steps
+
 
 @dataclass(frozen=True)
 class Told:
@@ -27,6 +29,12 @@ class Told:
     redrawn: bool = False
     apart: bool = False
     over: bool = False
+
+    @property
+    def sane(self) -> bool:
+        """Whether its steps and epochs can be some."""
+        told = (self.step, self.steps, self.epoch, self.epochs)
+        return all(number is None or 0 <= number < _MOST for number in told)
 
     @property
     def placed(self) -> bool:

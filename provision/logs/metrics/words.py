@@ -18,26 +18,31 @@ from provision.logs.metrics.told import Told, has_metric, of_pairs
 
 _BATCHES = re.compile(  # an epoch, and how much of it is done
     r"(?<![\w/.-])(?:(?P<whose>train|val|valid|validation|test|eval)\w*[ _-]*)?(?P<word>epoch)?"
-    r"(?P<mode>\((?:train|val|test)\))?(?P<colon>[:\s]*)(?P<open>\[?)\s*(?P<epoch>\d+)(?:\s*/\s*(?P<epochs>\d+))?\s*"
-    r"(?:\]|[\s,:|\u2500-\u257f-]+|(?=\[))[\s,:|\u2500-\u257f-]*(?:iter|step|batch)?[:\s]*"
-    r"(?P<bracket>\[?)\s*(?P<step>\d+)\s*/\s*(?P<steps>\d+)",
+    r"(?P<mode>\((?:train|val|test)\))?(?P<colon>[:\s]{0,4})(?P<open>\[?)\s{0,8}(?P<epoch>\d{1,15})"
+    r"(?:\s{0,2}/\s{0,2}(?P<epochs>\d{1,15}))?\s{0,2}"
+    r"(?:\]|[\s,:|\u2500-\u257f-]|(?=\[))[\s,:|\u2500-\u257f-]{0,80}(?:iter|step|batch)?[:\s]{0,4}"
+    r"(?P<bracket>\[?)\s{0,12}(?P<step>\d{1,15})\s{0,2}/\s{0,12}(?P<steps>\d{1,15})",
 )
 _STEP = re.compile(
     r"(?<![\w/.-])(?<!per )(?:(?:global|training|train)[ _]?)?(?:step|iter(?:ation)?s?|update|itr)"
-    r"(?P<mode>\((?:train|val|test)\))?\s*[=:#]?\s*\[?\s*(?P<step>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?![\d.]*[.\d%])"
-    r"(?:\s*/\s*(?P<steps>\d+))?",
+    r"(?P<mode>\((?:train|val|test)\))?\s{0,12}[=:#]?\s{0,12}\[?\s{0,12}(?P<step>\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,15})(?!\.?[\d%])"
+    r"(?:\s{0,2}/\s{0,12}(?P<steps>\d{1,15}))?",
 )
 _EPOCH = re.compile(
-    r"(?<![\w/.-])epoch(?P<mode>\((?:train|val|test)\))?\s*[=:#]?\s*[\[(]?\s*(?P<epoch>\d+(?:\.\d+)?)"
-    r"(?:\s*(?:/|of)\s*(?P<epochs>\d+))?",
+    r"(?<![\w/.-])epoch(?P<mode>\((?:train|val|test)\))?\s{0,4}[=:#]?\s{0,4}[\[(]?\s{0,8}(?P<epoch>\d{1,15}(?:\.\d{1,15})?)"
+    r"(?:\s{0,2}(?:/|of)\s{0,2}(?P<epochs>\d{1,15}))?",
 )
 _HEADER = re.compile(r"[\W_]*epoch[\s:#]*(?P<epoch>\d+)(?:\s*(?:/|of)\s*(?P<epochs>\d+))?[\W_]*")
-_BATCH = re.compile(r"(?<![\w/.-])batch\s*[=:#]?\s*(?P<step>\d+)(?![\d.]*[.\d%])(?:\s*/\s*(?P<steps>\d+))?")
-_PART = re.compile(r"\[\s*(?P<step>\d+)\s*/\s*(?P<steps>\d+)\s*(?:\(\s*\d+%\))?\s*\]")
+_BATCH = re.compile(
+    r"(?<![\w/.-])batch\s{0,4}[=:#]?\s{0,4}(?P<step>\d{1,15})(?!\.?[\d%])(?:\s{0,2}/\s{0,2}(?P<steps>\d{1,15}))?"
+)
+_PART = re.compile(
+    r"\[\s{0,12}(?P<step>\d{1,15})\s{0,2}/\s{0,12}(?P<steps>\d{1,15})\s{0,2}(?:\(\s{0,2}\d{1,3}%\))?\s{0,2}\]"
+)
 _ROUND = re.compile(r"^\s*\[(?P<step>\d+)\]\s+\S")  # XGBoost's and LightGBM's
 _PHASE = re.compile(
-    r"(?:^|[\]|>:-]|info)\s*\*?\s*(?P<whose>train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?)\b"
-    r"(?:\s+(?:set|results?|metrics|error))?(?:\s*[:(\-]|\s+loss at )",
+    r"(?:^|[\]|>:-]|info)\s{0,4}\*?\s{0,4}(?P<whose>train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?)\b"
+    r"(?:\s{1,2}(?:set|results?|metrics|error))?(?:\s{0,4}[:(\-]|\s{1,2}loss at )",
 )
 _FIRST = re.compile(r"\s*(?P<whose>train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?)[\s:-]+(?=[A-Za-z])")
 _ALONE = re.compile(r"\s*(?P<whose>val(?:id(?:ation)?)?|test|eval(?:uation)?)(?: (?:error|results?|set|metrics))?:\s*")
