@@ -26,6 +26,7 @@ _STARTS = (
 _ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
 _OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving", b"Mean AP = ")
 _TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving|Mean AP = \S+)$", re.MULTILINE)
+_GLOG = re.compile(r"[IWEF]\d{4,8} \d\d:")
 _APART = 5  # seconds between the ends of two attempts
 
 
@@ -143,6 +144,9 @@ def of_trouble(trouble: Trouble) -> Cause:
     why, mends = trouble.why, trouble.mends
     if trouble.kind == "divergence" and trouble.text.startswith("json_stats: "):  # Detectron has settings of its own
         rule = by_name()["detectron-nan"]
+        why, mends = rule.why, rule.mends
+    elif trouble.kind == "divergence" and trouble.text and not _GLOG.match(trouble.text):  # another program than Caffe
+        rule = by_name()["loss-not-a-number"]
         why, mends = rule.why, rule.mends
     return Cause(trouble.name, trouble.what, why, mends, trouble.line, trouble.text, trouble.kind)
 

@@ -132,9 +132,9 @@ def _fields(message: bytes) -> Iterator[_Field]:
         elif wire == 2:
             size, at = _varint(message, at)
         else:
-            raise ValueError(f"wire type {wire}")
+            raise ValueError(wire)
         if at + size > len(message):
-            raise ValueError("cut off")
+            raise ValueError(at)
         yield number, wire, message[at : at + size], whole
         at += size
 
@@ -149,7 +149,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return made, at
         if shift > 63:
-            raise ValueError("no number")
+            raise ValueError(shift)
 
 
 def _masked(data: bytes) -> int:

@@ -251,6 +251,7 @@ def test_planned_steps_and_the_end_are_known() -> None:
     assert not any(isinstance(one, Ended) for one in events("Epoch 1:  100%|███| 2/2 [00:01<00:00, 2it/s, loss=0.5]\n"))
     fit = "Epoch 0:  100%|███| 2/2 [00:01<00:00, 2it/s, loss=0.5]\n`Trainer.fit` stopped: `max_epochs=1` reached.\n"
     assert any(isinstance(one, Ended) for one in events(fit))
+    assert any(isinstance(one, Ended) for one in events(fit.replace("\n", "", 1)))  # behind the bar, on its line
 
 
 # diagnose
@@ -288,6 +289,7 @@ def test_a_loss_that_is_nan_is_a_divergence_with_its_line() -> None:
     told = diagnose_pieces([_told(*SOUND, *(f"step={at}/100 loss=nan" for at in range(30, 60))).encode()])
     assert (told.causes[0].name, told.causes[0].line) == ("diverged", 30)
     assert told.causes[0].text == "step=30/100 loss=nan"
+    assert "solver" not in told.causes[0].why and "clip_grad_norm_" in told.causes[0].mends[0]
 
 
 def test_a_traceback_alone_needs_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

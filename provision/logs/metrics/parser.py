@@ -93,13 +93,13 @@ class Parser:
         before = _BEFORE.match(whole, 0, _HEAD)
         line = whole[before.end() :] if before else whole
         told = self._told(line)
-        if told is None or not told.sane:
-            if _OVER.search(line):
-                yield from self._flush(None)
-                yield from self._teller.end(self._when.seconds)
-            return
-        if told.values and not self._mine(whole):
-            return
+        if told is not None and told.sane and (not told.values or self._mine(whole)):
+            yield from self._take(told, whole)
+        if _OVER.search(line):
+            yield from self._flush(None)
+            yield from self._teller.end(self._when.seconds)
+
+    def _take(self, told: Told, whole: str) -> Iterator[Event]:
         if told.redrawn and (self._passes(told) if not told.values else told.step == 0):
             return  # at step 0 Lightning shows the numbers of the epoch before
         seconds = self._when.at(whole, told.clock)
