@@ -30,7 +30,7 @@ _BEFORE = re.compile(
     r"|\d+:(?=[A-Za-z{\[]| *\d+%\|| \* )|\d+\t|[\w./-]+\.log:|> ))?"
 )
 _BACKSPACES = re.compile(rb"\x08+")
-_OVER = re.compile(r"Trainer\.fit`? stopped: ")  # Lightning
+_OVER = "Trainer.fit` stopped: "  # Lightning
 _LONGEST = 1 << 20
 _HEAD = 300  # characters of a line that others may have put before it
 
@@ -95,7 +95,7 @@ class Parser:
         told = self._told(line)
         if told is not None and told.sane and (not told.values or self._mine(whole)):
             yield from self._take(told, whole)
-        if _OVER.search(line):
+        if _OVER in line:
             yield from self._flush(None)
             yield from self._teller.end(self._when.seconds)
 

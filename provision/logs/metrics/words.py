@@ -91,22 +91,22 @@ class Words:
 
     def _told(self, line: str, low: str, below: str) -> Told | None:
         place, rest = _place(line, low)
-        if below and not place.whose:
-            place = replace(place, whose=below)
-        told = of_pairs("key-value", pairs_of(rest, means=place.whose not in ("", "train")), others=True)
+        whose = place.whose or below
+        told = of_pairs("key-value", pairs_of(rest, means=whose not in ("", "train")), others=True)
         if not has_metric(told):
             return None
         place = replace(
-            place, step=told.step if place.step is None else place.step, steps=place.steps or told.steps,
-            epoch=told.epoch if place.epoch is None else place.epoch, epochs=place.epochs or told.epochs,
+            place, form="key-value", values=told.values, whose=whose, steps=place.steps or told.steps,
+            step=told.step if place.step is None else place.step, epochs=place.epochs or told.epochs,
+            epoch=told.epoch if place.epoch is None else place.epoch,
         )  # fmt: skip
-        if place.step is None and place.epoch is None:
+        if not place.placed:
             place = self._below(low, place)
         if not place.placed and not place.whose and not self._unplaced:
             return None
         if place.whose not in ("", "train") and place.within and place.step != place.steps:
             return None  # a part of a validation
-        return replace(place, form="key-value", values=told.values)
+        return place
 
     def _below(self, line: str, place: Told) -> Told:
         """The place of a line that says none, below one that says its epoch."""
@@ -116,13 +116,13 @@ class Words:
         whose = "train" if whose.startswith("train") else whose
         if part and whose not in ("", "train"):
             return replace(place, whose=whose, within=True, step=float(part["step"]), steps=_float(part["steps"]))
-        if self._header is None:
+        if self._header is None or not (part or whose):
             return place
+        header = replace(place, epoch=self._header.epoch, epochs=self._header.epochs)
         if part:
-            return replace(
-                self._header, step=float(part["step"]), steps=_float(part["steps"]), within=part["steps"] is not None
-            )
-        return replace(self._header, whose=whose) if whose else place
+            steps = _float(part["steps"])
+            return replace(header, step=float(part["step"]), steps=steps, within=steps is not None)
+        return replace(header, whose=whose)
 
 
 def lowered(line: str) -> str:
