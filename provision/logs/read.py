@@ -9,7 +9,7 @@ from typing import IO
 
 from infra.errors import UsageError
 from infra.harmless import Plain
-from provision.logs import attempts
+from provision.logs import attempts, tensorboard
 from provision.logs.log import PIECE, Log
 from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.rows import Row, rows
@@ -20,9 +20,11 @@ __all__ = ["PACKED", "Log", "Printer", "Row", "copy_to_stdout", "is_file", "open
 
 
 def is_file(word: str) -> bool:
-    """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; `-` is the
-    standard input, and a shell's <(COMMAND) a pipe) and not a run."""
-    return word == "-" or Path(word).is_file() or _streams(Path(word)) or (Path(word) / "log.txt").is_file()
+    """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; one of
+    TensorBoard's is one; `-` is the standard input, and a shell's <(COMMAND) a pipe) and not a run."""
+    path = Path(word)
+    plain = word == "-" or path.is_file() or _streams(path) or (path / "log.txt").is_file()
+    return plain or bool(tensorboard.files(path))
 
 
 def _streams(path: Path) -> bool:
@@ -50,6 +52,8 @@ def open_file(word: str, asked: Asked = AUTO) -> Iterator[Log]:
     elif _streams(path):
         with path.open("rb") as pipe, spooled(path.name, iter(lambda: pipe.read(PIECE), b""), asked) as log:
             yield log
+    elif path.is_dir() and not (path / "log.txt").is_file():
+        yield Log(path.resolve().name, path, shown=path, asked=asked)
     elif path.is_dir():
         yield Log(path.resolve().name, path / "log.txt", shown=path, asked=asked)
     else:

@@ -10,6 +10,7 @@ are passed over.
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 HEADER = 12  # bytes
 _LONGEST = 1 << 20  # bytes of a record that may be scalars
@@ -22,6 +23,11 @@ _Field = tuple[int, int, bytes, int]  # number, wire type, bytes, whole number
 def begins(head: bytes) -> bool:
     """Whether these are the first bytes of a file of records: the checksum of the first length is right."""
     return len(head) >= HEADER and struct.unpack("<I", head[8:HEADER])[0] == _masked(head[:8])
+
+
+def files(folder: Path) -> list[Path]:
+    """The event files of a folder, the oldest first (their names have the time); none of what is no folder."""
+    return sorted(folder.glob("*.tfevents.*")) if folder.is_dir() else []
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -52,6 +52,20 @@ def test_what_we_write_is_read_back(tmp_path: Path) -> None:
     assert told[("train", "loss", 20)] == 0.05 and told[("test", "acc", 10)] == 0.5
 
 
+def test_a_folder_is_all_its_event_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A training that was started again writes another one: what it tells again counts."""
+    for number, steps in enumerate((range(1, 6), range(4, 9)), 1):
+        path = tmp_path / "board" / f"events.out.tfevents.{number}.host"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"".join(map(_scalar, steps)))
+    (tmp_path / "board" / "hparams.yaml").write_text("lr: 0.1")
+    assert run(["logs", str(tmp_path / "board"), "--csv", str(tmp_path / "out")]) == 0
+    at = [line.split(",")[0] for line in (tmp_path / "out.train.csv").read_text().splitlines()]
+    assert at == ["NumIters", *"12345678"]
+    assert "2 rows are left out" in capsys.readouterr().err
+    assert run(["diagnose", str(tmp_path / "board")]) == 0
+
+
 def test_an_event_file_is_printed_as_lines(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(["logs", str(written(tmp_path))]) == 0
     first = json.loads(capfdbinary.readouterr().out.splitlines()[0])
