@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from provision.logs import caffe, export, reader
+from provision.logs import export, reader
 from provision.logs.read import Log
 from provision.settings import cache_home
 from tests.engine.caffe_kit import source
@@ -154,8 +154,8 @@ def rows() -> Iterator[dict[str, object]]:
     count, both = blown_up(training, lines=LINES), whole_logs(mixed)
     mega, unit = 1e6, "M lines/CPU s"
     peer = count / cpu(lambda: theirs.parse_log(str(training))) / mega
-    quick = count / cpu(lambda: exhaust(caffe.columns(Log("a", training).pieces()))) / mega
-    heads = both / cpu(lambda: exhaust(caffe.columns(Log("a", mixed).pieces()))) / mega
+    quick = count / cpu(lambda: exhaust(reader.columns(Log("a", training).pieces()))) / mega
+    heads = both / cpu(lambda: exhaust(reader.columns(Log("a", mixed).pieces()))) / mega
     yield row("log parser, training lines alone", quick, unit, "limit", 1.0)
     yield row("log parser, whole logs", heads, unit, "limit", 1.0)
     yield row("log parser, training lines alone", quick, unit, "parse_log.py", peer)
@@ -167,8 +167,6 @@ def rows() -> Iterator[dict[str, object]]:
     lines = of_others(others, size=10_000_000)
     found = lines / cpu(lambda: exhaust(reader.columns(Log("a", others).pieces())), 3) / mega
     yield row("log parser, another program's log", found, unit, "limit", 0.05)
-    known = count / cpu(lambda: exhaust(reader.columns(Log("a", training).pieces()))) / mega
-    yield row("log parser, Caffe's log that looks for others", known, unit, "log parser, training lines alone", quick)
     yield row("numbers that differ from parse_log.py's", disagreements(theirs, training), "numbers", "limit", 0)
     yield from memory(folder)
 

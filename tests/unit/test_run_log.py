@@ -10,7 +10,7 @@ import pytest
 
 from infra.aws.s3 import S3
 from infra.errors import CloudError
-from provision.logs import caffe, read
+from provision.logs import read, reader
 from provision.logs.progress import progress_of
 from provision.runs import fetch, follow, log, report, summary
 from provision.runs.manifest import Attempt, RunState
@@ -93,7 +93,7 @@ def test_a_resume_behind_a_line_that_was_cut_off_is_seen_while_it_is_followed(ru
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert follower.progress == progress_of(reader.events(log.text(run)))
     assert (follower.progress.attempt, follower.progress.resumed_at) == (1, 5)
     assert "it/s" not in bar.words  # the speed of one attempt does not span the gap between two
 
@@ -105,7 +105,7 @@ def test_what_stands_before_the_lines_of_a_run_is_cut_off_while_it_is_followed(r
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert follower.progress == progress_of(reader.events(log.text(run)))
     assert (follower.progress.iteration, follower.progress.loss) == (10, 10)
 
 
