@@ -438,6 +438,35 @@ class Tutorial(Form):
         return []
 
 
+class Ultralytics(Form):
+    """ultralytics/engine/trainer.py and models/yolo/detect/val.py; the older bar is tqdm's, the newer one its own."""
+
+    def display(self, at: int, said: list[Said]) -> list[str]:
+        box, classes = self.number(), self.number()
+        said += [Said("train", "box_loss", box), Said("train", "cls_loss", classes)]
+        epoch, batch = self.epoch(at)
+        cells = ("Epoch", "GPU_mem", "box_loss", "cls_loss", "Instances", "Size")
+        row = (f"{epoch + 1}/{EPOCHS}", "2.87G", box, classes, "15", "640")
+        old = f"{'█' * (10 * batch // PER):10}| {batch}/{PER} [00:01<00:00,  2.31it/s]"
+        new = f" ━━━━━━━━━━━━ {batch}/{PER} 2.3it/s 1.2s<3.4s"
+        bar = self.dice.choice((f"|{old}", new))
+        line = "".join(f"{cell:>11}" for cell in row)
+        return ["".join(f"{cell:>11}" for cell in cells), f"{line}: {100 * batch // PER:3}%{bar}"]
+
+    def validation(self, at: int, said: list[Said]) -> list[str]:
+        precision, mean = self.number(), self.number()
+        said += [Said("test", "P", precision), Said("test", "mAP50", mean), Said("test", "mAP50-95", mean)]
+        cells = ("Images", "Instances", "Box(P", "mAP50", "mAP50-95)")
+        header = f"{'Class':>22}" + "".join(f"{cell:>11}" for cell in cells)
+        row = ("128", "929", precision, mean, mean)
+        bar = ": 100%|██████████| 2/2 [00:00<00:00,  4.12it/s]"
+        return [
+            header + bar,
+            f"{'all':>22}" + "".join(f"{cell:>11}" for cell in row),
+            f"{'cat':>22}        12   34  0.1 0.2 0.3",
+        ]
+
+
 class Csv(Form):
     """Lightning's CSVLogger: validations have rows of their own, and cells are empty."""
 
@@ -462,5 +491,5 @@ FORMS: dict[str, Callable[[random.Random], Form]] = {
     "imagenet": ImageNet, "mnist": Mnist, "timm": Timm, "keras 2": Keras2, "keras 3": Keras3, "keras lines": KerasLines,
     "tqdm": Tqdm, "transformers 4": HuggingFace, "transformers 5": HuggingFace5, "darknet": Darknet,
     "estimator": Estimator, "absl": Absl, "megatron": Megatron, "nanogpt": NanoGpt, "xgboost": XGBoost,
-    "fairseq": Fairseq, "a tutorial's": Tutorial, "csv": Csv,
+    "fairseq": Fairseq, "a tutorial's": Tutorial, "ultralytics": Ultralytics, "csv": Csv,
 }  # fmt: skip

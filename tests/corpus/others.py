@@ -34,7 +34,7 @@ class Story:
     def tell(self, at: int, said: list[Said]) -> None:
         """Keep what a line said, in the order in which it is read: the loss that stands for all first."""
         own = [one for one in said if one.whose != "test"]
-        main = next((one for one in own if one.name.lower() in ("loss", "total_loss", "lm loss")), None)
+        main = next((one for one in own if one.name.lower() in ("loss", "total_loss", "lm loss", "box_loss")), None)
         for one in sorted(own, key=lambda one: one is not main):
             if one is main:
                 self._add("solver", at, "loss", one.text)

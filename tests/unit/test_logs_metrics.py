@@ -332,7 +332,7 @@ def test_pieces_of_any_size_tell_the_same(size: int) -> None:
 _LONG_RUNS = (
     " ", "-", ":", "1", "_", "a-", "a: ", "[", "{", "{'a': ", '{"a": ', "1/", "1,", "step ", "epoch", "loss=", "5%|",
     "1it [", "\u2501", "saved ", "loss a ", "(", "a.b", "\t1", "=1 ", "train ", "test: ", "a: b", "1/1 ", "Epoch 1/1 ",
-    "\b", "\r",
+    "\b", "\r", "1/2 1G 1 2: 5%", "Class Images a b ", "all 1 1 ", "Epoch gpu_mem a b ",
 )  # fmt: skip
 
 

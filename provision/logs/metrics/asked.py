@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from infra.border import did_you_mean
 from infra.errors import UsageError
 
-FORMATS = ("auto", "caffe", "detectron", "json", "dict", "key-value", "csv", "tensorboard", "tqdm", "keras", "darknet")
+FORMATS = (
+    "auto",
+    "caffe",
+    "detectron",
+    "json",
+    "dict",
+    "key-value",
+    "csv",
+    "tensorboard",
+    "tqdm",
+    "keras",
+    "darknet",
+    "columns",
+)
 _REGEX = "regex:"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from provision.logs.events import Event
-from provision.logs.metrics import bars, structured, table, words
+from provision.logs.metrics import bars, columns, structured, table, words
 from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.metrics.names import meaning
 from provision.logs.metrics.pairs import LOOKED_AT
@@ -20,6 +20,7 @@ from provision.logs.metrics.when import When
 # what each line that tells something has one of, in small letters
 _HINTS = re.compile(
     rb"loss|epoch|step|iter|\{[\"']|%\||acc|it \[|avg|error|reward|score|fit` stopped|update|\t|: |/\d| \* "
+    rb"| all +\d| class "
 )
 _RANK = re.compile(r".{,60}?(?:\[(?:rank|default)(?P<rank>\d{1,4})\]:|\[\d+,(?P<mpi>\d{1,4})\]<std(?:out|err)>:)")
 # what others put before a line: times of Docker's, ts' and syslog's, names of containers and pods, ranks, numbers
@@ -27,7 +28,7 @@ _BEFORE = re.compile(
     r"^(?:[ \t>]*(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:std(?:out|err) [FP] )?"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?:\S+ [\w.-]+\[\d+\]: )?|\d\d:\d\d:\d\d |\[ *\d+\.\d+\] "
     r"|\[pod/[^\]\s]+\] |[\w.-]+[-_]\d+ +\| |\[(?:rank|default)\d+\]: ?|\[\d+,\d+\]<std(?:out|err)>:"
-    r"|\d+:(?=[A-Za-z{\[]| *\d+%\|| \* )|\d+\t|[\w./-]+\.log:|> ))?"
+    r"|\d+:(?=[A-Za-z{\[]| *\d+%\|| \* | {3,}\S)|\d+\t|[\w./-]+\.log:|> ))?"
 )
 _BACKSPACES = re.compile(rb"\x08+")
 _OVER = "Trainer.fit` stopped: "  # Lightning
@@ -45,6 +46,7 @@ class Parser:
         self._teller, self._when = Teller(attempt), When()
         self._rich, self._keras = bars.Rich(), bars.Keras()
         self._words = words.Words(unplaced=asked.form == "key-value")
+        self._columns = columns.Columns()
         self._table: table.Table | None = None
         self._lines = 0
         self._held: tuple[Told, float] | None = None  # waits for what follows
@@ -160,6 +162,8 @@ class Parser:
         if '{"' in line and (told := structured.of_json(line)):
             return told
         if "{'" in line and (told := structured.of_dict(line)):
+            return told
+        if told := self._columns.read(line):
             return told
         if ("%|" in line or "it [" in line) and (told := bars.of_tqdm(line)):
             return told

@@ -60,7 +60,7 @@ class Teller:
     def _at(self, told: Told) -> int | None:
         if told.apart:
             return None if told.step is None else int(told.step)
-        if told.redrawn and told.whose == "val":
+        if told.redrawn and told.whose == "val":  # a bar of its own
             return self.place.at or 0
         return self.place.of(told)
 
