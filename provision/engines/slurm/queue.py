@@ -1,0 +1,101 @@
+"""The cluster's queue: put a job in it once, look for it, take it out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infra.errors import HostError, RunError
+from infra.slurm_door import Door
+from infra.ssh_folder import SshFolder
+from provision.engines.slurm.cluster import Cluster
+from provision.engines.slurm.submitting import refused
+
+_WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "CONFIGURING")
+_GOES = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING", "PREEMPTED")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job as Slurm has it: `word` is waiting, running or gone; `state` Slurm's own word, `reason` why it waits, where
+    Slurm says so; `node` where it runs."""
+
+    job: str
+    word: str
+    state: str = ""
+    reason: str = ""
+    node: str = ""
+
+
+def put(cluster: Cluster, place: SshFolder, name: str, words: Sequence[str], script: bytes, note: str) -> str:
+    """Queue a job, unless one of that name is in the queue or was noted: its id. `note`: the key where that is written.
+
+    The errors of `refused`; then nothing is queued. RunError where somebody else queued it at the same time.
+    """
+    if (known := noted(place, note)) is not None:
+        return known
+    if there := by_name(place.door, name):  # whoever put it there was killed before he noted it
+        return _note(place, note, there[0])
+    done = place.door.run(words, stdin=script)
+    job = done.out.strip().splitlines()[-1].partition(";")[0] if done.ok and done.out.strip() else ""
+    if not job.isdigit():
+        raise refused(cluster, done.err or done.out)
+    first = _note(place, note, job)
+    if first != job:
+        place.door.run(["scancel", job])
+        raise RunError(
+            f"somebody else has just queued it as job {first}",
+            f"follow it: provision logs -f {name.rpartition('.')[0]}",
+        )
+    return job
+
+
+def noted(place: SshFolder, note: str) -> str | None:
+    """The id that is written down there."""
+    raw = place.read(note)
+    return None if raw is None else str(json.loads(raw)["job"])
+
+
+def _note(place: SshFolder, note: str, job: str) -> str:
+    if place.write_new(note, json.dumps({"job": job}).encode()):
+        return job
+    return noted(place, note) or job
+
+
+def by_name(door: Door, name: str) -> list[str]:
+    """The ids of the user's jobs of that name that are in the queue. HostError where Slurm does not answer."""
+    done = door.run(["squeue", "-h", "-n", name, "-o", "%A"])
+    if not done.ok:
+        raise _silent(door, done.err)
+    return sorted(set(done.out.split()), key=int)
+
+
+def look(door: Door, job: str) -> Queued:
+    """How the job stands. HostError where Slurm does not answer."""
+    return look_all(door, [job])[job]
+
+
+def look_all(door: Door, jobs: Sequence[str]) -> dict[str, Queued]:
+    """How jobs stand, by one question. HostError where Slurm does not answer."""
+    found = {job: Queued(job, "gone") for job in jobs}
+    if not jobs:
+        return found
+    done = door.run(["squeue", "-h", "-j", ",".join(jobs), "-o", "%A|%T|%r|%N"])
+    if not done.ok and "Invalid job id" not in done.err:
+        raise _silent(door, done.err)
+    for line in done.out.splitlines():
+        job, state, reason, node = line.split("|")
+        word = "waiting" if state in _WAITS else "running" if state in _GOES else "gone"
+        found[job] = Queued(job, word, state, "" if reason in ("None", "(null)") else reason, node)
+    return found
+
+
+def cancel(door: Door, job: str) -> None:
+    """Take the job out of the queue, or end it; one that is gone is no error."""
+    done = door.run(["scancel", job])
+    if not done.ok and "Invalid job id" not in done.err:
+        raise _silent(door, done.err)
+
+
+def _silent(door: Door, said: str) -> HostError:
+    last = (said.strip().splitlines() or ["it says nothing"])[-1]
+    return HostError(f"Slurm on {door.where} does not answer: {last}", "run the same command again")
