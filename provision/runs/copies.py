@@ -11,7 +11,7 @@ import msgspec
 
 from infra.errors import RunError
 from infra.shell import Shell
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class Copied(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def whole(run: Run, kind: str) -> Sequence[Copied] | None:
+def whole(run: AnyRun, kind: str) -> Sequence[Copied] | None:
     """The files of the copy of `kind` ("data", "project"), where S3 has all of them; None where it has not."""
     raw = run.store.read(run.key("inputs", f"{kind}.json"))
     try:
@@ -43,7 +43,7 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def check(shell: Shell, run: Run, kind: str, index: Sequence[Copied], folder: str) -> None:
+def check(shell: Shell, run: AnyRun, kind: str, index: Sequence[Copied], folder: str) -> None:
     """Hold what was pulled to the host's folder against the sums of the index. RunError where it differs."""
     lines = b"".join(_line(file) for file in index)
     words = ["sh", "-c", 'cd "$1" && sha256sum --check --quiet --strict -', "sh", folder]

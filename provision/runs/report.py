@@ -16,7 +16,7 @@ from provision.logs.text import Cleaner
 from provision.runs import follow, log
 from provision.runs.log import Joint, Piece
 from provision.runs.manifest import Word
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 _NO_END = ("learning", "symptom")  # of a training that ended, these do not tell why
 
@@ -46,11 +46,11 @@ class Follower:
     def iteration(self) -> int:
         return self.progress.iteration
 
-    def follow(self, cloud: Cloud, run: Run) -> Word:
-        """Until this attempt has ended; how the run stands then. RunError where it was stopped for it diverged,
-        UnheardError where nothing is heard of it for too long."""
+    def follow(self, cloud: Cloud | None, run: AnyRun, state: follow.State | None = None) -> Word:
+        """Until this attempt has ended; how the run stands then. `state` as `follow.Watch` takes it. RunError where it
+        was stopped for it diverged, UnheardError where nothing is heard of it for too long."""
         bar = TrainingBar()
-        watch = follow.Watch(cloud, run, replaces=self._replaces)
+        watch = follow.Watch(cloud, run, replaces=self._replaces, state=state)
         try:
             for piece in follow.pieces(watch, self._after):
                 self.take(piece, bar)
@@ -60,7 +60,7 @@ class Follower:
         self.silent = watch.silent
         return watch.word
 
-    def check(self, run: Run) -> None:
+    def check(self, run: AnyRun) -> None:
         """RunError where the training was stopped for it diverged."""
         if self._stop is not None and self._lost.what:
             raise failure(run)
@@ -85,7 +85,7 @@ class Follower:
             self._stop()
 
 
-def facts(run: Run) -> Facts:
+def facts(run: AnyRun) -> Facts:
     """What a diagnosis knows about a run besides its log."""
     state, manifest = run.state(), run.manifest
     gpus = f"{manifest.gpus} GPU(s) of a {manifest.type}" if manifest.gpus else f"no GPU of a {manifest.type}"
@@ -95,14 +95,14 @@ def facts(run: Run) -> Facts:
     )  # fmt: skip
 
 
-def diagnosis(run: Run) -> Diagnosis:
+def diagnosis(run: AnyRun) -> Diagnosis:
     """What went wrong in the run's last attempt; and how those before ended."""
     return diagnose.diagnose_pieces(log.text(run), facts(run))
 
 
-def failure(run: Run) -> RunError:
+def failure(run: AnyRun) -> RunError:
     """The error that says why the run failed: by the diagnosis, else by the log's last lines."""
-    hint = run.store.cloud.hint
+    hint = run.store.hint
     cause = next((cause for cause in diagnosis(run).causes if cause.kind not in _NO_END), None)
     more = f"more: {hint(f'diagnose {run.id}')}"
     if cause is not None and cause.name != "unknown":

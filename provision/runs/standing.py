@@ -11,7 +11,7 @@ from infra.aws.step_functions import Keeper as Executions
 from infra.aws.types import Instance
 from infra.concurrency import together
 from provision.runs.manifest import ENDED, GOING, Attempt, Keeping, RunState, Snapshot, Word
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _GONE = ("shutting-down", "terminated", "stopping", "stopped")
 SILENT = timedelta(minutes=5)  # the guard writes each minute
@@ -196,14 +196,14 @@ def look(cloud: Cloud, run: Run, sleep: Callable[[float], None] = time.sleep) ->
     return found
 
 
-def glance(cloud: Cloud, run: Run, *, machine: bool = True, keeper: Keeper | None = None) -> Standing:
+def glance(cloud: Cloud, run: AnyRun, *, machine: bool = True, keeper: Keeper | None = None) -> Standing:
     """How the run stands by one look; its snapshots are not read, and its machine only with `machine`. Without,
     `keeper` is what an earlier look knew of that."""
     standing = Standing(run.state(), run.attempts(), keeper=keeper_of(cloud, run) if machine else keeper)
     return _with_machine(cloud, run, standing) if machine else standing
 
 
-def keeper_of(cloud: Cloud, run: Run) -> Keeper | None:
+def keeper_of(cloud: Cloud, run: AnyRun) -> Keeper | None:
     """Who keeps the run without a laptop, and how that stands."""
     keeping = run.keeping()
     return None if keeping is None else asked(cloud, keeping)
@@ -243,7 +243,7 @@ def of_runs(cloud: Cloud, standings: Sequence[Standing]) -> list[Standing]:
     ]
 
 
-def _with_machine(cloud: Cloud, run: Run, standing: Standing) -> Standing:
+def _with_machine(cloud: Cloud, run: AnyRun, standing: Standing) -> Standing:
     if standing.attempt is None or standing.said in ENDED:
         return standing
     found = replace(standing, machine=Ec2(cloud).by_id(standing.attempt.instance), asked=True)

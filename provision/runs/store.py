@@ -1,4 +1,5 @@
-"""Runs. A run's truth is its folder in S3: any laptop can list, follow, fetch and resume it from there.
+"""Runs. A run's truth is its folder in a place of objects (`infra.store`): who reaches that can list, follow, fetch and
+resume it. Of a run on machines of EC2 it is the account's bucket, and any laptop reaches it.
 
 runs/ID/manifest.json             what was asked for: rendered recipe, image, data, machine; only the image's
                                   digest may change, when it had to be built again, and the sums of
@@ -39,10 +40,11 @@ from typing import Any
 import msgspec
 
 from infra.aws.identity import account
-from infra.aws.s3 import S3, Stored, decoded
+from infra.aws.s3 import S3
 from infra.aws.session import Cloud
 from infra.border import convert, did_you_mean
 from infra.errors import DamagedError, NotFoundError, RunError, UsageError
+from infra.store import Store, Stored, decoded
 from provision.runs import notes, snapshots
 from provision.runs.manifest import Attempt, End, Keeping, Manifest, RunState, Snapshot, plain, read_manifest
 
@@ -53,10 +55,10 @@ _END = re.compile(r"ends/\d{1,9}\.json")
 _PIECE = re.compile(r"\d{1,9}-\d{1,20}")
 
 
-class Run:
-    """One run in its bucket."""
+class AnyRun:
+    """One run, wherever it lies."""
 
-    def __init__(self, store: S3, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
         self.store = store
         self.id = run_id
         self.prefix = f"{ROOT}{run_id}/"
@@ -73,11 +75,11 @@ class Run:
         if raw is None:
             raise unknown(self.store, self.id)
         self.digest = hashlib.sha256(raw).hexdigest()
-        return read_manifest(decoded(raw, f"s3://{self.store.bucket}/{key}"), f"{self.id}: manifest")
+        return read_manifest(decoded(raw, self.store.url(key)), f"{self.id}: manifest")
 
     def write_manifest(self, manifest: Manifest, folders: tuple[str, ...] = ()) -> None:
-        """Write the manifest to S3, and its sum to this laptop's notes; `folders` of this laptop were given by its
-        user for this run."""
+        """Write the manifest, and its sum to this laptop's notes; `folders` of this laptop were given by its user for
+        this run."""
         raw = json.dumps(plain(manifest), indent=1, sort_keys=True).encode()
         digest = hashlib.sha256(raw).hexdigest()
         notes.begin(self.store, self.id, digest, folders)
@@ -165,18 +167,24 @@ class Run:
         return [piece for piece in found if _PIECE.fullmatch(piece.key.rsplit("/", 1)[-1])]
 
 
+class Run(AnyRun):
+    """One run in the account's bucket, whose machines are EC2's."""
+
+    store: S3
+
+
 def number_of(key: str) -> int:
     """The number in the key of an attempt."""
     return int(key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
-def taken(run: Run, attempt: Attempt) -> RunError:
+def taken(run: AnyRun, attempt: Attempt) -> RunError:
     """The error that says who works on the run already."""
     who = f", by {attempt.made_by.rpartition(' ')[0]}" if attempt.made_by else ""
     return RunError(
         f"{run.id} goes on already: attempt {attempt.number} began at {attempt.started} on {attempt.name} "
         f"({attempt.instance}){who}",
-        f"follow it: {run.store.cloud.hint(f'logs {run.id} -f')}",
+        f"follow it: {run.store.hint(f'logs {run.id} -f')}",
     )
 
 
@@ -246,10 +254,10 @@ def no_runs(cloud: Cloud, run_id: str) -> NotFoundError:
     return NotFoundError(f"no run {run_id!r}: there are no runs yet", cloud.hint("train RECIPE --on NAME"))
 
 
-def unknown(place: S3, run_id: str) -> NotFoundError:
+def unknown(place: Store, run_id: str) -> NotFoundError:
     """The error for a run that is not there, with the nearest ids."""
     known = place.folders(ROOT)
     return NotFoundError(
         f"no run {run_id!r}",
-        did_you_mean(run_id, known) if known else f"to start one: {place.cloud.hint('train RECIPE --on NAME')}",
+        did_you_mean(run_id, known) if known else f"to start one: {place.hint('train RECIPE --on NAME')}",
     )

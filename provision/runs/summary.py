@@ -11,7 +11,7 @@ from provision.logs.meaning import main_score
 from provision.logs.progress import Progress
 from provision.runs import log
 from provision.runs.manifest import Word
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -54,8 +54,8 @@ class Summary(msgspec.Struct, frozen=True):
         return said + (f" (goal {goal} reached)" if reached else f" (below the recipe's goal {goal})")
 
 
-def of(run: Run) -> Summary:
-    """The numbers of a run, by its log and its folder in S3; the log is read once, and nothing of it is kept."""
+def of(run: AnyRun) -> Summary:
+    """The numbers of a run, by its log and its folder; the log is read once, and nothing of it is kept."""
     end, before = Progress(), Progress()
     parser, learning, count = Parser(), Learning(), 0
     for text in whole_lines(log.text(run)):

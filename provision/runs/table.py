@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 import msgspec
 
 from infra.aws import prices
-from infra.aws.s3 import Stored
 from infra.aws.session import Cloud
 from infra.concurrency import together
 from infra.errors import ProvisionError
+from infra.store import Stored
 from provision import console
 from provision.runs import heartbeat, standing, store
 from provision.runs.manifest import Attempt, RunState

@@ -15,12 +15,12 @@ from provision.files.folders import inside
 from provision.files.s3_to_host import check_plain
 from provision.runs import notes
 from provision.runs.manifest import Manifest, Source
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 _ON_HOST = re.compile(r"/data/sets/(?!\.{1,2}$)[^/\0]{1,255}")
 
 
-def check(run: Run) -> None:
+def check(run: AnyRun) -> None:
     """Hold the manifest against this laptop's notes, once; of another laptop's it is said whose it is.
 
     RunError where it is not the one that this laptop wrote, or names what it must not.
@@ -37,8 +37,8 @@ def check(run: Run) -> None:
         console.line(f"{run.id} was started by {who}, not on this laptop: none of its folders is taken from here")
 
 
-def _changed(run: Run) -> RunError:
-    hint = run.store.cloud.hint
+def _changed(run: AnyRun) -> RunError:
+    hint = run.store.hint
     return RunError(
         f"the manifest of {run.id} in S3 is not the one that this laptop wrote: somebody changed it",
         f"see what it says now: {hint(f'fetch {run.id} DIR')}; to go by it all the same, as by another laptop's: "
@@ -46,7 +46,7 @@ def _changed(run: Run) -> RunError:
     )
 
 
-def folders(run: Run) -> tuple[str, ...]:
+def folders(run: AnyRun) -> tuple[str, ...]:
     """The folders of this laptop that its user gave for the run."""
     note = notes.read(run.store, run.id)
     return note.folders if note else ()
