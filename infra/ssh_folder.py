@@ -5,15 +5,29 @@ object at once one wins. What it is asked goes through one process there (`infra
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.aws.s3 import Stored, decoded
 from infra.errors import NotFoundError
 from infra.slurm_door import Door
+from infra.store import Stored, decoded
 
 _PIECE = 8 << 20
+_MANY = 500
+
+
+def _batches(objects: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for one in objects:
+        if batch and (size + len(one[1]) > _PIECE or len(batch) >= _MANY):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one[1])
+    if batch:
+        yield batch
 
 
 def _plain(command: str) -> str:
@@ -29,7 +43,7 @@ class SshFolder:
     @property
     def where(self) -> tuple[str, str, str]:
         """Three names that tell this place from all others of the laptop."""
-        return "slurm", self.name, "-"
+        return "cluster", self.name, "-"
 
     def url(self, key: str) -> str:
         return f"{self.door.where}:{self.door.root}/{key}"
@@ -64,6 +78,12 @@ class SshFolder:
 
     def write_json(self, key: str, value: object) -> None:
         self.write(key, json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def write_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Write many small objects by few questions."""
+        for batch in _batches(objects):
+            rows = [[key, len(data)] for key, data in batch]
+            self.door.ask("write_all", rows, data=b"".join(data for _, data in batch))
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write an object that must not be there yet; False where another one is. Of several writers one wins."""

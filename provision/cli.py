@@ -31,6 +31,7 @@ _HEADINGS: dict[str, Table] = {
         "forward": (_HERE + "machines", "make a port of a machine a port of this laptop"),
         "extend": (_HERE + "down", "give a machine more time"),
         "box": (_HERE + "box", "keep a development container"),
+        "cluster": (_HERE + "cluster", "note Slurm clusters to train on, and ask what they have"),
     },
     "Trainings": {
         "resume": (_HERE + "resume", "go on with an interrupted training"),

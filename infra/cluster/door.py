@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 
 from . import objects, unpack
 
@@ -47,7 +48,7 @@ class Door:
                 self.answer(kind, "%s" % error)
             except subprocess.TimeoutExpired as error:
                 self.answer("late", "%s" % error)
-            except (ValueError, LookupError, TypeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, EOFError, tarfile.TarError) as error:
                 self.answer("damaged", "%s" % error)
 
     def do_open(self, _, root):

@@ -79,6 +79,8 @@ def squash(folder, target):
     except FileNotFoundError:
         raise ValueError("mksquashfs is not installed on the login node, and enroot needs it") from None
     if done.returncode != 0:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
         raise OSError("mksquashfs: %s" % done.stderr.decode(errors="replace").strip().split("\n")[-1])
     os.rename(fresh, target)
 

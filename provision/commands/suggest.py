@@ -44,6 +44,14 @@ def machines(ctx: click.Context) -> Iterable[str]:
 
 
 @_fitting
+def clusters(_: click.Context) -> Iterable[str]:
+    """The clusters that this user has noted."""
+    from provision.engines.slurm import cluster
+
+    return cluster.names()
+
+
+@_fitting
 def recipes(ctx: click.Context) -> Iterable[str]:
     """Our recipes, and those of the project's folder."""
     from provision.recipes import loading

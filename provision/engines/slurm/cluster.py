@@ -14,10 +14,10 @@ from infra.keys import write_private
 from infra.slurm_door import Door
 from infra.ssh_folder import SshFolder
 from provision import settings
+from provision.machines import note_folders
 
 RESERVED = ("here", "aws", "local")
 SHARED = "~/provision"
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _WORD = re.compile(r"[\w.,+@=:/-]{1,200}")
 _OURS = ("--job-name", "-J", "--array", "-a", "--signal", "--requeue", "--no-requeue", "--output", "-o", "--parsable",
          "--error", "-e", "--open-mode", "--wrap", "--chdir", "-D")  # fmt: skip
@@ -64,6 +64,12 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sbatch: tuple[str, ...] = ()
     known: Known | None = None
 
+    @property
+    def ssh(self) -> str:
+        """The words by which the user logs in."""
+        host, _, port = self.login.partition(":")
+        return f"ssh -p {port} {host}" if port else f"ssh {host}"
+
     def chosen(self) -> Partition | None:
         """The partition that jobs go to, as far as it is known."""
         known = self.known.partitions if self.known else ()
@@ -71,20 +77,29 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return wanted[0] if wanted else None
 
 
-def made(name: str, login: str, partition: str, account: str, qos: str, shared: str, sbatch: str) -> Cluster:
+def changed(name: str, login: str, **given: str | None) -> Cluster:
+    """The cluster of that name with what is given; what is not stays as it was noted before."""
+    before = load(name) if name in names() else Cluster(name, login)
+    kept = {key: shlex.join(before.sbatch) if key == "sbatch" else getattr(before, key) for key in given}
+    return made(name, login, **{key: kept[key] if value is None else value for key, value in given.items()})
+
+
+def made(
+    name: str, login: str, partition: str = "", account: str = "", qos: str = "", shared: str = SHARED, sbatch: str = ""
+) -> Cluster:
     """The cluster of these words. UsageError for what cannot be one."""
-    if not _NAME.fullmatch(name) or name in RESERVED:
-        raise UsageError(
-            f"{name!r} cannot name a cluster",
-            "give a name of small letters, digits and dashes: provision cluster add campus …",
-        )
+    if name in RESERVED or name in note_folders.names(settings.load().cloud):
+        what = "stands for another place" if name in RESERVED else "is a machine of yours"
+        raise UsageError(f"{name} {what}: train --on {name} would mean two things", "give the cluster another name")
+    if login.startswith("-"):
+        raise UsageError(f"{login!r} is no login node", "write USER@LOGIN, as your ssh takes it")
     userssh.address(f"ssh://{login}", Path.home())
     for flag, word in (("--partition", partition), ("--account", account), ("--qos", qos)):
         if word and not _WORD.fullmatch(word):
             raise UsageError(f"{flag} {word!r} is no name that Slurm has", "give it as `sinfo` and `sacctmgr` show it")
     if "\n" in shared or not shared.startswith(("/", "~", "$")):
         raise UsageError(
-            f"--shared {shared!r} is no folder of the cluster", "give its full path: --shared /scratch/$USER/provision"
+            f"--shared {shared!r} is no folder of the cluster", "give its full path: --shared /scratch/USER/provision"
         )
     return Cluster(name, login, partition, account, qos, shared, _passed(sbatch))
 

@@ -16,8 +16,8 @@ from provision.engines.slurm.cluster import Cluster, ready
 from provision.engines.slurm.queue import Queued
 from provision.engines.slurm.submitting import Limits
 from provision.runs import weights
-from provision.runs.manifest import Manifest
-from provision.runs.store import Run, whoami
+from provision.runs.manifest import Attempt, Manifest
+from provision.runs.store import AnyRun, whoami
 
 _WAIT_S = 180.0
 _LOOK_S = 1.0
@@ -67,7 +67,9 @@ class Slurm:
             weights.fetch(self.place.door.shell, manifest.rendered.weights, manifest.weights, self.say, root)
         return binds
 
-    def start(self, run: Run, binds: Sequence[tuple[str, str]], allowed: Limits, at: int | None = None) -> Submission:
+    def start(
+        self, run: AnyRun, binds: Sequence[tuple[str, str]], allowed: Limits, at: int | None = None
+    ) -> Submission:
         """Queue the next attempt of the run. RunError where one goes on already; the errors of `queue.put`."""
         number, last = run.next_number(), self.newest(run)
         if last is not None and queue.look(self.place.door, last.job).word != "gone":
@@ -87,17 +89,55 @@ class Slurm:
         job = queue.put(self.cluster, self.place, name, words, submitting.script(here, root, key), note)
         return Submission(number, turn, job)
 
+    def sweep(
+        self, sweep_id: str, runs: Sequence[AnyRun], binds: Sequence[tuple[str, str]], allowed: Limits, at_once: int
+    ) -> str:
+        """Queue many runs as one array, of which so many run at once: its job. All runs are as large as the first."""
+        objects = []
+        for task, run in enumerate(runs):
+            made = self._order(run, binds, allowed, 1, None, ())
+            objects.append((f"sweeps/{sweep_id}/orders/{task}.json", json.dumps(made).encode()))
+            note = json.dumps({"sweep": sweep_id, "task": task}).encode()
+            objects.append((run.key("control", "job-001-0.json"), note))
+        self.place.write_all(objects)
+        root, here = self.place.door.root, bundle.bring(self.place)
+        output, array = f"{root}/sweeps/{sweep_id}/job-%A-%a.txt", f"0-{len(runs) - 1}%{at_once}"
+        words = submitting.words(self.cluster, sweep_id, runs[0].manifest.gpus, allowed, output, array)
+        script = submitting.script(here, root, f"sweeps/{sweep_id}/orders/%d.json")
+        return queue.put(self.cluster, self.place, sweep_id, words, script, queue.sweep_note(sweep_id))
+
+    def stop_sweep(self, sweep_id: str, runs: Sequence[AnyRun]) -> None:
+        """Take out of the queue what has not begun, and let the others save and end. It waits for neither."""
+        job = queue.noted(self.place, queue.sweep_note(sweep_id))
+        self.place.write_all([(run.key("control", "stop"), whoami().encode()) for run in runs])
+        if job is not None:
+            queue.cancel(self.place.door, job, "--state=PENDING")
+
     def _order(
-        self, run: Run, binds: Sequence[tuple[str, str]], allowed: Limits, number: int, at: int | None
+        self,
+        run: AnyRun,
+        binds: Sequence[tuple[str, str]],
+        allowed: Limits,
+        number: int,
+        at: int | None,
+        attempts: Sequence[Attempt] | None = None,
     ) -> dict[str, Any]:
         known = ready(self.cluster)
         partition = self.cluster.chosen()
         limit = round(allowed.hours * 3600) if allowed.hours else partition.seconds if partition else 0
         return order.compose(
-            run.manifest, self.cluster.name, known.runtime, allowed, number, binds, run.attempts(), at, limit
+            run.manifest,
+            self.cluster.name,
+            known.runtime,
+            allowed,
+            number,
+            binds,
+            run.attempts() if attempts is None else attempts,
+            at,
+            limit,
         )
 
-    def newest(self, run: Run) -> Submission | None:
+    def newest(self, run: AnyRun) -> Submission | None:
         """The last time that the run was queued; None where it never was."""
         found = []
         for stored in self.place.objects(run.key("control", "job-")):
@@ -110,7 +150,7 @@ class Slurm:
         number_of, turn_of, key = max(found)
         return Submission(number_of, turn_of, queue.noted(self.place, key) or "")
 
-    def state(self, run: Run) -> State:
+    def state(self, run: AnyRun) -> State:
         """How the run stands: the runner's word, and the queue's where a job is there."""
         last, told = self.newest(run), run.state()
         if last is None:
@@ -118,11 +158,11 @@ class Slurm:
         job = queue.look(self.place.door, last.job)
         return standing(told.state, told.attempt, told.reason or "", told.exit_code, job, self._given_up(run))
 
-    def _given_up(self, run: Run) -> str:
+    def _given_up(self, run: AnyRun) -> str:
         ends = run.ends()
         return ends[-1].reason if ends and ends[-1].word == "given up" else ""
 
-    def stop(self, run: Run, wait_seconds: float = _WAIT_S) -> State:
+    def stop(self, run: AnyRun, wait_seconds: float = _WAIT_S) -> State:
         """Let the training save and end; how it stands then. HostError where it does not end in time."""
         last = self.newest(run)
         if last is None:
@@ -130,7 +170,7 @@ class Slurm:
         self.place.write(run.key("control", "stop"), whoami().encode())
         return self._ended(run, last, time.monotonic() + wait_seconds)
 
-    def _ended(self, run: Run, last: Submission, until: float, now: Callable[[], float] = time.monotonic) -> State:
+    def _ended(self, run: AnyRun, last: Submission, until: float, now: Callable[[], float] = time.monotonic) -> State:
         while True:
             job = queue.look(self.place.door, last.job)
             if job.word == "waiting":  # nothing of it runs: it needs no time to save
@@ -142,11 +182,11 @@ class Slurm:
                 raise HostError(
                     f"{run.id} has not ended yet: job {last.job} is {job.state}",
                     f"wait, then: {self.place.hint(f'stop {run.id}')}; or end it unsaved: "
-                    f"ssh {self.cluster.login} scancel {last.job}",
+                    f"{self.cluster.ssh} scancel {last.job}",
                 )
             time.sleep(_LOOK_S)
 
-    def _mark_stopped(self, run: Run) -> None:
+    def _mark_stopped(self, run: AnyRun) -> None:
         told = run.state()
         if told.state not in ("finished", "failed", "stopped"):
             value = {"state": "stopped", "attempt": told.attempt, "machine": self.cluster.name}

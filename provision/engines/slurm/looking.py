@@ -83,7 +83,7 @@ def _login(cluster: Cluster, door: Door) -> tuple[Known, list[Partition]]:
     if not found.get("slurm"):
         raise HostError(
             f"{door.where} has no Slurm in the PATH of its login shell",
-            f"make this work first: ssh {cluster.login} 'sh -lc sinfo'",
+            f"make this work first: {cluster.ssh} 'sh -lc sinfo'",
         )
     if not door.safe:
         raise HostError(

@@ -50,9 +50,19 @@ def put(cluster: Cluster, place: SshFolder, name: str, words: Sequence[str], scr
 
 
 def noted(place: SshFolder, note: str) -> str | None:
-    """The id that is written down there."""
-    raw = place.read(note)
-    return None if raw is None else str(json.loads(raw)["job"])
+    """The id that is written down there; that of a sweep's task is told by its sweep."""
+    found = place.read_json(note)
+    if found is None:
+        return None
+    if "sweep" not in found:
+        return str(found["job"])
+    whole = noted(place, sweep_note(found["sweep"]))
+    return None if whole is None else f"{whole}_{found['task']}"
+
+
+def sweep_note(sweep_id: str) -> str:
+    """Where the array of a sweep is noted."""
+    return f"sweeps/{sweep_id}/job.json"
 
 
 def _note(place: SshFolder, note: str, job: str) -> str:
@@ -79,7 +89,7 @@ def look_all(door: Door, jobs: Sequence[str]) -> dict[str, Queued]:
     found = {job: Queued(job, "gone") for job in jobs}
     if not jobs:
         return found
-    done = door.run(["squeue", "-h", "-j", ",".join(jobs), "-o", "%A|%T|%r|%N"])
+    done = door.run(["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%T|%r|%N"])
     if not done.ok and "Invalid job id" not in done.err:
         raise _silent(door, done.err)
     for line in done.out.splitlines():
@@ -89,9 +99,9 @@ def look_all(door: Door, jobs: Sequence[str]) -> dict[str, Queued]:
     return found
 
 
-def cancel(door: Door, job: str) -> None:
+def cancel(door: Door, job: str, *flags: str) -> None:
     """Take the job out of the queue, or end it; one that is gone is no error."""
-    done = door.run(["scancel", job])
+    done = door.run(["scancel", *flags, job])
     if not done.ok and "Invalid job id" not in done.err:
         raise _silent(door, done.err)
 

@@ -52,15 +52,15 @@ _ADD = "provision cluster add {name} {login}"
 _SAID: tuple[tuple[str, type[ProvisionError], str, str], ...] = (
     (
         "[Ii]nvalid partition", UsageError,
-        "has no partition {partition}", "it has {known}: " + _ADD + " --partition NAME",
+        "has no partition {partition} for you", "it has {known}: " + _ADD + " --partition NAME",
     ),
     (
         "Invalid account", AuthError, "does not let you use the account {account} in the partition {partition}",
-        "see yours: ssh {login} sacctmgr show assoc user=$USER; then: " + _ADD + " --account NAME",
+        "see yours: {ssh} sacctmgr show assoc user=$USER; then: " + _ADD + " --account NAME",
     ),
     (
         "Invalid qos", AuthError, "does not let you use the QOS {qos}",
-        "see yours: ssh {login} sacctmgr show assoc user=$USER format=qos; then: " + _ADD + " --qos NAME",
+        "see yours: {ssh} sacctmgr show assoc user=$USER format=qos; then: " + _ADD + " --qos NAME",
     ),
     (
         "[Gg]roup not permitted|not permitted to use this partition|[Pp]ermission denied", AuthError,
@@ -98,11 +98,12 @@ def refused(cluster: Cluster, said: str, known: Sequence[str] = ()) -> Provision
     last = (said.strip().splitlines() or ["no reason given"])[-1].strip()
     listed = known or [one.name for one in (cluster.known.partitions if cluster.known else ())]
     cells = {
-        "name": cluster.name, "login": cluster.login, "partition": cluster.partition or "that is its default",
+        "name": cluster.name, "login": cluster.login, "ssh": cluster.ssh,
+        "partition": cluster.partition or "that is its default",
         "account": cluster.account or "of yours", "qos": cluster.qos or "of yours",
         "known": ", ".join(listed) or "others",
     }  # fmt: skip
     for pattern, kind, what, mend in _SAID:
         if re.search(pattern, said):
             return kind(f"{cluster.name} {what.format(**cells)} ({last})", mend.format(**cells))
-    return HostError(f"{cluster.name} takes no job: {last}", f"look there: ssh {cluster.login} squeue")
+    return HostError(f"{cluster.name} takes no job: {last}", f"look there: {cluster.ssh} squeue")
