@@ -74,10 +74,10 @@ class Bench:
         """Queue the run; its job."""
         folder = inputs.local(run, "data", run.manifest.data)  # type: ignore[arg-type]
         binds = self.engine.bring(run.manifest, {"data": folder})
-        return self.engine.start(run, binds, limits or Limits(hours=1, attempts=6, grace_seconds=40)).job
+        return self.engine.submit(run, binds, limits or Limits(hours=1, attempts=6, grace_seconds=40)).job
 
     def state(self, run: AnyRun) -> State:
-        return self.engine.state(run)
+        return self.engine.how(run)
 
     def until(self, run: AnyRun, true: Callable[[State], object], what: str, seconds: float = 240.0) -> State:
         """Wait for how the run stands; the assertion shows how it stood, and what its jobs printed."""

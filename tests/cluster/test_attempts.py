@@ -30,7 +30,7 @@ def test_a_preempted_training_saves_at_once_and_goes_on_from_there(bench: Bench)
     assert saved > before and "Snapshotting solver state" in bench.log(run)
     bench.slurm.hurry(job)
     bench.until(run, lambda now: now.attempt == 2 and bench.attempts(run) == [0, saved], "the second attempt")
-    assert bench.engine.stop(run).word == "stopped"
+    assert bench.engine.stop(run) == "stopped"
     assert f"from the snapshot of iteration {saved}" in bench.printed(run)
 
 
@@ -57,7 +57,7 @@ def test_a_training_whose_node_dies_goes_on_elsewhere_from_its_newest_whole_snap
         bench.until(run, lambda now: len(run.attempts()) == 2 and now.word == "running", "the second attempt")
         second = run.attempts()[1]
         assert second.zone != node and second.resumed_from > 0
-        assert bench.engine.stop(run).word == "stopped"
+        assert bench.engine.stop(run) == "stopped"
     finally:
         bench.slurm.start(node)
 
@@ -75,14 +75,14 @@ def test_a_stopped_training_has_saved_and_one_that_waits_leaves_the_queue(bench:
     run = bench.planned(LONG)
     bench.begin(run)
     before = bench.snapshot(run)
-    assert bench.engine.stop(run).word == "stopped"
+    assert bench.engine.stop(run) == "stopped"
     assert run.snapshots()[-1].iteration > before
     waits = bench.planned(LONG)
     for _ in range(2):
         bench.slurm.alice("sbatch", "-p", "urgent", "--gres=gpu:2", "--wrap", "sleep 600")
     bench.begin(waits)
     bench.until(waits, lambda now: now.word == "queued" and "Resources" in now.reason, "it waits")
-    assert bench.engine.stop(waits).word == "stopped"
+    assert bench.engine.stop(waits) == "stopped"
     assert waits.attempts() == []
 
 

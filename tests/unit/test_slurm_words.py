@@ -146,11 +146,11 @@ def test_sinfos_partitions_are_read_and_those_that_are_down_are_left_out() -> No
 @pytest.mark.parametrize(
     ("told", "attempt", "job", "word", "reason"),
     [
-        ("starting", 0, Queued("7", "waiting", "PENDING", "Resources"), "queued", "Slurm: Resources"),
+        ("starting", 0, Queued("7", "waiting", "PENDING", "Resources"), "queued", "Slurm says Resources"),
         ("starting", 0, Queued("7", "running", "RUNNING"), "starting", ""),
         ("running", 1, Queued("7", "running", "RUNNING"), "running", ""),
-        ("interrupted", 1, Queued("7", "waiting", "PENDING", "BeginTime"), "interrupted", "Slurm: BeginTime"),
-        ("running", 1, Queued("7", "waiting", "PENDING", "BeginTime"), "interrupted", "Slurm: BeginTime"),
+        ("interrupted", 1, Queued("7", "waiting", "PENDING", "BeginTime"), "interrupted", "Slurm says BeginTime"),
+        ("running", 1, Queued("7", "waiting", "PENDING", "BeginTime"), "interrupted", "Slurm says BeginTime"),
         ("running", 1, Queued("7", "gone"), "lost", "job 7 is gone"),
         ("starting", 0, Queued("7", "gone"), "lost", "job 7 is gone"),
         ("finished", 1, Queued("7", "running", "COMPLETING"), "finished", ""),
