@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,16 @@ class Folder:
         return None if raw is None else decoded(raw, self.url(key))
 
     def write(self, key: str, data: bytes) -> None:
-        with self._fresh(key, data) as part, self._alone():
+        self.write_pieces(key, (data,))
+
+    def write_pieces(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Write an object that comes in pieces, which need not be in memory together."""
+        with self._fresh(key, pieces) as part, self._alone():
             self._into_place(part.replace, key)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write an object that must not be there yet; False where another one is. Of several writers one wins."""
-        with self._fresh(key, data) as part:
+        with self._fresh(key, (data,)) as part:
             try:
                 self._into_place(lambda place: os.link(part, place), key)
             except FileExistsError:
@@ -99,7 +103,7 @@ class Folder:
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
         """Write an object in the place of the one of that mark; False where another one is there by now."""
-        with self._fresh(key, data) as part, self._alone():
+        with self._fresh(key, (data,)) as part, self._alone():
             found = self.head(key)
             if found is None or found.etag != etag:
                 return False
@@ -136,7 +140,7 @@ class Folder:
             part.unlink(missing_ok=True)
 
     @contextmanager
-    def _fresh(self, key: str, data: bytes) -> Iterator[Path]:
+    def _fresh(self, key: str, pieces: Iterable[bytes]) -> Iterator[Path]:
         """A file with these bytes, on the same disk and out of every reader's sight, until the block ends."""
         with writing(self.path(key)):
             aside = self.root / _ASIDE
@@ -145,7 +149,7 @@ class Folder:
             part = aside / secrets.token_hex(8)
             try:
                 with part.open("xb") as out:
-                    out.write(data)
+                    out.writelines(pieces)
                     out.flush()
                     os.fsync(out.fileno())
                 yield part

@@ -62,9 +62,10 @@ def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosi
         raise UsageError(
             "the exit code of a run is known already; leave out --exit-code", clouds.hint(f"diagnose {name}", **flags)
         )
-    from provision.runs import report, store
+    from provision.engines import where
+    from provision.runs import report
 
-    return report.diagnosis(store.find(clouds.session(**flags).cloud, name))
+    return report.diagnosis(where.find(name, lambda: clouds.session(**flags).cloud))
 
 
 def _show(found: "list[Cause]") -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,30 +93,33 @@ def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
 
 
 def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
-    from provision.engines import kept
+    from provision.engines import kept, where
     from provision.logs import read
-    from provision.runs import follow, standing, store
+    from provision.runs import follow, standing
 
     if len(names) > 1 or read.is_file(names[0]):
         raise UsageError(
             "--follow follows one run", f"name one RUN: {clouds.hint('runs', **flags)}; a file: tail -f FILE"
         )
-    session = clouds.session(**flags)
-    run = store.find(session.cloud, names[0])
+    run = where.find(names[0], lambda: clouds.session(**flags).cloud)
+    cloud, state = where.followed(run)
     printer = read.Printer(raw)
-    word = follow.show(session.cloud, run, printer.take)
+    word = follow.show(cloud, run, printer.take, state)
     printer.end()
-    now = standing.glance(session.cloud, run, machine=False, keeper=standing.keeper_of(session.cloud, run))
-    why = "" if now.went_on else kept.why(now.keeper)
+    why = ""
+    if cloud is not None:
+        now = standing.glance(cloud, run, machine=False, keeper=standing.keeper_of(cloud, run))
+        why = "" if now.went_on else kept.why(now.keeper)
     console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
 
 
 def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
     """The logs of files, which need no cloud, and the logs of runs."""
+    from provision.engines import where
     from provision.logs import read
-    from provision.runs import log, store
+    from provision.runs import log
 
-    session: Any = None
+    session = cache(partial(clouds.session, **flags))
     found = []
     for name in names:
         if read.is_file(name):
@@ -124,8 +127,8 @@ def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "l
             continue
         if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
             raise wrong
-        session = session or clouds.session(**flags)
-        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
+        run = where.find(name, lambda: session().cloud)
+        found.append(stack.enter_context(read.spooled(name, log.text(run))))
     return found
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import clouds, console
-from provision.commands import options
+from provision.commands import here, options
 from provision.commands.options import (
     MACHINE,
     RUN,
@@ -52,11 +52,16 @@ def resume(
     ends with the training, and Ctrl-C saves the work and ends it. With --detach AWS keeps the training: no laptop is
     needed to its end.
     """
+    from provision.engines.here import place
     from provision.machines import find, login
     from provision.runs import inputs, store
     from provision.training import kept, recover, start
     from provision.training.recover import Another
 
+    if (lies_here := place.find(run_id)) is not None:
+        here.refuse_elsewhere(name, given)
+        here.resume(lies_here, at, data, project, detach=detach, dry_run=dry_run)
+        return
     options.refuse_unused(name, given)
     if name or not detach:
         options.refuse_unkept(given)

@@ -6,7 +6,7 @@ import click
 
 from infra.errors import BusyError, UsageError
 from provision import clouds, console, settings
-from provision.commands import options, train_plan
+from provision.commands import here, options, train_plan
 from provision.commands.options import (
     MACHINE,
     RECIPE,
@@ -30,7 +30,12 @@ _BUSY_S = 10.0  # seconds between two looks for free GPUs
 
 @click.command()
 @click.argument("recipe", type=RECIPE)
-@click.option("--on", "name", type=MACHINE, help="train on this machine, which runs already (see provision ls)")
+@click.option(
+    "--on",
+    "name",
+    type=MACHINE,
+    help="train on this machine, which runs already (see provision ls); here: on this laptop",
+)
 @click.option("--set", "sets", multiple=True, help="set an option of the recipe: --set iterations=5000")
 @click.option(
     "--env",
@@ -79,6 +84,9 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
     rental = _rental(given)
     terms = {key: given.pop(key) for key in options.KEPT}
     request, chosen = _request(recipe, given, rental is not None)
+    if name == here.NAME:
+        here.train(chosen, request, detach=detach, wait=wait, dry_run=dry_run, as_json=as_json)
+        return
     if dry_run:
         _show(chosen, request, name, rental, as_json, terms if detach else None)
         return

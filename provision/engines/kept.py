@@ -17,7 +17,7 @@ from provision.machines.cost import Bill
 from provision.runs import standing, store
 from provision.runs.manifest import Attempt, End
 from provision.runs.standing import Keeper, Standing
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _LIST = re.compile(r"""\[(?:"(?:[^"\\]|\\.)*"(?:, ?)?)*\]""")  # of texts, in JSON
 _LISTS = re.compile(rf"{_LIST.pattern}(?: {_LIST.pattern})*")
@@ -77,7 +77,7 @@ def _first(text: str) -> str:
     return f"{said[0]}{more}" if said else "nothing"
 
 
-def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
+def about(run: AnyRun, now: Standing, bills: Mapping[str, Bill]) -> str:
     """The same of a run in the table, whose attempts are read for it. A run that nobody keeps has no more words, nor
     has one with which a laptop has gone on."""
     if now.keeper is None or (now.went_on and not now.kept):

@@ -21,7 +21,7 @@ from provision.data import PREPARERS
 from provision.files import s3_to_host, to_host
 from provision.runs import copies, trust
 from provision.runs.manifest import Source
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 from provision.settings import cache_home
 
 
@@ -126,7 +126,7 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         say(f"{kind}: {sent.files} changed files, {console.size(sent.bytes)}")
 
 
-def local(run: Run, kind: str, source: Source) -> Path:
+def local(run: AnyRun, kind: str, source: Source) -> Path:
     """The data's folder on this laptop. RunError where it is none that this laptop's user gave for the run."""
     if source.kind == "prepared" and source.value in PREPARERS:
         return _prepared(source.value)

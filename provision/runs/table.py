@@ -16,7 +16,7 @@ from provision.runs import heartbeat, standing, store
 from provision.runs.manifest import Attempt, RunState
 from provision.runs.snapshots import MARK
 from provision.runs.standing import Keeper, Standing
-from provision.runs.store import ATTEMPT, Run
+from provision.runs.store import ATTEMPT, AnyRun, Run
 
 _AT_ONCE = 32  # as many as the client keeps connections
 
@@ -47,7 +47,7 @@ class Seen:
     """What a run's folder tells: `now` has the newest attempt alone, and no snapshots. `wrong` says why it cannot be
     read."""
 
-    run: Run
+    run: AnyRun
     objects: Sequence[Stored]
     now: Standing
     wrong: str = ""
@@ -108,7 +108,7 @@ def row(seen: Seen, about: str = "") -> Row:
     """The run in the table; `about`: how it stands in more words."""
     names = [stored.key.removeprefix(seen.run.prefix) for stored in seen.objects]
     marks = [match for name in names if (match := MARK.fullmatch(name.removeprefix("snapshots/")))]
-    now = seen.now
+    now, run = seen.now, seen.run
     return Row(
         run=seen.run.id,
         state="unreadable" if seen.wrong else now.word,
@@ -119,7 +119,7 @@ def row(seen: Seen, about: str = "") -> Row:
         machine=now.attempt.name if now.attempt else "",
         created=created(seen).isoformat(timespec="seconds"),
         bytes=console.size(seen.size),
-        usd_month=f"${prices.s3_monthly(seen.size, seen.run.store.cloud.region):.2f}",
+        usd_month=f"${prices.s3_monthly(seen.size, run.store.cloud.region):.2f}" if isinstance(run, Run) else "",
     )
 
 

@@ -24,7 +24,7 @@ from provision.machines import login
 from provision.runs import expiry, inputs, standing, store, trust
 from provision.runs.manifest import Attempt, Manifest, RunSettings
 from provision.runs.standing import Standing
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 from provision.training import attempt, request
 from provision.training.attempt import Turn
 from provision.training.request import Host, TrainPlan, TrainRequest
@@ -189,7 +189,7 @@ def ready(session: Session, run: Run, at: int | None) -> Standing:
     return now
 
 
-def turn(run: Run, number: int, at: int | None) -> Turn:
+def turn(run: AnyRun, number: int, at: int | None) -> Turn:
     """The attempt to begin, from the newest snapshots or from that of the iteration `at`; NotFoundError where there is
     none of it."""
     if at is None:

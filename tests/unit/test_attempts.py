@@ -283,7 +283,11 @@ def test_weights_are_noted_in_the_manifest_and_bound_one_by_one(run: Run) -> Non
     attempts._fetch_weights(stage(run))
     noted = Run(run.store, run.id).manifest.weights
     assert noted == {START.url: {"file": "start.caffemodel", "sha256": "a" * 64, "size": 5}}
-    [bind] = [one for one in attempts.container.binds(run.manifest) if one.target.startswith("/weights")]
+    [bind] = [
+        one
+        for one in attempts.container.binds(run.manifest, attempts.container.folders_on_host(run.manifest))
+        if one.target.startswith("/weights")
+    ]
     assert (bind.source, bind.target, bind.read_only) == (
         weights.path_on_host(START), "/weights/start.caffemodel", True,
     )  # fmt: skip

@@ -23,13 +23,15 @@ LOG_MOST = 4 << 30
 class Run:
     """One run on this host."""
 
-    def __init__(self, name, metadata, words=words_of, match=apart):
+    def __init__(self, name, metadata, words=words_of, match=apart, bucket=None):
         self.id = name
         self.words = words
         self.match = match
         self.plan = plan = notes.read(name, "plan.json")
         self.folder = os.path.join(notes.RUNS, name)
-        self.bucket = Bucket(metadata, plan["bucket"], plan["region"], plan.get("endpoint"), plan.get("owner"))
+        self.bucket = bucket or Bucket(
+            metadata, plan["bucket"], plan["region"], plan.get("endpoint"), plan.get("owner")
+        )
         self.order = order.kept(name, plan["attempt"], self.bucket)  # of who keeps this run without a laptop
         self.log = "log/attempt-%03d.txt" % plan["attempt"]
         self.note = "note-%03d.json" % plan["attempt"]
