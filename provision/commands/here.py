@@ -171,10 +171,10 @@ def _follow(run: "AnyRun", diagnose: bool, as_json: bool) -> None:
         except ProvisionError as error:
             console.line(str(error))
         raise
-    _conclude(run, word, as_json)
+    conclude(run, word, as_json)
 
 
-def _conclude(run: "AnyRun", word: "Word", as_json: bool) -> None:
+def conclude(run: "AnyRun", word: "Word", as_json: bool) -> None:
     """Print how the training ended and what to do next. RunError where it failed."""
     import msgspec
 

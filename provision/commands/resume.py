@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision import clouds, console
-from provision.commands import here, options
+from provision.commands import here, on_cluster, options
 from provision.commands.options import (
     MACHINE,
     RUN,
@@ -53,6 +53,7 @@ def resume(
     needed to its end.
     """
     from provision.engines.here import place
+    from provision.engines.slurm import where
     from provision.machines import find, login
     from provision.runs import inputs, store
     from provision.training import kept, recover, start
@@ -61,6 +62,9 @@ def resume(
     if (lies_here := place.find(run_id)) is not None:
         here.refuse_elsewhere(name, given)
         here.resume(lies_here, at, data, project, detach=detach, dry_run=dry_run)
+        return
+    if (on_it := where.find(run_id)) is not None:
+        on_cluster.resume(on_it, name, given, (data, project), at=at, detach=detach, dry_run=dry_run)
         return
     options.refuse_unused(name, given)
     if name or not detach:

@@ -30,10 +30,11 @@ def runs(as_json: bool, **flags: Any) -> None:
     """List the trainings, with what AWS asks a month for keeping them in S3."""
     import msgspec
 
-    from provision.commands import here
+    from provision.commands import here, on_cluster
     from provision.runs import table
 
-    mine = here.seen()
+    there, more = on_cluster.seen()
+    mine = [*here.seen(), *there]
     found: list[Seen] = []
     words: list[str] = []
     try:
@@ -41,8 +42,8 @@ def runs(as_json: bool, **flags: Any) -> None:
     except AuthError as error:
         if not mine:
             raise
-        console.line(f"only the runs of this laptop: {error.what}")
-    said = zip([*mine, *found], [*[""] * len(mine), *words], strict=True)
+        console.line(f"only the runs of this laptop and of clusters: {error.what}")
+    said = zip([*mine, *found], [*[""] * (len(mine) - len(there)), *more, *words], strict=True)
     rows = [msgspec.structs.asdict(table.row(seen, about)) for seen, about in said]
     if as_json:
         console.emit_json(rows)
@@ -70,14 +71,18 @@ def _of_account(session: "Session") -> "tuple[list[Seen], list[str]]":
 @dry_run_option
 def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
     """Stop a training after it has saved its work."""
-    from provision.commands import here
+    from provision.commands import here, on_cluster
     from provision.engines import stop as engines
     from provision.engines.here import place
+    from provision.engines.slurm import where
     from provision.runs import standing, store
     from provision.training import stop as stopping
 
     if (lies_here := place.find(run_id)) is not None:
         here.stop(lies_here, dry_run)
+        return
+    if (on_it := where.find(run_id)) is not None:
+        on_cluster.stop(on_it, dry_run)
         return
     session = clouds.session(**flags)
     run = store.find(session.cloud, run_id)
@@ -135,12 +140,14 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
     """Delete trainings from S3, with all their snapshots and logs. Those that go on are not deleted."""
     import msgspec
 
-    from provision.commands import here
+    from provision.commands import here, on_cluster
     from provision.runs import removal, table
 
     if bool(run_ids) == bool(older):
         raise UsageError("say which runs to delete", "name them, or give --older TIME")
-    mine, others = here.named(run_ids)
+    mine, rest = here.named(run_ids)
+    there, others = on_cluster.of_names(rest)
+    mine = [*mine, *there]
     chosen = mine
     if older:
         chosen = removal.older(clouds.session(**flags).cloud, parse_minutes(older))

@@ -6,7 +6,7 @@ import click
 
 from infra.errors import BusyError, UsageError
 from provision import clouds, console, settings
-from provision.commands import here, options, train_plan
+from provision.commands import here, on_cluster, options, train_plan
 from provision.commands.options import (
     MACHINE,
     RECIPE,
@@ -34,7 +34,8 @@ _BUSY_S = 10.0  # seconds between two looks for free GPUs
     "--on",
     "name",
     type=MACHINE,
-    help="train on this machine, which runs already (see provision ls); here: on this laptop",
+    help="train on this machine, which runs already (see provision ls), or on this cluster (provision cluster ls); "
+    "here: on this laptop",
 )
 @click.option("--set", "sets", multiple=True, help="set an option of the recipe: --set iterations=5000")
 @click.option(
@@ -80,10 +81,15 @@ def train(recipe: str, name: str | None, detach: bool, wait: bool, **given: Any)
     --dry-run with neither these nor --on shows what would train, without a question to AWS or Docker.
     """
     dry_run, as_json = given.pop("dry_run"), given.pop("as_json")
+    cluster = on_cluster.named(name)
+    allowed = on_cluster.limits(given) if cluster is not None else None
     _check_where(name, given, detach, dry_run)
     rental = _rental(given)
     terms = {key: given.pop(key) for key in options.KEPT}
     request, chosen = _request(recipe, given, rental is not None)
+    if cluster is not None and allowed is not None:
+        on_cluster.train(cluster, chosen, request, allowed, detach=detach, dry_run=dry_run, as_json=as_json)
+        return
     if name == here.NAME:
         here.train(chosen, request, detach=detach, wait=wait, dry_run=dry_run, as_json=as_json)
         return

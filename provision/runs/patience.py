@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infra.aws.session import Cloud, read_credentials_again
-from infra.errors import AuthError, CloudError, ProvisionError, ThrottledError
+from infra.errors import AuthError, CloudError, HostError, ProvisionError, ThrottledError
 from provision import console
 from provision.console import Say
 
-PASSING = (AuthError, CloudError, ThrottledError)
+PASSING = (AuthError, CloudError, ThrottledError, HostError)  # the last: a login node that is away
 _SAY_AGAIN_S = 300.0
 
 

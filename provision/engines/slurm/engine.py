@@ -165,8 +165,12 @@ class Slurm:
         now, last = self.how(run), self.newest(run)
         if last is None or not now.there:
             raise RunError(f"{run.id} does not run: it is {now.word}", f"all runs: {self.place.hint('runs')}")
-        self.place.write(run.key("control", "stop"), whoami().encode())
+        self.ask_to_stop(run)
         return self._ended(run, last, time.monotonic() + wait_seconds)
+
+    def ask_to_stop(self, run: AnyRun) -> None:
+        """Let the job's runner see that somebody asks the training to save and end."""
+        self.place.write(run.key("control", "stop"), whoami().encode())
 
     def _ended(self, run: AnyRun, last: Submission, until: float, now: Callable[[], float] = time.monotonic) -> Word:
         while True:
