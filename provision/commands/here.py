@@ -171,6 +171,7 @@ def _follow(run: "AnyRun", diagnose: bool, as_json: bool) -> None:
         except ProvisionError as error:
             console.line(str(error))
         raise
+    engine.settle(run)
     conclude(run, word, as_json)
 
 

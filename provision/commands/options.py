@@ -248,6 +248,8 @@ def wish_of(given: dict[str, Any]) -> "tuple[Requirements, dict[str, Any]]":
     flags = dict(given)
     kind, gpus, memory = (flags.pop(key) for key in ("kind", "gpus", "gpu_memory"))
     name, spot = flags.pop("name"), flags.pop("spot")
+    if name == "here":
+        raise UsageError("here is this laptop, so no machine can have that name", "give another --name")
     wish = Requirements(
         name=name or _name_of(kind, gpus, memory), type=kind or "", market="on-demand" if spot is False else "spot",
         gpus=gpus or 0, gpu_memory_gb=memory or 0.0, or_equivalent=flags.pop("or_equivalent"),

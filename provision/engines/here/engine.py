@@ -76,7 +76,14 @@ class Here:
         self.ask_to_stop(run, now.attempt.number)
         while (now := self.state(run)).goes_on:
             time.sleep(_LOOK_S)
+        self.settle(run)
         return now.word
+
+    def settle(self, run: AnyRun) -> None:
+        """Wait until the process that saw to the run has cleared up, and is gone."""
+        until = time.monotonic() + _SETTLES_S
+        while place.is_held(run.id) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
 
     def ask_to_stop(self, run: AnyRun, number: int) -> None:
         """Ask the process that sees to that attempt to let it save and end."""
