@@ -29,6 +29,7 @@ _BOOT = (
     "p.door.serve()"
 )
 _ANSWER_S = 600.0
+_MOST = 512 << 20  # bytes of an answer
 _PROGRAM_S = 60.0
 
 
@@ -37,7 +38,7 @@ class Door:
 
     def __init__(self, shell: SshShell, root: str) -> None:
         self.shell, self._root = shell, root
-        self.root, self.safe, self.there = root, True, False
+        self.root, self.there = root, False
         self._channel: Any = None
         self._answers: Any = None
         self._lock = threading.RLock()
@@ -81,6 +82,8 @@ class Door:
                 self._open()
             self._channel.sendall(json.dumps([word, given, len(data)]).encode() + b"\n" + data)
             kind, value, size = json.loads(self._line())
+            if not 0 <= size <= _MOST:
+                raise DamagedError(f"{self.where} answers with {size} bytes", "look at what answers there")
             body = self._answers.read(size) if size else b""
             if len(body) < size:
                 raise _BrokenLine
@@ -110,7 +113,13 @@ class Door:
                 raise self._no_door(channel, skipped)
             skipped += piece
         self._channel, self._answers = channel, answers
-        (self.root, self.safe, self.there), _ = self._asked("open", (self._root,), b"")
+        (self.root, safe, self.there), _ = self._asked("open", (self._root,), b"")
+        if not safe:
+            self.close()
+            raise HostError(
+                f"{self.where}: others may write to {self.root}, or it is not yours",
+                "make it yours alone (chmod go-w), or give another one: provision cluster add … --shared DIR",
+            )
 
     def _line(self) -> bytes:
         line = self._answers.readline()

@@ -7,6 +7,7 @@ write a new one at once one wins. No lock of the file system is counted on: NFS 
 import contextlib
 import errno
 import os
+import stat
 import time
 
 LARGEST = 64 << 20
@@ -42,7 +43,8 @@ class Objects:
                 key = at + name
                 if key.startswith(prefix) and key > after:
                     with contextlib.suppress(OSError):
-                        found.append([key] + about(os.lstat(os.path.join(folder, name))))
+                        seen = os.lstat(os.path.join(folder, name))
+                        found += [[key] + about(seen)] if stat.S_ISREG(seen.st_mode) else []
         return sorted(found)
 
     def folders(self, prefix):
@@ -58,7 +60,7 @@ class Objects:
     def read(self, key):
         """The object's bytes; None where there is none. ValueError where it is larger than anything of ours."""
         try:
-            with open(self.path(key), "rb") as data:
+            with open(os.open(self.path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as data:
                 size = os.fstat(data.fileno()).st_size
                 if size > LARGEST:
                     raise ValueError("it has %d bytes, and at most %d make sense" % (size, LARGEST))
@@ -69,7 +71,8 @@ class Objects:
     def head(self, key):
         """[size, etag, time]; None where there is no such object."""
         try:
-            return about(os.lstat(self.path(key)))
+            seen = os.lstat(self.path(key))
+            return about(seen) if stat.S_ISREG(seen.st_mode) else None
         except (FileNotFoundError, NotADirectoryError):
             return None
 

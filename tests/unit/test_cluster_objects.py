@@ -52,6 +52,19 @@ def test_objects_are_listed_by_key_and_empty_folders_go_with_their_last_one(tmp_
     assert store.folders("runs/") == ["a"] and store.read("runs/b/1") is None
 
 
+def test_a_link_among_the_objects_is_none(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    store = Objects(str(tmp_path / "root"))
+    store.write("runs/a/log", b"x")
+    (tmp_path / "root/runs/a/link").symlink_to(tmp_path / "secret")
+    (tmp_path / "root/runs/far").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "root/runs/a/fifo")
+    assert [row[0] for row in store.list("runs/")] == ["runs/a/log"]
+    assert store.head("runs/a/link") is None
+    with pytest.raises(OSError, match="symbolic"):
+        store.read("runs/a/link")
+
+
 @pytest.mark.parametrize("key", ["../a", "a/../../b", "/a", "a//b", ".new/x", "a\0b"])
 def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="names nothing"):
