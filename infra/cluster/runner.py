@@ -7,10 +7,10 @@ the recipe's signal once, and never Slurm's own. What became of it stands in the
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 from guard import files, notes, resume, run
@@ -298,7 +298,7 @@ class Job:
 
 def main(root, key):
     """`key` names the order of one run, or with %d those of an array's tasks."""
-    threading.current_thread().name = "runner"
+    os.environ.setdefault("USER", pwd.getpwuid(os.getuid()).pw_name)  # charliecloud wants it
     if "%d" in key:
         key = key % int(os.environ["SLURM_ARRAY_TASK_ID"])
     order = json.loads(objects.Objects(root).read(key).decode())

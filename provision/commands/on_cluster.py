@@ -25,6 +25,13 @@ def named(name: str | None) -> "Cluster | None":
     return clusters.load(name) if name in clusters.names() else None
 
 
+def any_noted() -> bool:
+    """Whether the user has clusters: who has may do without an account at AWS."""
+    from provision.engines.slurm import cluster as clusters
+
+    return bool(clusters.names())
+
+
 def limits(given: dict[str, Any]) -> "Limits":
     """What the flags say of a job's time; they are taken out, as no machine is rented by them."""
     from provision.engines.slurm.submitting import Limits
@@ -40,9 +47,11 @@ def train(
 ) -> None:  # fmt: skip
     """Queue a training there, and follow it unless `detach`."""
     from provision.engines.slurm import cluster as clusters
+    from provision.engines.slurm import submitting
     from provision.training import on_cluster
     from provision.training.request import refuse_unaccepted
 
+    submitting.refuse_longer(known, allowed)
     plan = on_cluster.plan(known, request)
     if dry_run:
         train_plan.show(plan, None, dry_run=True, as_json=as_json)

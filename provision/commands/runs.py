@@ -40,7 +40,7 @@ def runs(as_json: bool, **flags: Any) -> None:
     try:
         found, words = _of_account(clouds.session(**flags))
     except AuthError as error:
-        if not mine:
+        if not mine and not on_cluster.any_noted():
             raise
         console.line(f"only the runs of this laptop and of clusters: {error.what}")
     said = zip([*mine, *found], [*[""] * (len(mine) - len(there)), *more, *words], strict=True)

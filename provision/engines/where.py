@@ -20,12 +20,12 @@ def find(run_id: str, cloud: Callable[[], Cloud]) -> AnyRun:
 
 def engine_of(run: AnyRun) -> Engine | None:
     """The engine of a run that has no machine of EC2's; None for one that has."""
-    return Here() if run.store.where[0] == place.NAME else None
+    return Here() if run.store.where[0] == place.NAME else clusters.engine_of(run)
 
 
 def followed(run: AnyRun) -> tuple[Cloud | None, State | None]:
     """The cloud of the run, or what tells in its place how the run stands: as `runs.follow` takes them."""
-    engine = engine_of(run) or clusters.engine_of(run)
+    engine = engine_of(run)
     if engine is not None:
         return None, engine.state
     assert isinstance(run, Run)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from infra.errors import RunError
+from infra.errors import HostError, RunError
+from provision.engines.slurm import bundle, order, submitting
 from provision.engines.slurm.submitting import Limits
+from tests.cluster.cluster_kit import docker, until
 from tests.cluster.run_kit import LONG, Bench
 
 pytestmark = pytest.mark.engine
@@ -95,3 +97,37 @@ def test_a_run_that_goes_on_is_not_queued_a_second_time(bench: Bench) -> None:
     assert bench.begin(run) == job
     assert [row[0] for row in bench.slurm.queue()] == [job]
     bench.engine.stop(run)
+
+
+def test_of_two_jobs_of_one_run_one_works(bench: Bench) -> None:
+    run = bench.planned(LONG)
+    job = bench.begin(run)
+    bench.snapshot(run)
+    root, here = bench.place.door.root, bundle.bring(bench.place)
+    text = submitting.script(here, root, order.key_of(run.id, 1, 0))
+    output = f"{root}/{run.key('control')}/job-%j.txt"
+    second = bench.place.door.run(
+        ["sbatch", "--parsable", "--gres=gpu:1", f"--output={output}"], stdin=text
+    ).out.strip()
+    until(lambda: second not in [row[0] for row in bench.slurm.queue()], "the second job has ended")
+    assert f"job {job} works on {run.id} already" in bench.printed(run)
+    assert bench.attempts(run) == [0] and bench.state(run).word == "running"
+    bench.engine.stop(run)
+
+
+def test_a_training_goes_on_while_the_login_node_and_the_controller_are_away(bench: Bench) -> None:
+    run = bench.planned({**LONG, "iterations": "100000"})
+    job = bench.begin(run)
+    before = bench.snapshot(run)
+    docker("restart", f"{bench.slurm.name}-login")
+
+    def heard() -> bool:
+        try:
+            return bench.state(run).word == "running" and run.snapshots()[-1].iteration > before
+        except HostError:
+            return False
+
+    until(heard, "it is heard again, and has gone on")
+    assert [row[:2] for row in bench.slurm.queue()] == [(job, "RUNNING")]
+    assert bench.attempts(run) == [0]
+    assert bench.engine.stop(run) == "stopped"

@@ -89,6 +89,14 @@ def test_a_job_is_queued_by_plain_words_and_the_users_own_come_last() -> None:
     assert "--array=0-11%2" in submitting.words(CAMPUS, "sweep", 0, Limits(), "/s/x", "0-11%2")
 
 
+def test_a_job_that_is_longer_than_its_partition_lets_it_be_is_refused() -> None:
+    known = Known("t", "22.05", "charliecloud", "/s", "3.6", "3.6", partitions=(Partition("gpu", seconds=7200),))
+    cluster = Cluster("campus", "alice@login", "gpu", known=known)
+    submitting.refuse_longer(cluster, Limits(2.0))
+    with pytest.raises(UsageError, match="2 hours at most, and --max-hours is 9"):
+        submitting.refuse_longer(cluster, Limits(9.0))
+
+
 def test_the_runner_becomes_the_batch_process() -> None:
     text = submitting.script("/s/host/abc", "/s/a b", "runs/x/control/order-001-0.json").decode()
     assert text == "#!/bin/sh\nexec python3 -u /s/host/abc/cluster '/s/a b' runs/x/control/order-001-0.json\n"

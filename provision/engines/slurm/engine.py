@@ -12,6 +12,7 @@ from infra.docker_engine import open_local
 from infra.errors import HostError, RunError
 from infra.ssh_folder import SshFolder
 from provision.console import Say, size
+from provision.engines.engine import Order, Started
 from provision.engines.slurm import bundle, data, image, order, queue, submitting
 from provision.engines.slurm.cluster import Cluster, ready
 from provision.engines.slurm.queue import Queued
@@ -88,6 +89,7 @@ class Slurm:
     def submit(self, run: AnyRun, binds: Mapping[str, str], allowed: Limits, at: int | None = None) -> Submission:
         """Queue the next attempt of the run, from the snapshot of the iteration `at` (None: the newest; 0: from
         nothing). RunError where the run goes on already; the errors of `queue.put`."""
+        submitting.refuse_longer(self.cluster, allowed)
         number, last = run.next_number(), self.refuse_going(run)
         turn = last.turn + 1 if last is not None and last.number == number else 0
         self.place.delete([run.key("control", "stop")])
@@ -100,6 +102,11 @@ class Slurm:
         note = run.key("control", f"job-{number:03d}-{turn}.json")
         job = queue.put(self.cluster, self.place, name, words, submitting.script(here, root, key), note)
         return Submission(number, turn, job)
+
+    def start(self, run: AnyRun, wanted: Order) -> Started:
+        """Queue the next attempt with what of the run is on the cluster already. The errors of `submit`."""
+        self.submit(run, self.binds(run), Limits(), wanted.at)
+        return Started(run.id, self.cluster.name)
 
     def refuse_going(self, run: AnyRun) -> Submission | None:
         """The last time that the run was queued. RunError where that job is in the queue still."""
@@ -220,6 +227,9 @@ class Slurm:
         self.place.write_all([(run.key("control", "stop"), whoami().encode()) for run in runs])
         if job is not None:
             queue.cancel(self.place.door, job, "--state=PENDING")
+        begun = {stored.key.split("/")[1] for stored in self.place.objects("runs/") if "/attempts/" in stored.key}
+        never = json.dumps({"state": "stopped", "machine": self.cluster.name}).encode()
+        self.place.write_all([(run.key("state.json"), never) for run in runs if run.id not in begun])
 
 
 def standing(told: str, attempt: int, reason: str, code: int | None, job: Queued, given_up: str) -> State:

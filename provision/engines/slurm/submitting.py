@@ -31,6 +31,18 @@ def limits(cluster: Cluster) -> list[str]:
     return [*said, *cluster.sbatch]
 
 
+def refuse_longer(cluster: Cluster, allowed: Limits) -> None:
+    """UsageError for a job that is longer than its partition lets any be: many a Slurm would queue it for ever."""
+    partition = cluster.chosen()
+    if partition is None or not partition.seconds or not allowed.hours or allowed.hours * 3600 <= partition.seconds:
+        return
+    raise UsageError(
+        f"{cluster.name} does not let a job run so long in the partition {partition.name}: "
+        f"{partition.seconds / 3600:g} hours at most, and --max-hours is {allowed.hours:g}",
+        "give a smaller --max-hours; a job that reaches it saves, and goes on in another one",
+    )
+
+
 def words(cluster: Cluster, name: str, gpus: int, allowed: Limits, output: str, array: str = "") -> list[str]:
     """The sbatch that reads its script from standard input. `output`: where Slurm writes what the runner prints."""
     said = ["sbatch", "--parsable", f"--job-name={name}", "--comment=provision", "--nodes=1", "--ntasks=1", "--requeue",

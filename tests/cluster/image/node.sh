@@ -6,7 +6,7 @@ for gpu in 0 1; do mknod -m 666 "/dev/nvidia$gpu" c 1 3 2>/dev/null || true; don
 install -o munge -g munge -m 400 /etc/slurm/munge.key /etc/munge/munge.key
 mkdir -p /run/munge /var/lib/slurm/ctld /var/lib/slurm/d
 chown munge:munge /run/munge
-su -s /bin/sh munge -c /usr/sbin/munged
+su -s /bin/sh munge -c "/usr/sbin/munged --force"
 if [ "$1" = login ]; then
     ssh-keygen -q -A
     /usr/sbin/sshd
