@@ -154,7 +154,8 @@ def _text(name: str) -> str:
 def _refused(kind: str, what: str, where: str) -> ProvisionError:
     if kind == "full":
         return DiskError(
-            f"no room on {where}: {what}", "delete what is not needed there (provision rm RUN), or ask for more quota"
+            f"no room on {where}: {what}",
+            "delete runs, images or data that you need no more there, or ask for more quota",
         )
     if kind == "refused":
         return HostError(

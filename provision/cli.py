@@ -31,7 +31,6 @@ _HEADINGS: dict[str, Table] = {
         "forward": (_HERE + "machines", "make a port of a machine a port of this laptop"),
         "extend": (_HERE + "down", "give a machine more time"),
         "box": (_HERE + "box", "keep a development container"),
-        "cluster": (_HERE + "cluster", "note Slurm clusters to train on, and ask what they have"),
     },
     "Trainings": {
         "resume": (_HERE + "resume", "go on with an interrupted training"),
@@ -43,6 +42,7 @@ _HEADINGS: dict[str, Table] = {
         "time": (_HERE + "tasks", "time a net, layer by layer"),
         "diagnose": (_HERE + "diagnose", "say why a training failed or stands still"),
         "recipe": (_HERE + "recipe", "list, show, make and check recipes"),
+        "cluster": (_HERE + "cluster", "note Slurm clusters to train on, and ask what they have"),
     },
     "Data, nets and images": {
         "data": (_HERE + "data", "prepare data"),

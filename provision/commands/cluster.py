@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision import console
+from provision import clouds, console
 from provision.commands.options import CLUSTER, dry_run_option, json_option
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _check(known: "Cluster", as_json: bool) -> None:
     console.say(f"  {_shared(found)}: {console.size(has.free)} free{quota}")
     rows = [_partition(one) for one in has.partitions]
     console.table("", ("partition", "GPUs of a node", "driver", "longest job", ""), rows)
-    console.say(f"  train there: provision train RECIPE --on {found.name}")
+    console.say(f"  train there: {clouds.hint(f'train RECIPE --on {found.name}')}")
 
 
 def _partition(one: Any) -> tuple[str, str, str, str, str]:

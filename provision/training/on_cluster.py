@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 
 from infra.errors import UsageError
 from infra.ssh_folder import SshFolder
+from provision import clouds
 from provision.console import Say
 from provision.engines.slurm import image as images_there
 from provision.engines.slurm.cluster import Cluster, ready
@@ -64,7 +65,7 @@ def refuse_s3(source: Source) -> None:
     if source.kind == "s3":
         raise UsageError(
             f"{source.value} is in S3, and a training on a cluster takes a folder of this laptop",
-            f"bring it: provision data sync {source.value} DIR; then --data DIR",
+            f"bring it: {clouds.hint(f'data sync {source.value} DIR')}; then --data DIR",
         )
 
 

@@ -44,7 +44,7 @@ def put(cluster: Cluster, place: SshFolder, name: str, words: Sequence[str], scr
         place.door.run(["scancel", job])
         raise RunError(
             f"somebody else has just queued it as job {first}",
-            f"follow it: provision logs -f {name.rpartition('.')[0]}",
+            f"all runs: {place.hint('runs')}",
         )
     return job
 

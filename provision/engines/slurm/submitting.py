@@ -96,7 +96,7 @@ _SAID: tuple[tuple[str, type[ProvisionError], str, str], ...] = (
     ),
     (
         "[Dd]isk quota|No space left", QuotaError, "has no room left for you",
-        "delete what you need no more: provision rm RUN",
+        "delete runs, images or data that you need no more there",
     ),
     (
         "Immediate execution impossible|Unable to allocate resources", HostError,
