@@ -73,7 +73,7 @@ def start(recipe: str, name: str, sets: tuple[str, ...], repeat: int | None, at_
 
     if name != here.NAME:
         raise UsageError(f"a sweep trains on this laptop, and not on {name}", "give --on here")
-    asked = _asked(path, sets, repeat, at_once)
+    asked = asked_for(path, sets, repeat, at_once)
     chosen = settings.load()
     request = TrainRequest(recipe, {}, **mine, accepted=(*licences, *chosen.accept_licences))
     lists = {key: one if isinstance(one, list) else [one] for key, one in asked.options.items()}
@@ -92,7 +92,7 @@ def start(recipe: str, name: str, sets: tuple[str, ...], repeat: int | None, at_
     console.say(f"  stop it: provision sweep stop {made.id}")
 
 
-def _asked(path: Path | None, sets: tuple[str, ...], repeat: int | None, at_once: int | None) -> "Asked":
+def asked_for(path: Path | None, sets: tuple[str, ...], repeat: int | None, at_once: int | None) -> "Asked":
     """What the file and the flags say together. UsageError for a file that is none."""
     from infra.border import convert, read_yaml
     from provision.recipes.rendering import split_sets

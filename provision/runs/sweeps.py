@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from infra.errors import NotFoundError, UsageError
 from infra.store import Store
 from provision.logs.meaning import is_better_high
 from provision.recipes.rendering import fill, render
-from provision.recipes.spec import Option, Recipe
+from provision.recipes.spec import Option, Recipe, Rendered
 from provision.runs import summary
 from provision.runs.manifest import ENDED, Manifest, RunState, plain
 from provision.runs.store import AnyRun, new_id
@@ -131,10 +132,27 @@ def make(
 def manifest_of(sweep: Sweep, item: Item) -> Manifest:
     """The manifest of one of its runs. UsageError where the recipe cannot be filled in."""
     base = convert(sweep.base, Manifest, sweep.id)
-    made = render(base.recipe, item.options, base.rendered.gpus)
+    made = _filled(base, item)
     made = msgspec.structs.replace(made, environment={**made.environment, **sweep.environment})
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return replace(base, id=item.run, created=now, rendered=made)
+
+
+def check(sweep: Sweep) -> None:
+    """UsageError where the recipe cannot be filled in for one of the runs: it is known before any has begun."""
+    base = convert(sweep.base, Manifest, sweep.id)
+    seeds = {name for name in _SEEDS if name in sweep.varied}  # another seed is never what cannot be filled in
+    seen: set[tuple[tuple[str, Option], ...]] = set()
+    for item in sweep.items:
+        kind = tuple((key, value) for key, value in item.options.items() if key not in seeds)
+        if kind not in seen:
+            seen.add(kind)
+            _filled(base, item)
+
+
+def _filled(base: Manifest, item: Item) -> Rendered:
+    folder = Path(base.data.value) if base.data.kind == "folder" else None
+    return render(base.recipe, item.options, base.rendered.gpus, folder)
 
 
 # where it lies

@@ -51,7 +51,7 @@ def _refuse_s3(source: Source) -> None:
     if source.kind == "s3":
         raise UsageError(
             f"{source.value} is in S3, and a training on this laptop takes a folder",
-            f"bring it: provision data sync {source.value} DIR; then --data DIR",
+            f"bring it: {place.store().hint(f'data sync {source.value} DIR')}; then --data DIR",
         )
 
 
@@ -71,8 +71,8 @@ def manifest_of(plan: TrainPlan, chosen: Settings) -> Manifest:
     return Manifest(
         id=store.new_id(plan.recipe.name), created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         recipe=plan.recipe, rendered=plan.rendered, stack=plan.stack, image=image.tag, digest=image.digest,
-        data=plan.data, project=plan.project, gpus=plan.gpus if plan.uses_gpus else 0, name=place.NAME, type=_KIND, market="",
-        region="", settings=RunSettings(
+        data=plan.data, project=plan.project, gpus=plan.gpus if plan.uses_gpus else 0, name=place.NAME, type=_KIND,
+        market="", region="", settings=RunSettings(
             push_seconds=chosen.push_seconds, ports=tuple(plan.request.ports), diagnose=plan.request.diagnose,
             started_by=store.whoami(),
         ),
@@ -84,8 +84,7 @@ def sweep(plan: TrainPlan, chosen: Settings, options: Sequence[Mapping[str, Opti
     recipe cannot be filled in with some of them. Killed before the end, it leaves a sweep that can be gone on with."""
     base = manifest_of(plan, chosen)
     made = sweeps.make(base, plan.request.environment, options, at_once)
-    for item in made.items:
-        sweeps.manifest_of(made, item)
+    sweeps.check(made)
     if base.data.kind == "prepared":
         inputs.local(AnyRun(place.store(), base.id), "data", base.data)
     if base.project.kind:

@@ -14,7 +14,7 @@ from images.build import build
 from images.choose import choose
 from tests.engine.here_kit import SHELL, Laptop, kill, laptop, wait
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 LONG = ("--set", "iterations=600", "--set", "snapshot_every=100", "--set", "test_every=600")
 
 
