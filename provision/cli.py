@@ -36,6 +36,7 @@ _HEADINGS: dict[str, Table] = {
         "resume": (_HERE + "resume", "go on with an interrupted training"),
         "events": (_HERE + "events", "show a training's time line: machines, interruptions, dollars"),
         "stop": (_HERE + "runs", "stop a training after it has saved its work"),
+        "sweep": (_HERE + "sweep", "train a recipe many times, with other options and seeds"),
         "rm": (_HERE + "runs", "delete trainings from S3"),
         "score": (_HERE + "tasks", "evaluate a training's snapshots"),
         "infer": (_HERE + "tasks", "use a training's net on images or a video"),

@@ -62,7 +62,7 @@ class Laptop:
                 here = str(self.home).encode() in place.with_name("environ").read_bytes()
             except OSError:
                 continue
-            if here and b"provision.engines.here" in words and run.encode() in words:
+            if here and b"provision.engines.here" in words and run.encode() in words[:5]:
                 return int(place.parent.name)
         raise AssertionError(f"nobody sees to {run}")
 

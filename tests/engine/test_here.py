@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def saved(here: Laptop, run: str) -> list[str]:
     return sorted(path.parent.name for path in here.folder(run).glob("snapshots/*/complete.json"))
 
 
+def saved_by(here: Laptop, run: str, number: int) -> list[str]:
+    """Those that this attempt made."""
+    return [name for name in saved(here, run) if name.endswith(f"-{number:03d}")]
+
+
 def sums(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("digits_iter_*")}
 
@@ -72,6 +78,7 @@ def test_a_training_outlives_its_client_and_is_used_as_any_other(here: Laptop, t
     assert not here.folder(run).exists()
 
 
+@pytest.mark.long
 def test_a_stopped_training_goes_on_from_its_last_iteration_and_the_same_each_time(here: Laptop) -> None:
     run = begun(here, *ENDLESS)
     wait(lambda: saved(here, run))
@@ -84,14 +91,14 @@ def test_a_stopped_training_goes_on_from_its_last_iteration_and_the_same_each_ti
     made = []
     for number in (2, 3):
         here.run("resume", run, "--from", str(at), "--detach")
-        wait(lambda number=number: [name for name in saved(here, run) if name.endswith(f"-{number:03d}")])
+        wait(partial(saved_by, here, run, number))
         assert "goes on already" in here.run("resume", run, code=13)
         here.run("stop", run)
         attempt = json.loads((here.folder(run) / f"attempts/{number:03d}.json").read_text())
         assert attempt["resumed_from"] == at
         log = b"".join(path.read_bytes() for path in sorted(here.folder(run).glob(f"log/{number:03d}-*")))
         assert b"Resuming from snapshots/digits_iter_%d.solverstate" % at in log
-        first = min(name for name in saved(here, run) if name.endswith(f"-{number:03d}"))
+        first = min(saved_by(here, run, number))
         made.append((first.partition("-")[0], sums(here.folder(run) / "snapshots" / first)))
     assert made[0] == made[1]  # bit for bit
 
@@ -112,6 +119,7 @@ def test_whoever_sees_to_a_training_may_be_killed_as_well(here: Laptop) -> None:
     wait(here.nothing_left)
 
 
+@pytest.mark.long
 def test_a_laptop_that_was_restarted_shows_an_interrupted_run_that_goes_on(here: Laptop) -> None:
     """The restart is played: the process is killed, the container ended, and the notes are of another start."""
     run = begun(here, *ENDLESS)
@@ -130,6 +138,7 @@ def test_a_laptop_that_was_restarted_shows_an_interrupted_run_that_goes_on(here:
     here.run("stop", run)
 
 
+@pytest.mark.long
 def test_a_laptop_that_is_switched_off_saves_the_work_first(here: Laptop) -> None:
     run = begun(here, *ENDLESS)
     wait(lambda: saved(here, run))
@@ -142,6 +151,7 @@ def test_a_laptop_that_is_switched_off_saves_the_work_first(here: Laptop) -> Non
     assert last % 50 or f"Iteration {last + 50}" not in log
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_the_work_and_stops(here: Laptop) -> None:
     client = here.client("train", "digits", "--on", "here", *ENDLESS)
     wait(lambda: list(here.home.glob("state/provision/here/runs/*/snapshots/*/complete.json")))
@@ -151,6 +161,7 @@ def test_ctrl_c_saves_the_work_and_stops(here: Laptop) -> None:
     assert here.nothing_left()
 
 
+@pytest.mark.long
 def test_of_two_who_go_on_at_once_one_trains(here: Laptop) -> None:
     run = begun(here, *ENDLESS)
     wait(lambda: saved(here, run))
@@ -163,6 +174,7 @@ def test_of_two_who_go_on_at_once_one_trains(here: Laptop) -> None:
     here.run("stop", run)
 
 
+@pytest.mark.long
 def test_a_training_that_fails_says_why(here: Laptop) -> None:
     said = here.run("train", "digits", "--on", "here", "--set", "learning_rate=1e30", *SHORT, code=13)
     assert "failed" in said or "diverged" in said
@@ -176,6 +188,7 @@ def test_what_this_laptop_has_not_is_refused_before_anything_is_done(here: Lapto
     assert not (here.home / "state/provision/here").exists()
 
 
+@pytest.mark.long
 def test_what_a_training_writes_leads_nowhere(here: Laptop) -> None:
     """It may put links in the place of its snapshots and of its log: nothing of the user's is copied by them."""
     secret = here.home / "secret"

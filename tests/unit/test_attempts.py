@@ -325,7 +325,7 @@ class Starting:
             (attempts.gpu_check, "prove", lambda *_: None),
             (attempts.guard, "install", lambda _: None),
             (attempts.inputs, "place", lambda *_: None),
-            (attempts.container, "binds", lambda _: ()),
+            (attempts.container, "binds", lambda *_: ()),
         ):
             monkeypatch.setattr(place, name, answer)
         run.add_attempt(attempt(1))

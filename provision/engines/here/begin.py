@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
 from infra.docker_engine import Docker, open_local
 from infra.errors import RunError
@@ -47,6 +48,21 @@ def clear(run_id: str) -> None:
     """Take away what a run needed while it worked. What is to stay lies in its place."""
     for folder in (place.work() / "runs" / run_id, place.work() / "guard" / run_id):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_code(source: Path, run: AnyRun) -> None:
+    """The run's own copy of its code, which stays as it was when the training began."""
+    target = Path(run.store.url(run.key("inputs", "project")))
+    if not target.is_dir():
+        copy_folder(source, target)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder to a place that is free; it is whole there or not at all."""
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(source, part, symlinks=True)
+    part.rename(target)
 
 
 def begin(run: AnyRun, at: int | None, made_by: str) -> None:

@@ -43,7 +43,7 @@ class Here:
         while (keys := run.attempt_keys()) == before or run.state().attempt != number_of(keys[-1]):
             ended = shell.has_ended(pid) and not place.is_held(run.id)  # another process may begin in its place
             if ended and run.attempt_keys() == before:
-                raise _refusal(run)
+                raise refusal(run)
             if ended:
                 break
             time.sleep(_LOOK_S)
@@ -120,7 +120,7 @@ def is_running(run: AnyRun, number: int) -> bool:
     return LocalShell().run(words, check=False).out.strip() == "true"
 
 
-def _refusal(run: AnyRun) -> ProvisionError:
+def refusal(run: AnyRun) -> ProvisionError:
     """Why no attempt began, as the process said it."""
     raw = run.store.read(run.key("control", REFUSED))
     if raw is None:
