@@ -17,6 +17,7 @@ from guard import files, notes, resume, run
 from guard.host import log, now_text
 
 from . import bucket, claim, containers, objects
+from .program import Program
 
 TURN_S = 0.5
 LOOK_S = 3
@@ -26,50 +27,13 @@ BARREN = 5  # attempts in a row that may bring no newer snapshot
 REQUEUED_S = 90
 
 
-class Program:
-    """The training in its container. `root`: the run's folder, which it sees as /work."""
-
-    def __init__(self, root, words, out, spared):
-        self.pid_file = os.path.join(root, ".pid")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.pid_file)
-
-        def alone():
-            os.setsid()
-            for number in spared:  # Slurm sends its own to all of a job; what is ignored stays so in the program
-                signal.signal(number, signal.SIG_IGN)
-
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=alone)
-
-    def status(self):
-        code = self.process.poll()
-        if code is None:
-            return "running", None, False
-        return "exited", code if code >= 0 else 128 - code, False
-
-    def signal(self, number):
-        """Whether it was there to be told."""
-        try:
-            with open(self.pid_file) as data:
-                os.kill(int(data.read()), number)
-            return True
-        except (OSError, ValueError):
-            return False
-
-    def kill(self):
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 class Run(run.Run):
     """The guard's run, whose container is a process of this job and whose S3 is a folder."""
 
     program = None
 
     def __init__(self, name, store):
-        super().__init__(name, None)
-        self.bucket = bucket.Bucket(store)
+        super().__init__(name, None, bucket=bucket.Bucket(store))
         self.often = self.plan["push_seconds"]
 
     def container(self):
