@@ -7,15 +7,17 @@ from provision import console
 from provision.commands import train_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from provision.engines.slurm.cluster import Cluster
     from provision.engines.slurm.submitting import Limits
+    from provision.recipes.spec import Option
     from provision.runs.store import AnyRun
+    from provision.runs.sweeps import Sweep
     from provision.runs.table import Seen
     from provision.settings import Settings
     from provision.training.on_cluster import There
-    from provision.training.request import TrainRequest
+    from provision.training.request import TrainPlan, TrainRequest
 
 
 def named(name: str | None) -> "Cluster | None":
@@ -68,6 +70,25 @@ def train(
     if not as_json:
         console.say(f"run {run.id}")
     _go_on(run, there, job, detach, as_json)
+
+
+def planned(known: "Cluster", request: "TrainRequest") -> "TrainPlan":
+    """The plan for a training there."""
+    from provision.training import on_cluster
+
+    return on_cluster.plan(known, request)
+
+
+def sweep(
+    known: "Cluster", plan: "TrainPlan", chosen: "Settings", items: "Sequence[Mapping[str, Option]]", at_once: int
+) -> "Sweep":
+    """Queue a sweep there."""
+    from provision.engines.slurm import cluster as clusters
+    from provision.engines.slurm.submitting import Limits
+    from provision.training import on_cluster
+
+    there = on_cluster.There(known, clusters.place(known), console.line)
+    return on_cluster.sweep(plan, there, chosen, items, at_once, Limits())
 
 
 def resume(

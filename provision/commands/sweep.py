@@ -9,8 +9,9 @@ import click
 
 from infra.errors import RunError, UsageError
 from provision import console, settings
-from provision.commands import here
+from provision.commands import here, on_cluster
 from provision.commands.options import MACHINE, NEW, PATH, RECIPE, RUN, WORDS, dry_run_option, json_option
+from provision.commands.sweep_homes import Home, find
 from provision.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -48,7 +49,13 @@ def sweep() -> None:
 
 @click.command()
 @click.argument("recipe", type=RECIPE)
-@click.option("--on", "name", type=MACHINE, required=True, help="where to train: here (this laptop)")
+@click.option(
+    "--on",
+    "name",
+    type=MACHINE,
+    required=True,
+    help="where to train: here (this laptop), or a cluster (provision cluster ls)",
+)
 @click.option("--set", "sets", multiple=True, metavar="OPTION=A,B,C", help="set an option of the recipe, to each value")
 @click.option("--repeat", type=click.IntRange(1, 1000), help="train each combination so often, each with its own seed")
 @click.option("--at-once", type=click.IntRange(1, 100), help="how many trainings may work at a time (default: 1)")
@@ -71,19 +78,24 @@ def start(recipe: str, name: str, sets: tuple[str, ...], repeat: int | None, at_
     from provision.training import here as training
     from provision.training.request import TrainRequest, load, refuse_unaccepted
 
-    if name != here.NAME:
-        raise UsageError(f"a sweep trains on this laptop, and not on {name}", "give --on here")
+    cluster = on_cluster.named(name)
+    if name != here.NAME and cluster is None:
+        raise UsageError(f"a sweep trains on this laptop or a cluster, and not on {name}", "give --on here")
     asked = asked_for(path, sets, repeat, at_once)
     chosen = settings.load()
     request = TrainRequest(recipe, {}, **mine, accepted=(*licences, *chosen.accept_licences))
     lists = {key: one if isinstance(one, list) else [one] for key, one in asked.options.items()}
     items = sweeps.expand(load(request), lists, asked.repeat)
-    plan = training.plan(TrainRequest(**{**vars(request), "options": items[0]}))
+    first = TrainRequest(**{**vars(request), "options": items[0]})
+    plan = training.plan(first) if cluster is None else on_cluster.planned(cluster, first)
     refuse_unaccepted(plan)
     if dry_run:
         _show_items(items, asked.at_once, as_json)
         return
-    made = training.sweep(plan, chosen, items, asked.at_once, console.line)
+    if cluster is None:
+        made = training.sweep(plan, chosen, items, asked.at_once, console.line)
+    else:
+        made = on_cluster.sweep(cluster, plan, chosen, items, asked.at_once)
     if as_json:
         console.emit_json({"sweep": made.id, "runs": [item.run for item in made.items]})
         return
@@ -112,25 +124,16 @@ def _show_items(items: "list[dict[str, Option]]", at_once: int, as_json: bool) -
     console.table(f"would train {len(items)} times, {at_once} at once", ["", *columns], rows)
 
 
-def _found(sweep_id: str) -> "Sweep":
-    from provision.engines.here import place
-    from provision.runs import sweeps
-
-    return sweeps.find(place.store(), sweep_id)
-
-
 @click.command()
 @click.argument("sweep_id", metavar="SWEEP", type=RUN)
 @click.option("--wait", is_flag=True, help="wait until nothing of it trains or waits any more")
 @json_option
 def status(sweep_id: str, wait: bool, as_json: bool) -> None:
     """Show how many trainings of SWEEP wait, train and have ended."""
-    from provision.engines.here import place
-
-    made = _found(sweep_id)
-    while wait and place.is_held(made.id):
+    home, made = find(sweep_id)
+    while wait and home.works(made):
         time.sleep(_LOOK_S)
-    counts, works = _counts(made), place.is_held(made.id)
+    counts, works = _counts(home, made), home.works(made)
     if as_json:
         console.emit_json({"sweep": made.id, "works": works, "runs": len(made.items), **counts})
         return
@@ -139,14 +142,12 @@ def status(sweep_id: str, wait: bool, as_json: bool) -> None:
         console.say(f"  nobody works on it; go on with it: provision sweep resume {made.id}")
 
 
-def _counts(made: "Sweep") -> dict[str, int]:
+def _counts(home: Home, made: "Sweep") -> dict[str, int]:
     from collections import Counter
 
-    from provision.engines.here import place
     from provision.runs import sweeps
 
-    store = place.store()
-    return dict(sorted(Counter(sweeps.words(store, made, sweeps.ended(store, made.id)).values()).items()))
+    return dict(sorted(Counter(home.words(made, sweeps.ended(home.store, made.id)).values()).items()))
 
 
 @click.command()
@@ -155,8 +156,7 @@ def _counts(made: "Sweep") -> dict[str, int]:
 @json_option
 def table(sweep_id: str, target: Path | None, as_json: bool) -> None:
     """Show all trainings of SWEEP, the best one first: by their score, else by their loss."""
-    made = _found(sweep_id)
-    rows = _rows(made)
+    rows = _rows(*find(sweep_id))
     if as_json:
         console.emit_json(rows)
         return
@@ -171,11 +171,11 @@ def table(sweep_id: str, target: Path | None, as_json: bool) -> None:
     console.table("", columns, [["" if row[name] is None else row[name] for name in columns] for row in rows])
 
 
-def _rows(made: "Sweep") -> list[dict[str, Any]]:
+def _rows(home: Home, made: "Sweep") -> list[dict[str, Any]]:
     """Each training with its numbers and the options that differ, the best one first."""
     from provision.runs import sweeps
 
-    results = _results(made)
+    results = _results(home, made)
     options = {item.run: item.options for item in made.items}
     return [
         {"run": run, "state": one.state, **{key: options[run].get(key) for key in made.varied}, "score": one.score,
@@ -186,15 +186,14 @@ def _rows(made: "Sweep") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _results(made: "Sweep") -> "Mapping[str, Result]":
+def _results(home: Home, made: "Sweep") -> "Mapping[str, Result]":
     """How each training stands: of those that have ended as it was written down, of those that train by their log."""
-    from provision.engines.here import place
     from provision.runs import sweeps
     from provision.runs.store import AnyRun
 
-    store = place.store()
+    store = home.store
     known = sweeps.ended(store, made.id)
-    words = sweeps.words(store, made, known)
+    words = home.words(made, known)
     return {
         run: known[run] if run in known
         else sweeps.Result(word) if word == "waiting" else sweeps.result(AnyRun(store, run), word)
@@ -209,11 +208,10 @@ def _results(made: "Sweep") -> "Mapping[str, Result]":
 def logs(ctx: click.Context, sweep_id: str, plot: Path | None) -> None:
     """Print or draw the logs of all trainings of SWEEP that have begun."""
     from provision.commands.logs import logs as of_runs
-    from provision.engines.here import place
     from provision.runs import sweeps
 
-    made = _found(sweep_id)
-    words = sweeps.words(place.store(), made, sweeps.ended(place.store(), made.id))
+    home, made = find(sweep_id)
+    words = home.words(made, sweeps.ended(home.store, made.id))
     begun = tuple(run for run, word in words.items() if word != "waiting")
     if not begun:
         raise RunError(f"no training of {made.id} has begun", f"see how it stands: provision sweep status {made.id}")
@@ -225,13 +223,11 @@ def logs(ctx: click.Context, sweep_id: str, plot: Path | None) -> None:
 @dry_run_option
 def stop(sweep_id: str, dry_run: bool) -> None:
     """Stop all trainings of SWEEP after they have saved their work; those that wait do not begin."""
-    from provision.engines.here import sweep as working
-
-    made = _found(sweep_id)
+    home, made = find(sweep_id)
     if dry_run:
         console.say(f"would stop what trains of {made.id}, and begin nothing more")
         return
-    working.stop(made)
+    home.stop(made)
     console.say(f"{made.id} is stopped; go on with it: provision sweep resume {made.id}")
 
 
@@ -240,18 +236,15 @@ def stop(sweep_id: str, dry_run: bool) -> None:
 @dry_run_option
 def resume(sweep_id: str, dry_run: bool) -> None:
     """Go on with what is left of SWEEP: what waits, what was stopped, what was interrupted."""
-    from provision.engines.here import place
-    from provision.engines.here import sweep as working
-
-    made = _found(sweep_id)
-    if place.is_held(made.id):
+    home, made = find(sweep_id)
+    if home.works(made):
         raise RunError(f"{made.id} goes on already", f"how it stands: provision sweep status {made.id}")
     if dry_run:
-        counts = _counts(made)
+        counts = _counts(home, made)
         left = sum(count for word, count in counts.items() if word not in ("finished", "failed"))
         console.say(f"would go on with {left} trainings of {made.id}")
         return
-    runs = working.go_on(made)
+    runs = home.go_on(made)
     console.say(
         f"{made.id} goes on with {len(runs)} trainings" if runs else f"{made.id} is done: nothing is left of it"
     )

@@ -1,22 +1,29 @@
 """Start, or go on with, a training on a Slurm cluster."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
 
 from infra.errors import UsageError
 from infra.ssh_folder import SshFolder
 from provision import clouds
 from provision.console import Say
 from provision.engines.slurm import image as images_there
+from provision.engines.slurm import sweeping
 from provision.engines.slurm.cluster import Cluster, ready
 from provision.engines.slurm.engine import Slurm, Submission
 from provision.engines.slurm.submitting import Limits
 from provision.hosts import image as images
 from provision.hosts.facts import Facts, Gpu, found_there
-from provision.runs import inputs, store, trust, weights
+from provision.recipes.spec import Option
+from provision.runs import inputs, store, sweeps, trust, weights
 from provision.runs.manifest import Manifest, RunSettings, Source
 from provision.runs.standing import Standing
 from provision.runs.store import AnyRun
+from provision.runs.sweeps import Sweep
 from provision.settings import Settings
 from provision.training import request
 from provision.training.request import Host, TrainPlan, TrainRequest
@@ -71,22 +78,67 @@ def refuse_s3(source: Source) -> None:
 
 def create(plan: TrainPlan, there: There, chosen: Settings) -> AnyRun:
     """Write down what is planned; the image is built where it is not there yet. Nothing is queued then."""
-    image = images.obtain(plan.stack)
     there.place.door.ask("make")
-    run = AnyRun(there.place, store.new_id(plan.recipe.name))
+    manifest = manifest_of(plan, there, chosen)
+    run = AnyRun(there.place, manifest.id)
+    run.write_manifest(manifest, inputs.folders_of(manifest.data, manifest.project))
+    run.checked = True
+    return run
+
+
+def manifest_of(plan: TrainPlan, there: There, chosen: Settings) -> Manifest:
+    """The manifest of the plan; the image is built where it is not there yet."""
+    image = images.obtain(plan.stack)
     asked = plan.request.gpus or 0  # an image without CUDA takes GPUs only where somebody asked for them
-    manifest = Manifest(
-        id=run.id, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), recipe=plan.recipe,
-        rendered=plan.rendered, stack=plan.stack, image=image.tag, digest=image.digest, data=plan.data,
-        project=plan.project, gpus=plan.gpus if plan.uses_gpus else asked, name=there.cluster.name,
+    return Manifest(
+        id=store.new_id(plan.recipe.name), created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        recipe=plan.recipe, rendered=plan.rendered, stack=plan.stack, image=image.tag, digest=image.digest,
+        data=plan.data, project=plan.project, gpus=plan.gpus if plan.uses_gpus else asked, name=there.cluster.name,
         type=plan.host.type, market=_MARKET, region="",
         settings=RunSettings(
             push_seconds=chosen.push_seconds, started_by=store.whoami(), diagnose=plan.request.diagnose,
         ),
     )  # fmt: skip
-    run.write_manifest(manifest, inputs.folders_of(manifest.data, manifest.project))
-    run.checked = True
-    return run
+
+
+def sweep(
+    plan: TrainPlan, there: There, chosen: Settings, options: Sequence[Mapping[str, Option]], at_once: int,
+    limits: Limits,
+) -> Sweep:  # fmt: skip
+    """Write down a sweep of the plan's recipe with these options, and queue it as one array. UsageError where the
+    recipe cannot be filled in with some of them."""
+    there.place.door.ask("make")
+    base, engine = manifest_of(plan, there, chosen), there.engine
+    made = sweeps.make(base, plan.request.environment, options, at_once)
+    sweeps.check(made)
+    sources = {kind: source for kind, source in (("data", base.data), ("project", base.project)) if source.kind}
+    first = AnyRun(there.place, base.id)
+    binds = engine.bring(base, {
+        kind: Path(source.value) if source.kind == "folder" else inputs.local(first, kind, source)
+        for kind, source in sources.items()
+    })  # fmt: skip
+    if files := base.rendered.weights:
+        fetched = weights.fetch(there.place.door.shell, files, base.weights, there.say, engine.weights_folder)
+        made = msgspec.structs.replace(made, base={**made.base, "weights": fetched})
+    sweeps.write(there.place, made)
+    given = inputs.folders_of(base.data, base.project)
+    runs = sweeping.runs(there.place, [sweeps.manifest_of(made, item) for item in made.items], given)
+    sweeping.submit(engine, made.id, runs, binds, limits, at_once)
+    return made
+
+
+def go_on_with(engine: Slurm, made: Sweep, limits: Limits | None = None) -> list[str]:
+    """Queue what is left of a sweep; those runs. RunError where it goes on already."""
+    sweeping.refuse_going(engine, made.id)
+    known = sweeping.words(engine, made.id, [item.run for item in made.items])
+    left = [item for item in made.items if known[item.run] not in ("finished", "failed")]
+    if not left:
+        return []
+    binds = sweeping.binds_of(engine, [item.run for item in made.items])
+    runs = sweeping.runs(engine.place, [sweeps.manifest_of(made, item) for item in left], ())
+    turn = sweeping.turns(engine.place, made.id)
+    sweeping.submit(engine, made.id, runs, binds, limits or Limits(), made.at_once, turn)
+    return [item.run for item in left]
 
 
 def start(run: AnyRun, there: There, limits: Limits, at: int | None = None) -> Submission:

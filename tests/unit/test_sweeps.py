@@ -159,4 +159,4 @@ def expanded(asked: Asked) -> list[dict[str, Option]]:
 
 def test_a_sweep_elsewhere_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sweep", "digits", "--on", "lab", "--set", "batch=16,32"]) == 2
-    assert "a sweep trains on this laptop, and not on lab" in capsys.readouterr().err
+    assert "a sweep trains on this laptop or a cluster, and not on lab" in capsys.readouterr().err

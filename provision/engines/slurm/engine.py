@@ -1,4 +1,4 @@
-"""Runs on a cluster: queue one, or many as an array; see how it stands; stop it."""
+"""Runs on a cluster: queue one, see how it stands, stop it."""
 
 import json
 import time
@@ -23,7 +23,7 @@ from provision.runs.store import AnyRun, whoami
 
 _WAIT_S = 180.0
 _LOOK_S = 1.0
-_BINDS = "binds.json"
+BINDS = "binds.json"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Slurm:
 
     def binds(self, run: AnyRun) -> dict[str, str]:
         """What of the run is on the cluster, as `bring` gave it when the run was queued last."""
-        return dict(self.place.read_json(run.key("control", _BINDS)) or {})
+        return dict(self.place.read_json(run.key("control", BINDS)) or {})
 
     def forget_binds(self, run: AnyRun, kinds: Sequence[str]) -> None:
         """The run's data or code is another one from now on."""
         left = {place: key for place, key in self.binds(run).items() if place.removeprefix("/") not in kinds}
-        self.place.write_json(run.key("control", _BINDS), left)
+        self.place.write_json(run.key("control", BINDS), left)
 
     # one run
 
@@ -93,9 +93,9 @@ class Slurm:
         number, last = run.next_number(), self.refuse_going(run)
         turn = last.turn + 1 if last is not None and last.number == number else 0
         self.place.delete([run.key("control", "stop")])
-        self.place.write_json(run.key("control", _BINDS), binds)
+        self.place.write_json(run.key("control", BINDS), binds)
         key = order.key_of(run.id, number, turn)
-        self.place.write(key, json.dumps(self._order(run, binds, allowed, number, at, run.attempts())).encode())
+        self.place.write(key, json.dumps(self.order_of(run, binds, allowed, number, at, run.attempts())).encode())
         root, here = self.place.door.root, bundle.bring(self.place)
         name, output = f"{run.id}.{number}-{turn}", f"{root}/{run.key('control')}/job-%j.txt"
         words = submitting.words(self.cluster, name, run.manifest.gpus, allowed, output)
@@ -132,10 +132,11 @@ class Slurm:
         job = queue.noted(self.place, key)
         return None if job is None else Submission(number_of, turn_of, job)
 
-    def _order(
+    def order_of(
         self, run: AnyRun, binds: Mapping[str, str], allowed: Limits, number: int, at: int | None,
         attempts: Sequence[Attempt],
     ) -> dict[str, Any]:  # fmt: skip
+        """What a job of the run is told to do."""
         known, partition = ready(self.cluster), self.cluster.chosen()
         limit = round(allowed.hours * 3600) if allowed.hours else partition.seconds if partition else 0
         mounts = [(key, place) for place, key in binds.items()]
@@ -200,36 +201,6 @@ class Slurm:
         if told.state not in ENDED:
             value = {"state": "stopped", "attempt": told.attempt, "machine": self.cluster.name}
             self.place.write(run.key("state.json"), json.dumps(value).encode())
-
-    # many runs
-
-    def sweep(
-        self, sweep_id: str, runs: Sequence[AnyRun], binds: Mapping[str, str], allowed: Limits, at_once: int
-    ) -> str:
-        """Queue many runs as one array, of which so many run at once: its job. All are as large as the first."""
-        objects = []
-        for task, run in enumerate(runs):
-            made = self._order(run, binds, allowed, 1, None, ())
-            objects.append((f"sweeps/{sweep_id}/orders/{task}.json", json.dumps(made).encode()))
-            note = json.dumps({"sweep": sweep_id, "task": task}).encode()
-            objects.append((run.key("control", "job-001-0.json"), note))
-            objects.append((run.key("control", _BINDS), json.dumps(binds).encode()))
-        self.place.write_all(objects)
-        root, here = self.place.door.root, bundle.bring(self.place)
-        output, array = f"{root}/sweeps/{sweep_id}/job-%A-%a.txt", f"0-{len(runs) - 1}%{at_once}"
-        words = submitting.words(self.cluster, sweep_id, runs[0].manifest.gpus, allowed, output, array)
-        script = submitting.script(here, root, f"sweeps/{sweep_id}/orders/%d.json")
-        return queue.put(self.cluster, self.place, sweep_id, words, script, queue.sweep_note(sweep_id))
-
-    def stop_sweep(self, sweep_id: str, runs: Sequence[AnyRun]) -> None:
-        """Take out of the queue what has not begun, and let the others save and end. It waits for neither."""
-        job = queue.noted(self.place, queue.sweep_note(sweep_id))
-        self.place.write_all([(run.key("control", "stop"), whoami().encode()) for run in runs])
-        if job is not None:
-            queue.cancel(self.place.door, job, "--state=PENDING")
-        begun = {stored.key.split("/")[1] for stored in self.place.objects("runs/") if "/attempts/" in stored.key}
-        never = json.dumps({"state": "stopped", "machine": self.cluster.name}).encode()
-        self.place.write_all([(run.key("state.json"), never) for run in runs if run.id not in begun])
 
 
 def standing(told: str, attempt: int, reason: str, code: int | None, job: Queued, given_up: str) -> State:

@@ -56,13 +56,13 @@ def noted(place: SshFolder, note: str) -> str | None:
         return None
     if "sweep" not in found:
         return str(found["job"])
-    whole = noted(place, sweep_note(found["sweep"]))
+    whole = noted(place, sweep_note(found["sweep"], found["turn"]))
     return None if whole is None else f"{whole}_{found['task']}"
 
 
-def sweep_note(sweep_id: str) -> str:
-    """Where the array of a sweep is noted."""
-    return f"sweeps/{sweep_id}/job.json"
+def sweep_note(sweep_id: str, turn: int) -> str:
+    """Where the array of a sweep is noted; `turn`: how often it was queued before."""
+    return f"sweeps/{sweep_id}/job-{turn}.json"
 
 
 def _note(place: SshFolder, note: str, job: str) -> str:
@@ -92,11 +92,24 @@ def look_all(door: Door, jobs: Sequence[str]) -> dict[str, Queued]:
     done = door.run(["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%T|%r|%N"])
     if not done.ok and "Invalid job id" not in done.err:
         raise _silent(door, done.err)
-    for line in done.out.splitlines():
-        job, state, reason, node = line.split("|")
-        word = "waiting" if state in _WAITS else "running" if state in _GOES else "gone"
-        found[job] = Queued(job, word, state, "" if reason in ("None", "(null)") else reason, node)
+    for one in map(_queued, done.out.splitlines()):
+        found[one.job] = one
     return found
+
+
+def _queued(line: str) -> Queued:
+    job, state, reason, node = line.split("|")
+    word = "waiting" if state in _WAITS else "running" if state in _GOES else "gone"
+    return Queued(job, word, state, "" if reason in ("None", "(null)") else reason, node)
+
+
+def tasks(door: Door, job: str) -> dict[str, Queued]:
+    """How the tasks of an array stand that are in the queue, by their numbers. HostError where Slurm is silent."""
+    done = door.run(["squeue", "-h", "-r", "-j", job, "-o", "%i|%T|%r|%N"])
+    if not done.ok and "Invalid job id" not in done.err:
+        raise _silent(door, done.err)
+    found = [_queued(line) for line in done.out.splitlines()]
+    return {one.job.partition("_")[2]: one for one in found}
 
 
 def cancel(door: Door, job: str, *flags: str) -> None:
