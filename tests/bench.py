@@ -194,6 +194,17 @@ def net_rows() -> Iterable[dict[str, object]]:
     return rows()
 
 
+def sweep_rows() -> list[dict[str, object]]:
+    from tests.bench_sweeps import RUNS, sweep
+
+    found = sweep()
+    return [
+        row(f"sweep of {RUNS} runs begun", found["start"], "s", "limit", 5.0),
+        row(f"sweep status of {RUNS} runs", found["status"], "s", "limit", 2.0),
+        row(f"sweep status of {RUNS} runs", found["memory"], "MB", "limit", 100.0),
+    ]
+
+
 def notice_rows() -> list[dict[str, object]]:
     """What the guard saves after a notice, one part of it broken on the way, on a line of 40 MB/s."""
     from tests.bench_notice import rows
@@ -209,6 +220,7 @@ GROUPS: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
     "start": lambda: [help_row(), boto3_row(), packages_row()],
     "ls": lambda: [ls_row()],
     "runs": runs_rows,
+    "sweep": sweep_rows,
     "demo": lambda: [demo_row()],
     "launch": launch_rows,
     "render": render_rows,

@@ -16,7 +16,7 @@ from provision.engines.kept import moment
 from provision.machines.cost import Bill
 from provision.runs.manifest import Attempt, End, Keeping, RunState
 from provision.runs.snapshots import MARK
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _ASKS = {"Ask spot": "spot", "Ask on demand": "on demand"}
 _WORK = "Work"  # the state in which a machine works; it is left with the machine's word
@@ -86,6 +86,11 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
     return line(seen)
 
 
+def by_folder(run: AnyRun) -> list[Event]:
+    """The events of a run that has no machine of EC2's, oldest first."""
+    return line(Seen(run.attempts(), {}, _saved(run), {}, state=run.state()))
+
+
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
     found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
@@ -113,7 +118,7 @@ def _keepers(cloud: Cloud, keeping: Keeping) -> list[Kept]:
     ]
 
 
-def _saved(run: Run) -> list[tuple[datetime, int, int]]:
+def _saved(run: AnyRun) -> list[tuple[datetime, int, int]]:
     """When each complete snapshot came to S3, by S3's own time."""
     below = run.key("snapshots/")
     marks = [(stored, MARK.fullmatch(stored.key.removeprefix(below))) for stored in run.store.objects(below)]
@@ -162,7 +167,8 @@ def _attempts(seen: Seen) -> Iterator[Event]:
         if attempt.instance:
             what = "resumed" if attempt.resumed_from else "got"
             launched = attempt.terms.launched if attempt.terms else attempt.started
-            about = f"{attempt.instance} in {attempt.zone}{from_where}"
+            place = f"{attempt.instance} in {attempt.zone}" if attempt.zone else "on this laptop"
+            about = f"{place}{from_where}"
             yield Event(moment(launched), what, attempt.number, attempt.name, about)
         else:
             yield Event(moment(attempt.started), "claimed", attempt.number, attempt.name, f"no machine{from_where}")

@@ -69,6 +69,7 @@ def test_a_training_outlives_its_client_and_is_used_as_any_other(here: Laptop, t
     assert (row["state"], row["attempts"], row["snapshot"], row["machine"]) == ("finished", 1, 300, "here")
     assert here.run("logs", run) == log
     assert here.nothing_left()
+    assert [event["what"] for event in json.loads(here.run("events", run, "--json"))] == ["got", *["saved"] * 3]
     here.run("fetch", run, str(tmp_path / "out"))
     assert sums(tmp_path / "out/snapshots") == sums(here.folder(run) / "snapshots/000000300-001")
     assert f"{run}: " in here.run("diagnose", run)
