@@ -96,10 +96,7 @@ class Door:
 
     def do_write_all(self, data, rows):
         """Several objects by one question: [[key, size], ...], whose bytes follow one another."""
-        at = 0
-        for key, size in rows:
-            self.store.write(key, data[at : at + size])
-            at += size
+        self.store.write_all(rows, data)
         return len(rows), b""
 
     def do_write_new(self, data, key):

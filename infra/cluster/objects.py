@@ -80,6 +80,15 @@ class Objects:
         with self.fresh(data) as part:
             self.place(part, key, os.rename)
 
+    def write_all(self, rows, data):
+        """Write several objects, [[key, size], ...], whose bytes follow one another; then they are on the disk."""
+        at = 0
+        for key, size in rows:
+            with self.fresh(data[at : at + size], settle=False) as part:
+                self.place(part, key, os.rename)
+            at += size
+        os.sync()
+
     def write_new(self, key, data):
         """Whether the object is ours now; False where another one is there."""
         with self.fresh(data) as part:
@@ -116,8 +125,9 @@ class Objects:
                 folder = os.path.dirname(folder)
 
     @contextlib.contextmanager
-    def fresh(self, data):
-        """A file with these bytes beside all objects, which is gone after the block if it still has its name."""
+    def fresh(self, data, settle=True):
+        """A file with these bytes beside all objects, which is gone after the block if it still has its name. `settle`:
+        its bytes are on the disk before it gets another one."""
         aside = os.path.join(self.root, ASIDE)
         os.makedirs(aside, 0o700, exist_ok=True)
         part = os.path.join(aside, os.urandom(8).hex())
@@ -125,7 +135,8 @@ class Objects:
             with open(part, "xb") as out:
                 out.write(data)
                 out.flush()
-                os.fsync(out.fileno())
+                if settle:
+                    os.fsync(out.fileno())
             yield part
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -50,6 +50,8 @@ def test_from_a_laptop_to_a_training_on_a_cluster_and_home_again(
     assert "in the queue of campus" in said(capsys, "resume", run, "--detach")
     until(lambda: rows()[0]["attempts"] == 2 and rows()[0]["state"] == "running", "it goes on", 120)
     said(capsys, "stop", run)
+    times = json.loads(said(capsys, "events", run, "--json"))
+    assert {event["attempt"] for event in times} >= {1, 2}
     log = said(capsys, "logs", run)
     assert f"digits_iter_{stopped_at}.solverstate" in log
     said(capsys, "fetch", run, str(tmp_path / "home-again"))

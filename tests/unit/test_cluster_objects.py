@@ -52,6 +52,14 @@ def test_objects_are_listed_by_key_and_empty_folders_go_with_their_last_one(tmp_
     assert store.folders("runs/") == ["a"] and store.read("runs/b/1") is None
 
 
+def test_several_objects_are_written_and_read_by_one_question_each(tmp_path: Path) -> None:
+    rows = [["a/1", 2], ["b", 0], ["a/2", 3]]
+    answers = _ask(tmp_path, ("open", [str(tmp_path)], b""), ("write_all", [rows], b"xxyyy"),
+                   ("read_all", [["a/2", "none", "b", "a/1"]], b""))  # fmt: skip
+    assert answers[1][:2] == ("ok", 3)
+    assert answers[2] == ("ok", [3, None, 0, 2], b"yyyxx")
+
+
 def test_a_link_among_the_objects_is_none(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     store = Objects(str(tmp_path / "root"))

@@ -119,6 +119,7 @@ def test_the_runner_becomes_the_batch_process() -> None:
          "so many GPUs"),
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", HostError,
          "controller is away"),
+        ("sbatch: error: Batch job submission failed: Invalid job array specification", QuotaError, "so many jobs"),
         ("sbatch: error: something that nobody foresaw", HostError, "takes no job: sbatch: error: something"),
     ],
 )  # fmt: skip

@@ -79,6 +79,10 @@ _SAID: tuple[tuple[str, type[ProvisionError], str, str], ...] = (
         "does not let you use the partition {partition}", "it has {known}: " + _ADD + " --partition NAME",
     ),
     (
+        "[Ii]nvalid job array", QuotaError, "takes no array of so many jobs",
+        "give fewer values, or ask its administrators for a larger MaxArraySize",
+    ),
+    (
         "accounting/QOS policy|QOS|AssocMax|Assoc.*Limit|MaxSubmit", QuotaError,
         "has a limit for you that this job would break", "wait for your other jobs there, or ask for less: --gpus",
     ),
