@@ -104,6 +104,7 @@ def resume(
         raise UsageError(f"the run lies on {there.cluster.name}, and {name} cannot reach it", "leave out --on")
     allowed = limits(given)
     options.refuse_unused(there.cluster.name, given)
+    options.refuse_unkept(given)
     now = on_cluster.ready_to_resume(run, there)
     newest = f"its newest snapshot is of iteration {now.snapshot.iteration}" if now.snapshot else "it has no snapshot"
     console.say(f"{run.id} is {now.word}; {newest}")

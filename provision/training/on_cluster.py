@@ -50,6 +50,8 @@ def plan(cluster: Cluster, wanted: TrainRequest) -> TrainPlan:
     UsageError where it was never asked, has fewer GPUs on a node, or the image does not run on them; for data in S3.
     """
     ready(cluster)
+    if wanted.ports:
+        raise UsageError("a training on a cluster opens no port", "leave out --port")
     partition = cluster.chosen()
     if partition is None:
         raise UsageError(

@@ -1,10 +1,17 @@
 """Attempts of a run on a real Slurm: through preemption, time limits, dead nodes; and those that are not repeated."""
 
+import hashlib
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from infra.errors import HostError, RunError
 from provision.engines.slurm import bundle, order, submitting
 from provision.engines.slurm.submitting import Limits
+from provision.recipes.spec import Weights
+from provision.training import on_cluster
+from provision.training.on_cluster import There
 from tests.cluster.cluster_kit import docker, until
 from tests.cluster.run_kit import LONG, Bench
 
@@ -131,3 +138,19 @@ def test_a_training_goes_on_while_the_login_node_and_the_controller_are_away(ben
     assert [row[:2] for row in bench.slurm.queue()] == [(job, "RUNNING")]
     assert bench.attempts(run) == [0]
     assert bench.engine.stop(run) == "stopped"
+
+
+def test_trained_weights_are_fetched_by_the_login_node_and_lie_in_the_container(bench: Bench) -> None:
+    served = "mkdir -p /tmp/web; cd /tmp/web; echo trained > w.caffemodel; exec python3 -m http.server 8123"
+    docker("exec", "-d", "-u", "alice", f"{bench.slurm.name}-login", "sh", "-c", served)
+    file = Weights(
+        file="w.caffemodel", url="http://127.0.0.1:8123/w.caffemodel", licence="none",
+        sha256=hashlib.sha256(b"trained\n").hexdigest(),
+    )  # fmt: skip
+    run = bench.planned({"iterations": "100"}, ("sh", "-c", "cat /weights/w.caffemodel; ls -d /data/*_lmdb"))
+    rendered = msgspec.structs.replace(run.manifest.rendered, weights=(file,))
+    run.write_manifest(replace(run.manifest, rendered=rendered))
+    on_cluster.start(run, There(bench.known, bench.place, bench.said.append), Limits(hours=1))
+    assert bench.ended(run).word == "finished", bench.printed(run)
+    assert "trained" in bench.log(run) and "/data/train_lmdb" in bench.log(run)
+    assert run.manifest.weights[file.url]["sha256"] == file.sha256
