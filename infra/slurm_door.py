@@ -54,8 +54,8 @@ class Door:
             self._channel = None
         self.shell.close()
 
-    def ask(self, word: str, *given: object, data: bytes = b"") -> tuple[Any, bytes]:
-        """The answer's value, and its bytes. A line that broke is tried once more: no question does harm twice.
+    def ask(self, word: str, *given: object, data: bytes = b"", again: bool = True) -> tuple[Any, bytes]:
+        """The answer's value, and its bytes. With `again` a line that broke is tried once more: what does no harm twice.
 
         HostError where nobody answers, DiskError where there is no room, DamagedError where something there makes no
         sense.
@@ -63,17 +63,20 @@ class Door:
         with self._lock:
             try:
                 return self._asked(word, given, data)
-            except _BrokenLine:
+            except _BrokenLine as error:
                 self.close()
+                if not again:
+                    raise _broke(self.where) from error
             try:
                 return self._asked(word, given, data)
             except _BrokenLine as error:
                 self.close()
-                raise HostError(f"the connection to {self.where} broke", "run the same command again") from error
+                raise _broke(self.where) from error
 
-    def run(self, words: Words, stdin: bytes = b"", seconds: float = _PROGRAM_S) -> Result:
-        """A program's exit code and output; 127 where it is not installed. It may run twice where the line breaks."""
-        value, _ = self.ask("run", list(words), seconds, data=stdin)
+    def run(self, words: Words, stdin: bytes = b"", seconds: float = _PROGRAM_S, *, again: bool = True) -> Result:
+        """A program's exit code and output; 127 where it is not installed. With `again` it may run twice where the
+        line breaks; without, whoever asks has to find out whether it ran."""
+        value, _ = self.ask("run", list(words), seconds, data=stdin, again=again)
         return Result(*value)
 
     def _asked(self, word: str, given: tuple[object, ...], data: bytes) -> tuple[Any, bytes]:
@@ -145,6 +148,10 @@ class Door:
 
 class _BrokenLine(Exception):
     """The connection ended before the answer did."""
+
+
+def _broke(where: str) -> HostError:
+    return HostError(f"the connection to {where} broke", "run the same command again")
 
 
 def _text(name: str) -> str:

@@ -265,5 +265,8 @@ def main(root, key):
     os.environ.setdefault("USER", pwd.getpwuid(os.getuid()).pw_name)  # charliecloud wants it
     if "%d" in key:
         key = key % int(os.environ["SLURM_ARRAY_TASK_ID"])
-    order = json.loads(objects.Objects(root).read(key).decode())
+    raw = objects.Objects(root).read(key)
+    if raw is None:
+        sys.exit("%s is not there: the run was deleted" % key)
+    order = json.loads(raw.decode())
     sys.exit(Job(root, order).main())

@@ -171,11 +171,15 @@ def _look(run: "AnyRun") -> "tuple[Seen, str]":
 
 
 def _forget(run: "AnyRun", there: "There") -> None:
-    """Delete a run that was not queued. One that was, goes on."""
+    """Delete a run that was not queued. One that was, goes on; so it is taken to be where nobody answers."""
+    from infra.errors import ProvisionError
     from provision.runs import expiry
 
-    if there.engine.newest(run) is None:
-        expiry.delete(run, run.store.objects(run.prefix))
+    try:
+        if not there.engine.is_queued(run):
+            expiry.delete(run, run.store.objects(run.prefix))
+    except ProvisionError as error:
+        console.line(f"{run.id} may be queued: {error.what}; see {run.store.hint('runs')}")
 
 
 def _go_on(run: "AnyRun", there: "There", job: str, detach: bool, as_json: bool) -> None:

@@ -47,12 +47,12 @@ class Watched(Door):
         super().__init__(bench.place.door.shell, bench.place.door.root)
         self.most, self.sent = most, list[object]()
 
-    def ask(self, word: str, *given: object, data: bytes = b"") -> tuple[Any, bytes]:
+    def ask(self, word: str, *given: object, data: bytes = b"", again: bool = True) -> tuple[Any, bytes]:
         if word == "grown":
             if len(self.sent) >= self.most:
                 raise HostError("the line broke")
             self.sent.append(given[1])
-        return super().ask(word, *given, data=data)
+        return super().ask(word, *given, data=data, again=again)
 
 
 def test_an_image_that_broke_off_goes_on_where_it_was_and_is_used_when_it_is_whole(

@@ -23,9 +23,9 @@ class Counting(Door):
 
     asked = 0
 
-    def ask(self, word: str, *given: object, data: bytes = b"") -> tuple[object, bytes]:
+    def ask(self, word: str, *given: object, data: bytes = b"", again: bool = True) -> tuple[object, bytes]:
         self.asked += 1
-        return super().ask(word, *given, data=data)
+        return super().ask(word, *given, data=data, again=again)
 
 
 def test_a_thousand_runs_are_one_sbatch_and_few_questions(bench: Bench) -> None:

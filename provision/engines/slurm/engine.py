@@ -97,7 +97,7 @@ class Slurm:
         key = order.key_of(run.id, number, turn)
         self.place.write(key, json.dumps(self.order_of(run, binds, allowed, number, at, run.attempts())).encode())
         root, here = self.place.door.root, bundle.bring(self.place)
-        name, output = f"{run.id}.{number}-{turn}", f"{root}/{run.key('control')}/job-%j.txt"
+        name, output = _name(run, number, turn), f"{root}/{run.key('control')}/job-%j.txt"
         words = submitting.words(self.cluster, name, run.manifest.gpus, allowed, output)
         note = run.key("control", f"job-{number:03d}-{turn}.json")
         job = queue.put(self.cluster, self.place, name, words, submitting.script(here, root, key), note)
@@ -107,6 +107,10 @@ class Slurm:
         """Queue the next attempt with what of the run is on the cluster already. The errors of `submit`."""
         self.submit(run, self.binds(run), Limits(), wanted.at)
         return Started(run.id, self.cluster.name)
+
+    def is_queued(self, run: AnyRun) -> bool:
+        """Whether the run was ever queued, noted or not."""
+        return self.newest(run) is not None or bool(queue.by_name(self.place.door, _name(run, 1, 0)))
 
     def refuse_going(self, run: AnyRun) -> Submission | None:
         """The last time that the run was queued. RunError where that job is in the queue still."""
@@ -201,6 +205,11 @@ class Slurm:
         if told.state not in ENDED:
             value = {"state": "stopped", "attempt": told.attempt, "machine": self.cluster.name}
             self.place.write(run.key("state.json"), json.dumps(value).encode())
+
+
+def _name(run: AnyRun, number: int, turn: int) -> str:
+    """The name of the job, by which it is found where nobody noted it."""
+    return f"{run.id}.{number}-{turn}"
 
 
 def standing(told: str, attempt: int, reason: str, code: int | None, job: Queued, given_up: str) -> State:

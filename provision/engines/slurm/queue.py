@@ -35,7 +35,12 @@ def put(cluster: Cluster, place: SshFolder, name: str, words: Sequence[str], scr
         return known
     if there := by_name(place.door, name):  # whoever put it there was killed before he noted it
         return _note(place, note, there[0])
-    done = place.door.run(words, stdin=script)
+    try:
+        done = place.door.run(words, stdin=script, again=False)
+    except HostError:  # the line broke: before Slurm took the job, or after
+        if there := by_name(place.door, name):
+            return _note(place, note, there[0])
+        raise
     job = done.out.strip().splitlines()[-1].partition(";")[0] if done.ok and done.out.strip() else ""
     if not job.isdigit():
         raise refused(cluster, done.err or done.out)
