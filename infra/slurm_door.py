@@ -55,7 +55,7 @@ class Door:
         self.shell.close()
 
     def ask(self, word: str, *given: object, data: bytes = b"", again: bool = True) -> tuple[Any, bytes]:
-        """The answer's value, and its bytes. With `again` a line that broke is tried once more: what does no harm twice.
+        """The answer's value, and its bytes. With `again`, where that does no harm, a broken line is tried once more.
 
         HostError where nobody answers, DiskError where there is no room, DamagedError where something there makes no
         sense.

@@ -134,7 +134,7 @@ def test_a_training_goes_on_while_the_login_node_and_the_controller_are_away(ben
         except HostError:
             return False
 
-    until(heard, "it is heard again, and has gone on")
+    until(heard, "it is heard again, and has gone on", 300)
     assert [row[:2] for row in bench.slurm.queue()] == [(job, "RUNNING")]
     assert bench.attempts(run) == [0]
     assert bench.engine.stop(run) == "stopped"
