@@ -10,7 +10,7 @@ from tests.cluster import cluster_kit
 from tests.cluster.cluster_kit import Cluster
 from tests.cluster.run_kit import Bench
 
-BASES = {"bookworm": "debian:bookworm"}
+BASES = {"bookworm": "debian:bookworm", "trixie": "debian:trixie"}  # Slurm 22.05 and 24.11
 
 
 @pytest.fixture(scope="session", params=sorted(BASES))
