@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import AuthError, UsageError
+from infra.errors import UsageError
 from provision import clouds, console
 from provision.commands.options import (
     PATH,
@@ -32,13 +32,14 @@ def runs(as_json: bool, **flags: Any) -> None:
 
     from provision.commands import here
     from provision.runs import table
+    from provision.runs.patience import PASSING
 
     mine = here.seen()
     found: list[Seen] = []
     words: list[str] = []
     try:
         found, words = _of_account(clouds.session(**flags))
-    except AuthError as error:
+    except PASSING as error:
         if not mine:
             raise
         console.line(f"only the runs of this laptop: {error.what}")
@@ -150,7 +151,8 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
     if rows and not as_json:
         _table("would delete" if dry_run else "", rows)
     if rows and not dry_run and (not older or force or _agreed(len(rows))):
-        removal.remove(chosen)
+        removal.remove([seen for seen in chosen if seen not in mine])
+        here.forget([seen.run for seen in mine])
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
         words = f"deleted {count}, {console.size(sum(seen.size for seen in chosen))}"
     else:

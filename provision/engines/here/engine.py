@@ -70,7 +70,10 @@ class Here:
 
     def stop(self, run: AnyRun) -> Word:
         """Let the training save its work and end; how the run stands then."""
-        now = self.state(run)
+        now, until = self.state(run), time.monotonic() + _SETTLES_S
+        while not now.goes_on and place.is_held(run.id) and time.monotonic() < until:  # an attempt is being made ready
+            time.sleep(_LOOK_S)
+            now = self.state(run)
         if not now.goes_on or now.attempt is None:
             raise RunError(f"{run.id} does not run: it is {now.word}", _next(run, now.word))
         self.ask_to_stop(run, now.attempt.number)
