@@ -149,7 +149,8 @@ def _undo(run: "AnyRun") -> None:
     if place.is_held(run.id):
         console.line("stopping: ending what was begun")
         _stop(run)
-    forget([run])
+    if not place.is_held(run.id):
+        forget([run])
 
 
 def _stop(run: "AnyRun") -> None:
