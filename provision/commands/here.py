@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from infra import signals
 from infra.errors import BusyError, ProvisionError, UsageError
 from provision import console
 from provision.commands import train_plan
@@ -37,7 +38,8 @@ def train(
     try:
         _begin(run, None, wait)
     except BaseException:
-        _forget(run)
+        with signals.held():
+            _undo(run)
         raise
     console.say(f"run {run.id}") if not as_json else None
     if detach:
@@ -129,6 +131,10 @@ def _begin(run: "AnyRun", at: int | None, wait: bool) -> None:
         try:
             here.start(run, at, console.line)
             return
+        except KeyboardInterrupt:
+            if run.attempt_keys():
+                _stop(run)
+            raise
         except BusyError as error:
             if not wait:
                 raise
@@ -136,13 +142,34 @@ def _begin(run: "AnyRun", at: int | None, wait: bool) -> None:
             time.sleep(_BUSY_S)
 
 
-def _forget(run: "AnyRun") -> None:
-    """Delete a run that did not begin. One that began meanwhile goes on."""
+def _undo(run: "AnyRun") -> None:
+    """End what has begun of a run whose start was broken off, and delete it."""
+    from provision.engines.here import place
+
+    if place.is_held(run.id):
+        console.line("stopping: ending what was begun")
+        _stop(run)
+    if not place.is_held(run.id):
+        forget([run])
+
+
+def _stop(run: "AnyRun") -> None:
+    from provision.engines.here.engine import Here
+
+    try:
+        console.line(f"{run.id} is {Here().stop(run)}: {run.store.hint(f'resume {run.id}')}")
+    except ProvisionError as error:
+        console.line(str(error))
+
+
+def forget(runs: "Sequence[AnyRun]") -> None:
+    """Delete runs of this laptop, with all that is left of them."""
     from provision.engines.here import place
     from provision.runs import expiry
 
-    if not place.is_held(run.id) and not run.attempt_keys():
+    for run in runs:
         expiry.delete(run, run.store.objects(run.prefix))
+        place.forget(run.id)
 
 
 def _tell_begun(run: "AnyRun", as_json: bool) -> None:
@@ -159,17 +186,14 @@ def _follow(run: "AnyRun", diagnose: bool, as_json: bool) -> None:
     from provision.engines.here.engine import Here
     from provision.runs.report import Follower
 
-    engine, hint = Here(), run.store.hint
+    engine = Here()
     number = run.next_number() - 1
     follower = Follower((lambda: engine.ask_to_stop(run, number)) if diagnose else None)
     try:
         word = follower.follow(None, run, engine.state)
     except KeyboardInterrupt:
         console.line("saving the work of the training, then stopping it")
-        try:
-            console.line(f"{run.id} is {engine.stop(run)}: {hint(f'resume {run.id}')}")
-        except ProvisionError as error:
-            console.line(str(error))
+        _stop(run)
         raise
     engine.settle(run)
     conclude(run, word, as_json)

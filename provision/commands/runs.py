@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.errors import AuthError, UsageError
+from infra.errors import UsageError
 from provision import clouds, console
 from provision.commands.options import (
     PATH,
@@ -32,6 +32,7 @@ def runs(as_json: bool, **flags: Any) -> None:
 
     from provision.commands import here, on_cluster
     from provision.runs import table
+    from provision.runs.patience import PASSING
 
     there, more = on_cluster.seen()
     mine = [*here.seen(), *there]
@@ -39,7 +40,7 @@ def runs(as_json: bool, **flags: Any) -> None:
     words: list[str] = []
     try:
         found, words = _of_account(clouds.session(**flags))
-    except AuthError as error:
+    except PASSING as error:
         if not mine and not on_cluster.any_noted():
             raise
         console.line(f"only the runs of this laptop and of clusters: {error.what}")
@@ -147,17 +148,17 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
         raise UsageError("say which runs to delete", "name them, or give --older TIME")
     mine, rest = here.named(run_ids)
     there, others = on_cluster.of_names(rest)
-    mine = [*mine, *there]
-    chosen = mine
+    chosen = [*mine, *there]
     if older:
         chosen = removal.older(clouds.session(**flags).cloud, parse_minutes(older))
     elif others:
-        chosen = [*mine, *removal.named(clouds.session(**flags).cloud, others)]
+        chosen = [*chosen, *removal.named(clouds.session(**flags).cloud, others)]
     rows = [msgspec.structs.asdict(table.row(seen)) for seen in chosen]
     if rows and not as_json:
         _table("would delete" if dry_run else "", rows)
     if rows and not dry_run and (not older or force or _agreed(len(rows))):
-        removal.remove(chosen)
+        removal.remove([seen for seen in chosen if seen not in mine])
+        here.forget([seen.run for seen in mine])
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
         words = f"deleted {count}, {console.size(sum(seen.size for seen in chosen))}"
     else:

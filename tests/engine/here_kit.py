@@ -76,7 +76,7 @@ class Laptop:
     def nothing_left(self) -> bool:
         """Whether neither container nor working folder is left of any run."""
         work = self.home / "state/provision/here.work"
-        return not self.containers() and not list((work / "runs").iterdir()) and not list((work / "guard").iterdir())
+        return not self.containers() and not [path for name in ("runs", "guard") for path in work.glob(f"{name}/*")]
 
 
 def wait(what: Callable[[], object], seconds: float = 120.0) -> None:

@@ -208,3 +208,14 @@ def test_what_a_training_writes_leads_nowhere(here: Laptop) -> None:
     texts = [path.read_bytes() for path in here.folder(run).rglob("*") if path.is_file()]
     assert not any(b"of the user" in text for text in texts)
     assert not any(name.startswith("000999999") for name in saved(here, run))
+
+
+@pytest.mark.long
+def test_ctrl_c_before_the_training_has_begun_leaves_nothing(here: Laptop) -> None:
+    client = here.client("train", "digits", "--on", "here", *ENDLESS)
+    wait(lambda: list(here.home.glob("state/provision/here.work/locks/digits-*")))  # its process has begun
+    client.send_signal(signal.SIGINT)
+    assert client.wait(120) == 130
+    assert list(here.home.glob("state/provision/here/runs/*")) == []
+    assert not SHELL.run(["docker", "ps", "-aq", "--filter", f"volume={here.home}"]).out
+    wait(here.nothing_left)

@@ -16,7 +16,7 @@ from provision.engines import container
 from provision.engines.engine import Order, Started
 from provision.engines.here import place, runner
 from provision.engines.here.runner import REFUSED, Refused
-from provision.runs.manifest import ENDED, GOING, RunState, Word
+from provision.runs.manifest import GOING, RunState, Word
 from provision.runs.standing import Standing
 from provision.runs.store import AnyRun, number_of, taken, whoami
 
@@ -70,7 +70,10 @@ class Here:
 
     def stop(self, run: AnyRun) -> Word:
         """Let the training save its work and end; how the run stands then."""
-        now = self.state(run)
+        now, until = self.state(run), time.monotonic() + _SETTLES_S
+        while (not now.goes_on or now.attempt is None) and place.is_held(run.id) and time.monotonic() < until:
+            time.sleep(_LOOK_S)  # an attempt is being made ready
+            now = self.state(run)
         if not now.goes_on or now.attempt is None:
             raise RunError(f"{run.id} does not run: it is {now.word}", _next(run, now.word))
         self.ask_to_stop(run, now.attempt.number)
@@ -136,6 +139,8 @@ def _kinds(top: type[ProvisionError]) -> list[type[ProvisionError]]:
 
 
 def _next(run: AnyRun, word: Word) -> str:
-    if word in ENDED or word in GOING:
+    if word in GOING:
+        return f"how it stands: {run.store.hint('runs')}"
+    if word in ("finished", "failed"):
         return f"its results: {run.store.hint(f'fetch {run.id}')}"
     return f"go on with it: {run.store.hint(f'resume {run.id}')}"

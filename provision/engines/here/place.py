@@ -10,6 +10,7 @@ STATE/here.work/log/         what the process says that sees a run to its end
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ def all_runs() -> list[AnyRun]:
     """All runs of this laptop, oldest first within a recipe."""
     place = store()
     return [AnyRun(place, name) for name in place.folders(ROOT)]
+
+
+def forget(run_id: str) -> None:
+    """Take away what is left of a run whose objects are deleted: links of its code, what its process said."""
+    shutil.rmtree(store().path(f"{ROOT}{run_id}"), ignore_errors=True)
+    log(run_id).unlink(missing_ok=True)
 
 
 def log(name: str) -> Path:
