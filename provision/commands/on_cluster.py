@@ -147,6 +147,13 @@ def of_names(run_ids: "Sequence[str]") -> "tuple[list[Seen], list[str]]":
     return found, [name for name in run_ids if name not in runs]
 
 
+def clear(runs: "Sequence[AnyRun]") -> None:
+    """Take away what attempts of deleted runs left where they worked."""
+    for run in runs:
+        place = _there(run).place
+        place.door.run(["rm", "-rf", f"{place.door.root}/work/{run.id}"])
+
+
 def _there(run: "AnyRun") -> "There":
     from infra.ssh_folder import SshFolder
     from provision.engines.slurm import where

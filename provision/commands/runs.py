@@ -159,6 +159,7 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
     if rows and not dry_run and (not older or force or _agreed(len(rows))):
         removal.remove([seen for seen in chosen if seen not in mine])
         here.forget([seen.run for seen in mine])
+        on_cluster.clear([seen.run for seen in there])
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
         words = f"deleted {count}, {console.size(sum(seen.size for seen in chosen))}"
     else:

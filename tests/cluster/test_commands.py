@@ -57,8 +57,9 @@ def test_from_a_laptop_to_a_training_on_a_cluster_and_home_again(
     said(capsys, "fetch", run, str(tmp_path / "home-again"))
     assert list((tmp_path / "home-again").rglob("*.caffemodel"))
     assert bench.slurm.queue() == []
+    bench.slurm.alice("mkdir", "-p", f"{shared}/work/{run}/003")  # as of an attempt that failed
     said(capsys, "rm", run)
-    assert rows() == []
+    assert rows() == [] and bench.place.folders("work/") == []
 
 
 def test_a_training_that_is_followed_ends_as_the_run_did(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
