@@ -29,7 +29,6 @@ def bring(place: SshFolder) -> str:
     digest, found = contents()
     below = f"host/{digest[:32]}"
     if place.head(f"{below}/whole") is None:
-        for name, text in found.items():
-            place.write(f"{below}/{name}", text)
+        place.write_all([(f"{below}/{name}", text) for name, text in found.items()])
         place.write(f"{below}/whole", digest.encode())
     return f"{place.door.root}/{below}"
