@@ -1,5 +1,6 @@
 """Who makes the next attempt, and how a program is told: what runs in a job, without Slurm."""
 
+import ast
 import importlib
 import json
 import signal
@@ -12,6 +13,7 @@ import pytest
 import infra
 from infra.cluster.objects import Objects
 from infra.cluster.program import Program
+from provision.engines.slurm import bundle
 
 ORDER = {"run": "r", "cluster": "campus", "made_by": "alice@laptop 1"}
 
@@ -72,3 +74,11 @@ def test_what_a_program_writes_as_its_number_tells_nobody_else(tmp_path: Path, t
     program.pid_file = str(tmp_path / ".pid")
     Path(program.pid_file).write_text(text)
     assert not program.signal(signal.SIGCONT)
+
+
+def test_what_runs_on_a_cluster_is_python_3_6_and_comes_whole() -> None:
+    digest, found = bundle.contents()
+    assert {"cluster/__main__.py", "cluster/runner.py", "guard/run.py", "guard/__main__.py"} <= set(found)
+    for text in found.values():
+        ast.parse(text, feature_version=(3, 6))
+    assert bundle.contents()[0] == digest

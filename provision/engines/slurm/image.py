@@ -6,7 +6,6 @@ beside its place and writes its note last (`infra.cluster.unpack`), so that a ha
 
 import gzip
 import hashlib
-import json
 from pathlib import Path
 
 from infra.disk import writing
@@ -78,11 +77,3 @@ def _packed(engine: Docker, tag: str, digest: str, size: int) -> Path:
         target.with_suffix(".sum").write_text(summed.hexdigest())
         part.replace(target)
     return target
-
-
-def known(place: SshFolder) -> list[dict[str, str]]:
-    """The whole images that the cluster has: {id, tag}."""
-    keys = [
-        stored.key for stored in place.objects("images/") if stored.key.count("/") == 1 and stored.key.endswith(".json")
-    ]
-    return [json.loads(place.read(key) or b"{}") for key in keys]

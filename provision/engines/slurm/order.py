@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.ssh_folder import SshFolder
 from provision.engines import capsule, container
 from provision.engines.slurm import image
 from provision.engines.slurm.submitting import Limits
@@ -59,8 +58,3 @@ def _weights(manifest: Manifest) -> list[list[str]]:
     from provision.runs import weights
 
     return [[weights.path_on_host(file, "weights"), file.file] for file in manifest.rendered.weights]
-
-
-def folders(place: SshFolder, brought: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The binds of what was brought: {"data": key, "project": key}."""
-    return [(key, f"/{kind}") for kind, key in brought.items()]
