@@ -48,6 +48,21 @@ class Docker:
         with self._explained(f"save the image {tag}"):
             yield from self._client.images.get(tag).save(chunk_size=1 << 20, named=tag)
 
+    def files(self, tag: str) -> Iterator[bytes]:
+        """The files of the image, all its layers as one: a tar, in chunks. A container is made for it, and removed."""
+        with self._explained(f"read the files of the image {tag}"):
+            container = self._client.containers.create(tag, ["true"])
+            try:
+                yield from container.export(chunk_size=1 << 20)
+            finally:
+                container.remove(v=True)
+
+    def configuration(self, tag: str) -> tuple[list[str], list[str]]:
+        """The image's variables (NAME=VALUE) and the words that it puts before a command."""
+        with self._explained(f"look at the image {tag}"):
+            known = self._client.images.get(tag).attrs["Config"]
+            return list(known.get("Env") or []), list(known.get("Entrypoint") or [])
+
     def image(self, tag: str) -> tuple[str, int] | None:
         """The id (sha256:…) of the image of that tag or id, and about how many bytes it has; None where it is not
         there."""

@@ -68,7 +68,7 @@ class HostError(ProvisionError):
 
 
 class HostKeyError(HostError):
-    """The host shows another key than the one that we put in at its launch, or a key that the user does not know."""
+    """The host shows another key than the one that it told at its start, or a key that the user does not know."""
 
     exit_code = 10
 

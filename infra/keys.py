@@ -1,7 +1,5 @@
-"""Keys: the user's login key, a host key for each launch, and the known_hosts that pins it.
-
-The host's key is made here and put in by cloud-init, so that the very first connection can be checked. ed25519
-throughout. Private files are created with mode 0600.
+"""Keys: the user's login key, and the known_hosts that pins a machine's host key, so that the very first connection
+can be checked. ed25519 throughout. Private files are created with mode 0600.
 """
 
 import contextlib

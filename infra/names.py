@@ -41,6 +41,7 @@ RUN = Kind(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     "write it as the list of runs shows it: digits-20261129-081225-a71a",
 )
+CLUSTER = Kind("a cluster", r"[a-z][a-z0-9-]{0,30}", "use up to 31 small letters, digits and hyphens, such as campus")
 REGION = Kind("a region of AWS", r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", "write it as AWS does: us-east-1")
 TYPE = Kind(
     "an instance type", r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}", "write it as AWS does: p3.8xlarge (letters, digits, . and -)"

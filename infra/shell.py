@@ -130,6 +130,14 @@ def spawn(words: Words, *, log: Path, env: Mapping[str, str] | None = None) -> i
         ).pid  # fmt: skip
 
 
+def has_ended(pid: int) -> bool:
+    """Whether that process, which this one has started by `spawn`, is over."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:  # it was told before
+        return True
+
+
 def exec_words(words: Words) -> None:
     """Become another program (an interactive ssh); does not return."""
     os.execvp(words[0], list(words))

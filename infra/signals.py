@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 TOLD = (signal.SIGTERM, signal.SIGHUP)
+HUNG_UP = signal.SIGHUP  # the terminal is closed
 
 
 class Told(KeyboardInterrupt):

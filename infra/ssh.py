@@ -100,7 +100,7 @@ class SshShell:
         unknown = isinstance(error, paramiko.SSHException) and "not found in known_hosts" in str(error)
         if isinstance(error, paramiko.BadHostKeyException) or unknown:
             return HostKeyError(
-                f"{self.where} ({at.host}) shows a host key that is not the one put in at its launch",
+                f"{self.where} ({at.host}) shows another host key than the one that it told at its start",
                 f"someone else may be answering: nothing was sent. If in doubt: {at.hint(f'down {self.where}')}",
             )
         if isinstance(error, paramiko.AuthenticationException) and not cut_off(error):

@@ -46,7 +46,7 @@ def _launch(cloud: Home, args: argparse.Namespace) -> None:
         _sweep(cloud.name)
     begin = cloud.log.stat().st_size if cloud.log.exists() else 0
     words = [sys.executable, "-m", "localcloud", "daemon", "--name", cloud.name, "--pending", str(args.pending)]
-    words += ["--edge", "--boot", str(args.boot)] if args.edge else []
+    words += ["--boot", str(args.boot), *(["--edge"] if args.edge else [])]
     paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     pid = spawn(words, log=cloud.log, env={"PYTHONPATH": os.pathsep.join(filter(None, paths))})
     deadline = time.monotonic() + LONGEST
@@ -143,7 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--pending", type=float, default=1.0, metavar="SECONDS")
         added.add_argument("--edge", action="store_true", help="hosts without containers: for tests, needs no Docker")
         added.add_argument(
-            "--boot", type=float, default=0.0, metavar="SECONDS", help="the time until a host at the edge has SSH"
+            "--boot",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="the time from a launch until the machine's own system starts; at the edge, until it has SSH",
         )
         if act is start:
             added.add_argument("--retired", action="store_true", help="leave out p2 and p3, which AWS no longer offers")

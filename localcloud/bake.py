@@ -1,7 +1,7 @@
 """New machine images made of instances, which moto only notes.
 
-CreateImage commits an instance's container; what its own Docker engine holds lies on a disk apart and is not in the
-image (on AWS it would be).
+CreateImage commits an instance's container, and copies the disk apart on which its own Docker engine keeps its images.
+Whoever asks for no restart (NoReboot) gets the same: nothing is restarted here.
 """
 
 from datetime import datetime, timezone

@@ -22,7 +22,7 @@ def serve(home: Home, pending: float, edge: bool = False, boot: float = 0.0) -> 
     home.record.unlink(missing_ok=True)
     with home.locked("daemon.lock"):
         try:
-            _serve(home, Edge(home.name, boot) if edge else Engine(home.name, home.folder), pending)
+            _serve(home, Edge(home.name, boot) if edge else Engine(home.name, home.folder), pending, boot)
         finally:
             home.record.unlink(missing_ok=True)
             if not edge:
@@ -30,7 +30,7 @@ def serve(home: Home, pending: float, edge: bool = False, boot: float = 0.0) -> 
             log.info("stopped")
 
 
-def _serve(home: Home, engine: Engine, pending: float) -> None:
+def _serve(home: Home, engine: Engine, pending: float, boot: float) -> None:
     image = engine.image(log.info)
     emulator.prepare(home.folder)
     moto = emulator.application()
@@ -43,7 +43,7 @@ def _serve(home: Home, engine: Engine, pending: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     network = engine.network()
-    machines = Machines(engine, image, pending)
+    machines = Machines(engine, image, pending, 0.0 if isinstance(engine, Edge) else boot)
     ec2.install(machines)
     secret = secrets.token_urlsafe(24)
     front = Front(home.name, secret, network, moto, machines, over.set)

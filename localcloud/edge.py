@@ -1,9 +1,9 @@
 """Hosts at the cloud's edge: instances without containers, for tests that start hundreds of them (`start --edge`).
 
 An instance is then moto's record of it and an SSH server of this process, at an address of its own in 127.0.0.0/8. Its
-host key, its user and the key that lets that user in are those of the instance's real user data. It answers the few
-commands that `edgehost` knows as a host does that is prepared. There is no metadata service, no firewall and no
-deadline on such a host.
+host key, its user and the key that lets that user in are those of the instance's real user data; a host key that is to
+be made there is told in S3, as the machine's own program does. It answers the few commands that `edgehost` knows as a
+host does that is prepared. There is no metadata service, no firewall and no deadline on such a host.
 """
 
 import base64
@@ -12,6 +12,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra.errors import CloudError
 from localcloud.disks import Disk
-from localcloud.edgehost import Host, access_of
+from localcloud.edgehost import Access, Host, access_of
+from localcloud.emulator import ACCOUNT
 from localcloud.engine import Engine, Network
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ class Edge(Engine):
     def commit(self, name: str, ami: str) -> str:
         return ami
 
-    def drop_image(self, tag: str) -> None:
+    def image_disk(self, ami: str) -> str:
+        return ""
+
+    def drop_image(self, ami: str, tag: str) -> None:
         """There is no image."""
 
     def sidecar(self, image: str, endpoint: str, secret: str) -> None:
@@ -88,11 +93,20 @@ class Edge(Engine):
             listener = self._listen()
             host = self.hosts[name] = Host(listener)
         try:
-            host.serve(access_of(user_data_of(name)), self.boot)
+            access = access_of(user_data_of(name))
+            host.serve(access, self.boot)
+            if "keys" in access.order:
+                threading.Thread(target=self._tell, args=(name, access), daemon=True).start()
         except ValueError as error:
             log.warning("%s lets nobody in: %s", name, error)
             listener.close()
         return host.address
+
+    def _tell(self, name: str, access: Access) -> None:
+        """As guard/hostkey.py does: once the host has booted, and has a role that may."""
+        time.sleep(self.boot)
+        while name in self.hosts and not tell(access.order, name, f"ssh-ed25519 {access.host.get_base64()}"):
+            time.sleep(0.05)
 
     def address(self, name: str) -> str:
         return self.hosts[name].address
@@ -180,13 +194,29 @@ def forget(machines: "dict[str, Machine]") -> int:
     return len(gone)
 
 
+def tell(order: Mapping[str, str], instance_id: str, public: str) -> bool:
+    """Write the host's public key where its order says; False while the instance has no role that may: one of whose
+    policies names that place."""
+    from moto.s3.models import s3_backends
+
+    instance = _instance(instance_id)
+    given = instance and instance.ec2_backend.iam_instance_profile_associations.get(instance_id)
+    roles = given.iam_instance_profile.roles if given else []
+    if not any(order["keys"] in text for role in roles for text in role.policies.values()):
+        return False
+    s3_backends[ACCOUNT]["aws"].put_object(order["bucket"], order["keys"] + instance_id, public.encode())
+    return True
+
+
 def user_data_of(instance_id: str) -> bytes:
     """What the instance was launched with; nothing is as good as empty."""
+    instance = _instance(instance_id)
+    return base64.b64decode(instance.user_data.as_bytes()) if instance is not None and instance.user_data else b""
+
+
+def _instance(instance_id: str) -> Any:
+    """moto's record of it; None where there is none."""
     from moto.ec2.models import ec2_backends
 
-    for regions in ec2_backends.values():
-        for backend in regions.values():
-            instance: Any = backend.get_instance_by_id(instance_id)
-            if instance is not None and instance.user_data:
-                return base64.b64decode(instance.user_data.as_bytes())
-    return b""
+    backends = [backend for regions in ec2_backends.values() for backend in regions.values()]
+    return next((found for backend in backends if (found := backend.get_instance_by_id(instance_id))), None)

@@ -12,12 +12,15 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import paramiko
 import paramiko.common as codes
 import yaml
+
+from infra.keys import new_pair
 
 UNKNOWN = 127  # a shell's exit code for a command that is not there
 ANSWERS = (
@@ -29,28 +32,42 @@ ANSWERS = (
 log = logging.getLogger("localcloud")
 
 
+ORDER = "/opt/provision/order.json"
+
+
 @dataclass(frozen=True)
 class Access:
-    """Who may log in, by which keys (their base64), and the key that the host shows."""
+    """Who may log in, by which keys (their base64), and the key that the host shows. `order`: what its user data
+    says of the bucket in which it is to tell that key; nothing where it is not."""
 
     user: str
     keys: tuple[str, ...]
     host: paramiko.PKey
+    order: Mapping[str, str]
 
 
 def access_of(user_data: bytes) -> Access:
-    """What cloud-init would set up; ValueError for anything but a cloud-config with a user and a host key."""
+    """What cloud-init would set up; ValueError for anything but a cloud-config with a user and a host key, which it is
+    given or makes."""
     text = gzip.decompress(user_data) if user_data[:2] == b"\x1f\x8b" else user_data
     first, _, rest = text.decode().partition("\n")
     if first.strip() != "#cloud-config":
         raise ValueError("the user data is no cloud-config")
     config = json.loads(rest) if rest.lstrip().startswith("{") else yaml.safe_load(rest)
+    written = {file["path"]: file["content"] for file in config.get("write_files", ())}
     try:
-        user, private = config["users"][0], config["ssh_keys"]["ed25519_private"]
+        user = config["users"][0]
         keys = tuple(line.split()[1] for line in user["ssh_authorized_keys"])
-        return Access(user["name"], keys, paramiko.Ed25519Key.from_private_key(io.StringIO(private)))
+        private = _made() if "ed25519" in config.get("ssh_genkeytypes", ()) else config["ssh_keys"]["ed25519_private"]
+        host = paramiko.Ed25519Key.from_private_key(io.StringIO(private))
+        return Access(user["name"], keys, host, json.loads(written.get(ORDER, "{}")))
     except (LookupError, TypeError, paramiko.SSHException) as error:
         raise ValueError(f"the user data has no user with keys, or no host key: {error!r}") from error
+
+
+def _made() -> str:
+    """The private half of a fresh host key."""
+    return str(new_pair("edge").private)
 
 
 def answer(line: str) -> tuple[int, str]:

@@ -54,13 +54,14 @@ def application() -> Any:
     from moto.ec2.models import ec2_backends
     from moto.server import DomainDispatcherApplication, create_backend_app
 
-    from localcloud import access, hardware, iam, scheduler, ssm
+    from localcloud import access, hardware, iam, scheduler, ssm, topics
 
     hardware.add_types()
     access.install()
     iam.install()
     scheduler.install()
     ssm.install()
+    topics.install()
     _answer_image_parameters()
     ec2_backends[ACCOUNT][REGION]
     get_service_model("ec2").operation_model("RunInstances")

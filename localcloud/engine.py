@@ -83,13 +83,34 @@ class Engine:
         return tag
 
     def commit(self, name: str, ami: str) -> str:
-        """A machine image of the instance's container as it is; its tag. It bears the container's labels."""
+        """A machine image of the instance's container as it is, with a copy of its disk (`image_disk`); its tag. It
+        bears the container's labels."""
         tag = f"provision-local-{self.name}:{ami}"
-        self.api.commit(name, repository=f"provision-local-{self.name}", tag=ami)
+        with self._paused(name):
+            self.api.commit(name, repository=f"provision-local-{self.name}", tag=ami)
+            self.api.create_volume(self.image_disk(ami), labels=self.labels)
+            preload.copy(self.api, self.labels, tag, name, self.image_disk(ami))
         return tag
 
-    def drop_image(self, tag: str) -> None:
+    def image_disk(self, ami: str) -> str:
+        """The volume that a disk of that machine image is a copy of."""
+        return self._named(ami)
+
+    @contextlib.contextmanager
+    def _paused(self, name: str) -> Iterator[None]:
+        """Nothing in the container writes meanwhile."""
+        runs = self.running(name)
+        if runs:
+            self.api.pause(name)
+        try:
+            yield
+        finally:
+            if runs:
+                self.api.unpause(name)
+
+    def drop_image(self, ami: str, tag: str) -> None:
         remove_image(self.api, tag)
+        remove_volume(self.api, self.image_disk(ami))
 
     def plug(self, name: str, disk: Disk) -> None:
         """Make the volume a block device of the running container; nothing where it is one already."""

@@ -36,6 +36,8 @@ class Images:
 
     def preloaded(self, ami: str) -> str:
         """The volume of which a disk of that AMI is a copy; empty where it begins empty."""
+        if ami in self.baked:
+            return self.engine.image_disk(ami)
         return self._preloaded if self.tag(ami) == self.full else ""
 
     def bake(self, ami: str, container: str) -> None:
@@ -44,4 +46,4 @@ class Images:
     def drop(self, ami: str) -> None:
         """Forget an image that was made here; instances of it live on."""
         if tag := self.baked.pop(ami, None):
-            self.engine.drop_image(tag)
+            self.engine.drop_image(ami, tag)

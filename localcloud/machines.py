@@ -61,10 +61,11 @@ class Machine:
 
 
 class Machines:
-    """All instances of the cloud. `pending` is how long (seconds) a launch takes at least."""
+    """All instances of the cloud. `pending` is how long (seconds) a launch takes at least, `boot` how long until the
+    machine's own system starts."""
 
-    def __init__(self, engine: Engine, image: str, pending: float) -> None:
-        self.engine, self.images, self.pending = engine, Images(engine, image), pending
+    def __init__(self, engine: Engine, image: str, pending: float, boot: float = 0.0) -> None:
+        self.engine, self.images, self.pending, self.boot = engine, Images(engine, image), pending, boot
         self.by_id: dict[str, Machine] = {}
         self.pool = ThreadPoolExecutor(16, "machine")
         self.closed = False
@@ -147,6 +148,7 @@ class Machines:
             files = {"gpus": "".join(f"{gpu.line()}\n" for gpu in gpus), "firewall": ""}
             image, preloaded = self.images.tag(instance.image_id), self.images.preloaded(instance.image_id)
             machine.container = self.engine.create(instance.id, image, files, preloaded)
+            time.sleep(max(0.0, begun + self.boot - time.monotonic()))
             self._start(machine, begun)
         except Exception:
             self._terminate(machine, BROKEN)

@@ -21,17 +21,18 @@ Asked = tuple[str, str, Context]
 UNKNOWN = "*"  # a call whose resource we do not know
 SAME_AS = {"s3:HeadBucket": "s3:ListBucket", "s3:ListAllMyBuckets": "s3:ListAllMyBuckets"}
 MADE = {
-    "ec2:CreateFleet": "fleet",
-    "ec2:CreateImage": "image",
-    "ec2:CreateLaunchTemplate": "launch-template",
-    "ec2:CreateSecurityGroup": "security-group",
-    "ec2:CreateVolume": "volume",
+    "ec2:CreateFleet": ("fleet",),
+    "ec2:CreateImage": ("image", "snapshot"),
+    "ec2:CreateLaunchTemplate": ("launch-template",),
+    "ec2:CreateSecurityGroup": ("security-group",),
+    "ec2:CreateVolume": ("volume",),
 }
 NAMED = {  # kinds of things by how their ids begin
     "ami": "image",
     "i": "instance",
     "lt": "launch-template",
     "sg": "security-group",
+    "snap": "snapshot",
     "vol": "volume",
 }
 SPOT = "spot-instances-request"
@@ -90,8 +91,10 @@ def _ec2(request: Any, action: str) -> Iterator[Asked]:
     if action == "ec2:RunInstances":
         yield from _launch(place, _tags_of(form))
     elif action in MADE:
-        kind = MADE[action]
-        yield action, _arn(place, kind, "*"), _gets(_tags_of(form).get(kind, {}))
+        for kind in MADE[action]:
+            yield action, _arn(place, kind, "*"), _gets(_tags_of(form).get(kind, {}))
+        if action == "ec2:CreateImage":
+            yield from _thing(place, action, form.get("InstanceId", ""))
     elif not action.startswith("ec2:Describe"):
         for name in _named(place, form):
             yield from _thing(place, action, name)
@@ -105,7 +108,7 @@ def _named(place: tuple[str, str], form: Mapping[str, str]) -> Iterator[str]:
     """The ids of what a call names, by its id or by its name."""
     backend = ec2_backends[place[0]][place[1]]
     for field, value in form.items():
-        if re.fullmatch(r"(InstanceId|ResourceId|LaunchTemplateId|GroupId|VolumeId)\.?\d*", field):
+        if re.fullmatch(r"(InstanceId|ImageId|ResourceId|LaunchTemplateId|GroupId|SnapshotId|VolumeId)\.?\d*", field):
             yield value
         elif field == "LaunchTemplateName":
             yield backend.launch_template_name_to_ids.get(value, "")
@@ -116,7 +119,7 @@ def _named(place: tuple[str, str], form: Mapping[str, str]) -> Iterator[str]:
 
 def _arn(place: tuple[str, str], kind: str, name: str) -> str:
     account, region = place
-    return f"arn:aws:ec2:{region}:{account if kind != 'image' else ''}:{kind}/{name}"
+    return f"arn:aws:ec2:{region}:{'' if kind in ('image', 'snapshot') else account}:{kind}/{name}"
 
 
 def _thing(place: tuple[str, str], action: str, name: str) -> Iterator[Asked]:

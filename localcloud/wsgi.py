@@ -1,7 +1,7 @@
 """What stands before moto: the log of calls, the daemon's own pages under /_local, readable errors.
 
-All pages but two want the cloud's secret, as instances can reach them too: `checkip` tells the caller its own
-address, `name` tells which cloud this is.
+All pages but three want the cloud's secret, as instances can reach them too: `checkip` tells the caller its own
+address, `name` tells which cloud this is, `confirm` is where a subscriber of a topic says that it wants to be told.
 """
 
 import io
@@ -28,7 +28,7 @@ from localcloud.states import pace
 
 KEPT = 20_000  # calls in the log
 FORM = "application/x-www-form-urlencoded"
-HIDDEN = re.compile(r"UserData|Password|Secret|Token$|PolicyDocument|KeyMaterial|^Value$", re.IGNORECASE)
+HIDDEN = re.compile(r"UserData|Password|Secret|Token$|PolicyDocument|KeyMaterial|^Value$|^Endpoint$", re.IGNORECASE)
 ERROR = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     "<Response><Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors></Response>"
@@ -86,6 +86,8 @@ class Front:
             return 200, "text/plain", self.network.source_of(environ["REMOTE_ADDR"]).encode()
         if page == "name":
             return _json(200, {"name": self.name, "pid": os.getpid()})
+        if page == "confirm":
+            return topics.confirm(environ.get("QUERY_STRING", ""))
         if environ.get("HTTP_X_LOCAL_SECRET") != self.secret:
             return _json(403, "the cloud's secret is missing")
         if page.startswith("metadata/"):
@@ -152,6 +154,8 @@ class Front:
         try:
             if call["service"] == "states":
                 states.ready(self.endpoint)
+            if call["service"] == "sns":
+                topics.ready(self.endpoint)
             begun, answer = self._of_moto(call, environ)
             status, headers = int(begun[0].split()[0]), begun[1]
             if status < 400:

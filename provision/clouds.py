@@ -67,6 +67,12 @@ def _usual() -> tuple[str, str]:
     return settings.cloud, settings.region
 
 
+def local_name() -> str:
+    """The name of the local cloud that a command means without flags: "default" where it means AWS."""
+    kind, _, name = settings_files.load().cloud.partition(":")
+    return name if kind == "local" and name else "default"
+
+
 def local(*words: str, check: bool = True) -> Result:
     """Run a verb of the local cloud's own program, which production code never imports."""
     command = [sys.executable, "-m", "localcloud", *words]

@@ -24,7 +24,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tried in order after `region` where there is no capacity; `fallback` is none or on-demand, `via` ssh or ssm; `ami`
     is for all machines, `amis` names one (or an SSM parameter) for a GPU's family. `accept_licences` are files of
     trained weights to whose terms the user keeps. `permissions_boundary` is the ARN of the policy that bounds each role
-    that is made.
+    that is made. `bake`: a machine that AWS keeps for a training, and that had to install its driver, becomes a machine
+    image at its end.
     """
 
     cloud: str = "aws"
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amis: dict[str, str] = {}
     accept_licences: tuple[str, ...] = ()
     permissions_boundary: str | None = None
+    bake: bool = True
 
 
 def home() -> Path:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from provision.logs import caffe, export
+from provision.logs import export, reader
 from provision.logs.read import Log
 from provision.settings import cache_home
 from tests.engine.caffe_kit import source
@@ -70,6 +70,21 @@ def blown_up(path: Path, *, lines: int = 0, size: int = 0) -> int:
             part = _AT.sub(lambda one, by=shift: one[1] + b"%d" % (int(one[2]) + by), body)
             out.write(part)
             count, written, turn = count + part.count(b"\n"), written + len(part), turn + 1
+    return count
+
+
+def of_others(path: Path, *, size: int) -> int:
+    """A log of no dialect: lines with a step and four numbers, and five lines of words behind each; how many lines."""
+    count = written = 0
+    with path.open("wb") as out:
+        while written < size:
+            clock = f"2026-11-30 {count // 3600 % 24:02}:{count // 60 % 60:02}:{count % 60:02},123"
+            part = (
+                f"{clock} INFO train: step={count} loss={9 / (count + 1):.4f} val_acc=0.5 lr=0.1 time=0.1s\n".encode()
+            )
+            part += b"some other line of the program, with nothing in it that counts\n" * 5
+            out.write(part)
+            count, written = count + 6, written + len(part)
     return count
 
 
@@ -139,8 +154,8 @@ def rows() -> Iterator[dict[str, object]]:
     count, both = blown_up(training, lines=LINES), whole_logs(mixed)
     mega, unit = 1e6, "M lines/CPU s"
     peer = count / cpu(lambda: theirs.parse_log(str(training))) / mega
-    quick = count / cpu(lambda: exhaust(caffe.columns(Log("a", training).pieces()))) / mega
-    heads = both / cpu(lambda: exhaust(caffe.columns(Log("a", mixed).pieces()))) / mega
+    quick = count / cpu(lambda: exhaust(reader.columns(Log("a", training).pieces()))) / mega
+    heads = both / cpu(lambda: exhaust(reader.columns(Log("a", mixed).pieces()))) / mega
     yield row("log parser, training lines alone", quick, unit, "limit", 1.0)
     yield row("log parser, whole logs", heads, unit, "limit", 1.0)
     yield row("log parser, training lines alone", quick, unit, "parse_log.py", peer)
@@ -148,6 +163,10 @@ def rows() -> Iterator[dict[str, object]]:
     yield row("log parser, each number an event", each, unit, "parse_log.py", peer)
     table = count / cpu(lambda: export.write_csv(Log("a", training), folder / "out.csv"), 3) / mega
     yield row("log to CSV", table, unit, "parse_log.py", peer)
+    others = folder / "others.log"
+    lines = of_others(others, size=10_000_000)
+    found = lines / cpu(lambda: exhaust(reader.columns(Log("a", others).pieces())), 3) / mega
+    yield row("log parser, another program's log", found, unit, "limit", 0.05)
     yield row("numbers that differ from parse_log.py's", disagreements(theirs, training), "numbers", "limit", 0)
     yield from memory(folder)
 
@@ -165,6 +184,13 @@ def memory(folder: Path) -> Iterator[dict[str, object]]:
     }.items():
         used = peak([sys.executable, "-m", "provision", *words])
         yield row(f"memory on a 100 MB log, {what}", used, "MB", "limit", 100)
+    of_others(long, size=LONG)
+    for what, words in {
+        "--csv": ["logs", str(long), "--csv", str(folder / "long.csv")],
+        "diagnose": ["diagnose", str(long)],
+    }.items():
+        used = peak([sys.executable, "-m", "provision", *words])
+        yield row(f"memory on 100 MB of another program's log, {what}", used, "MB", "limit", 100)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ _KINDS: tuple[tuple[type[ProvisionError], str, tuple[str, ...]], ...] = (
         "UnrecognizedClientException", "InvalidAccessKeyId", "MissingAuthenticationToken", "IncompleteSignature",
     )),
     (AuthError, _PERMISSION, (
-        "UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403", "Forbidden",
+        "UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "Forbidden",
     )),
     (AuthError, "set this machine's clock: AWS takes no request that is minutes old", (
         "RequestExpired", "RequestTimeTooSkewed",

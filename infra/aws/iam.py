@@ -1,4 +1,4 @@
-"""IAM: one role for each instance, with nothing allowed until a run gives it the run's own prefix.
+"""IAM: one role for each instance, which may begin (MACHINE), and no more until a run gives it the run's own prefix.
 
 All roles and profiles live under the path /provision/REGION/, so that they can be listed without knowing their
 names, and so that ending all of one region leaves the others alone: IAM knows no regions.
@@ -21,6 +21,7 @@ BOUNDARY_MEND = (
 )
 _SETTLES_S = 20.0  # how long we wait for IAM to see its own changes
 SESSIONS = "session-manager"
+MACHINE = "machine"
 # the least that Session Manager's agent needs; AWS's AmazonSSMManagedInstanceCore may read all parameters besides
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
 _AGENT = {
@@ -116,7 +117,7 @@ class Iam:
         """Names of the inline policies that runs gave the role."""
         with explained("list a role's policies"):
             names = self._api.list_role_policies(RoleName=role)["PolicyNames"]
-        return [name for name in names if name != SESSIONS]
+        return [name for name in names if name not in (SESSIONS, MACHINE)]
 
     def forbid(self, role: str, policy: str) -> None:
         """Remove an inline policy of the role; an absent one is no error."""

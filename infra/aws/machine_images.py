@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained
 from infra.aws.session import Cloud, client
-from infra.aws.tags import NAME
+from infra.aws.tags import DRIVER, NAME, RUN
 from infra.errors import CloudError, NotFoundError
 from infra.names import literal
 
@@ -39,7 +39,8 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class Baked:
-    """A machine image that we baked. `made_from` is the image it was baked from; `gb` the size of all its disks."""
+    """A machine image that we baked. `made_from` is the image it was baked from; `gb` the size of all its disks;
+    `driver` the branch that was installed on it, "" where that is not told; `run`: whose keeper made it, or ""."""
 
     id: str
     label: str
@@ -50,12 +51,14 @@ class Baked:
     created: datetime | None
     gb: int
     snapshots: tuple[str, ...] = ()
+    driver: str = ""
+    run: str = ""
 
 
-def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str, int] | None:
+def baked(cloud: Cloud, families: Sequence[str], driver: str = "") -> tuple[str, str, int] | None:
     """The newest image that we baked for these GPU families: its id, its root device, and the root disk's size in GB.
 
-    None where there is no such image.
+    One that is known to have another `driver` does not count. None where there is no such image.
     """
     wanted = [
         {"Name": f"tag:{BAKED}", "Values": list(families)},
@@ -63,6 +66,7 @@ def baked(cloud: Cloud, families: Sequence[str]) -> tuple[str, str, int] | None:
     ]
     with explained("look for baked machine images"):
         found: list[dict[str, Any]] = client(cloud, "ec2").describe_images(Owners=["self"], Filters=wanted)["Images"]
+    found = [row for row in found if _tags(row).get(DRIVER, driver) == driver]
     if not found:
         return None
     newest = max(found, key=lambda image: str(image["CreationDate"]))
@@ -190,8 +194,12 @@ def _words(request: ImageRequest) -> dict[str, Any]:
     return words
 
 
+def _tags(row: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in row.get("Tags") or ()}
+
+
 def _baked(row: Mapping[str, Any]) -> Baked:
-    tags = {tag["Key"]: tag["Value"] for tag in row.get("Tags") or ()}
+    tags = _tags(row)
     disks = [mapping["Ebs"] for mapping in row.get("BlockDeviceMappings") or () if "Ebs" in mapping]
     made = row.get("CreationDate")
     return Baked(
@@ -200,4 +208,5 @@ def _baked(row: Mapping[str, Any]) -> Baked:
         created=datetime.fromisoformat(made.replace("Z", "+00:00")).astimezone(timezone.utc) if made else None,
         gb=sum(int(disk.get("VolumeSize") or 0) for disk in disks),
         snapshots=tuple(disk["SnapshotId"] for disk in disks if disk.get("SnapshotId")),
+        driver=tags.get(DRIVER, ""), run=tags.get(RUN, ""),
     )  # fmt: skip

@@ -11,26 +11,17 @@ from botocore.exceptions import ClientError
 
 from infra.aws.errors import code_of, explained, refusal
 from infra.aws.session import Cloud, client
-from infra.errors import AuthError, DamagedError, UsageError
+from infra.errors import AuthError, UsageError
+from infra.store import LARGEST, decoded, too_large
+from infra.store import Stored as Stored
 
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")  # old buckets too; no letter is a wildcard in a policy
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # the last range: bytes that are not UTF-8
 _LONGEST = 1024  # bytes of a key
 _CHUNK = 1 << 20
 _MOST = 1000  # keys in one call
-_LARGEST = 64 << 20  # bytes of what is read into memory: twice the largest piece of a log that a guard writes
 _LOST = ("PreconditionFailed", "412", "NoSuchKey", "ConditionalRequestConflict", "409")  # another call was faster
 _CONFLICTS = 5  # tries to write where another call was under way
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One object: key, size in bytes, S3's mark of its content, and when it was written (seconds since 1970)."""
-
-    key: str
-    size: int
-    etag: str = ""
-    modified: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,14 +45,6 @@ def parse(url: str) -> Place:
     return Place(bucket, f"{prefix}/" if prefix else "")
 
 
-def decoded(raw: bytes, where: str) -> Any:
-    """An object's bytes as JSON values; DamagedError where they are none."""
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{where} is damaged: {error}", "delete that object") from error
-
-
 class S3:
     """One bucket. S3 refuses each call where a bucket of that name belongs to another account than `owner`.
 
@@ -76,6 +59,18 @@ class S3:
     @property
     def _api(self) -> Any:
         return client(self.cloud, "s3")
+
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """Cloud, account and region, each a name for a folder."""
+        return self.cloud.name.replace(":", "-"), self.owner or "-", self.cloud.region
+
+    def hint(self, command: str) -> str:
+        """A command of ours as the user can type it, with the flags that lead to this cloud and region."""
+        return self.cloud.hint(command)
+
+    def url(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
 
     @property
     def named(self) -> dict[str, str]:
@@ -134,18 +129,15 @@ class S3:
                 if code_of(error) in ("NoSuchKey", "NoSuchBucket", "404"):
                     return None
                 raise
-            if answer["ContentLength"] > _LARGEST:
+            if answer["ContentLength"] > LARGEST:
                 answer["Body"].close()
-                raise DamagedError(
-                    f"{where} is damaged: it has {answer['ContentLength']} bytes, and at most {_LARGEST} make sense",
-                    "delete that object",
-                )
+                raise too_large(where, answer["ContentLength"])
             return bytes(answer["Body"].read())
 
     def read_json(self, key: str) -> Any:
         """The object's JSON; None where there is no such object. DamagedError where it is not JSON."""
         raw = self.read(key)
-        return None if raw is None else decoded(raw, f"s3://{self.bucket}/{key}")
+        return None if raw is None else decoded(raw, self.url(key))
 
     def write(self, key: str, data: bytes) -> None:
         with explained(f"write s3://{self.bucket}/{key}"):

@@ -4,8 +4,8 @@ One state machine for each definition, named by its sum, so that an execution go
 with. Machine and role are made at first use, and cost nothing while nothing runs. One that is there takes one call.
 
 The role's trust is written last: so a role that Step Functions may assume always has its rights, even where the client
-that made it was killed halfway. Its rights are written anew with each machine that is made: a definition that calls
-more needs more, and those of older definitions are among them.
+that made it was killed halfway. It is named by the sum of its rights, and is one for all regions: an older client,
+which calls less and gives less, has a role of its own, and takes nothing from that of newer machines.
 """
 
 import functools
@@ -27,7 +27,6 @@ from infra.aws.session import Cloud, client
 from infra.errors import BusyError
 
 PREFIX = "provision-keeper-"
-ROLE = "provision-keeper"
 PATH = "/provision-account/"
 SERVICE = "states.amazonaws.com"  # in every partition
 _SETTLES_S = 60.0  # how long IAM may take to tell Step Functions of a new role
@@ -88,13 +87,9 @@ class Keeper:
         """The ARN of the machine's execution of that name."""
         return f"{self.arn_of(machine).replace(':stateMachine:', ':execution:')}:{name}"
 
-    @property
-    def role_arn(self) -> str:
-        """The ARN of the role that executions have."""
-        return arn(self._cloud.region, f"iam::{_account(self._cloud)}:role{PATH}{ROLE}")
-
     def ensure(self, definition: str, rights: Mapping[str, Any]) -> str:
-        """The ARN of the state machine of that definition, which is made, and its role with it, unless it is there.
+        """The ARN of the state machine of that definition, which is made, and its role with it, unless it is there: so
+        a definition names the rights that it needs (`engines.definition`).
 
         UsageError where the settings' permissions boundary is not there; AuthError.
         """
@@ -107,8 +102,7 @@ class Keeper:
             except ClientError as error:
                 if code_of(error) != "StateMachineDoesNotExist":
                     raise
-        self._make_role(rights)
-        self._make(machine, definition)
+        self._make(machine, definition, self._make_role(rights))
         return where
 
     def start(self, machine: str, name: str, given: Mapping[str, Any]) -> str:
@@ -183,15 +177,17 @@ class Keeper:
 
     # making
 
-    def _make(self, machine: str, definition: str) -> None:
-        """Make the machine. Step Functions says AccessDenied of a role that IAM has not spread yet."""
+    def _make(self, machine: str, definition: str, role: str) -> None:
+        """Make the machine, whose executions have that role. Step Functions says AccessDenied of one that IAM has not
+        spread yet."""
         tags = [{"key": key, "value": value} for key, value in _MARKS.items()]
+        role_arn = arn(self._cloud.region, f"iam::{_account(self._cloud)}:role{PATH}{role}")
         until = time.monotonic() + _SETTLES_S
         while True:
             with explained("make the keeper"):
                 try:
                     self._api.create_state_machine(
-                        name=machine, definition=definition, roleArn=self.role_arn, type="STANDARD", tags=tags
+                        name=machine, definition=definition, roleArn=role_arn, type="STANDARD", tags=tags
                     )
                     return
                 except ClientError as error:
@@ -201,7 +197,9 @@ class Keeper:
                         raise
             self._sleep(2.0)
 
-    def _make_role(self, rights: Mapping[str, Any]) -> None:
+    def _make_role(self, rights: Mapping[str, Any]) -> str:
+        """The name of the role that has those rights; it is made, or made whole."""
+        name = role_of(rights)
         iam = client(self._cloud, "iam")
         marks = [{"Key": key, "Value": value} for key, value in _MARKS.items()]
         nobody, trust = (json.dumps(self._trust(effect)) for effect in ("Deny", "Allow"))
@@ -209,13 +207,14 @@ class Keeper:
             try:
                 create_role(
                     self._cloud,
-                    {"Path": PATH, "RoleName": ROLE, "AssumeRolePolicyDocument": nobody, "Tags": marks},
+                    {"Path": PATH, "RoleName": name, "AssumeRolePolicyDocument": nobody, "Tags": marks},
                 )
             except ClientError as error:
                 if code_of(error) != "EntityAlreadyExists":
                     raise
-            iam.put_role_policy(RoleName=ROLE, PolicyName="keep", PolicyDocument=_short(rights))
-            iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust)
+            iam.put_role_policy(RoleName=name, PolicyName="keep", PolicyDocument=_short(rights))
+            iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+        return name
 
     def _trust(self, effect: str) -> dict[str, Any]:
         """Step Functions may assume the role for our state machines in this account, in any region: the role is one for
@@ -234,6 +233,11 @@ class Keeper:
 def name_of(definition: str) -> str:
     """The name of the state machine of that definition: it has the first eight digits of its sha256."""
     return PREFIX + hashlib.sha256(definition.encode()).hexdigest()[:8]
+
+
+def role_of(rights: Mapping[str, Any]) -> str:
+    """The name of the role that has those rights: it has the first eight digits of their sha256."""
+    return PREFIX + hashlib.sha256(json.dumps(rights, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def steps(events: list[Mapping[str, Any]]) -> list[Step]:

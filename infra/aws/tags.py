@@ -13,6 +13,7 @@ NAME = "provision:name"
 LAUNCH = "provision:resource"
 OWNER = "provision:owner"
 RUN = "provision:run"
+DRIVER = "provision:driver"
 _DEADLINE = "provision:deadline"
 _WISH = re.compile(r"(?P<type>[\w.-]+) or-equivalent|gpus (?P<gpus>\d{1,4}) memory (?P<memory>\d{1,9}(?:\.\d{1,9})?)")
 _VOLUME = re.compile(r"([^:,]+):(\d{1,9})(:delete)?")
@@ -103,7 +104,7 @@ class TagRecord:
             "provision:budget": _text(self.budget),
             "provision:price": _text(self.price),
             "provision:volumes": ",".join(str(volume) for volume in self.volumes),
-            "provision:driver": self.driver,
+            DRIVER: self.driver,
             "provision:fallback": "on-demand" if self.fallback else "",
             "provision:own-run": "yes" if self.own_run else "",
             "provision:wish": str(self.wish),

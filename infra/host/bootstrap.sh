@@ -9,7 +9,7 @@ mkdir -p $run $lib/runs /data
 # what root believes lies where only root writes: the user's, and so any container's, are the runs alone
 install -d -m 700 $lib/guard
 rm -f $lib/ready
-# shellcheck source=/dev/null  # gpus, driver, toolkit_repository, toolkit_key: written by the user data
+# shellcheck source=/dev/null  # gpus, driver, kept, toolkit_repository, toolkit_key: written by the user data
 . /opt/provision/settings
 say() {
     echo "$*" >> $run/progress
@@ -67,7 +67,8 @@ chown provision:provision /data $lib/runs
 
 doing="attempt"
 # a machine that starts itself fetches its image meanwhile
-[ ! -e /opt/provision/order.json ] || systemctl enable -q --now --no-block provision-attempt.service
+# shellcheck disable=SC2154
+[ "$kept" = 0 ] || systemctl enable -q --now --no-block provision-attempt.service
 
 doing="docker"
 # Containers' cgroups are Docker's own: where systemd makes them, whoever lets it read its units anew (daemon-reload; a
@@ -95,8 +96,6 @@ doing="nvidia"
 doing="the end"
 systemctl -q is-active 'provision-deadline*.timer' || die "no end of this machine is armed"
 say "end: armed"
-doing="guard"
-[ -e /opt/provision/order.json ] || say "guard: comes with the first training"
 systemctl enable -q --now provision-idle.timer
 touch $lib/ready
 say ready

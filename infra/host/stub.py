@@ -1,9 +1,9 @@
-"""The first program of a machine that starts itself: it fetches all others, which its user data has no room for.
+"""The first program of a machine: it fetches all others, which its user data has no room for.
 
 Runs with Python 3.6+ alone, out of the user data. order.json names the bundle by the sha256 that it must have; it comes
 from the bucket with the keys of the machine's role, which may be fresh: S3 and the metadata service are asked for some
 minutes. What fails is written to the console, and the machine ends, as nobody could use it (`runcmd` of
-user_data.render_kept).
+user_data.render).
 """
 
 import datetime
@@ -25,7 +25,7 @@ HERE = "/opt/provision"
 IMDS = "http://169.254.169.254/latest/"
 CONSOLE = "/dev/console"
 PATIENCE_S = 300
-PAUSE_S = 3
+PAUSE_S = 0.5
 SILENT_S = 20
 
 
@@ -109,7 +109,7 @@ def main():
     try:
         with open(HERE + "/order.json") as data:
             unpack(bundle(json.load(data)))
-        return subprocess.call(["sh", HERE + "/kept.sh"])
+        return subprocess.call(["sh", HERE + "/start.sh"])
     except Exception as error:
         with open(CONSOLE, "w") as out:
             out.write("provision: failed: %s: %s\n" % (type(error).__name__, error))

@@ -8,8 +8,14 @@ What a keeper keeps belongs to its run, also while that waits for a machine: as 
 nothing of its launch is a stray. State machines of earlier definitions cost nothing and may have executions still: they
 are shown, and left.
 
+Machine images that we baked are kept on purpose. Not those that AWS could not make, a snapshot that is left of one,
+and one that a keeper made with a driver that no machine gets any more: it goes once no run is kept that may use it.
+
 The role of a machine may read data while `provision data sync --on` copies it (an inline policy). A laptop that was
 killed meanwhile left that right there: it is a stray once its time is over, or where an older version gave it no end.
+
+A topic that tells an address how runs go is kept, and costs nothing; one that no address hears is a stray. Images in
+the bucket are kept, too, until somebody deletes them (`image forget`).
 """
 
 import re
@@ -19,19 +25,23 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from infra.aws import prices
+from infra.aws import prices, topics
 from infra.aws.cleanup import Removal
 from infra.aws.iam import Iam
+from infra.aws.machine_images import BAKED
 from infra.aws.regions import names as region_names
 from infra.aws.resources import BILLED, Holding, Holdings
 from infra.aws.session import Cloud
 from infra.aws.step_functions import Keeper
-from infra.aws.tags import TagRecord
+from infra.aws.tags import DRIVER, TagRecord
 from infra.concurrency import together
 from infra.errors import ProvisionError
+from provision.account import kept_things
+from provision.account.kept_things import IMAGES, TOPICS
 from provision.engines import definition
 from provision.engines.rights import TAG
 from provision.machines import cost, down, journal, whose
+from provision.offers import amis
 from provision.settings import Settings
 
 GRACE = timedelta(minutes=15)  # for a launch to be seen whole, and after a deadline for powering off and the schedule
@@ -133,8 +143,10 @@ def _doomed(report: Report, region: str) -> list[Holding]:
 
 def _end(cloud: Cloud, things: Sequence[Holding]) -> None:
     rights = [thing for thing in things if thing.kind == RIGHTS]
+    unheard = [thing for thing in things if thing.kind == TOPICS]
     together([partial(Iam(cloud).forbid, thing.launch, thing.id) for thing in rights])
-    down.end(Removal(cloud), [thing for thing in things if thing.kind != RIGHTS])
+    together([partial(topics.forget, cloud, thing.row["TopicArn"]) for thing in unheard])
+    down.end(Removal(cloud), [thing for thing in things if thing.kind not in (RIGHTS, TOPICS)])
 
 
 def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[ProvisionError]]:
@@ -143,9 +155,13 @@ def _look(cloud: Cloud, grace: timedelta) -> tuple[list[Finding], list[Provision
     if unseen:  # each run that a thing's tag names may go on
         kept = [Holding(KEPT, run, state="unseen") for run in sorted({one.tags.get(TAG, "") for one in things} - {""})]
     rights, more = _rights(cloud, things)
+    told, unlisted = kept_things.topics_of(cloud)
+    images, unlooked = together([partial(kept_things.images, cloud)])
+    held = [one for some in images for one in some]
     now = datetime.now(timezone.utc)
-    found = judge(cloud.region, [*things, *rights, *kept], journal.launches(cloud), now, grace)
-    return found, [*errors, *more, *unseen]
+    all_things = [*things, *rights, *told, *held, *kept]
+    found = judge(cloud.region, all_things, journal.launches(cloud), now, grace, seen=not errors)
+    return found, [*errors, *more, *unlisted, *unlooked, *unseen]
 
 
 def _kept(cloud: Cloud) -> tuple[list[Holding], list[ProvisionError]]:
@@ -177,23 +193,28 @@ def _rights_of(cloud: Cloud, role: Holding) -> list[Holding]:
 
 
 def judge(
-    region: str, things: Sequence[Holding], noted: Mapping[str, datetime], now: datetime, grace: timedelta = GRACE
-) -> list[Finding]:
-    """Each thing's verdict. `noted`: launches in progress, as `journal.launches` gives them."""
+    region: str, things: Sequence[Holding], noted: Mapping[str, datetime], now: datetime, grace: timedelta = GRACE, *,
+    seen: bool = True,
+) -> list[Finding]:  # fmt: skip
+    """Each thing's verdict. `noted`: launches in progress, as `journal.launches` gives them; `seen`: all kinds of
+    things could be listed."""
     births = [(thing.launch, thing.made) for thing in things if thing.made and thing.launch]
     young = {resource for resource, at in [*noted.items(), *births] if now - at < grace}
     living = {thing.id for thing in things if thing.kind == "instances"}
     runs = {thing.id for thing in things if thing.kind == KEPT}
     launches = {thing.launch for thing in things if thing.kind == "instances" or thing.tags.get(TAG, "") in runs} - {""}
     owners = whose.owners(things)
+    useless = _useless(things, bool(runs)) if seen else {}
 
     def verdict(thing: Holding) -> tuple[str, str]:
-        if thing.kept:
+        if thing.kept and thing.id not in useless:
             return "kept", "on purpose"
         if thing.kind == KEPT:
             return "", ""
-        if thing.kind == RIGHTS:
-            said = _outdated(thing.id, now)
+        if thing.kept:
+            said = useless[thing.id]
+        elif thing.kind in (RIGHTS, TOPICS):
+            said = _outdated(thing.id, now) if thing.kind == RIGHTS else "no address hears it"
         else:
             said = _instance(thing, now - grace) if thing.kind == "instances" else _belonging(thing, living, launches)
         if not said:
@@ -228,6 +249,22 @@ def _belonging(thing: Holding, living: set[str], launches: set[str]) -> str:
     return "" if thing.launch in launches else "no machine of that launch lives"
 
 
+def _useless(things: Sequence[Holding], going: bool) -> dict[str, str]:
+    """Machine images and snapshots from which no machine will start → why. `going`: some run is kept."""
+    images = [thing for thing in things if thing.kind == "machine images"]
+    found = {image.id: "AWS could not make it" for image in images if image.state in ("failed", "error", "invalid")}
+    for image in images:
+        line, driver = amis.table().get(image.tags.get(BAKED, "")), image.tags.get(DRIVER, "")
+        if image.tags.get(TAG) and line and driver != line.driver and not going:
+            found[image.id] = f"its driver is {driver or 'unknown'}, and machines get {line.driver}"
+    if any(image.state == "pending" for image in images):  # it does not name its snapshots yet
+        return found
+    held = {disk["Ebs"].get("SnapshotId") for image in images
+            for disk in image.row.get("BlockDeviceMappings") or () if "Ebs" in disk}  # fmt: skip
+    alone = [thing for thing in things if thing.kind == "snapshots" and thing.id not in held]
+    return {**found, **{thing.id: "no machine image has it" for thing in alone}}
+
+
 def _outdated(policy: str, now: datetime) -> str:
     """Why a right to data is of no use any more; "" where it still holds."""
     match = _RIGHT.fullmatch(policy)
@@ -246,4 +283,6 @@ def price(thing: Holding, region: str) -> float | None:
         return prices.disk_hourly(thing.gb, region)
     if thing.kind == "elastic IPs":
         return prices.ADDRESS_HOURLY
+    if thing.kind == IMAGES:
+        return prices.s3_monthly(thing.row["bytes"], region) / (30 * 24)
     return cost.kept_monthly(thing, region) / (30 * 24)

@@ -192,7 +192,7 @@ def _keepers(cloud: Cloud) -> list[Finding]:
 
 def _bucket(cloud: Cloud) -> list[Finding]:
     bucket = store.store(cloud)
-    words = "is there" if bucket.exists() else "is not there yet: the first training makes it"
+    words = "is there" if bucket.exists() else "is not there yet: the first launch makes it"
     return [Finding("bucket", "ok", f"{bucket.bucket} {words}")]
 
 

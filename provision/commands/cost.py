@@ -23,12 +23,13 @@ _COLUMNS = (
 
 @dataclass
 class _Bills:
-    """What is billed in all regions: machines, kept things with their region, the bytes of runs and images in S3 by
-    region, and where the prices on demand are from."""
+    """What is billed in all regions: machines, kept things with their region, the bytes of runs and of images in S3
+    by region, and where the prices on demand are from."""
 
     machines: list["Bill"] = field(default_factory=list)
     kept: list[tuple[str, "Holding"]] = field(default_factory=list)
     runs: list[tuple[str, int]] = field(default_factory=list)
+    images: list[tuple[str, int]] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
 
 
@@ -77,8 +78,9 @@ def _ask_for_runs(there: "Cloud", found: _Bills) -> None:
     from provision.runs import store
 
     try:
-        if stored := store.stored_bytes(there):
-            found.runs.append((there.region, stored))
+        runs, images = store.stored_bytes(there)
+        found.runs += [(there.region, runs)] if runs else []
+        found.images += [(there.region, images)] if images else []
     except ProvisionError as error:
         console.line(f"runs and images in S3, {there.region}: {error.what}")
 
@@ -88,11 +90,15 @@ def _emit(found: _Bills) -> None:
     from provision.machines import down
 
     kept = [{"region": region, **down.kept_row(holding, region)} for region, holding in found.kept]
-    runs = [
-        {"region": region, "bytes": stored, "dollars_a_month": round(prices.s3_monthly(stored, region), 4)}
-        for region, stored in found.runs
-    ]
-    console.emit_json({"machines": [bill.as_json() for bill in found.machines], "kept": kept, "runs": runs})
+    runs, images = (
+        [
+            {"region": region, "bytes": stored, "dollars_a_month": round(prices.s3_monthly(stored, region), 4)}
+            for region, stored in some
+        ]
+        for some in (found.runs, found.images)
+    )
+    machines = [bill.as_json() for bill in found.machines]
+    console.emit_json({"machines": machines, "kept": kept, "runs": runs, "images": images})
 
 
 def _show(found: _Bills) -> None:
@@ -106,9 +112,10 @@ def _show(found: _Bills) -> None:
         console.table("", _COLUMNS, [_row(bill) for bill in found.machines])
     for region, holding in found.kept:
         console.say(down.kept_words(holding, region))
-    for region, stored in found.runs:
-        monthly = costs.dollars(prices.s3_monthly(stored, region))
-        console.say(f"runs and images in S3, {region}: {console.size(stored)}, about {monthly} a month")
+    for what, some in (("runs", found.runs), ("images", found.images)):
+        for region, stored in some:
+            monthly = costs.dollars(prices.s3_monthly(stored, region))
+            console.say(f"{what} in S3, {region}: {console.size(stored)}, about {monthly} a month")
     for bill in found.machines:
         if bill.note:
             console.say(f"{bill.name}: {bill.note}")

@@ -18,7 +18,7 @@ _MADE = ("results", "training.png")  # what the story leaves in its folder
 @click.option("--out", type=PATH, default=Path("build/demo"), help="the folder for the demo's results")
 @dry_run_option
 def demo(out: Path, dry_run: bool) -> None:
-    """Show the main job in the embedded local cloud: rent, build, train, be interrupted, resume, fetch and end."""
+    """Show the main job in the embedded local cloud: build, train, be interrupted and go on without a laptop, fetch."""
     from provision.commands import demo_story
 
     _check(out)
@@ -40,18 +40,18 @@ def demo(out: Path, dry_run: bool) -> None:
 
 def typed(out: Path) -> list[list[str]]:
     """The commands that the story types; RUN and INSTANCE stand for what it learns on the way."""
-    from provision.commands.demo_story import CLOUD, NAME, NOTICE_S, SETS
+    from provision.commands.demo_story import NOTICE_S, TRAIN
+    from provision.commands.demo_told import CLOUD, NAME
 
     lines = (
         f"local start --name {NAME}",
         "image build caffe-debian",
-        f"up --instance p3.8xlarge --name {NAME} --max-hours 2 --cloud {CLOUD}",
-        f"train digits --on {NAME} {shlex.join(SETS)} --cloud {CLOUD}",
+        shlex.join(TRAIN),
         f"local interrupt INSTANCE --notice {NOTICE_S} --name {NAME}",
         f"runs --cloud {CLOUD}",
+        f"events RUN --cloud {CLOUD}",
         f"logs RUN --plot {shlex.quote(str(out / 'training.png'))} --cloud {CLOUD}",
         f"fetch RUN {shlex.quote(str(out / 'results'))} --cloud {CLOUD}",
-        f"down --all --cloud {CLOUD}",
         f"local stop --name {NAME}",
     )
     return [shlex.split(line) for line in lines]

@@ -1,189 +1,110 @@
 """The demo's story: real commands, run as a user would type them, and checks that believe none of them.
 
-What is checked is asked from the Docker engine and from the cloud's own API, not from what the commands print.
+A training is begun and its client killed; AWS takes its machine, and its keeper goes on with another. Only when all is
+over somebody looks again, from another laptop: another home, with nothing in it. What is checked (`demo_checks`) is
+asked from the Docker engine and from the cloud's own API, not from what the commands print.
 """
 
-import json
+import os
 import re
 import shlex
-import sys
-import threading
+import signal
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.aws import s3_bucket
 from infra.errors import ProvisionError
-from infra.shell import LocalShell, Result
-from provision import clouds, console
-from provision.machines import down
-from provision.runs import store
+from infra.shell import LocalShell
+from provision import clouds, console, settings
+from provision.commands import demo_checks
+from provision.commands.demo_told import CLOUD, NAME, PYTHON, Story, run, show
+from provision.runs import follow, standing, store
+from provision.training.attended import Teller
 
-NAME = "demo"
-CLOUD = "local:demo"
-STRIKE_AT = 0.3
+STRIKE_AT = 240  # of 800 iterations
 NOTICE_S = 20
-SETS = ("--set", "display=1", "--set", "batch=128")  # each iteration is in the log, and takes long enough to be cut
-_WIDTH = 116
-
-
-@dataclass
-class Story:
-    """What happened so far. `steps` are (what, seconds), `checks` are (what must be so, whether it is)."""
-
-    out: Path
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    checks: list[tuple[str, bool]] = field(default_factory=list)
-    run: str = ""
-    first: str = ""
-    struck_at: int = 0
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        begun = time.monotonic()
-        yield
-        self.steps.append((what, time.monotonic() - begun))
-
-    def check(self, what: str, so: bool) -> None:
-        self.checks.append((what, so))
-        console.say(f"  {'✓' if so else '✗ NOT SO:'} {what}")
-
-    def type(self, what: str, *words: str, on_line: Callable[[str], None] | None = None) -> Result:
-        """Run one command of ours as a user would, showing what it prints."""
-        console.say(f"\n$ provision {shlex.join(words)}")
-
-        def show(text: str) -> None:
-            if not re.match(r"#\d+ \d+\.\d+ ", text):  # what commands print inside a build
-                console.say(f"  {text[:_WIDTH]}{'…' * (len(text) > _WIDTH)}".rstrip())
-            if on_line:
-                on_line(text)
-
-        with self.step(what):
-            command = [sys.executable, "-m", "provision", *words]
-            result = LocalShell().run(command, check=False, on_line=show, env={"COLUMNS": "118"})
-        if not result.ok:
-            raise ProvisionError(f"`provision {shlex.join(words)}` ended with exit code {result.code}")
-        return result
+# each iteration is in the log, and takes long enough to be cut
+SETS = ("--set", "iterations=800", "--set", "display=1", "--set", "batch=128")
+TRAIN = ("train", "digits", "--instance", "p3.8xlarge", "--max-hours", "2", *SETS, "--cloud", CLOUD)
+_PATIENCE_S = 1200.0  # only a broken chain takes so long
 
 
 def tell(out: Path) -> Story:
     """Tell the whole story; its files go to `out`. ProvisionError where a command fails."""
     story = Story(out)
-    cloud_flag = ("--cloud", CLOUD)
     try:
         story.type("local cloud", "local", "start", "--name", NAME)
         story.type("image", "image", "build", "caffe-debian")
-        story.type("first machine", "up", "--instance", "p3.8xlarge", "--name", NAME, "--max-hours", "2", *cloud_flag)
-        story.first = _instances()[0]["id"]
-        train(story)
-        story.type("list", "runs", *cloud_flag)
-        story.type("plot", "logs", story.run, "--plot", str(out / "training.png"), *cloud_flag)
-        story.type("fetch", "fetch", story.run, str(out / "results"), *cloud_flag)
-        check_training(story)
-        story.type("down", "down", "--all", *cloud_flag)
-        check_gone(story)
-        check_kept(story)
+        begin(story)
+        with story.step("training, through the interruption"):
+            alone(story)
+        demo_checks.gone(story)
+        with tempfile.TemporaryDirectory(prefix="another-laptop-") as home:
+            look_again(story, Path(home))
+        demo_checks.training(story)
+        demo_checks.kept(story)
     finally:
         with story.step("local cloud stopped"):
             clouds.local("stop", "--name", NAME, check=False)
-    check_docker(story)
+    demo_checks.docker(story)
     return story
 
 
-def _instances() -> list[dict[str, str]]:
-    words = [sys.executable, "-m", "provision", "ls", "--json", "--cloud", CLOUD]
-    found: list[dict[str, str]] = json.loads(LocalShell().run(words).out)
-    return found
-
-
-def train(story: Story) -> None:
-    """Train on the machine; take it away in the middle; see the training come back on another."""
+def begin(story: Story) -> None:
+    """Begin the training, and kill its client with -9 as soon as it has said the run's id."""
+    console.say(f"\n$ provision {shlex.join(TRAIN)}")
+    pids: list[int] = []
 
     def watch(text: str) -> None:
+        if not pids:
+            pids.append(int(text))
+            return
+        show(text)
         if match := re.search(r"\brun (\S+-\d{8}-\d{6}-\w{4})$", text):
             story.run = match[1]
-        if match := re.search(r"iteration (\d+)/(\d+)", text):
-            at, total = int(match[1]), int(match[2])
-            if not story.struck_at and at >= STRIKE_AT * total:
-                story.struck_at = at
-                threading.Thread(target=strike, args=(story,)).start()
+            os.kill(pids[0], signal.SIGKILL)
 
-    words = ("train", "digits", "--on", NAME, *SETS, "--cloud", CLOUD)
-    story.type("training, through the interruption", *words, on_line=watch)
-    check_taken(story)
+    with story.step("begun, and its client killed"):  # the shell says its number, and becomes the client
+        story.client = run(["sh", "-c", 'echo $$; exec "$@"', "sh", *PYTHON, *TRAIN], watch).code
+    if not story.run:
+        raise ProvisionError(f"`provision {shlex.join(TRAIN)}` ended with exit code {story.client}")
+    console.say("  (kill -9: this laptop is gone. What AWS does by itself, by its own word:)")
 
 
-def check_taken(story: Story) -> None:
-    """Check that the first machine was left to AWS, by its bill."""
-    from provision.machines import cost
+def alone(story: Story) -> None:
+    """While nobody looks on: AWS takes the machine in the middle; the keeper goes on with another, and clears up."""
+    cloud = clouds.session(cloud=CLOUD).cloud
+    training = store.find(cloud, story.run)
+    watch = follow.Watch(cloud, training, told=Teller(lambda text: console.say(f"  {text}")).look)
+    for piece in follow.pieces(watch):
+        at = max((int(found) for found in re.findall(rb"Iteration (\d+)", piece.data)), default=0)
+        if not story.struck_at and at >= STRIKE_AT:
+            story.struck_at = at
+            strike(story, training.attempts()[-1].instance)
+    until = time.monotonic() + _PATIENCE_S
+    while (keeper := standing.keeper_of(cloud, training)) is not None and keeper.works:
+        if time.monotonic() > until:
+            raise ProvisionError(f"the keeper of {training.id} does not end")
+        time.sleep(0.5)
+    console.say(f"  the training is {watch.word}, and its keeper is over: {keeper.status if keeper else 'unknown'}")
 
-    bills = {bill.id: bill for bill in cost.bills(clouds.session(cloud=CLOUD).cloud, NAME)}
-    free = story.first in bills and bills[story.first].instance == 0
-    story.check(
-        "AWS itself took the first machine, in its first hour and so for nothing, and its volumes are gone",
-        free and not _docker(story.first),
-    )
 
-
-def strike(story: Story) -> None:
+def strike(story: Story, instance: str) -> None:
     """Interrupt the spot machine. AWS gives two minutes' notice; here it is shorter."""
-    words = ("local", "interrupt", story.first, "--notice", str(NOTICE_S), "--name", NAME)
-    console.say(f"\n$ provision {shlex.join(words)}    (in another terminal, at iteration {story.struck_at})")
-    LocalShell().run([sys.executable, "-m", "provision", *words])
+    story.first = instance
+    words = ("local", "interrupt", instance, "--notice", str(NOTICE_S), "--name", NAME)
+    console.say(f"\n$ provision {shlex.join(words)}    (AWS takes the machine, at iteration {story.struck_at})")
+    LocalShell().run([*PYTHON, *words])
 
 
-def check_training(story: Story) -> None:
-    """Check what the log and the run's folder say about the interruption."""
-    from provision.runs import summary
-
-    cloud = clouds.session(cloud=CLOUD).cloud
-    run = store.find(cloud, story.run)
-    attempts = run.attempts()
-    seen = summary.of(run)
-    story.check("the training ran on two machines", len({attempt.instance for attempt in attempts}) == 2)
-    resumed = attempts[-1].resumed_from
-    story.check(
-        f"it resumed from the snapshot of iteration {resumed}, and lost nothing from before the notice",
-        resumed >= story.struck_at > 0,
-    )
-    story.check(f"its first iteration then was {seen.first_after_resume}", seen.first_after_resume == resumed)
-    before, after = seen.accuracy_before, seen.accuracy
-    console.say(f"  accuracy before the interruption {before}, at the end {after}")
-    story.check("accuracy on the held-out digits is at least 0.95", (after or 0) >= 0.95)
-    nets = list((story.out / "results").rglob("*.caffemodel"))
-    story.check("the trained net is home", bool(nets) and all(net.stat().st_size > 0 for net in nets))
-
-
-def check_gone(story: Story) -> None:
-    """Check by the cloud's own API that nothing is left."""
-    cloud = clouds.session(cloud=CLOUD).cloud
-    for kind, ids in down.everything(cloud, None).items():
-        story.check(f"{kind} left: {len(ids)}", not ids)
-
-
-def check_kept(story: Story) -> None:
-    """Check that the run stays."""
-    run = store.find(clouds.session(cloud=CLOUD).cloud, story.run)
-    objects = run.store.objects(run.prefix)
-    days = s3_bucket.expire_days(run.store)
-    story.check(
-        f"kept in S3: {run.id}, {len(objects)} objects, {console.size(sum(s3_object.size for s3_object in objects))}, "
-        f"deleted by itself after {days} days",
-        bool(objects) and days is not None,
-    )
-
-
-def check_docker(story: Story) -> None:
-    """Check by the Docker engine that nothing is left."""
-    story.check("no container, volume or network of the local cloud is left in Docker", not _docker())
-
-
-def _docker(instance: str = "") -> list[str]:
-    """Ids of containers, volumes and networks of this local cloud (of one instance) that the engine knows."""
-    label = f"provision.instance={instance}" if instance else f"provision.local={NAME}"
-    found: list[str] = []
-    for words in (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"]):
-        found += LocalShell().run(["docker", *words, "--filter", f"label={label}"]).out.split()
-    return found
+def look_again(story: Story, home: Path) -> None:
+    """Another laptop, which knows nothing but the account, sees what became of the training."""
+    here = os.environ.get("PROVISION_LOCAL_HOME", str(settings.state_home() / "local"))  # where the cloud is found
+    names = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "STATE", "CACHE")}
+    env = {**names, "PROVISION_LOCAL_HOME": here}
+    console.say("\n  (another laptop, with a home of its own)")
+    flag = ("--cloud", CLOUD)
+    story.type("list", "runs", *flag, env=env)
+    story.type("time line", "events", story.run, *flag, env=env)
+    story.type("plot", "logs", story.run, "--plot", str(story.out / "training.png"), *flag, env=env)
+    story.type("fetch", "fetch", story.run, str(story.out / "results"), *flag, env=env)

@@ -6,10 +6,11 @@ import click
 
 from infra.errors import UsageError
 from provision import clouds, console
-from provision.commands.options import RUN_OR_FILE, cloud_options, json_option
+from provision.commands.options import RUN_OR_FILE, cloud_options, json_option, metrics_option
 
 if TYPE_CHECKING:
     from provision.logs.cause import Cause, Diagnosis
+    from provision.logs.metrics.asked import Asked
 
 
 @click.command()
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
     type=int,
     help="the exit code of the program that wrote FILE, if you know it: 137 means killed, 139 crashed, 127 not found",
 )
+@metrics_option
 @json_option
 @cloud_options
-def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> None:
+def diagnose(name: str, exit_code: int | None, metrics: str, as_json: bool, **flags: Any) -> None:
     """Say what went wrong in a training, which line shows it, and what helps.
 
-    RUN is a training's id. FILE is any log of Caffe or Detectron on this machine (- for the standard input). Of several
+    RUN is a training's id. FILE is any program's log on this machine (- for the standard input). Of several
     starts in one log it diagnoses the last, and tells in a line how each earlier one ended.
     """
     from provision.logs.cause import told
+    from provision.logs.metrics.asked import asked
 
-    found = _found(name, exit_code, flags)
+    found = _found(name, exit_code, asked(metrics), flags)
     if as_json:
         console.emit_json(told(found))
         return
@@ -45,12 +48,12 @@ def diagnose(name: str, exit_code: int | None, as_json: bool, **flags: Any) -> N
     _show_rest(found)
 
 
-def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosis":
+def _found(name: str, exit_code: int | None, asked: "Asked", flags: dict[str, Any]) -> "Diagnosis":
     from provision.logs import absence, read
     from provision.logs import diagnose as reading
 
     if read.is_file(name):
-        with read.open_file(name) as log:
+        with read.open_file(name, asked) as log:
             state = "failed" if exit_code else ""
             found = reading.diagnose(log, reading.Facts(state=state, exit_code=exit_code))
             if not found.causes and not found.heard:
@@ -62,9 +65,10 @@ def _found(name: str, exit_code: int | None, flags: dict[str, Any]) -> "Diagnosi
         raise UsageError(
             "the exit code of a run is known already; leave out --exit-code", clouds.hint(f"diagnose {name}", **flags)
         )
-    from provision.runs import report, store
+    from provision.engines import where
+    from provision.runs import report
 
-    return report.diagnosis(store.find(clouds.session(**flags).cloud, name))
+    return report.diagnosis(where.find(name, lambda: clouds.session(**flags).cloud), asked)
 
 
 def _show(found: "list[Cause]") -> None:

@@ -15,6 +15,7 @@ from provision.commands.session import machine, places, where_is
 if TYPE_CHECKING:
     from infra.aws.session import Cloud
     from infra.aws.types import Instance
+    from provision.engines.kept import Waiting
     from provision.machines.down import Ended
     from provision.runs.store import Run
 
@@ -96,20 +97,24 @@ def _allowed(where: "Sequence[Cloud]", name: str | None, volumes: bool) -> "Coll
     answer is no."""
     from infra.aws.ec2 import Ec2
     from infra.concurrency import together
+    from provision.engines import kept
     from provision.machines import whose
 
     found, _ = together([partial(Ec2(place).instances, name) for place in where])  # what cannot be seen is not ended
+    waits, _ = together([partial(kept.others_waiting, place, name) for place in where])
     asked = whose.to_ask([instance for some in found for instance in some], name)
-    if not asked:
+    waiting = [one for some in waits for one in some]
+    theirs: list[Instance | Waiting] = [*asked, *waiting]
+    if not theirs:
         return ()
-    for instance in asked:
-        console.line(whose.words(instance))
+    for words in (*map(whose.words, asked), *(one.words for one in waiting)):
+        console.line(words)
     if _asks() and click.confirm("End them?", err=True):
-        return {instance.launch for instance in asked}
+        return {one.launch for one in theirs}
     command = f"down {name or '--all'}{' --volumes' * volumes}"
     forced, own = (where[0].hint(f"{command} --{flag}") for flag in ("force", "mine"))
-    mine = "" if name and all(whose.others(instance.owner) for instance in asked) else f"; what is yours: {own}"
-    raise UsageError(_why(asked, name), f"to end them all the same: {forced}{mine}")
+    mine = "" if name and all(whose.others(one.owner) for one in theirs) else f"; what is yours: {own}"
+    raise UsageError(_why(asked, waiting, name), f"to end them all the same: {forced}{mine}")
 
 
 def _asks() -> bool:
@@ -117,19 +122,23 @@ def _asks() -> bool:
     return sys.stdin.isatty()
 
 
-def _why(asked: "Sequence[Instance]", name: str | None) -> str:
+def _why(asked: "Sequence[Instance]", waiting: "Sequence[Waiting]", name: str | None) -> str:
     """Why nothing was ended."""
     from provision.machines import whose
 
-    others = sorted({whose.person(instance.owner) for instance in asked if whose.others(instance.owner)})
+    owners = [instance.owner for instance in asked] + [one.owner for one in waiting]
+    others = sorted({whose.person(owner) for owner in owners if whose.others(owner)})
     if name and len(asked) > 1:
         also = f", not all of them yours ({', '.join(others)})" if others else ""
         return f"nothing was ended: {len(asked)} machines have the name {name}{also}"
-    return f"nothing was ended: {', '.join(instance.name for instance in asked)}: launched by {', '.join(others)}"
+    named = [*(instance.name for instance in asked), *(one.run for one in waiting)]
+    return f"nothing was ended: {', '.join(named)}: launched by {', '.join(others)}"
 
 
 def _show_down(where: "Sequence[Cloud]", name: str | None, volumes: bool, as_json: bool) -> None:
     from infra.aws.ec2 import Ec2
+    from infra.concurrency import together
+    from provision.engines import kept
     from provision.machines import down as ending
     from provision.machines import whose
 
@@ -137,6 +146,9 @@ def _show_down(where: "Sequence[Cloud]", name: str | None, volumes: bool, as_jso
     there = [instance for place in where for instance in Ec2(place).instances(name)]
     for instance in whose.to_ask(there, name):
         console.line(f"it would be asked first about {whose.words(instance)}")
+    waits, _ = together([partial(kept.others_waiting, place, name) for place in where])
+    for words in (waiting.words for some in waits for waiting in some):
+        console.line(f"it would be asked first about {words}")
     if as_json:
         console.emit_json(found[where[0].region] if name else found)
         return

@@ -13,6 +13,7 @@ from provision.commands.image_matrix import ask_the_network, verify_options
 from provision.commands.image_options import lock_options, wish_options
 from provision.commands.image_patch import patch
 from provision.commands.image_source import bake, prove, secret
+from provision.commands.image_stored import forget, stored
 from provision.commands.image_wanted import Locking, with_driver
 from provision.commands.options import PATH, dry_run_option, json_option
 
@@ -143,5 +144,5 @@ def _raw(value: "Variant") -> Any:
     return msgspec.to_builtins(value)
 
 
-for _command in (build, check, push, ls, lock, update, patch, bake, prove, secret):
+for _command in (build, check, push, ls, lock, update, patch, bake, prove, secret, stored, forget):
     image.add_command(_command)

@@ -15,7 +15,9 @@ def local() -> None:
 
 
 def _name(command: Command) -> Command:
-    return click.option("--name", type=LOCAL, default="default", help="the local cloud's name")(command)
+    return click.option(
+        "--name", type=LOCAL, default=clouds.local_name, help="the local cloud's name (default: that of the settings)"
+    )(command)
 
 
 def _running(name: str) -> list[str] | None:
@@ -88,7 +90,9 @@ def interrupt(instance_id: str, notice: float, name: str, dry_run: bool) -> None
     """Announce a spot interruption to an instance, and end it when the notice is over."""
     if dry_run:
         if instance_id not in (_running(name) or []):
-            raise NotFoundError(f"the local cloud {name} has no instance {instance_id}", "provision local status")
+            raise NotFoundError(
+                f"the local cloud {name} has no instance {instance_id}", f"provision local status --name {name}"
+            )
         console.say(f"would announce an interruption to {instance_id}, and end it {notice:g} s later")
         return
     clouds.local("interrupt", instance_id, "--notice", f"{notice:g}", "--name", name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ import click
 
 from infra.errors import RunError, UsageError
 from provision import clouds, console
-from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, json_option
+from provision.commands.options import NEW, PATH, RUN_OR_FILE, cloud_options, json_option, metrics_option
 
 if TYPE_CHECKING:
+    from provision.logs.metrics.asked import Asked
     from provision.logs.read import Log
+    from provision.runs.store import AnyRun
 
 
 @click.command()
@@ -34,18 +36,21 @@ if TYPE_CHECKING:
     "--chart",
     help="with --plot: draw one of Caffe's charts, by its number (0 to 7) or name (test-accuracy, train-loss ...)",
 )
+@metrics_option
 @json_option
 @cloud_options
 def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool, tensorboard: Path | None,
-         plot: Path | None, chart: str | None, as_json: bool, **flags: Any) -> None:  # fmt: skip
+         plot: Path | None, chart: str | None, metrics: str, as_json: bool, **flags: Any) -> None:  # fmt: skip
     """Print or draw the logs of trainings, follow a log, or hand their numbers to other programs.
 
-    RUN is a training's id. FILE is any log of Caffe or Detectron on this machine, a folder that `provision fetch`
-    made, or - for the standard input. Several logs are put together. What a terminal would obey is left out.
+    RUN is a training's id. FILE is any program's log on this machine, a folder that `provision fetch` made, or - for
+    the standard input. Several logs are put together. What a terminal would obey is left out.
     """
     from provision.logs import apart
     from provision.logs import plot as drawing
+    from provision.logs.metrics.asked import asked
 
+    wished = asked(metrics)
     if chart is not None and plot is None:
         raise UsageError("--chart draws a picture", f"say where to: --plot {chart}.png --chart {chart}")
     number = None if chart is None else drawing.chart_number(chart)
@@ -56,9 +61,10 @@ def logs(names: tuple[str, ...], following: bool, as_csv: str | None, raw: bool,
     if following and not wanted:
         return
     with ExitStack() as stack:
-        found = _open(stack, names, flags)
+        found, runs = _open(stack, names, flags, wished)
         if not wanted:
             _print(found, raw, hint)
+            _tell_failed(runs)
             return
         _export(apart.apart(found), as_csv, tensorboard, plot, number, as_json, hint)
 
@@ -92,41 +98,59 @@ def _print(found: "list[Log]", raw: bool, hint: Callable[[str], str]) -> None:
         raise absence.of_all(empty, hint)
 
 
+def _tell_failed(runs: "list[AnyRun]") -> None:
+    """Say why those that failed did so, as far as their logs tell, and what helps."""
+    from provision.runs import report
+
+    for run in runs:
+        if run.state().state == "failed":
+            why = report.reason(run)
+            helps = run.store.hint(f"diagnose {run.id}")
+            console.line(f"{run.id} failed" + (f": {why}" if why else "") + f"; what helps: {helps}")
+
+
 def _follow(names: tuple[str, ...], raw: bool, flags: dict[str, Any]) -> None:
-    from provision.engines import kept
+    from provision.engines import kept, where
     from provision.logs import read
-    from provision.runs import follow, standing, store
+    from provision.runs import follow, standing
 
     if len(names) > 1 or read.is_file(names[0]):
         raise UsageError(
             "--follow follows one run", f"name one RUN: {clouds.hint('runs', **flags)}; a file: tail -f FILE"
         )
-    session = clouds.session(**flags)
-    run = store.find(session.cloud, names[0])
+    run = where.find(names[0], lambda: clouds.session(**flags).cloud)
+    cloud, state = where.followed(run)
     printer = read.Printer(raw)
-    word = follow.show(session.cloud, run, printer.take)
+    word = follow.show(cloud, run, printer.take, state)
     printer.end()
-    now = standing.glance(session.cloud, run, machine=False, keeper=standing.keeper_of(session.cloud, run))
-    why = "" if now.went_on else kept.why(now.keeper)
+    why = ""
+    if cloud is not None:
+        now = standing.glance(cloud, run, machine=False, keeper=standing.keeper_of(cloud, run))
+        why = "" if now.went_on else kept.why(now.keeper)
     console.line(f"{names[0]} is {word}" + (f": {why}" if why else ""))
+    _tell_failed([run] if word == "failed" else [])
 
 
-def _open(stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any]) -> "list[Log]":
-    """The logs of files, which need no cloud, and the logs of runs."""
+def _open(
+    stack: ExitStack, names: tuple[str, ...], flags: dict[str, Any], asked: "Asked"
+) -> "tuple[list[Log], list[AnyRun]]":
+    """The logs of files, which need no cloud, and the logs of runs; and these runs. `asked`: which lines tell
+    numbers."""
+    from provision.engines import where
     from provision.logs import read
-    from provision.runs import log, store
+    from provision.runs import log
 
-    session: Any = None
-    found = []
+    session = cache(partial(clouds.session, **flags))
+    found, runs = [], []
     for name in names:
         if read.is_file(name):
-            found.append(stack.enter_context(read.open_file(name)))
+            found.append(stack.enter_context(read.open_file(name, asked)))
             continue
         if (wrong := read.refused(name, clouds.hint("runs", **flags))) is not None:
             raise wrong
-        session = session or clouds.session(**flags)
-        found.append(stack.enter_context(read.spooled(name, log.text(store.find(session.cloud, name)))))
-    return found
+        runs.append(where.find(name, lambda: session().cloud))
+        found.append(stack.enter_context(read.spooled(name, log.text(runs[-1]), log.asked(runs[-1], asked))))
+    return found, runs
 
 
 def _csv(found: "list[Log]", target: str, several: bool, hint: Callable[[str], str]) -> None:

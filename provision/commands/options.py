@@ -91,6 +91,7 @@ MACHINE = Name("name", names.MACHINE, suggest.machines)
 HOST = Name("name", names.MACHINE, suggest.machines, lambda words: "://" in words)
 BOX = Name("name", names.BOX)
 LOCAL = Name("name", names.LOCAL)
+CLUSTER = Name("name", names.CLUSTER, suggest.clusters)
 RUN = Name("run", names.RUN)
 RUN_OR_FILE = Name("run|file", names.RUN, suggest.files, _file)
 NET = Name("run|file", names.RUN, suggest.recipes_or_files, _file)
@@ -112,11 +113,19 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="print JSON")(command)
 
 
+def metrics_option(command: Command) -> Command:
+    return click.option(
+        "--metrics", default="auto", metavar="FORMAT", shell_complete=suggest.metrics,
+        help="which lines tell numbers, where looking does not find them: json, key-value, csv, tqdm, keras ... or "
+        "regex:EXPRESSION with a named group for each (see docs/logs.md)",
+    )(command)  # fmt: skip
+
+
 def dry_run_option(command: Command) -> Command:
     return click.option("--dry-run", is_flag=True, help="print what would be done, and do nothing")(command)
 
 
-def _all(command: Command, options: list[Callable[[Command], Command]]) -> Command:
+def all_of(command: Command, options: list[Callable[[Command], Command]]) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
@@ -124,7 +133,7 @@ def _all(command: Command, options: list[Callable[[Command], Command]]) -> Comma
 
 def rental_options(command: Command) -> Command:
     """Add all that says which machine to rent and what ends it, the same for `up`, `train` and `resume`."""
-    return _all(command, [
+    return all_of(command, [
         click.option("--instance", "kind", type=TYPE, help="rent a machine of this type, such as p3.8xlarge"),
         click.option("--gpu-memory", type=click.FloatRange(min=0),
                      help="in place of a type: rent one with --gpus GPUs (default: 1) of so much memory each, in GB"),
@@ -150,43 +159,9 @@ def rental_options(command: Command) -> Command:
     ])  # fmt: skip
 
 
-def kept_options(command: Command) -> Command:
-    """Add the options of a training that AWS keeps (--detach with a machine that is rented for it)."""
-    return _all(command, [
-        click.option("--wait-for-capacity", "wait_hours", type=click.FloatRange(0, 168), metavar="HOURS",
-                     help="with --detach: how long to wait for a machine, then on demand with --fallback (default: 1)"),
-        click.option("--notify", metavar="ARN|E-MAIL",
-                     help="with --detach: whom AWS tells when it is interrupted, ends or fails: an SNS topic, or an "
-                     "e-mail address"),
-    ])  # fmt: skip
-
-
-KEPT = ("wait_hours", "notify")
-
-
-def refuse_unkept(given: dict[str, Any]) -> None:
-    """UsageError for what only a training takes that AWS keeps, where this one is not."""
-    for key in KEPT:
-        if given[key] is not None:
-            raise UsageError(
-                f"{flag_of(key, given[key])} is for a training that goes on without a laptop",
-                "add --detach, with --instance or --gpu-memory, and without --on",
-            )
-
-
-def again_options(command: Command) -> Command:
-    """Add the options that say from what a run goes on."""
-    return _all(command, [
-        click.option("--from", "at", type=click.IntRange(min=0), metavar="ITERATION",
-                     help="go on from this snapshot, and forget newer ones; 0: from nothing (default: the newest)"),
-        click.option("--data", type=WORDS, help="take other data: a folder of this laptop, or an s3:// prefix"),
-        click.option("--project", type=WORDS, help="take other code: a folder of this laptop"),
-    ])  # fmt: skip
-
-
 def regions_options(command: Command) -> Command:
     """Add --cloud and several --region."""
-    return _all(command, [
+    return all_of(command, [
         _CLOUD,
         click.option("--region", "regions", type=REGION, multiple=True,
                      help="the AWS region; give more to try them in turn where there is no capacity"),
@@ -195,7 +170,7 @@ def regions_options(command: Command) -> Command:
 
 def up_options(command: Command) -> Command:
     """Add all options of `up`: which machine, where, and what ends it. `wish_of` reads them."""
-    return _all(command, [
+    return all_of(command, [
         rental_options,
         click.option("--gpus", type=click.IntRange(min=1), help="in place of a type: the number of GPUs"),
         click.option("--image", help="an image target (STACK:ROW) that the machine must be able to run"),
@@ -247,6 +222,8 @@ def wish_of(given: dict[str, Any]) -> "tuple[Requirements, dict[str, Any]]":
     flags = dict(given)
     kind, gpus, memory = (flags.pop(key) for key in ("kind", "gpus", "gpu_memory"))
     name, spot = flags.pop("name"), flags.pop("spot")
+    if name == "here":
+        raise UsageError("here is this laptop, so no machine can have that name", "give another --name")
     wish = Requirements(
         name=name or _name_of(kind, gpus, memory), type=kind or "", market="on-demand" if spot is False else "spot",
         gpus=gpus or 0, gpu_memory_gb=memory or 0.0, or_equivalent=flags.pop("or_equivalent"),

@@ -11,7 +11,7 @@ from provision import console
 if TYPE_CHECKING:
     from infra.aws.types import Instance
     from provision.clouds import Session
-    from provision.runs.manifest import Keeping, Word
+    from provision.runs.manifest import Word
     from provision.runs.store import Run
     from provision.training.recover import Another, Order
 
@@ -102,12 +102,13 @@ def finish(paid: Paid, word: "Word", *, as_json: bool = False) -> None:
     if not paid.own:
         console.line(paid.billed())
     assert paid.run is not None
-    _conclude(paid.session, paid.run, word, as_json)
+    conclude(paid.session, paid.run, word, as_json)
     if not ended:
         raise LeftoverError(f"{paid.instance.name} has not ended", paid.session.hint(f"down {paid.instance.name}"))
 
 
-def _conclude(session: "Session", run: "Run", word: "Word", as_json: bool) -> None:
+def conclude(session: "Session", run: "Run", word: "Word", as_json: bool) -> None:
+    """Print how the training ended and what to do next. RunError where it failed."""
     import msgspec
 
     from provision.runs import report, summary
@@ -123,17 +124,3 @@ def _conclude(session: "Session", run: "Run", word: "Word", as_json: bool) -> No
         raise report.failure(run)
     if not as_json:
         console.say(f"  next: {session.hint(f'fetch {run.id}')}")
-
-
-def tell_kept(session: "Session", run: "Run", keeping: "Keeping") -> None:
-    """Say where a training stands that AWS keeps, and what to do next."""
-    from datetime import datetime
-
-    from provision.machines.deadline import clock
-
-    ends = clock(datetime.fromisoformat(keeping.ends))
-    console.say(f"  AWS keeps it ({keeping.name}) and asks for a machine: this laptop is not needed any more")
-    console.say(f"  it ends by {ends} at the latest, waiting for a machine included")
-    console.say(f"  how it stands: {session.hint('runs')}; its time line: {session.hint(f'events {run.id}')}")
-    console.say(f"  follow it: {session.hint(f'logs {run.id} -f')}")
-    console.say(f"  stop it: {session.hint(f'stop {run.id}')}")

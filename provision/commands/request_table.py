@@ -7,14 +7,16 @@ from typing import Any
 from infra.aws import prices
 from infra.aws.types import Offer, SpotRequest
 from provision import console
+from provision.machines import kept_bake
 from provision.offers import budget
 
 
-def show_request(requests: Sequence[SpotRequest], as_json: bool, *, kept: bool = False) -> None:
+def show_request(requests: Sequence[SpotRequest], as_json: bool, *, kept: bool = False, bakes: bool = False) -> None:
     """Print a table for each region in the order in which they are tried, or all requests as a JSON list. `kept`: the
-    machines are asked for, and ended, by a keeper, and nobody logs in to them."""
+    machines are asked for, and ended, by a keeper, and nobody logs in to them; one may become a machine image, if that
+    `bakes`."""
     if as_json:
-        console.emit_json([_plain(request) for request in requests])
+        console.emit_json([_plain(request, kept and bakes) for request in requests])
         return
     for number, request in enumerate(requests):
         title = (
@@ -22,14 +24,17 @@ def show_request(requests: Sequence[SpotRequest], as_json: bool, *, kept: bool =
             if number == 0
             else f"without capacity there: {request.region}"
         )
-        console.table(title, ("what", "value"), _rows(request, kept))
+        console.table(title, ("what", "value"), _rows(request, kept, kept_bake.at_end(request, kept and bakes)))
 
 
-def _plain(request: SpotRequest) -> dict[str, Any]:
-    return {**dataclasses.asdict(request), "now": request.now, "dearest": request.dearest, "resource": request.launch}
+def _plain(request: SpotRequest, bakes: bool) -> dict[str, Any]:
+    image = kept_bake.at_end(request, bakes)
+    more = {"bakes": {**dataclasses.asdict(image), "dollars_a_month": round(image.monthly, 2)}} if image else {}
+    known = {"now": request.now, "dearest": request.dearest, "resource": request.launch}
+    return {**dataclasses.asdict(request), **known, **more}
 
 
-def _rows(request: SpotRequest, kept: bool) -> list[tuple[str, str]]:
+def _rows(request: SpotRequest, kept: bool, image: "kept_bake.AtEnd | None") -> list[tuple[str, str]]:
     return [
         ("name", request.name),
         *((f"offer {number}", _offer(offer, request)) for number, offer in enumerate(request.offers, 1)),
@@ -40,6 +45,7 @@ def _rows(request: SpotRequest, kept: bool) -> list[tuple[str, str]]:
         ("address", f"a public IPv4 address, ${prices.ADDRESS_HOURLY:g}/h"),
         *(("volume", _volume(volume.name, volume.gb, volume.keep)) for volume in request.volumes),
         ("ends", _end_kept(request) if kept else _end(request)),
+        *([("afterwards", f"{image.words()}: --no-bake keeps it from that")] if image else []),
         ("SSH", _login(request, kept)),
     ]
 

@@ -1,24 +1,26 @@
 """`resume`: go on with a training that was interrupted or stopped, and see it through."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from infra.errors import RunError
 from provision import clouds, console
-from provision.commands import options
+from provision.commands import attended, going_on, here, kept_options, on_cluster, options
 from provision.commands.options import (
     MACHINE,
     RUN,
-    again_options,
     cloud_options,
     dry_run_option,
-    kept_options,
     rental_options,
 )
-from provision.commands.paid import Paid, finish, see_through, stops_paying, tell_kept
+from provision.commands.paid import Paid, finish, see_through, stops_paying
 
 if TYPE_CHECKING:
+    from infra.aws.types import SpotRequest
     from provision.clouds import Session
+    from provision.offers.requirements import Requirements
     from provision.runs.standing import Standing
     from provision.runs.store import Run
     from provision.training.recover import Another, Order
@@ -32,13 +34,13 @@ if TYPE_CHECKING:
     type=MACHINE,
     help="train on this machine, which runs already (default: the run's own, or a new one of its type)",
 )
-@again_options
+@kept_options.again_options
 @click.option(
     "--detach",
     is_flag=True,
-    help="start the training, and do not follow it; AWS keeps it on a machine that is rented for it",
+    help="start the training, and do not follow it",
 )
-@kept_options
+@kept_options.kept_options
 @rental_options
 @cloud_options
 @dry_run_option
@@ -48,62 +50,134 @@ def resume(
 ) -> None:  # fmt: skip
     """Resume an interrupted or stopped training from its newest snapshot, on any laptop.
 
-    A machine that is rented for it is what was ordered for the training's first one, but for the options given here; it
-    ends with the training, and Ctrl-C saves the work and ends it. With --detach AWS keeps the training: no laptop is
-    needed to its end.
+    Where it has no machine, AWS rents what was ordered for the training's first one, but for the options given here,
+    and ends it with the training. Ctrl-C saves the work and stops paying; Ctrl-C twice, or a closed lid, leaves it to
+    AWS: no laptop is needed to its end.
     """
     from provision.machines import find, login
-    from provision.runs import inputs, store
-    from provision.training import kept, recover, start
+    from provision.runs import store
+    from provision.training import start
     from provision.training.recover import Another
 
+    if _elsewhere(run_id, name, given, (data, project), at=at, detach=detach, dry_run=dry_run):
+        return
+    alone = given.pop("alone")
     options.refuse_unused(name, given)
-    if name or not detach:
-        options.refuse_unkept(given)
-    terms = {key: given.pop(key) for key in options.KEPT}
-    order = _order(given)
+    attended.refuse_alone(name, given, alone, detach)
+    terms, order = attended.terms_of(given), _order(given)
     session = clouds.session(**given)
     run = store.find(session.cloud, run_id)
     now = start.ready(session, run, at)
-    newest = f"its newest snapshot is of iteration {now.snapshot.iteration}" if now.snapshot else "it has no snapshot"
-    console.say(f"{run_id} is {now.word}; {newest}")
-    begins = start.turn(run, 0, at).snapshots
-    goes = "would go on" if dry_run else "goes on"
-    if dry_run or at is not None:
-        console.say(f"  it {goes} {f'from iteration {begins[-1].iteration}' if begins else 'from nothing'}")
+    _refuse_finished(session, run, now, at)
+    going_on.tell(run, now, at, dry_run)
     if name:
         login.refuse_kept(session.cloud, machine := find.find(session.cloud, name))
     if dry_run:
         return
-    if detach and not name and not kept.joins(session, run, now):
-        _keep(session, run, now, order, at, (data, project), terms)
-        return
-    inputs.give(run, data, project)
-    start.ensure_image(run)
+    asked = _Asked(session, run, now, order, at, (data, project), detach)
     if name:
-        _go_on(session, run, Another(machine), order, at, detach, own=False)
-        return
-    with recover.nothing_left(session, now):
-        another = recover.machine_again(session, run, now, order)
-    _go_on(session, run, another, order, at, detach, own=True)
+        _alone(asked, Another(machine))
+    elif alone or not _keep(asked, terms):
+        _alone(asked)
 
 
-def _keep(
-    session: "Session", run: "Run", now: "Standing", order: "Order", at: int | None,
-    folders: tuple[str | None, str | None], terms: dict[str, Any],
-) -> None:  # fmt: skip
-    """Go on without a laptop, and say where it stands."""
-    from infra.aws import topics
+def _elsewhere(
+    run_id: str, name: str | None, given: dict[str, Any], folders: tuple[str | None, str | None], *, at: int | None,
+    detach: bool, dry_run: bool,
+) -> bool:  # fmt: skip
+    """Go on with a run of this laptop, or of a cluster; False where it is neither."""
+    from provision.engines.here import place
+    from provision.engines.slurm import where
+
+    if (lies_here := place.find(run_id)) is not None:
+        here.refuse_elsewhere(name, given)
+        here.resume(lies_here, at, *folders, detach=detach, dry_run=dry_run)
+        return True
+    if (on_it := where.find(run_id)) is not None:
+        on_cluster.resume(on_it, name, given, folders, at=at, detach=detach, dry_run=dry_run)
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to go on, and how; `folders` are the data and the code that are given anew."""
+
+    session: "Session"
+    run: "Run"
+    now: "Standing"
+    order: "Order"
+    at: int | None
+    folders: tuple[str | None, str | None]
+    detach: bool
+
+
+def _refuse_finished(session: "Session", run: "Run", now: "Standing", at: int | None) -> None:
+    """RunError for a run whose work is done: to train it again is what nobody means who does not say from where."""
+    if now.word == "finished" and at is None:
+        raise RunError(
+            f"{run.id} is finished: there is nothing to go on with",
+            f"its results: {session.hint(f'fetch {run.id}')}; "
+            f"train it once more from an iteration of its own: {session.hint(f'resume {run.id} --from 0')}",
+        )
+
+
+def _keep(asked: _Asked, terms: dict[str, Any]) -> bool:
+    """Go on with a keeper, and follow it or say where it stands; False where this laptop is to go on: on the run's own
+    machine, which lives, or with what no keeper can have, which is said."""
     from provision.runs import inputs
     from provision.training import kept
 
-    if terms["notify"]:
-        topics.check(terms["notify"], session.cloud.region)
-    kept.refuse_attached(session, run.manifest.settings.diagnose)
-    inputs.give(run, *folders)
-    keeping = kept.resume(session, run, now, order, at, kept.Terms(**terms))
-    console.say(f"run {run.id}")
-    tell_kept(session, run, keeping)
+    session, run, now = asked.session, asked.run, asked.now
+    if kept.joins(session, run, now):
+        kept_options.refuse_unkept(terms, f"{run.id} goes on on its own machine, which lives")
+        return False
+    attended.check(session, terms, detach=asked.detach, diagnose=run.manifest.settings.diagnose)
+    again, wish = kept.again(session, run, now, asked.order)
+    request = _to_keep(again, run, wish, asked.detach, terms)
+    if request is None:
+        return False
+    inputs.give(run, *asked.folders)
+    keeping = kept.resume(again, run, now, request, asked.at, kept.Terms(**terms))
+    if asked.detach:
+        attended.tell(session, run, keeping)
+    else:
+        attended.attend(session, run, keeping, request)
+    return True
+
+
+def _to_keep(
+    session: "Session", run: "Run", wish: "Requirements", detach: bool, terms: dict[str, Any]
+) -> "SpotRequest | None":
+    """What the keeper will ask for; None where this laptop has to see the training through, which is said."""
+    from provision.engines import begin
+    from provision.training import fitting
+
+    if detach:
+        return begin.request_of(session, wish)
+    made = run.manifest
+    ports = () if run.keeping() else made.settings.ports  # one that AWS kept before did without them
+    asked = fitting.Wanted(session.settings, wish, made.rendered, made.weights, ports)
+    request, why = fitting.fit(session, asked)
+    if request is None:
+        attended.tell_alone(why, terms)
+    return request
+
+
+def _alone(asked: _Asked, there: "Another | None" = None) -> None:
+    """Go on with this laptop alone, on the machine that is `there`, else on the run's own or a new one."""
+    from provision.runs import inputs
+    from provision.training import recover, start
+
+    session, run = asked.session, asked.run
+    inputs.give(run, *asked.folders)
+    start.ensure_image(run)
+    if there is not None:
+        _go_on(session, run, there, asked.order, asked.at, asked.detach, own=False)
+        return
+    with recover.nothing_left(session, asked.now):
+        another = recover.machine_again(session, run, asked.now, asked.order)
+    _go_on(session, run, another, asked.order, asked.at, asked.detach, own=True)
 
 
 def _order(given: dict[str, Any]) -> "Order":

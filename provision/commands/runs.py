@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,10 @@ from provision.commands.options import (
     parse_minutes,
 )
 
+if TYPE_CHECKING:
+    from provision.clouds import Session
+    from provision.runs.table import Seen
+
 
 @click.command(name="runs")
 @cloud_options
@@ -26,23 +30,40 @@ def runs(as_json: bool, **flags: Any) -> None:
     """List the trainings, with what AWS asks a month for keeping them in S3."""
     import msgspec
 
-    from provision.engines import kept
-    from provision.runs import expiry, store, table
+    from provision.commands import here, on_cluster
+    from provision.runs import table
+    from provision.runs.patience import PASSING
 
-    session = clouds.session(**flags)
-    place = store.store(session.cloud)
-    if swept := expiry.sweep(place):
-        console.line(f"deleted what was left of expired runs: {', '.join(swept)}")
-    found = table.every(session.cloud)
-    bills = kept.bills_by_id(session.cloud) if any(seen.now.kept for seen in found) else {}
-    words = [kept.about(seen.run, seen.now, bills) for seen in found]
-    rows = [msgspec.structs.asdict(table.row(seen, about)) for seen, about in zip(found, words, strict=True)]
+    there, more = on_cluster.seen()
+    mine = [*here.seen(), *there]
+    found: list[Seen] = []
+    words: list[str] = []
+    try:
+        found, words = _of_account(clouds.session(**flags))
+    except PASSING as error:
+        if not mine and not on_cluster.any_noted():
+            raise
+        console.line(f"only the runs of this laptop and of clusters: {error.what}")
+    said = zip([*mine, *found], [*[""] * (len(mine) - len(there)), *more, *words], strict=True)
+    rows = [msgspec.structs.asdict(table.row(seen, about)) for seen, about in said]
     if as_json:
         console.emit_json(rows)
     elif not rows:
-        console.say(f"no runs yet: {session.hint('train digits --instance TYPE')}")
+        console.say(f"no runs yet: {clouds.hint('train digits --instance TYPE', **flags)}")
     else:
         _table("", rows)
+
+
+def _of_account(session: "Session") -> "tuple[list[Seen], list[str]]":
+    """The runs of the account, and how those stand in words that go on without a laptop."""
+    from provision.engines import kept
+    from provision.runs import expiry, store, table
+
+    if swept := expiry.sweep(store.store(session.cloud)):
+        console.line(f"deleted what was left of expired runs: {', '.join(swept)}")
+    found = table.every(session.cloud)
+    bills = kept.bills_by_id(session.cloud) if any(seen.now.kept for seen in found) else {}
+    return found, [kept.about(seen.run, seen.now, bills) for seen in found]
 
 
 @click.command()
@@ -51,10 +72,19 @@ def runs(as_json: bool, **flags: Any) -> None:
 @dry_run_option
 def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
     """Stop a training after it has saved its work."""
+    from provision.commands import here, on_cluster
     from provision.engines import stop as engines
+    from provision.engines.here import place
+    from provision.engines.slurm import where
     from provision.runs import standing, store
     from provision.training import stop as stopping
 
+    if (lies_here := place.find(run_id)) is not None:
+        here.stop(lies_here, dry_run)
+        return
+    if (on_it := where.find(run_id)) is not None:
+        on_cluster.stop(on_it, dry_run)
+        return
     session = clouds.session(**flags)
     run = store.find(session.cloud, run_id)
     keeper = standing.keeper_of(session.cloud, run)
@@ -82,10 +112,10 @@ def stop(run_id: str, dry_run: bool, **flags: Any) -> None:
 @dry_run_option
 def fetch(run_id: str, target: Path | None, every_snapshot: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Bring the results of a training to DIR (default: a folder with the run's name)."""
+    from provision.engines import where
     from provision.runs import fetch as fetching
-    from provision.runs import store
 
-    run = store.find(clouds.session(**flags).cloud, run_id)
+    run = where.find(run_id, lambda: clouds.session(**flags).cloud)
     place = target or Path(run_id)
     if dry_run:
         found = {str(file.path): file.size for file in fetching.wanted(run, place, every_snapshot)}
@@ -111,20 +141,25 @@ def rm(run_ids: tuple[str, ...], older: str | None, force: bool, dry_run: bool, 
     """Delete trainings from S3, with all their snapshots and logs. Those that go on are not deleted."""
     import msgspec
 
+    from provision.commands import here, on_cluster
     from provision.runs import removal, table
 
     if bool(run_ids) == bool(older):
         raise UsageError("say which runs to delete", "name them, or give --older TIME")
-    session = clouds.session(**flags)
+    mine, rest = here.named(run_ids)
+    there, others = on_cluster.of_names(rest)
+    chosen = [*mine, *there]
     if older:
-        chosen = removal.older(session.cloud, parse_minutes(older))
-    else:
-        chosen = removal.named(session.cloud, run_ids)
+        chosen = removal.older(clouds.session(**flags).cloud, parse_minutes(older))
+    elif others:
+        chosen = [*chosen, *removal.named(clouds.session(**flags).cloud, others)]
     rows = [msgspec.structs.asdict(table.row(seen)) for seen in chosen]
     if rows and not as_json:
         _table("would delete" if dry_run else "", rows)
     if rows and not dry_run and (not older or force or _agreed(len(rows))):
-        removal.remove(chosen)
+        removal.remove([seen for seen in chosen if seen not in mine])
+        here.forget([seen.run for seen in mine])
+        on_cluster.clear([seen.run for seen in there])
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
         words = f"deleted {count}, {console.size(sum(seen.size for seen in chosen))}"
     else:

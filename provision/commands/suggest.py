@@ -44,6 +44,14 @@ def machines(ctx: click.Context) -> Iterable[str]:
 
 
 @_fitting
+def clusters(_: click.Context) -> Iterable[str]:
+    """The clusters that this user has noted."""
+    from provision.engines.slurm import cluster
+
+    return cluster.names()
+
+
+@_fitting
 def recipes(ctx: click.Context) -> Iterable[str]:
     """Our recipes, and those of the project's folder."""
     from provision.recipes import loading
@@ -83,3 +91,11 @@ def files(_: click.Context, __: click.Parameter, incomplete: str) -> "list[Compl
 def recipes_or_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Recipes; files where no recipe begins like that."""
     return recipes(ctx, parameter, incomplete) or files(ctx, parameter, incomplete)
+
+
+@_fitting
+def metrics(_: click.Context) -> Iterable[str]:
+    """The forms of lines that tell numbers."""
+    from provision.logs.metrics import asked
+
+    return asked.FORMATS

@@ -8,7 +8,7 @@ from infra.errors import UsageError
 from provision import clouds, console
 
 if TYPE_CHECKING:
-    from infra.aws.types import DataVolume, Instance
+    from infra.aws.types import DataVolume, Instance, SpotRequest
     from provision.clouds import Session
     from provision.offers.requirements import Requirements
     from provision.settings import Settings
@@ -59,13 +59,13 @@ def wish_of(plan: "TrainPlan", rental: Rental) -> "Requirements":
     )  # fmt: skip
 
 
-def show_requests(session: "Session", wish: "Requirements", as_json: bool, *, kept: bool = False) -> None:
-    """Show what AWS would be asked for; `kept`: by its keeper, with no laptop."""
+def show_requests(session: "Session", wish: "Requirements", kept: "SpotRequest | None", as_json: bool) -> None:
+    """Show what AWS would be asked for; `kept`: by the training's keeper, where it has one."""
     from provision.commands.request_table import show_request
-    from provision.engines import begin
     from provision.offers import plan
 
-    show_request([begin.request_of(session, wish)] if kept else plan.plan(session, wish), as_json, kept=kept)
+    requests = plan.plan(session, wish) if kept is None else [kept]
+    show_request(requests, as_json, kept=kept is not None, bakes=session.settings.bake)
 
 
 def show(plan: "TrainPlan", instance: "Instance | None", *, dry_run: bool, as_json: bool = False) -> None:

@@ -31,14 +31,14 @@ from infra.errors import BusyError, ProvisionError, UsageError
 from infra.keys import login_key
 from provision import console, settings
 from provision.clouds import Session
-from provision.engines import capsule, definition, images_s3, rights
+from provision.engines import capsule, definition, images_claim, images_s3, rights, telling
 from provision.engines.capsule import Capsule
 from provision.files import bundle
 from provision.machines import down as ending
-from provision.machines import kept_launches, rent, user_data
+from provision.machines import host_keys, kept_bake, kept_launches, rent, user_data
 from provision.offers import budget, plan
 from provision.offers.requirements import Requirements
-from provision.runs import expiry, standing, uploads
+from provision.runs import copies, expiry, standing, uploads
 from provision.runs.manifest import Keeping
 from provision.runs.policy import policy
 from provision.runs.store import Run, whoami
@@ -85,17 +85,21 @@ def begin(session: Session, run: Run, request: SpotRequest, order: Order) -> Kee
     the errors of AWS. Whatever ends this early undoes what was made, the run's folder excepted.
     """
     _refuse_long(run)
-    _refuse_short(request)
+    refuse_short(request)
     chosen = capsule.chosen_of(run.attempts()) + ([(order.number, order.resumed_from)] if order.chosen else [])
     capsule.compose(run, request.name, chosen)  # refuses what cannot be kept
     expiry.refuse_long_wait(run, run.manifest.settings.wait_hours * (2 if request.fallback else 1))
-    with _undone(session, run, request) as began:
+    if bakes := kept_bake.at_end(request, session.settings.bake):
+        session.say(f"{bakes.words()}: --no-bake keeps it from that")
+    with _undone(session, run, request) as began, images_claim.claimed(run.store, session.say) as claim:
         account = ready(session.cloud, run.store), Scheduler(session.cloud).prepare()
-        _bring(session, run)
-        _rights(session.cloud, run, request)
-        made = capsule.compose(run, request.name, chosen, images_s3.vouched(run.store, run.manifest.digest))
-        run.store.write(run.key(made.name), made.text)
-        return _start(session, run, request, order, made, account, began)
+        with uploads.taken_back(run, _bring(session, run)):
+            _rights(session.cloud, run, request)
+            index = images_s3.vouched(run.store, run.manifest.digest)
+            made = capsule.compose(run, request.name, chosen, index, capsule.sums_of(run))
+            run.store.write(run.key(made.name), made.text)
+            claim.check()
+            return _start(session, run, request, order, made, account, began)
 
 
 def ready(cloud: Cloud, place: S3) -> str:
@@ -115,7 +119,7 @@ def _refuse_long(run: Run) -> None:
         )
 
 
-def _refuse_short(request: SpotRequest) -> None:
+def refuse_short(request: SpotRequest) -> None:
     """UsageError for a run in whose time the keeper would ask for no machine."""
     now = datetime.now(timezone.utc)
     lasts = budget.ends_at(request, now) - now
@@ -133,21 +137,17 @@ def _rights(cloud: Cloud, run: Run, request: SpotRequest) -> None:
     older than its grace, and has no keeper, for a stray. Until IAM has told EC2 of it the keeper asks again."""
     iam = Iam(cloud)
     iam.ensure_role(request.launch, {**request.record(datetime.now(timezone.utc)).marks(), RUN: run.id})
-    iam.allow(request.launch, run.id, policy(run, kept=True))
-    if request.via == "ssm":
-        iam.allow_sessions(request.launch)
+    iam.allow(request.launch, run.id, policy(run, kept=True))  # nobody logs in: not by Session Manager either
 
 
-def _bring(session: Session, run: Run) -> None:
-    """Image, data and code, and the host's files."""
+def _bring(session: Session, run: Run) -> tuple[str, ...]:
+    """Image, data and code, and the host's files; the names of the copies that this made of data and code."""
     store, manifest = run.store, run.manifest
     if not capsule.is_pulled(manifest.image) and not images_s3.is_whole(store, manifest.digest):
         _bring_image(session, run)
-    uploads.bring(run, session.say)
-    digest, packed = bundle.pack()
-    key = f"host/{digest}.tar.gz"
-    if store.head(key) is None:
-        store.write(key, packed)
+    made = uploads.bring(run, session.say)
+    bundle.bring(store)
+    return made
 
 
 def _bring_image(session: Session, run: Run) -> None:
@@ -176,27 +176,30 @@ def _start(
     request = replace(request, tags={**request.tags, **moved(ends), RUN: run.id})
     kept_launches.note(cloud, request.launch, ends)
     _, login = login_key(settings.home())
-    data = user_data.render_kept(request, ends, login, _order_of(run, made))
+    bakes = kept_bake.at_end(request, session.settings.bake)
+    data = user_data.render(request, ends, login, _order_of(run, made, bakes is not None))
     markets = Launcher(cloud).prepare(request, data)
     machine, schedules = account
     schedule = {"name": request.launch, "expression": expression(ends + budget.GRACE), **schedules}
     keeping, etag = _next(run, machine, request, order, now, ends)
     given = _input(run, request, order, now, ends, markets, schedule)
+    given["bake"] = dict(kept_bake.given(bakes, request, run.id, ends))
     _write(run, keeping, etag)
+    run.settle()  # from here on nobody else goes on with it
+    copies.remove(run, but=keeping.copies)
     run.store.delete([run.key("control", "stop")])  # of an earlier end
     began(keeping.execution)
     Keeper(cloud).start(machine, keeping.name, given)
     return keeping
 
 
-def _order_of(run: Run, made: Capsule) -> dict[str, Any]:
+def _order_of(run: Run, made: Capsule, bakes: bool) -> dict[str, Any]:
     """What the machine's user data says of the run (infra/host/guard/order.py)."""
     cloud, store = run.store.cloud, run.store
-    host, _ = bundle.pack()
     return {
-        "run": run.id, "bucket": store.bucket, "prefix": run.prefix, "region": cloud.region,
-        "s3": regions.s3_endpoint(cloud, store.bucket), "states": regions.endpoint(cloud, "states"),
-        "owner": store.owner, "bundle": host, "capsule": made.digest,
+        **host_keys.order(store, run.key("keys/")),
+        "run": run.id, "prefix": run.prefix, "states": regions.endpoint(cloud, "states"), "capsule": made.digest,
+        **({"bake": True} if bakes else {}),
     }  # fmt: skip
 
 
@@ -214,7 +217,10 @@ def _next(
     count = int(before.name.rpartition("-")[2]) + 1 if before else 1
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{run.id}-{count}"
     started = now.isoformat(timespec="seconds")
-    return Keeping(execution, request.launch, order.number, started, ends.isoformat()), stored.etag if stored else ""
+    kept = Keeping(
+        execution, request.launch, order.number, started, ends.isoformat(), copies.names(run.manifest)
+    )  # fmt: skip
+    return kept, stored.etag if stored else ""
 
 
 def _write(run: Run, keeping: Keeping, etag: str) -> None:
@@ -255,6 +261,7 @@ def _input(
         "until": f"{max(now, ends - _SHORTEST):{_WORDS}}Z",
         "schedule": dict(schedule), "hourly": _hourly(request), "budget": request.budget, "markets": list(markets),
         "waits": definition.waits(max(kept.wait_hours, _SETTLES_H)), "barren": _BARREN, "notify": kept.notify,
+        "typed": telling.typed(run),
     }  # fmt: skip
 
 

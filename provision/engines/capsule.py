@@ -10,22 +10,25 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from infra import containers
+from infra import containers, ecr_name
+from infra.aws import ecr
 from infra.aws.regions import s3_endpoint
 from infra.aws.s3 import S3, parse
 from infra.aws.session import Cloud
 from infra.errors import UsageError
 from provision.engines import container, proofs
 from provision.hosts import image
-from provision.runs import inputs, weights
+from provision.runs import copies, inputs, weights
 from provision.runs.manifest import Attempt, Manifest, Source
 from provision.runs.store import Run
 
 VERSION = 1
 SNAPSHOT = "@SNAPSHOT@"  # stands for the stem of the snapshot in the words that go on from one
 IMAGES = "images/"
+NO_SUMS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,13 @@ class Capsule:
         return f"capsules/{self.digest}.json"
 
 
-def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "") -> Capsule:
+def compose(
+    run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: str = "", sums: Mapping[str, str] = NO_SUMS
+) -> Capsule:
     """The capsule of a run whose machines have that name. `chosen` are the numbers of attempts that went on from an
     earlier snapshot by choice, each with the iteration of it. `index`: the sha256 of the image's index where this
-    laptop vouches for it; else a machine takes the image by its id alone.
+    laptop vouches for it; else a machine takes the image by its id alone. `sums`: by kind, the sha256 of the index of
+    the run's copy of its data or code, so that a machine takes these files and no others.
 
     UsageError for trained weights of which no sum is known yet: a machine by itself can ask nobody. RunError for an
     image on GPUs whose GPUs nothing of ours can count.
@@ -63,9 +69,9 @@ def compose(run: Run, name: str, chosen: Sequence[tuple[int, int]] = (), index: 
             "version": VERSION,
             "id": run.id,
             "name": name,
-            "image": _image(manifest, index),
+            "image": _image(run.store.cloud, manifest, index),
             "files": {"log/": "", "snapshots/": "", **rendered.files},
-            "inputs": _inputs(run),
+            "inputs": _inputs(run, sums),
             "weights": _weights(manifest),
             "container": {
                 "flags": containers.plain_flags(plain),
@@ -112,30 +118,38 @@ def refuse_unpinned(manifest: Manifest) -> None:
             )
 
 
-def _image(manifest: Manifest, index: str) -> dict[str, str]:
+def _image(cloud: Cloud, manifest: Manifest, index: str) -> dict[str, Any]:
     if is_pulled(manifest.image):
-        return {"id": "", "tag": manifest.image, "pull": manifest.image}
+        named = ecr_name.parse(manifest.image)
+        asks = (
+            {"host": named.host, "region": named.region, "endpoint": ecr.endpoint(cloud, named.region)} if named else {}
+        )
+        return {"id": "", "tag": manifest.image, "pull": manifest.image, **({"login": asks} if asks else {})}
     vouched = {"sum": index} if index else {}
     return {"id": manifest.digest, "tag": manifest.image, "index": index_key(manifest.digest), **vouched}
 
 
-def _inputs(run: Run) -> list[dict[str, str]]:
-    found = [_input(run, "data", run.manifest.data, "")] if run.manifest.data.kind else []
-    if run.manifest.project.kind:
-        found.append(_input(run, "project", run.manifest.project, inputs.code_folder(run.id)))
-    return found
+def sums_of(run: Run) -> dict[str, str]:
+    """The sums of the indexes of the run's copies in S3, for `compose`."""
+    found = {kind: copies.sum_of(run, kind) for kind in copies.KINDS if copies.source(run.manifest, kind).kind}
+    return {kind: known for kind, known in found.items() if known}
 
 
-def _input(run: Run, kind: str, source: Source, copy: str) -> dict[str, str]:
-    """Where a machine finds the data or code: in the user's own prefix, or in the run's copy."""
-    store, prefix, region = run.store, run.key("inputs", kind) + "/", ""
+def _inputs(run: Run, sums: Mapping[str, str]) -> list[dict[str, str]]:
+    wishes = (("data", run.manifest.data, ""), ("project", run.manifest.project, inputs.code_folder(run.id)))
+    return [_input(run, kind, source, copy, sums.get(kind, "")) for kind, source, copy in wishes if source.kind]
+
+
+def _input(run: Run, kind: str, source: Source, copy: str, digest: str) -> dict[str, str]:
+    """Where a machine finds the data or code: in the user's own prefix, or in the run's copy, of that index."""
+    store, prefix, region = run.store, copies.below(run, kind), ""
     if source.kind == "s3":
         place = parse(source.value)
-        store, prefix = S3(run.store.cloud, place.bucket, source.owner), place.prefix
+        store, prefix, digest = S3(run.store.cloud, place.bucket, source.owner), place.prefix, ""
         region = store.region()
     return {
         "kind": kind, "bucket": store.bucket, "owner": store.owner, "prefix": prefix, "folder": source.folder,
-        "copy": copy, **_elsewhere(run.store.cloud, store.bucket, region),
+        "copy": copy, "sum": digest, **_elsewhere(run.store.cloud, store.bucket, region),
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Each error here is passed over: what stays is free, and `provision audit` shows 
 is not passed over: then its schedule stays, and the rest with it, and the end says so.
 """
 
-from provision.engines.asl import Rule, State, choose, is_, not_, put, rule, task, there, wait
+from provision.engines.asl import Rule, State, all_, choose, is_, not_, put, rule, task, there, wait
 from provision.engines.launching import ID, fresh, looked
 
 SWEEPS, RIGHTS = 60, 40  # looks at machines that are left, and at the role's policies: it has a few
@@ -128,14 +128,21 @@ def _role() -> dict[str, State]:
 
 
 def _tell() -> dict[str, State]:
-    telling = {
-        "TopicArn.$": "$.in.notify", "Subject.$": _form("provision: {}", "$.outcome.word"),
-        "Message.$": _form("{}: {}. {}", "$.in.run", "$.outcome.word", "$.outcome.cause"),
-    }  # fmt: skip
+    """Somebody is told, with what to type next; then the execution ends as the run did."""
+
+    def telling(form: str, *paths: str) -> State:
+        words = {
+            "TopicArn.$": "$.in.notify", "Subject.$": _form("provision: {}", "$.outcome.word"),
+            "Message.$": _form(form, "$.in.run", "$.outcome.word", *paths),
+        }  # fmt: skip
+        return task("sns", "publish", words, "Well?", fails="Well?")
+
     good: Rule = is_("$.outcome.error", "")
+    wanted = not_(is_("$.in.notify", ""))
     return {
-        "Tell?": choose("Well?", (not_(is_("$.in.notify", "")), "Tell")),
-        "Tell": task("sns", "publish", telling, "Well?", fails="Well?"),
+        "Tell?": choose("Well?", (all_(wanted, good), "Tell"), (wanted, "Tell why")),
+        "Tell": telling("{}: {}. {}", "$.in.typed.well"),
+        "Tell why": telling("{}: {}. {}. {}", "$.outcome.cause", "$.in.typed.ill"),
         "Well?": choose("Failed", (good, "Output")),
         "Output": put("$", {"word.$": "$.outcome.word"}, "Well"),
         "Well": {"Type": "Succeed"},

@@ -1,6 +1,7 @@
 """The container of an attempt, as a value: the same whoever starts it, a laptop over SSH or the machine by itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from infra.containers import Bind, ContainerSpec, GpuRequest
 from provision.files.s3_to_host import HOST_RUNS
@@ -10,6 +11,23 @@ from provision.runs.manifest import Manifest
 
 _NO_GPUS = GpuRequest()
 LOGGED = ("sh", "-c", 'exec "$@" >> "$LOG" 2>&1', "sh")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where on its machine lies what a container gets: the run's folder, its data and its code ("": it has none), and
+    the folder of all trained weights."""
+
+    work: str
+    data: str
+    project: str
+    weights: str = weights.FOLDER
+
+
+def folders_on_host(manifest: Manifest) -> Folders:
+    """Where all that lies on a machine of EC2."""
+    code = inputs.code_folder(manifest.id) if manifest.project.folder else ""
+    return Folders(folder(manifest.id), manifest.data.folder, code)
 
 
 def folder(run_id: str) -> str:
@@ -35,14 +53,16 @@ def spec(
     gpus: GpuRequest = _NO_GPUS,
     labels: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    folders: Folders | None = None,
 ) -> ContainerSpec:
-    """The container that runs these words of the recipe. `labels` and `environment` come beside the manifest's own."""
+    """The container that runs these words of the recipe. `labels` and `environment` come beside the manifest's own;
+    `folders` are those of a machine of EC2 where no others are given."""
     return ContainerSpec(
         name=name,
         image=manifest.image,
         command=(*LOGGED, *words),
         user=user,
-        binds=binds(manifest),
+        binds=binds(manifest, folders or folders_on_host(manifest)),
         gpus=gpus,
         labels={"provision.run": manifest.id, **(labels or {}), "provision.image": manifest.digest},
         environment={**manifest.rendered.environment, **(environment or {})},
@@ -52,17 +72,20 @@ def spec(
     )
 
 
-def binds(manifest: Manifest) -> tuple[Bind, ...]:
-    """What of the host is in the container: the run's folder, its data and code, its trained weights."""
-    found = [Bind(folder(manifest.id), "/work")]
-    if manifest.data.folder:
-        found.append(Bind(manifest.data.folder, "/data", read_only=True))
-    if manifest.project.folder:
-        found.append(Bind(inputs.code_folder(manifest.id), "/project", read_only=True))
+def binds(manifest: Manifest, folders: Folders) -> tuple[Bind, ...]:
+    """What of the machine is in the container: the run's folder, its data and code, its trained weights."""
+    found = [Bind(folders.work, "/work")]
+    if folders.data:
+        found.append(Bind(folders.data, "/data", read_only=True))
+    if folders.project:
+        found.append(Bind(folders.project, "/project", read_only=True))
     files = manifest.rendered.weights
     return (
         *found,
-        *(Bind(weights.path_on_host(weight), f"/weights/{weight.file}", read_only=True) for weight in files),
+        *(
+            Bind(weights.path_on_host(weight, folders.weights), f"/weights/{weight.file}", read_only=True)
+            for weight in files
+        ),
     )
 
 

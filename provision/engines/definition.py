@@ -1,6 +1,6 @@
 """The keeper: one execution of AWS Step Functions keeps one run to its end, with no laptop. Its definition, as data.
 
-The life of a run, state by state (`launching`, `working` and `clearing` have them; `asl` has the parts):
+The life of a run, state by state (`launching`, `coming`, `working`, `baking`, `clearing` have them; `asl` the parts):
 
     Begin ─► Attempt ─► Claim ──(taken)──► Whose ─► Read ─► Ours? ──(another's)──► Taken
                           │ ours                              │ ours: the answer to our own claim was lost
@@ -9,8 +9,12 @@ The life of a run, state by state (`launching`, `working` and `clearing` have th
                      ▲        ▲  │ no time left                     │ refused: Wait, with a new token    │
                      │        │  ▼                                  │ answer lost: Wait, the same token  │
              Next market      └── Wait ◄── New token / Same token ◄─┘                                    ▼
-             (then NoCapacity)                                                                         Work
+             (then NoCapacity)                    it ended, or never came: Before ◄── Here? (keys/INSTANCE)
+                                                                                                         ▼
+                                                                                                       Work
                                                                    the machine's word, or its silence ◄──┘
+        Bake? (finished on a machine that had to install its driver) ─► Bake ─► Image ─► Baked / Unbaked
+                                                       ▼
         Free? (the first hour: AWS ends it itself) ─► Before ─► End ─► Gone ──(never)──► Stuck
                                                        ▼
         Final? ─► Word (state.json of a silent machine) ─► Ended (ends/NNN.json) ─► Next?
@@ -21,9 +25,10 @@ The life of a run, state by state (`launching`, `working` and `clearing` have th
 
 It fails towards stopping: after any step whose answer was lost the machine is ended first, and no other is asked for
 before AWS says that it is gone. A machine gets its order (`control/INSTANCE`) only after its number is claimed, its
-attempt noted and its second end armed; a machine without an order ends itself. What the keeper cannot end is left to
-the two deadlines that every machine has, and then the schedule is kept and the execution fails with StillThere. An
-execution that is stopped or deleted cleans nothing: the deadlines end the machine, the laptop's `stop` the rest.
+attempt noted, its second end armed, and it has said that it is there; a machine without an order ends itself. What the
+keeper cannot end is left to the two deadlines that every machine has, and then the schedule is kept and the execution
+fails with StillThere. An execution that is stopped or deleted cleans nothing: the deadlines end the machine, the
+laptop's `stop` the rest.
 
 What is known of errors, and what is not:
 - an error is SERVICE.NAMEException; what a service has not modelled is Ec2.Ec2Exception, S3.S3Exception (412 of
@@ -37,8 +42,9 @@ What is known of errors, and what is not:
 - whether Step Functions knows IfNoneMatch of PutObject has not been tried on AWS: where it does not, no state machine
   is made, and nothing is paid.
 - the text of an S3 object is JSON: `Body` is written so, and an object is given for it.
-Sizes: an execution may have 25,000 events. An asking takes 13 of them and there are 900 at most, so `waits` are
-long for a run that may wait for days; an attempt takes some 130, and 300 more where a machine takes its time to end.
+Sizes: an execution may have 25,000 events. An asking takes 13 of them and there are 400 at most, so `waits` are
+long for a run that may wait for days; an attempt takes some 150, 300 more where a machine takes its time to end, and
+200 where it takes a quarter of an hour to boot.
 """
 
 import json
@@ -47,7 +53,7 @@ from typing import Any
 
 from infra.aws import regions
 from infra.aws.step_functions import PREFIX, name_of
-from provision.engines import clearing, launching, working
+from provision.engines import baking, clearing, coming, launching, rights, working
 from provision.engines.asl import State
 
 MOST_NUMBERS = 30  # attempts of one execution
@@ -56,16 +62,18 @@ MOST_WAITS = launching.MOST_ASKS
 
 def states() -> dict[str, State]:
     """All states by name."""
-    return {**launching.states(), **working.states(), **clearing.states()}
+    parts = launching, coming, working, baking, clearing
+    return {name: state for part in parts for name, state in part.states().items()}
 
 
 def definition(region: str = "us-east-1") -> dict[str, Any]:
-    """The state machine for a region's partition."""
+    """The state machine for a region's partition. It names its rights, so that with other ones it is another."""
     made = states()
     for state in made.values():
         if state["Type"] == "Task":
             state["Resource"] = regions.arn(region, state["Resource"])
-    return {"Comment": "keeps one run of provision to its end", "StartAt": "Begin", "States": made}
+    comment = f"keeps one run of provision to its end, with the rights {rights.digest(region)}"
+    return {"Comment": comment, "StartAt": "Begin", "States": made}
 
 
 @cache

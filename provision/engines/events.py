@@ -5,23 +5,44 @@ the run's keepers, which AWS keeps for 90 days. What a machine wrote is shown, a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from infra.aws.session import Cloud
 from infra.aws.step_functions import Execution, Keeper, Step
-from provision.engines import kept
+from provision.engines import baking, kept
 from provision.engines.kept import moment
 from provision.machines.cost import Bill
+from provision.runs import report
 from provision.runs.manifest import Attempt, End, Keeping, RunState
 from provision.runs.snapshots import MARK
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _ASKS = {"Ask spot": "spot", "Ask on demand": "on demand"}
+# what is told of a machine image (`baking`): the word, and what about it
+_IMAGES = {
+    baking.MAKING: ("baking", "the machine becomes a machine image, so that later ones have nothing to install"),
+    baking.MADE: ("baked", "the machine image is there; `ami ls` lists it"),
+    baking.UNMADE: (
+        "not baked",
+        "AWS made no machine image of it, or another run did; what there was of it is deleted",
+    ),
+}
 _WORK = "Work"  # the state in which a machine works; it is left with the machine's word
 _SPOT = "spot interruption"
-_ORDER = ("claimed", "asked", "got", "resumed", "saved", "notice", "ended")  # of one attempt within one second
+_ORDER = (
+    "claimed",
+    "asked",
+    "got",
+    "resumed",
+    "saved",
+    "notice",
+    "baking",
+    "baked",
+    "not baked",
+    "ended",
+)  # of one attempt within one second
 _BEGUN = "begun"
 _OVER = {"SUCCEEDED": "done", "ABORTED": "stopped", "FAILED": "gave up", "TIMED_OUT": "gave up"}
 _MOST_KEEPERS = 20  # of one run, whose steps are read: the newest
@@ -57,7 +78,8 @@ class Kept:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that the time line is made of; `state` is the machine's last word, the keepers are oldest first."""
+    """All that the time line is made of; `state` is the machine's last word, the keepers are oldest first; `reason`:
+    why the training failed, as far as its log tells."""
 
     attempts: Sequence[Attempt]
     ends: Mapping[int, End]
@@ -65,6 +87,7 @@ class Seen:
     bills: Mapping[str, Bill]
     keepers: Sequence[Kept] = ()
     state: RunState = field(default_factory=RunState)
+    reason: str = ""
 
     def name(self, number: int) -> str:
         """The name of that attempt's machine; "" where it is not known."""
@@ -82,14 +105,24 @@ def of(cloud: Cloud, run: Run) -> list[Event]:
         bills=kept.bills_by_id(cloud),
         keepers=keepers,
         state=run.state(),
+        reason=report.reason(run),
     )
     return line(seen)
 
 
+def by_folder(run: AnyRun) -> list[Event]:
+    """The events of a run that has no machine of EC2's, oldest first."""
+    return line(Seen(run.attempts(), {}, _saved(run), {}, state=run.state()))
+
+
 def line(seen: Seen) -> list[Event]:
     """The time line of what was seen, oldest first."""
-    found = [*_handed(seen), *_asked(seen), *_attempts(seen), *_snapshots(seen), *_told(seen), *_over(seen)]
-    return sorted(found, key=_place)
+    parts = (_handed, _asked, _attempts, _snapshots, _told, _baked, _over)
+    found = sorted((event for part in parts for event in part(seen)), key=_place)
+    newest = max((one.number for one in seen.attempts), default=0)
+    if seen.reason and seen.state.attempt == newest and found and found[-1].what in ("ended", *_OVER.values()):
+        found[-1] = replace(found[-1], about=f"{found[-1].about}: {seen.reason}")
+    return found
 
 
 def _place(event: Event) -> tuple[datetime, int, int, int]:
@@ -113,7 +146,7 @@ def _keepers(cloud: Cloud, keeping: Keeping) -> list[Kept]:
     ]
 
 
-def _saved(run: Run) -> list[tuple[datetime, int, int]]:
+def _saved(run: AnyRun) -> list[tuple[datetime, int, int]]:
     """When each complete snapshot came to S3, by S3's own time."""
     below = run.key("snapshots/")
     marks = [(stored, MARK.fullmatch(stored.key.removeprefix(below))) for stored in run.store.objects(below)]
@@ -162,7 +195,8 @@ def _attempts(seen: Seen) -> Iterator[Event]:
         if attempt.instance:
             what = "resumed" if attempt.resumed_from else "got"
             launched = attempt.terms.launched if attempt.terms else attempt.started
-            about = f"{attempt.instance} in {attempt.zone}{from_where}"
+            place = f"{attempt.instance} in {attempt.zone}" if attempt.zone else "on this laptop"
+            about = f"{place}{from_where}"
             yield Event(moment(launched), what, attempt.number, attempt.name, about)
         else:
             yield Event(moment(attempt.started), "claimed", attempt.number, attempt.name, f"no machine{from_where}")
@@ -194,6 +228,14 @@ def _told(seen: Seen) -> Iterator[Event]:
             said = seen.state.reason if seen.state.attempt == number else ""
             if (end.reason if end else said) == _SPOT:
                 yield Event(step.time, "notice", number, seen.name(number), "AWS takes the machine; its work is saved")
+
+
+def _baked(seen: Seen) -> Iterator[Event]:
+    for step in (step for keeper in seen.keepers for step in keeper.steps if step.kind == "entered"):
+        if step.state in _IMAGES:
+            number = _number(seen, step.time)
+            what, about = _IMAGES[step.state]
+            yield Event(step.time, what, number, seen.name(number), about)
 
 
 def _over(seen: Seen) -> Iterator[Event]:

@@ -54,19 +54,32 @@ class Blob:
 
 @dataclass
 class _Count:
-    """How much of an image is done, in bytes of the tar; and how much was sent, in bytes of the line."""
+    """How much of an image is done, in bytes of the tar; and how much was sent, in bytes of the line.
+
+    `total` is what the engine says of the image, which is less than the tar, and much less where its layers lie packed.
+    Where more than that was read nobody knows the total (0) before the tar's end.
+    """
 
     bar: Bar
     total: int
+    read: int = 0
     done: float = 0.0
     sent: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def come(self, size: int, *, last: bool = False) -> None:
+        """So much more of the tar was read; with `last` that was all."""
+        with self.lock:
+            self.read += size
+            self.total = self.read if last else self.total if self.read <= self.total else 0
+            self.bar.at(int(self.done), self.total)
+
     def add(self, more: float, sent: int = 0) -> None:
+        """So much more is done, and was sent."""
         with self.lock:
             self.done += more
             self.sent += sent
-            self.bar.at(int(self.done), max(self.total, int(self.done)))  # the tar has more than the image's layers
+            self.bar.at(int(self.done), self.total)
 
 
 def is_there(store: S3, digest: str) -> bool:
@@ -120,6 +133,11 @@ def send(engine: Docker, store: S3, tag: str, digest: str) -> int:
 
 def _note(digest: str) -> Path:
     return state_home() / "images" / digest.removeprefix("sha256:")
+
+
+def forget_note(digest: str) -> None:
+    """Forget that this laptop brought the image."""
+    _note(digest).unlink(missing_ok=True)
 
 
 def _noted(digest: str) -> str:
@@ -208,7 +226,9 @@ def _sent(store: S3, files: Iterable[tuple[str, IO[bytes] | str]], aside: Path, 
                 break
             path = aside / str(number)
             found[name] = _packed(name, data, path)
+            count.come(found[name].size)
             waiting.append(senders.submit(one, found[name], path))
+        count.come(0, last=True)
         for future in waiting:
             future.result()
     return list(found.values())

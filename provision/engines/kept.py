@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
@@ -17,7 +18,7 @@ from provision.machines.cost import Bill
 from provision.runs import standing, store
 from provision.runs.manifest import Attempt, End
 from provision.runs.standing import Keeper, Standing
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _LIST = re.compile(r"""\[(?:"(?:[^"\\]|\\.)*"(?:, ?)?)*\]""")  # of texts, in JSON
 _LISTS = re.compile(rf"{_LIST.pattern}(?: {_LIST.pattern})*")
@@ -77,7 +78,7 @@ def _first(text: str) -> str:
     return f"{said[0]}{more}" if said else "nothing"
 
 
-def about(run: Run, now: Standing, bills: Mapping[str, Bill]) -> str:
+def about(run: AnyRun, now: Standing, bills: Mapping[str, Bill]) -> str:
     """The same of a run in the table, whose attempts are read for it. A run that nobody keeps has no more words, nor
     has one with which a laptop has gone on."""
     if now.keeper is None or (now.went_on and not now.kept):
@@ -134,6 +135,36 @@ def _clock(text: str) -> str:
         return text
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A run of somebody else's that AWS keeps, for which there is no machine now: only its launch shows it."""
+
+    run: str
+    launch: str
+    owner: str
+
+    @property
+    def words(self) -> str:
+        """`the run digits-1, which AWS keeps and which waits for a machine, of alice@thinkpad`."""
+        return f"the run {self.run}, which AWS keeps and which waits for a machine, of {whose.person(self.owner)}"
+
+
+def others_waiting(cloud: Cloud, name: str | None) -> list[Waiting]:
+    """The kept runs of others that have something of that name (None: any) in this region, and no machine.
+
+    AuthError or CloudError where AWS does not tell how a keeper stands.
+    """
+    things, _ = Holdings(cloud).look(name)
+    have = {thing.launch for thing in things if thing.kind == "instances"}
+    theirs = {
+        run: Waiting(run, thing.launch, thing.owner)
+        for thing in things
+        if (run := thing.tags.get(RUN, "")) and whose.others(thing.owner) and thing.launch not in have
+    }
+    kept = _working(cloud, {run: one.launch for run, one in theirs.items()})
+    return [theirs[run] for run in kept]
+
+
 def on_machines(cloud: Cloud, name: str | None, theirs: Collection[str] | None = None) -> dict[str, Keeper]:
     """The runs whose keepers work with what has that name (None: any) in this region → each one's keeper.
 
@@ -147,6 +178,11 @@ def on_machines(cloud: Cloud, name: str | None, theirs: Collection[str] | None =
         if (run := thing.tags.get(RUN, ""))
         and (theirs is None or thing.launch in theirs or not whose.others(thing.owner))
     }
+    return _working(cloud, runs)
+
+
+def _working(cloud: Cloud, runs: Mapping[str, str]) -> dict[str, Keeper]:
+    """Of these runs, with the launch that each is said to be of, those that are kept with it → their keepers."""
     place = store.store(cloud)
     keepers, errors = together([partial(standing.keeper_of, cloud, Run(place, run)) for run in runs])
     if errors:

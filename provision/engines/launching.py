@@ -1,4 +1,4 @@
-"""The keeper's states from the start to an order: claim a number, ask for a machine, know it, note it, arm its end."""
+"""The keeper's states from the start to a machine: claim a number, ask for one, know it, note it, arm its end."""
 
 from infra.aws.errors import codes_of
 from infra.errors import (
@@ -29,7 +29,7 @@ from provision.engines.asl import (
     wait,
 )
 
-MOST_ASKS = 900  # each is 13 of the 25,000 events that an execution may have
+MOST_ASKS = 400  # each is 13 of the 25,000 events that an execution may have
 SHORTEST_S = 1000  # AWS wants a task's time limit to be longer than its heartbeat; the machine has its own ends
 KNOWN_LOOKS = 24  # a machine that was launched a moment ago is not known everywhere yet
 _LOOK_S = 5
@@ -40,12 +40,12 @@ STATE = f"{MACHINE}.State.Name"
 ATTEMPT = "States.Format('{}attempts/{}.json', $.in.prefix, $.turn.nnn)"
 # what a machine or a file says, where it does not say it
 UNSAID = {"state": "", "reason": "", "why": "", "iteration": 0, "free": False, "attempt": 0, "instance": "",
-          "number": 0, "launch": ""}  # fmt: skip
+          "number": 0, "launch": "", "clean": False}  # fmt: skip
 SEEN = {"is.$": "$..Instances[*]"}
 
 
 def states() -> dict[str, State]:
-    """The states by name. It begins with Begin, and goes on with Work; Refused, NoCapacity, TimeOver and Taken are
+    """The states by name. It begins with Begin, and goes on with Coming; Refused, NoCapacity, TimeOver and Taken are
     ends, and Trouble is a machine that did not come to work."""
     return {**_claim(), **_ask(), **_again(), **_know()}
 
@@ -204,9 +204,9 @@ def _know() -> dict[str, State]:
         "Machine": put("$.machine", {"InstanceIds.$": f"States.Array({ID})"}, "Place"),
         "Place": put("$.attempt", record, "Note"),
         "Note": task("s3", "putObject", note, "Arm", fails="Trouble"),
-        "Arm": task("scheduler", "createSchedule", schedule, "Work", fails="Trouble",
+        "Arm": task("scheduler", "createSchedule", schedule, "Coming", fails="Trouble",
                     catch={"Scheduler.ConflictException": "Move"}),
-        "Move": task("scheduler", "updateSchedule", schedule, "Work", fails="Trouble"),
+        "Move": task("scheduler", "updateSchedule", schedule, "Coming", fails="Trouble"),
         "Trouble": put("$.said", {**UNSAID, "state": "unready", "why.$": "$.error.Error", "reason.$": "$.error.Error"},
                        "Unseen"),
     }  # fmt: skip

@@ -31,15 +31,31 @@ def stop(session: Session, run: Run, keeper: Keeper, sleep: Callable[[float], No
     """Let the training save its work and end, then end its machine with all that belongs to the launch; how the run
     stands then.
 
-    LeftoverError where something is left. What is not saved in the time that the recipe gives is lost, and said.
+    LeftoverError where something is left. What is not saved in the time that the recipe gives is lost, and said. Who
+    interrupts the wait for that (Ctrl-C) waits no longer: the machine is ended at once.
     """
     run.ask_to_stop()
     halt(session.cloud, run, keeper, session.say)
+    try:
+        now = _saved(session, run, sleep)
+    except KeyboardInterrupt:
+        session.say("its work is not waited for: ending its machine")
+        _end(session, run, keeper, standing.read(run), sleep)
+        raise
+    return _end(session, run, keeper, now, sleep)
+
+
+def _saved(session: Session, run: Run, sleep: Callable[[float], None]) -> Standing:
+    """How the run stands once its work is saved."""
     now = standing.look(session.cloud, run, sleep)
-    if now.word == "running":
-        signal = run.manifest.recipe.stop.signal
-        session.say(f"its machine was told to send {signal}; waiting until its work is saved")
-        now = _wait_saved(session, run, now, sleep)
+    if now.word != "running":
+        return now
+    session.say(f"its machine was told to send {run.manifest.recipe.stop.signal}; waiting until its work is saved")
+    return _wait_saved(session, run, now, sleep)
+
+
+def _end(session: Session, run: Run, keeper: Keeper, now: Standing, sleep: Callable[[float], None]) -> Word:
+    """End the machine with all that belongs to the launch, and write it down. LeftoverError."""
     name = now.attempt.name if now.attempt else run.manifest.name
     down = partial(ending.down, settle=ending.LATE_S)
     if not rent.undo(session.cloud, name, keeper.keeping.launch, session.say, down):

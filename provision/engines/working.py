@@ -21,14 +21,15 @@ from provision.engines.asl import (
 )
 from provision.engines.launching import ID, STATE, UNSAID, fresh, look, looked
 
-BEAT_S = 900  # a machine that is silent for so long is ended; less than SHORTEST_S
+BEAT_S = 900  # a machine that is silent for so long after its order is ended; less than SHORTEST_S
 FREE_LOOKS = 15  # of 10 s
 END_LOOKS = 40  # twelve of 5 s, then of 30 s: a quarter of an hour
 WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
 _FREE_S, _END_S, _LATER_S, _SOON = 10, 5, 30, 12
 SPOT = "spot interruption"
 FINAL = ("finished", "failed", "stopped", "interrupted")
-_AGAIN = "attempt {} of {} was {}, and another machine is asked for"
+_AGAIN = "attempt {} of {} was {}, and another machine is asked for: nothing is to be done. {}"
+_MUTE = "the machine ended itself without a word: what it begins with (host/ in the bucket) may be missing or damaged"
 _GONE = ("shutting-down", "terminated")
 _PARTED = "$.before.is[0].StateReason.Code"
 
@@ -54,7 +55,7 @@ def _work() -> dict[str, State]:
         "Work": order,
         "Said?": choose("Unheard", (known, "Heard")),
         "Heard": put("$.said", {"is.$": "States.JsonMerge($.unsaid, $.said, false)"}, "Taken in"),
-        "Taken in": put("$.said", {f"{key}.$": f"$.said.is.{key}" for key in UNSAID}, "Free?"),
+        "Taken in": put("$.said", {f"{key}.$": f"$.said.is.{key}" for key in UNSAID}, "Bake?"),
         "Unheard": put("$.said", {**lost, "reason": "it said what is no word"}, "Before"),
         "Silent": put("$.said", {**lost, "reason.$": "$.error.Error"}, "Before"),
     }
@@ -101,22 +102,27 @@ def _end() -> dict[str, State]:
 
 
 def _word() -> dict[str, State]:
-    """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt."""
+    """The last word of a machine that was silent: the guard's in state.json, if it is of this machine and attempt. What
+    says no end says at least which snapshot the machine brought."""
     file = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}state.json', $.in.prefix)",
             "Range": f"bytes=0-{WORD_BYTES - 1}"}  # fmt: skip
     last = all_(_its_own(), rule("$.word.is.state", "IsString", True), is_("$.word.is.state", *FINAL))
+    saved = {"iteration.$": "$.word.is.iteration"}  # the newest snapshot that it brought, as of its last minute
     end = {"number.$": "$.turn.number", "instance.$": ID, "word.$": "$.said.state",
            "reason.$": "$.said.reason", "time.$": moment(NOW)}  # fmt: skip
     ended = {"Bucket.$": "$.in.bucket", "Key.$": "States.Format('{}ends/{}.json', $.in.prefix, $.turn.nnn)",
              "Body": end, "ContentType": "application/json"}  # fmt: skip
     return {
-        "Final?": choose("Word", (is_("$.said.state", *FINAL, "unready"), "Ended")),
+        "Final?": choose("Word", (is_("$.said.state", *FINAL), "Ended"), (is_("$.said.state", "unready"), "Why")),
+        "Why": put("$.said", {**{f"{key}.$": f"$.said.{key}" for key in UNSAID}, "reason.$": "$.said.why"}, "Ended"),
         "Word": task("s3", "getObject", file, "Readable?", keep=("$.word", {"is.$": "States.StringToJson($.Body)"}),
                      catch={"S3.NoSuchKeyException": "Ended"}, fails="Ended"),
         "Readable?": choose("Ended", (there("$.word.is.state"), "Parse")),
         "Parse": put("$.word", {"is.$": "States.JsonMerge($.unsaid, $.word.is, false)"}, "Its?"),
-        "Its?": choose("Ended", (last, "Adopt")),
-        "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason"}, "Ended"),
+        "Its?": choose("Ended", (last, "Adopt"), (_its_own(), "Credit")),
+        "Adopt": put("$.said", {**UNSAID, "state.$": "$.word.is.state", "reason.$": "$.word.is.reason", **saved},
+                     "Ended"),
+        "Credit": put("$.said", {**UNSAID, "state.$": "$.said.state", "reason.$": "$.said.reason", **saved}, "Ended"),
         "Ended": task("s3", "putObject", ended, "Next?", fails="Next?"),
     }  # fmt: skip
 
@@ -139,7 +145,7 @@ def _next() -> dict[str, State]:
     off = all_(is_("$.said.state", "interrupted"), not_(theirs))
     itself = like(_PARTED, "Client.InstanceInitiatedShutdown")
     never = all_(is_("$.said.state", "lost"), itself, not_(_its_own()))
-    mute = {**UNSAID, "state": "unready", "why": "the machine ended itself without a word"}
+    mute = {**UNSAID, "state": "unready", "why": _MUTE}
     same = rule("$.said.why", "StringEqualsPath", "$.luck.why")
     newer = all_(rule("$.said.iteration", "IsNumeric", True),
                  rule("$.said.iteration", "NumericGreaterThanPath", "$.luck.newest"))  # fmt: skip
@@ -171,7 +177,7 @@ def _more() -> dict[str, State]:
     }  # fmt: skip
     telling = {
         "TopicArn.$": "$.in.notify", "Subject.$": "States.Format('provision: {}', $.said.state)",
-        "Message.$": f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state)",
+        "Message.$": f"States.Format('{_AGAIN}', $.turn.nnn, $.in.run, $.said.state, $.in.typed.again)",
     }  # fmt: skip
     return {
         "More?": choose(

@@ -1,6 +1,7 @@
 """The guard's way onto a host: over SSH, before a laptop first asks something of it there.
 
-It is no part of the user data, which EC2 bounds at 16 KiB, and so it is never older than the laptop that relies on it.
+A machine begins with the guard of the laptop that launched it (`bundle`). Another laptop brings its own, unless that
+is the same: so no guard is older than the laptop that relies on it.
 What it watches goes on under the new one: all that it knows is in its notes. Only guards from before they came this way
 had others; while one of them watches a training it is left alone.
 """

@@ -1,4 +1,4 @@
-"""Objects of S3 as files: each is whole or not there, whoever wants them.
+"""Objects as files: each is whole or not there, whoever wants them.
 
 They come into a folder beside their places first, are held against their sums there, and are moved. Small objects cost
 a round trip each, so several come at a time. The threads that bring them are daemons: Ctrl-C does not wait for a large
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from infra.aws.s3 import S3
 from infra.download import digests
 from infra.errors import RunError
+from infra.store import Store
 from provision.files.bar import Bar
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def _sha256(path: Path) -> str:
     return digests(path, ["sha256"])["sha256"]
 
 
-def bring(store: S3, files: Sequence[Wanted], aside: Path) -> None:
+def bring(store: Store, files: Sequence[Wanted], aside: Path) -> None:
     """Bring them by way of the folder `aside`, which lies on the same disk.
 
     RunError for a file that comes damaged: its place stays as it was. OSError where the disk refuses.
@@ -63,7 +63,7 @@ def bring(store: S3, files: Sequence[Wanted], aside: Path) -> None:
         if file.sha256 and _sha256(fresh) != file.sha256:
             raise RunError(
                 f"{file.path.name} came damaged: its sha256 is not the one that was written down",
-                "run the same command again; if it stays so, the copy in S3 is damaged",
+                "run the same command again; if it stays so, the stored copy is damaged",
             )
         file.path.parent.mkdir(parents=True, exist_ok=True)
         fresh.replace(file.path)

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 from infra import harmless
 from infra.errors import RunError
-from provision.logs import caffe
-from provision.logs.caffe import Displays, LayerTime, Metric
+from provision.logs import reader
+from provision.logs.events import Displays, LayerTime, Metric
 from provision.logs.log import Log
+from provision.logs.text import whole_lines
 
 _LOOKED_FOR = (
-    "`Iteration N, loss = …`, `Train/Test net output #0: …` (Caffe and its forks), `json_stats: {…}` (Detectron)"
+    "the lines of Caffe and Detectron, JSON, `key=value` with a step or an epoch, dictionaries, progress bars, CSV "
+    "with a header"
 )
+_NAME_THEM = "--metrics 'regex:step (?P<step>\\d+) loss (?P<loss>\\S+)'"
 _SHOWN, _WIDTH = 3, 100
 _BEGIN = 20_000  # bytes of a log's beginning that are looked at
 Hint = Callable[[str], str]
@@ -25,7 +28,7 @@ _FATAL = re.compile(rb"^F\d{4,8} \d\d:|^Traceback |^\*\*\* (?:SIG|Aborted)", re.
 
 def told(log: Log) -> bool:
     """Whether a log tells any number of a training. UsageError where it cannot be read."""
-    return any(isinstance(event, Displays | Metric) for event in caffe.columns(log.pieces()))
+    return any(isinstance(event, Displays | Metric) for event in reader.columns(log.pieces(), log.asked))
 
 
 @dataclass
@@ -61,9 +64,9 @@ def _no_text(raw: bytes, text: bytes) -> bool:
 
 
 def _seen(log: Log) -> _Seen:
-    seen, parser = _Seen(), caffe.Parser()
+    seen, parser = _Seen(), reader.Parser(asked=log.asked)
     begin = next(iter(log.raw()), b"")
-    for text in caffe.whole_lines(log.pieces()):
+    for text in whole_lines(log.pieces()):
         seen.binary |= seen.lines == 0 and _no_text(begin[:_BEGIN], text[:_BEGIN])
         seen.take(text)
         seen.times = seen.times or any(isinstance(event, LayerTime) for event in parser.read(text))
@@ -101,9 +104,14 @@ def error(log: Log, hint: Hint = _command) -> RunError:
     lines = "1 line" if seen.lines == 1 else f"{seen.lines:,} lines"
     first = "".join(f"\n    {line}" for line in _shown(seen.first))
     begins = f"; it begins:{first}" if first and not seen.binary else ""
+    if log.asked.form:
+        return RunError(
+            f"{named}: no number of a training in {lines}; looked for what --metrics names ({log.asked.form}){begins}",
+            f"look for any: leave --metrics out; a line with a number as it stands there: {_NAME_THEM}",
+        )
     return RunError(
-        f"{named}: no number of a training in {lines}; looked for {_LOOKED_FOR}{begins}",
-        _mend(seen, hint(f"diagnose {named}")),
+        f"{named}: no metrics were found in {lines}; looked for {_LOOKED_FOR}{begins}",
+        _mend(seen, hint(f"diagnose {named}"), hint(f"logs {named} {_NAME_THEM}")),
     )
 
 
@@ -113,11 +121,14 @@ def _shown(lines: tuple[bytes, ...]) -> Iterator[str]:
         yield text if len(text) <= _WIDTH else text[:_WIDTH] + " …"
 
 
-def _mend(seen: _Seen, diagnose: str) -> str:
+def _mend(seen: _Seen, diagnose: str, name_them: str) -> str:
     if seen.binary:
         return "this is no text: name the log, not a snapshot, a picture or a database"
     if seen.bare:
-        return "glog's own prefix (I0131 12:59:59 …) is missing: train without GLOG_log_prefix=0, --log_prefix=false"
+        return (
+            "glog's own prefix (I0131 12:59:59 …) is missing: train without GLOG_log_prefix=0, --log_prefix=false; if "
+            "this is no log of Caffe's: --metrics key-value"
+        )
     if seen.times:
         return "these are the times of `caffe time`, not a training: provision time gives such a table"
     if seen.tool:
@@ -128,4 +139,4 @@ def _mend(seen: _Seen, diagnose: str) -> str:
         return f"it trained and displayed nothing: display: 20 in the solver does; how it ended: {diagnose}"
     if seen.glog:
         return f"wait for the first display (`display` in the solver); see where it is: {diagnose}"
-    return "name the log that Caffe or Detectron wrote itself: caffe train … 2>&1 | tee FILE"
+    return f"name them, each number by a group of an expression: {name_them} --json"

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from provision.logs.caffe import Event, Metric, Parser, Resumed, Snapshot
+from provision.logs.events import Event, Metric, Resumed, Snapshot
+from provision.logs.metrics.asked import AUTO, Asked
+from provision.logs.reader import Parser
 from provision.logs.text import whole_lines
 
 _MARKS = (b"Initializing solver", b"Resuming from ", b" solver s")  # Restoring previous solver status, solver state
@@ -56,9 +58,9 @@ def _file(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
 
 
-def cuts(pieces: Iterable[bytes]) -> dict[int, int]:
+def cuts(pieces: Iterable[bytes], asked: Asked = AUTO) -> dict[int, int]:
     """By attempt: the iteration from which on its numbers do not count. A quick reading: most lines are passed over."""
-    return _cuts(_attempts(pieces))
+    return _cuts(_attempts(pieces, asked))
 
 
 def _cuts(attempts: Mapping[int, _Attempt]) -> dict[int, int]:
@@ -93,9 +95,9 @@ def _parent(attempt: _Attempt, before: Mapping[int, _Attempt]) -> int | None:
     return next((max(numbers) for numbers in ways if numbers), None)
 
 
-def _attempts(pieces: Iterable[bytes]) -> dict[int, _Attempt]:
+def _attempts(pieces: Iterable[bytes], asked: Asked) -> dict[int, _Attempt]:
     found: dict[int, _Attempt] = {}
-    parser = Parser()
+    parser = Parser(asked=asked)
     for text in whole_lines(pieces):
         if not parser.begun:
             for event in parser.read(text):
@@ -111,6 +113,8 @@ def _attempts(pieces: Iterable[bytes]) -> dict[int, _Attempt]:
                     found.setdefault(event.attempt, _Attempt()).take(event)
             done = end
         _glance(found.setdefault(parser.attempt, _Attempt()), text, done, len(text))
+    for event in parser.end():
+        found.setdefault(event.attempt, _Attempt()).take(event)
     return found
 
 

@@ -31,7 +31,6 @@ from provision.logs.events import (
     Resumed,
     Snapshot,
 )
-from provision.logs.text import whole_lines
 
 __all__ = [
     "DebugInfo",
@@ -46,10 +45,7 @@ __all__ = [
     "Planned",
     "Resumed",
     "Snapshot",
-    "columns",
-    "events",
     "parse",
-    "whole_lines",
 ]
 
 _TIME = rb"(\d{4,8} (?s:.{5})):(\d\d\.?\d*) +\d[^ ]* [^ ]*\] *"  # of glog's prefix, behind the severity
@@ -257,17 +253,3 @@ def parse(lines: Iterable[str], attempt: int = 0) -> Iterator[Event]:
     parser = Parser(attempt)
     for line in lines:
         yield from parser.read(line.encode(errors="replace"))
-
-
-def events(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event]:
-    """The events of a log that comes in pieces of any size."""
-    parser = Parser(attempt)
-    for lines in whole_lines(pieces):
-        yield from parser.read(lines)
-
-
-def columns(pieces: Iterable[bytes], attempt: int = 0) -> Iterator[Event | Displays]:
-    """The same events with displays left as columns, which is the quickest way to read a log."""
-    parser = Parser(attempt)
-    for lines in whole_lines(pieces):
-        yield from parser.columns(lines)

@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from provision.logs import apart, caffe, ranking, ranks
-from provision.logs.cause import Cause, Diagnosis, Earlier, Facts, as_dict, told
+from provision.logs import apart, ranking, ranks, reader
+from provision.logs.cause import Cause, Diagnosis, Earlier, Ending, Facts, as_dict, told
 from provision.logs.endings import Cuts, Reading, of_trouble
 from provision.logs.learning import Learning
+from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.read import Log
 from provision.logs.rules import by_name
+from provision.logs.text import whole_lines
 
 __all__ = ["Cause", "Diagnosis", "Facts", "as_dict", "diagnose", "diagnose_pieces", "told"]
 
@@ -35,29 +37,39 @@ _OF_THE_GPU = ("no-kernel-image", "driver-too-old", "no-gpu", "gpu-out-of-memory
 
 def diagnose(log: Log, facts: Facts = _NOTHING) -> Diagnosis:
     """What went wrong, the cause first; no causes where nothing did. Ranks that wrote one log at the same time are
-    diagnosed each by its own lines."""
+    diagnosed each by its own lines; how their container ended is told once, of all of them."""
     parts = apart.sources(log)
     if not parts:
-        return diagnose_pieces(log.pieces(), facts)
-    return ranks.joined({name: diagnose_pieces(part.pieces(), facts) for name, part in parts.items()})
+        return diagnose_pieces(log.pieces(), facts, log.asked)
+    each = replace(facts, exit_code=None, out_of_memory=False)
+    found = ranks.joined({name: diagnose_pieces(part.pieces(), each, part.asked) for name, part in parts.items()})
+    ends = list(_of_facts(facts, found.causes))
+    if not ends:
+        return found
+    causes = ranking.in_order([*found.causes, *ends])
+    ending = Ending("failed", f"it failed: {causes[0].what}") if causes[0] in ends else found.ending
+    return replace(found, causes=causes, ending=ending)
 
 
-def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING) -> Diagnosis:
+def diagnose_pieces(pieces: Iterable[bytes], facts: Facts = _NOTHING, asked: Asked = AUTO) -> Diagnosis:
     """Diagnose a log that comes in pieces of any size."""
     reading, earlier, learning = Reading(1, facts.failures), list[Earlier](), Learning()
-    parser, cuts, count, heard = caffe.Parser(), Cuts(), 0, False
-    for text in caffe.whole_lines(pieces):
+    parser, cuts, count, heard = reader.Parser(asked=asked), Cuts(), 0, False
+    for text in whole_lines(pieces):
         heard = heard or _THEIRS.search(text) is not None
         for part, certain in _parts(text, cuts):
             if reading.told and certain is not None:
                 earlier.append(reading.earlier(len(earlier) + 1))
                 reading = Reading(count + 1, facts.failures)
             events = parser.read(part)
-            reading.read(part, count, events)
+            reading.read(part, count, events, parser.told_line)
             learning.read(part, count, events)
             count += part.count(b"\n") + (not part.endswith(b"\n"))
+    events = parser.end()
+    reading.end(events)
+    learning.read(b"", count, events)
     found = _of(reading, earlier, list(map(of_trouble, learning.troubles())), facts)
-    return replace(found, heard=heard)
+    return replace(found, heard=heard or parser.other)
 
 
 def _parts(text: bytes, cuts: Cuts) -> Iterator[tuple[bytes, bool | None]]:

@@ -21,6 +21,7 @@ _RECENT, _SAME = 5, 2  # of so many numbers in a row so many are a floor, and no
 FAR = 0.15
 _LEAST = (1 - FAR) * min(FLOORS)
 _GROWN = 100.0
+_NO_NUMBER = r"(?<![A-Za-z])(?i:nan|inf|infinity)(?![A-Za-z])"
 _FAR_ABOVE, _STANDS = "has been above", "stands at"
 _RATE = (
     "a smaller learning rate: a tenth, then a tenth of that (base_lr, or --set learning_rate=…)",
@@ -142,6 +143,8 @@ class Watch:
         self.divergence.feed(event)
         if self.divergence.seen is not known:
             self.diverged_at = _line(text, _words(event), before)
+            if not self.diverged_at.line and not math.isfinite(event.value):  # of another program than Caffe
+                self.diverged_at = _line(text, _NO_NUMBER, before)
         if (event.phase, event.name) == ("solver", "loss"):
             self.shown_bad = self.bad is not None
 

@@ -26,6 +26,7 @@ _STARTS = (
 _ENDS = re.compile(rb"^(?:(F)|I)\d{4,8} (\d\d):(\d\d):(\d\d).*?(?(1)|\] Optimization Done)", re.MULTILINE)
 _OF_TESTS = (b"Loss: ", b"Benchmark ends", b"done solving", b"Mean AP = ")
 _TEST_DONE = re.compile(rb"\] (?:\*\*\* )?(Loss: \S+|Benchmark ends)|^(done solving|Mean AP = \S+)$", re.MULTILINE)
+_GLOG = re.compile(r"[IWEF]\d{4,8} \d\d:")
 _APART = 5  # seconds between the ends of two attempts
 
 
@@ -44,9 +45,10 @@ class Reading:
         self._tested = ""
         self._said = "Optimization Done"
 
-    def read(self, text: bytes, before: int, events: Sequence[Event]) -> None:
-        """Take whole lines in, and the events that they tell; `before` is how many lines came before them."""
-        self.scan.read(text, before)
+    def read(self, text: bytes, before: int, events: Sequence[Event], told_line: int = 0) -> None:
+        """Take whole lines in, and the events that they tell; `before` is how many lines came before them, `told_line`
+        the last of them that told a number of another program than Caffe."""
+        self.scan.read(text, before, told_line)
         self.watch.read(text, before, events)
         self.standing.read(text, before, events)
         self.building.read(text)
@@ -59,6 +61,13 @@ class Reading:
         self.last = before + text.count(b"\n") + (not text.endswith(b"\n"))
         self.told = self.told or ended(self.scan)
 
+    def end(self, events: Sequence[Event]) -> None:
+        """Take in what is known only once the log is over."""
+        self.watch.read(b"", self.last, events)
+        self.standing.read(b"", self.last, events)
+        for event in events:
+            self._take(event)
+
     def _take(self, event: Event) -> None:
         if isinstance(event, Metric):
             self.told, self._iteration = True, event.iteration
@@ -67,7 +76,7 @@ class Reading:
         elif isinstance(event, Planned):
             self._planned = event.max_iter
         elif isinstance(event, Ended):
-            self.told, self._end = True, event
+            self.told, self._end, self._said = True, event, event.said or self._said
         elif isinstance(event, Snapshot):
             self.told, self._saved = True, max(self._saved, event.iteration)
         elif isinstance(event, Failed):
@@ -135,6 +144,9 @@ def of_trouble(trouble: Trouble) -> Cause:
     why, mends = trouble.why, trouble.mends
     if trouble.kind == "divergence" and trouble.text.startswith("json_stats: "):  # Detectron has settings of its own
         rule = by_name()["detectron-nan"]
+        why, mends = rule.why, rule.mends
+    elif trouble.kind == "divergence" and trouble.text and not _GLOG.match(trouble.text):  # another program than Caffe
+        rule = by_name()["loss-not-a-number"]
         why, mends = rule.why, rule.mends
     return Cause(trouble.name, trouble.what, why, mends, trouble.line, trouble.text, trouble.kind)
 

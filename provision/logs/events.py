@@ -59,9 +59,11 @@ class Resumed(Event, frozen=True, gc=False):
 
 
 class Ended(Event, frozen=True, gc=False):
-    """The training ended by itself: at max_iter, or `early` because it was told to."""
+    """The training ended by itself: at max_iter, or `early` because it was told to. `said`: by what, where no word of
+    Caffe's does."""
 
     early: bool
+    said: str = ""
 
 
 class Failed(Event, frozen=True, gc=False):

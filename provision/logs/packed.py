@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from infra.errors import UsageError
+from provision.logs import tensorboard
 
 _UNPACKERS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(31),
@@ -41,15 +42,19 @@ _KEPT = 100  # bytes of a piece's end that may belong to the next one's text
 
 
 def unpacked(pieces: Iterable[bytes], cut_off: Callable[[], None] = lambda: None) -> Iterator[bytes]:
-    """The bytes, unpacked where they are packed with gzip, bzip2 or xz; `cut_off` is called if the end of the packed
-    ones is missing, and what is there is given. UsageError for archives of other kinds, and for what is damaged."""
+    """The bytes, unpacked where they are packed with gzip, bzip2 or xz (and an event file of TensorBoard's as lines);
+    `cut_off` is called if the end of the packed ones is missing, and what is there is given. UsageError for archives of
+    other kinds, and for what is damaged."""
     source = iter(pieces)
     first = b""
-    while len(first) < _MAGIC and (piece := next(source, None)) is not None:
+    while len(first) < tensorboard.HEADER and (piece := next(source, None)) is not None:
         first += piece
     for magic, (what, mend) in _OTHERS.items():
         if first.startswith(magic):
             raise UsageError(f"the log is {what}", mend)
+    if tensorboard.begins(first):
+        yield from tensorboard.lines(_chained(first, source))
+        return
     make = next((make for magic, make in _UNPACKERS.items() if first.startswith(magic)), None)
     if make is None:
         yield from filter(None, (first,))

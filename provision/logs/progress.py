@@ -116,6 +116,9 @@ def _fold_metric(progress: Progress, event: Metric, window: int) -> Progress:
         return _fold_setting(progress, event)
     if event.weight is not None and not progress.weights_told:
         progress = replace(progress, weights_told=True)
+    if event.phase == "train" and event.iteration > progress.iteration:  # a program that tells no loss
+        marks = (*progress.marks, (event.iteration, event.seconds))[-window:]
+        progress = replace(progress, iteration=event.iteration, marks=marks)
     return _fold_test(progress, event) if event.phase == "test" and event.net == 0 else progress
 
 

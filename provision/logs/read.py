@@ -9,8 +9,9 @@ from typing import IO
 
 from infra.errors import UsageError
 from infra.harmless import Plain
-from provision.logs import attempts
+from provision.logs import attempts, tensorboard
 from provision.logs.log import PIECE, Log
+from provision.logs.metrics.asked import AUTO, Asked
 from provision.logs.rows import Row, rows
 
 PACKED = (".gz", ".bz2", ".xz")  # endings of names; what is packed is known by its bytes
@@ -19,9 +20,11 @@ __all__ = ["PACKED", "Log", "Printer", "Row", "copy_to_stdout", "is_file", "open
 
 
 def is_file(word: str) -> bool:
-    """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; `-` is the
-    standard input, and a shell's <(COMMAND) a pipe) and not a run."""
-    return word == "-" or Path(word).is_file() or _streams(Path(word)) or (Path(word) / "log.txt").is_file()
+    """Whether a word of the command line means a log file (a folder that `provision fetch` made has one; one of
+    TensorBoard's is one; `-` is the standard input, and a shell's <(COMMAND) a pipe) and not a run."""
+    path = Path(word)
+    plain = word == "-" or path.is_file() or _streams(path) or (path / "log.txt").is_file()
+    return plain or bool(tensorboard.files(path))
 
 
 def _streams(path: Path) -> bool:
@@ -40,29 +43,31 @@ def refused(word: str, runs: str) -> UsageError | None:
 
 
 @contextmanager
-def open_file(word: str) -> Iterator[Log]:
-    """The log file that a word means."""
+def open_file(word: str, asked: Asked = AUTO) -> Iterator[Log]:
+    """The log file that a word means; `asked` is which lines tell numbers."""
     path = Path(word)
     if word == "-":
-        with spooled("stdin", iter(lambda: sys.stdin.buffer.read(PIECE), b"")) as log:
+        with spooled("stdin", iter(lambda: sys.stdin.buffer.read(PIECE), b""), asked) as log:
             yield log
     elif _streams(path):
-        with path.open("rb") as pipe, spooled(path.name, iter(lambda: pipe.read(PIECE), b"")) as log:
+        with path.open("rb") as pipe, spooled(path.name, iter(lambda: pipe.read(PIECE), b""), asked) as log:
             yield log
+    elif path.is_dir() and not (path / "log.txt").is_file():
+        yield Log(path.resolve().name, path, shown=path, asked=asked)
     elif path.is_dir():
-        yield Log(path.resolve().name, path / "log.txt", shown=path)
+        yield Log(path.resolve().name, path / "log.txt", shown=path, asked=asked)
     else:
         name = path.stem if path.suffix in PACKED else path.name
-        yield Log(name.removesuffix(".log"), path, shown=path)
+        yield Log(name.removesuffix(".log"), path, shown=path, asked=asked)
 
 
 @contextmanager
-def spooled(name: str, pieces: Iterable[bytes]) -> Iterator[Log]:
+def spooled(name: str, pieces: Iterable[bytes], asked: Asked = AUTO) -> Iterator[Log]:
     """Keep a stream, which can be read only once, in a temporary file for as long as the context lasts."""
     with tempfile.NamedTemporaryFile(prefix="provision-log-") as file:
-        cuts = attempts.cuts(_written(pieces, file))
+        cuts = attempts.cuts(_written(pieces, file), asked)
         file.flush()
-        yield Log(name, Path(file.name), cuts)
+        yield Log(name, Path(file.name), cuts, asked=asked)
 
 
 def _written(pieces: Iterable[bytes], file: IO[bytes]) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ FILES = {
     "machine": "Memory, disks, handles, rights",
     "libraries": "Libraries and programs",
     "databases": "LMDB, LevelDB, HDF5",
+    "frameworks": "PyTorch, TensorFlow, Keras, JAX",
     "detectron": "Caffe2 and Detectron",
     "nets": "Nets, solvers, weights",
     "data": "Data, labels, means",

@@ -68,12 +68,15 @@ class Scan:
         """Whether a line stands behind the training's own word that it is done."""
         return self.progress < self._done < line
 
-    def read(self, text: bytes, before: int) -> None:
-        """Take whole lines in; `before` is how many lines came before them."""
+    def read(self, text: bytes, before: int, told_line: int = 0) -> None:
+        """Take whole lines in; `before` is how many lines came before them, `told_line` the last of them that told a
+        number, where it is none of Caffe's words (0: none did)."""
         self._read_own(text, before)
         at = max(text.rfind(word) for word in _PROGRESS)
         if at >= 0:
             self.progress = before + text.count(b"\n", 0, at) + 1
+        if told_line:
+            self.progress = self.alive = before + told_line
         if (at := max(at, *(text.rfind(word) for word in _ALIVE))) >= 0:
             self.alive = before + text.count(b"\n", 0, at) + 1
         at = text.rfind(_DONE)

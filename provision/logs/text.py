@@ -7,6 +7,7 @@ plain log passes at the cost of a few searches for each piece of it.
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,18 @@ class _Entry(msgspec.Struct):
     journal: str | None = msgspec.field(default=None, name="MESSAGE")
     payload: str | None = msgspec.field(default=None, name="textPayload")
     msg: str | None = None
+    # numbers of the training's own: such a line is no wrapping
+    step: Any = None
+    global_step: Any = None
+    iteration: Any = None
+    epoch: Any = None
+    loss: Any = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether it has a number of a training beside its text."""
+        found = (self.step, self.global_step, self.iteration, self.epoch, self.loss)
+        return any(isinstance(value, int | float) for value in found)
 
 
 _READ_ENTRY = msgspec.json.Decoder(_Entry).decode
@@ -67,7 +80,9 @@ def _entry(line: bytes) -> bytes:
         return line
     try:
         read = _READ_ENTRY(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
+        return line
+    if read.tells:
         return line
     told = (read.log, read.message, read.journal, read.payload, read.msg)
     first = next((text for text in told if text is not None), None)

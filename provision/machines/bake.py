@@ -19,7 +19,7 @@ from infra.aws.machine_images import Baked, ImageRequest, MachineImages
 from infra.aws.prices import SNAPSHOT_GB_MONTH
 from infra.aws.resources import Holding
 from infra.aws.session import Cloud
-from infra.aws.tags import OWNER
+from infra.aws.tags import DRIVER, OWNER
 from infra.aws.types import Instance
 from infra.errors import HostError, LeftoverError, ProvisionError, RunError
 from infra.host import script
@@ -35,12 +35,12 @@ def plan(cloud: Cloud, instance: Instance, shell: Shell) -> ImageRequest:
     """What would be asked for. RunError while a training runs there, HostError where the machine is not ready."""
     _check(cloud, _clean("look", shell), instance.name)
     family = amis.family_of(Ec2(cloud).instance_type(instance.type).gpu, instance.type)
-    now = datetime.now(timezone.utc)
+    now, driver = datetime.now(timezone.utc), instance.record.driver
     return ImageRequest(
         instance=instance.id, name=instance.name, family=family, made_from=instance.image,
         label=f"provision {family} {now:%Y-%m-%d %H.%M.%S} {secrets.token_hex(2)}",
         gb=instance.record.disk_gb, left_out=MachineImages(cloud).disks(instance.id),
-        tags={OWNER: laptop.owner(state_home())},
+        tags={OWNER: laptop.owner(state_home()), **({DRIVER: driver} if driver else {})},
     )  # fmt: skip
 
 

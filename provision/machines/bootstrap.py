@@ -1,11 +1,12 @@
-"""Waiting for a machine that runs: for SSH, then for its bootstrap, whose progress is shown.
+"""Waiting for a machine that runs: for its host key, for SSH, then for its bootstrap, whose progress is shown.
 
-A bootstrap that failed leaves its log here, on the laptop: the machine itself is ended. Of a machine that SSH never
-reached there is what it wrote to its console, where the bootstrap's lines are as well.
+A bootstrap that failed leaves its log here, on the laptop: the machine itself is ended. Of a machine that told no key,
+or that SSH never reached, there is what it wrote to its console, where the bootstrap's lines are as well.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.aws.types import Instance
@@ -16,39 +17,62 @@ from infra.tunnel import wait_for_port
 from provision.console import Say
 
 Sleep = Callable[[float], None]
-_SSH_WAIT_S = 300.0  # from "running" to a port that answers, or to an agent that Session Manager reaches
+_KEY_WAIT_S = 450.0  # from "running" to a host key: its boot, and the stub's five minutes for what it begins with
+_SSH_WAIT_S = 300.0  # from there to a port that answers, or to an agent that Session Manager reaches
 _READY_WAIT_S = 1200.0  # for all that the bootstrap installs: Docker, the driver, the toolkit
 _LOGIN_WAIT_S = 90.0  # from a port that answers to the user, whom cloud-init makes after that
 _LOOK_S = 10.0  # between two looks whether the machine still lives
 _LOG = "/var/log/cloud-init-output.log"
+_LINES = 15  # of a log or a console are shown
 
 
-def wait_ready(
-    instance: Instance, log_in: Callable[[], SshShell], console: Callable[[], str], log: Path, say: Say, sleep: Sleep
-) -> None:
+@dataclass(frozen=True)
+class Way:
+    """How a machine is reached: `known` tells whether its host key is known by now, `log_in` makes a new shell,
+    `console` asks for what it wrote to its console."""
+
+    known: Callable[[], bool]
+    log_in: Callable[[], SshShell]
+    console: Callable[[], str]
+
+
+def wait_ready(instance: Instance, way: Way, log: Path, say: Say, sleep: Sleep) -> None:
     """Wait until the host says ready, showing its progress; HostError with its log's end if it failed, or with its
-    console's where nobody got in.
+    console's where nobody got in. The whole of that is written to `log`.
 
-    `log_in` makes a new shell, `console` asks for what the machine wrote to its console; the whole of it is written to
-    `log`. HostKeyError where another machine answers; what `sleep` raises ends the wait.
+    HostKeyError where another machine answers; what `sleep` raises ends the wait.
     """
     try:
-        host = _reach(instance, log_in, say, sleep)
+        host = _reach(instance, way, say, sleep)
     except HostKeyError:
         raise
     except HostError as error:
-        raise _unreached(error, console, log) from error
+        raise _unreached(error, way.console, log) from error
     with host:
         _follow(host, log, say, sleep)
 
 
-def _reach(instance: Instance, log_in: Callable[[], SshShell], say: Say, sleep: Sleep) -> SshShell:
+def _reach(instance: Instance, way: Way, say: Say, sleep: Sleep) -> SshShell:
     if instance.via == "ssm":
         say("running; waiting for SSH through Session Manager")
-        return _first_login(log_in, sleep, _SSH_WAIT_S)
+        _wait_for_key(instance, way.known, sleep)
+        return _first_login(way.log_in, sleep, _SSH_WAIT_S)
     say(f"running at {instance.address}; waiting for SSH")
+    _wait_for_key(instance, way.known, sleep)
     _wait_for_port(instance, sleep)
-    return _first_login(log_in, sleep)
+    return _first_login(way.log_in, sleep)
+
+
+def _wait_for_key(instance: Instance, known: Callable[[], bool], sleep: Sleep) -> None:
+    until = time.monotonic() + _KEY_WAIT_S
+    while not known():
+        if time.monotonic() > until:
+            raise HostError(
+                f"{instance.name} has not told its host key within {_KEY_WAIT_S / 60:g} minutes",
+                "it has to reach S3, and to be allowed to write there: a permissions boundary of an earlier version "
+                "forbids that (`provision iam-policy --boundary` prints one of this version)",
+            )
+        sleep(0.5)
 
 
 def _unreached(error: HostError, console: Callable[[], str], log: Path) -> HostError:
@@ -60,8 +84,11 @@ def _unreached(error: HostError, console: Callable[[], str], log: Path) -> HostE
     if not text:
         return error
     write_private(log, f"{error.what}\n\n{text}\n")
-    end = "\n".join(text.splitlines()[-15:])
-    return type(error)(f"{error.what}; its console's last lines:\n{end}", f"{error.mend}; its whole console: {log}")
+    lines = text.splitlines()
+    # what a machine says while it powers off is longer than that
+    ours = [line for line in lines[:-_LINES] if "provision: " in line][-3:]
+    shown = "\n".join([*ours, *lines[-_LINES:]])
+    return type(error)(f"{error.what}; its console's last lines:\n{shown}", f"{error.mend}; its whole console: {log}")
 
 
 def watchful(sleep: Sleep, look: Callable[[], None]) -> Sleep:
@@ -132,7 +159,7 @@ def _failure(host: SshShell, lines: list[str], log: Path) -> HostError:
     except HostError as error:
         text = f"the log could not be read: {error}\n"
     write_private(log, "\n".join([*lines, "", text]))
-    end = "\n".join(text.splitlines()[-15:])
+    end = "\n".join(text.splitlines()[-_LINES:])
     return HostError(
         f"{host.where} could not be prepared ({lines[-1]})\n{end}".rstrip(),
         f"its whole log: {log}; to look at the machine itself: --keep-on-error 30m",

@@ -21,7 +21,7 @@ from infra.aws.session import Cloud
 from infra.concurrency import together
 from infra.errors import LeftoverError, NotFoundError, ProvisionError, UsageError
 from provision.console import Say
-from provision.machines import cost, journal, late, whose
+from provision.machines import cost, journal, late, note_texts, whose
 from provision.machines.cost import Bill
 from provision.machines.whose import Choice
 
@@ -93,23 +93,21 @@ def down(
     look = partial(_look, cloud, name, with_volumes, Choice(launch, theirs))
     found, errors = look()
     noted, unread = _notes(cloud, name, launch, found)
-    errors += unread
     if name and not noted and not any(not thing.kept for thing in found):
-        if errors:
-            raise errors[0]
+        for error in (*errors, *unread):
+            raise error
         _refuse(cloud, name, launch)
     say("ending " + (", ".join(thing.id for thing in found if thing.kind == "instances") or "what is left"))
     asked = datetime.now(timezone.utc)
-    unseen = journal.unanswered(noted) - _seen(found)
-    late_one = unseen and any(journal.fresh(place) for place in noted)
-    if late_one:
+    unseen = note_texts.unanswered(noted) - _seen(found)
+    if unseen and any(note_texts.fresh(place) for place in noted):
         say(f"a launch was cut off before AWS showed its machine: looking for it for {LATE_S:g} s")
         settle = max(settle, LATE_S)
-    gone = _until_gone(Removal(cloud, patience), look, (found, errors), settle)
+    gone = _until_gone(Removal(cloud, patience), look, (found, [*errors, *unread]), settle)
     unseen -= _seen(gone)
     for place in noted:
         late.keep(place, unseen)
-        journal.forget(place)
+        note_texts.forget(place)
     kept = tuple(thing for thing in found if thing.kept)
     return Ended(cloud.region, listed(gone), kept, tuple(_bills(cloud, gone, asked)), tuple(sorted(unseen)))
 
@@ -139,7 +137,7 @@ def _notes(
 
 def _is_about(cloud: Cloud, place: Path, ending: Collection[str]) -> bool:
     """Whether these notes are on what is ended, or on a machine that has ended already."""
-    about = journal.about(place)
+    about = note_texts.about(place)
     if about in ending or not about.startswith("i-"):
         return about in ending
     there = Ec2(cloud).by_id(about)

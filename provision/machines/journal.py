@@ -1,14 +1,15 @@
-"""This laptop's notes on machines: the intent of a launch, and the host key that each machine was given.
+"""This laptop's notes on machines: the intent of a launch, its instance, and the host key that each machine told.
 
 A launch is written down before its first call. A client that was killed anywhere left the whole request with its
 token: the same command again takes it up, and gets the same machine. The notes are a folder for each machine, under its
 account and region: so they also tell in which regions there may be something of ours, and two accounts may both have a
 machine of one name.
 
-    instances/CLOUD/ACCOUNT/REGION/NAME/{intent.json,known_hosts,user-data,asked}
+    instances/CLOUD/ACCOUNT/REGION/NAME/{intent.json,user-data,asked,instance,known_hosts}
 
 Older versions had no ACCOUNT there. What they noted is taken over (`adopt`) when the account shows the machine
-that it is about; until then it still tells of its region, to every account.
+that it is about; until then it still tells of its region, to every account. Later ones made the host key on the laptop,
+and pinned it under the launch's token: that counts, too.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import dataclasses
 import glob
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -29,17 +30,14 @@ from infra.aws.session import Cloud
 from infra.aws.tags import moved
 from infra.aws.types import Instance, SpotRequest
 from infra.errors import EndedError
-from infra.keys import login_key, new_pair, pin, write_private
-from provision.machines import note_folders
+from infra.keys import login_key, pin, write_private
+from provision.machines import host_keys, note_folders, note_texts
 from provision.machines import user_data as userdata
+from provision.machines.note_texts import ASKED, INSTANCE, INTENT, KNOWN, USER_DATA
 from provision.offers import budget, cache
 from provision.settings import home, state_home
 
-_INTENT, _KNOWN, _USER_DATA, _ASKED = "intent.json", "known_hosts", "user-data", "asked"
-_NOTES = (_INTENT, _KNOWN, _USER_DATA, _ASKED)
 _TOKEN_LIFE_S = 900.0  # a launch that was cut off is taken up for so long; an older one is ended and begun anew
-# the note is written before the launch's calls, which may take a minute, and EC2 shows a machine seconds after its call
-_FRESH_S = 120.0
 # a machine has at most 30 days, and each `extend`, which takes its notes over, gives at most 30 more
 _OLD_NOTES_LAST_S = 90 * 24 * 3600.0
 # what the answers of the moment decide; a launch is the same without them. Not `there`: it says which disks are made
@@ -91,16 +89,17 @@ def adopt(cloud: Cloud, name: str, instance_id: str, resource: str) -> None:
     Nothing is done where there are newer notes on that name.
     """
     old = _of_cloud(cloud) / cloud.region / name
-    if not names.MACHINE.fits(name) or not (_alias(old / _KNOWN) == instance_id or _is_of(old, resource)):
+    its = note_texts.alias(old / KNOWN) == instance_id or note_texts.is_of(old, resource)
+    if not its or not names.MACHINE.fits(name):
         return
     new = folder(cloud, name)
-    if any((new / note).exists() for note in _NOTES):
+    if note_texts.there(new):
         return
     new.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for note in _NOTES:
+    for note in note_texts.ALL:
         with contextlib.suppress(FileNotFoundError):  # it was never there, or another command has just moved it
             (old / note).replace(new / note)
-    forget(old)
+    note_texts.forget(old)
 
 
 def log_path(resource: str) -> Path:
@@ -119,15 +118,16 @@ def write_intent(cloud: Cloud, request: SpotRequest) -> SpotRequest:
     deadline = budget.ends_at(request, datetime.now(timezone.utc))
     request = dataclasses.replace(request, tags={**request.tags, **moved(deadline)})
     _, public = login_key(home())
-    host = new_pair(request.name)
-    data = userdata.render(request, deadline, public, host)
+    order = host_keys.order(host_keys.store(cloud), host_keys.folder(request.launch))
+    data = userdata.render(request, deadline, public, order)
     note = {"time": time.time(), "request": msgspec.to_builtins(request)}
     with _still_noted(request.name):
-        pin(place / _KNOWN, request.token, host.public)
-        write_private(place / _USER_DATA, "")
-        (place / _USER_DATA).write_bytes(data)
-        (place / _ASKED).unlink(missing_ok=True)
-        write_private(place / _INTENT, json.dumps(note))
+        write_private(place / USER_DATA, "")
+        for earlier in (KNOWN, INSTANCE):  # of the machine that had this name before
+            (place / earlier).unlink(missing_ok=True)
+        (place / USER_DATA).write_bytes(data)
+        (place / ASKED).unlink(missing_ok=True)
+        write_private(place / INTENT, json.dumps(note))
     return request
 
 
@@ -145,13 +145,13 @@ def _still_noted(name: str) -> Iterator[None]:
 def note_asked(cloud: Cloud, name: str) -> None:
     """From now on AWS may launch the machine of the noted launch. EndedError where a `down` has ended that launch."""
     with _still_noted(name):
-        (folder(cloud, name) / _ASKED).touch()
+        (folder(cloud, name) / ASKED).touch()
 
 
 def begun(cloud: Cloud, name: str) -> str:
     """The launch of that name of which it is not known what came of it; "" where there is none."""
     place = folder(cloud, name)
-    return about(place) if (place / _INTENT).exists() else ""
+    return note_texts.about(place) if (place / INTENT).exists() else ""
 
 
 def takes_up(cloud: Cloud, request: SpotRequest) -> bool:
@@ -162,19 +162,19 @@ def takes_up(cloud: Cloud, request: SpotRequest) -> bool:
 def user_data(cloud: Cloud, name: str) -> bytes:
     """What the noted launch gives its machine. EndedError where a `down` has ended that launch."""
     with _still_noted(name):
-        return (folder(cloud, name) / _USER_DATA).read_bytes()
+        return (folder(cloud, name) / USER_DATA).read_bytes()
 
 
 def _earlier(place: Path, request: SpotRequest) -> SpotRequest | None:
     """The noted request, where it asks for the same and is young enough for EC2 to know its token."""
     try:
-        note = json.loads((place / _INTENT).read_text())
+        note = json.loads((place / INTENT).read_text())
         old = msgspec.convert(note["request"], SpotRequest)
         deadline = datetime.fromisoformat(old.tags["provision:deadline"])
     except (OSError, ValueError, KeyError, msgspec.ValidationError):  # absent, or of another version
         return None
     young = time.time() - note["time"] < _TOKEN_LIFE_S and deadline > datetime.now(timezone.utc) + timedelta(minutes=1)
-    return old if young and _asked(old) == _asked(request) and (place / _USER_DATA).exists() else None
+    return old if young and _asked(old) == _asked(request) and (place / USER_DATA).exists() else None
 
 
 def _asked(request: SpotRequest) -> dict[str, Any]:
@@ -187,62 +187,46 @@ def launches(cloud: Cloud) -> dict[str, datetime]:
     mine = _mine(cloud)
     places = [*(mine / cloud.region).glob("*")] if mine else []
     places += (_of_cloud(cloud) / cloud.region).glob("*")  # a launch's name has its token: it is no other account's
-    return dict(launch for place in places if (launch := _begun_at(place)))
-
-
-def _begun_at(place: Path) -> tuple[str, datetime] | None:
-    """The name of the noted launch, as `SpotRequest.launch` has it, and when it was noted.
-
-    None where there is no note that can be read: a killed client left half of it, or one that lives just removed it.
-    """
-    try:
-        note = json.loads((place / _INTENT).read_text())
-        request = note["request"]
-        launch = f"provision-{request['name']}-{request['token'][:8]}"
-        return launch, datetime.fromtimestamp(note["time"], timezone.utc)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _is_of(place: Path, resource: str) -> bool:
-    """Whether the launch that is noted there is the one of this name."""
-    launch = _begun_at(place)
-    return launch is not None and launch[0] == resource
+    return dict(launch for place in places if (launch := note_texts.begun_at(place)))
 
 
 def forget_intent(cloud: Cloud, name: str) -> None:
-    """The launch is over: AWS said what came of it. The private half of the host key is forgotten here, too."""
-    for note in (_USER_DATA, _INTENT, _ASKED):
-        (folder(cloud, name) / note).unlink(missing_ok=True)
+    """The launch is over: AWS said what came of it."""
+    note_texts.forget(folder(cloud, name), (USER_DATA, INTENT, ASKED))
 
 
-def pin_host(cloud: Cloud, name: str, instance_id: str) -> None:
-    """From now on the host key goes by the instance's id. EndedError where a `down` has ended that launch."""
-    known = folder(cloud, name) / _KNOWN
+def note_instance(cloud: Cloud, name: str, instance_id: str) -> None:
+    """The noted launch has this instance. EndedError where a `down` has ended that launch.
+
+    A host key that an earlier version pinned under the launch's token goes by the instance's id from now on.
+    """
+    place = folder(cloud, name)
     with _still_noted(name):
-        pin(known, instance_id, known.read_text().split(maxsplit=1)[1])
+        (place / INTENT).stat()
+        (place / INSTANCE).write_text(instance_id)
+        if note_texts.alias(place / KNOWN):
+            pin(place / KNOWN, instance_id, (place / KNOWN).read_text().split(maxsplit=1)[1])
     forget_intent(cloud, name)
 
 
 def known_hosts(cloud: Cloud, instance: Instance) -> Path | None:
     """The file with the machine's host key under its id; None where this laptop does not know the key.
 
-    An `up` that was killed between launch and pin left the key under its token: it is pinned to the machine here.
+    An `up` that was killed between the launch and its note did not note the instance: that is done here.
     """
     adopt(cloud, instance.name, instance.id, instance.launch)
     place = folder(cloud, instance.name)
-    if _is_of(place, instance.launch):
+    if note_texts.is_of(place, instance.launch):
         with contextlib.suppress(EndedError):  # then nothing is known of it
-            pin_host(cloud, instance.name, instance.id)
-    return place / _KNOWN if _alias(place / _KNOWN) == instance.id else None
+            note_instance(cloud, instance.name, instance.id)
+    return place / KNOWN if note_texts.alias(place / KNOWN) == instance.id else None
 
 
-def _alias(known: Path) -> str:
-    """Whose host key it is: an instance's id, or the token of a launch; "" where there is no such file."""
-    try:
-        return known.read_text().partition(" ")[0]
-    except OSError:
-        return ""
+def pin_host(cloud: Cloud, instance: Instance, public: str) -> Path:
+    """From now on this is the machine's host key for this laptop; the file with it."""
+    place = folder(cloud, instance.name)
+    pin(place / KNOWN, instance.id, public)
+    return place / KNOWN
 
 
 def notes(cloud: Cloud, name: str | None) -> list[Path]:
@@ -252,49 +236,4 @@ def notes(cloud: Cloud, name: str | None) -> list[Path]:
         return []
     region = mine / cloud.region
     places = [region / name] if name else sorted(region.iterdir()) if region.is_dir() else []
-    return [place for place in places if any((place / note).exists() for note in _NOTES)]
-
-
-def about(place: Path) -> str:
-    """What the notes in this folder are on: a launch without an answer, or the id of an instance; "" where they do not
-    tell."""
-    alias = _alias(place / _KNOWN)
-    by_token = f"provision-{place.name}-{alias[:8]}" if alias else ""
-    return launch_of(place) or (alias if alias.startswith("i-") else by_token)
-
-
-def launch_of(place: Path) -> str:
-    """The launch that is noted in this folder and has no answer yet; "" where there is none."""
-    found = _begun_at(place)
-    return found[0] if found else ""
-
-
-def deadline_of(place: Path) -> datetime:
-    """When the machine of the launch that is noted in this folder would end; a day from now where that is not told."""
-    try:
-        note = json.loads((place / _INTENT).read_text())
-        return datetime.fromisoformat(note["request"]["tags"]["provision:deadline"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return datetime.now(timezone.utc) + timedelta(days=1)
-
-
-def unanswered(places: Iterable[Path]) -> set[str]:
-    """The launches noted in these folders that AWS was asked for, without an answer, and whose deadline is to come."""
-    begun = [place for place in places if (place / _ASKED).exists() and launch_of(place)]
-    return {launch_of(place) for place in begun if deadline_of(place) > datetime.now(timezone.utc)}
-
-
-def fresh(place: Path) -> bool:
-    """Whether AWS was asked so short a time ago for the launch noted in this folder that it may well show up yet."""
-    try:
-        return time.time() - (place / _ASKED).stat().st_mtime < _FRESH_S
-    except FileNotFoundError:
-        return False
-
-
-def forget(place: Path) -> None:
-    """Remove the notes in this folder, and the folder where nothing else is in it."""
-    for note in _NOTES:
-        (place / note).unlink(missing_ok=True)
-    if place.is_dir() and not any(place.iterdir()):
-        place.rmdir()
+    return [place for place in places if note_texts.there(place)]

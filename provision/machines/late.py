@@ -14,16 +14,16 @@ from pathlib import Path
 
 from infra.aws.session import Cloud
 from infra.keys import write_private
-from provision.machines import journal, note_folders
+from provision.machines import note_folders, note_texts
 from provision.offers import cache
 
 
 def keep(place: Path, launches: Collection[str]) -> None:
     """Remember the launch that is noted in this folder, if it is one of these."""
-    launch = journal.launch_of(place)
+    launch = note_texts.launch_of(place)
     if launch in launches:
         mark = place.with_name(note_folders.LATE) / launch
-        write_private(mark, journal.deadline_of(place).isoformat())
+        write_private(mark, note_texts.deadline_of(place).isoformat())
 
 
 def launches(cloud: Cloud) -> set[str]:

@@ -14,13 +14,13 @@ from infra.aws import session_manager
 from infra.aws.console_output import console_output
 from infra.aws.ec2 import Ec2
 from infra.aws.fleet import devices
-from infra.aws.iam import Iam
+from infra.aws.iam import MACHINE, Iam
 from infra.aws.launch import Launcher
 from infra.aws.scheduler import Scheduler
 from infra.aws.session import Cloud, own_address
 from infra.aws.types import Instance, SpotRequest
 from infra.aws.volumes import Volumes
-from infra.concurrency import Beside
+from infra.concurrency import Beside, pool
 from infra.errors import (
     CapacityError,
     EndedError,
@@ -35,9 +35,10 @@ from infra.errors import (
 )
 from infra.host import script
 from provision.console import Say
-from provision.machines import bootstrap, find, journal, whose
+from provision.files import bundle
+from provision.machines import bootstrap, find, host_keys, journal, whose
 from provision.machines.deadline import GRACE, clock, end_words, move_end, now
-from provision.machines.login import shell
+from provision.machines.login import known_hosts, shell
 from provision.offers.budget import price_of
 
 Sleep = Callable[[float], None]
@@ -58,7 +59,7 @@ def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
     """
     _check_way_in(request.via)
     instance = _launch(cloud, request, say)
-    journal.pin_host(cloud, request.name, instance.id)
+    journal.note_instance(cloud, request.name, instance.id)
     say(f"{instance.id} launched in {instance.zone}; it {end_words(cloud, instance)}")
     say(f"  it costs {price_of(request, request.price_of(instance))}, its disks and its address not counted")
     try:
@@ -78,7 +79,14 @@ def up(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
 def _launch(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
     try:
         data = journal.user_data(cloud, request.name)
-        return Launcher(cloud).launch(request, data, say, lambda: journal.note_asked(cloud, request.name))
+        with pool(1) as beside:
+            bundle_is_there = beside.submit(bundle.bring, host_keys.store(cloud))
+
+            def before() -> None:
+                bundle_is_there.result()
+                journal.note_asked(cloud, request.name)
+
+            return Launcher(cloud).launch(request, data, say, before)
     except _ANSWERED:  # nothing was launched, and nothing will show up late
         journal.forget_intent(cloud, request.name)
         raise
@@ -87,8 +95,8 @@ def _launch(cloud: Cloud, request: SpotRequest, say: Say) -> Instance:
 def rejoin(cloud: Cloud, instance: Instance, say: Say) -> Instance:
     """Take up a machine that is there: do what its launch left undone, and let SSH in from where this laptop is now.
 
-    HostError where it does not get ready, or this laptop does not know its host key; AuthError or CloudError where AWS
-    does not let us do what is left. The machine stays, whatever happens here.
+    HostError where it does not get ready, or does not tell its host key; AuthError or CloudError where AWS does not
+    let us do what is left. The machine stays, whatever happens here.
     """
     say(f"{instance.name} is there already: {instance.id}, {instance.state}")
     _check_way_in(instance.via)
@@ -120,13 +128,19 @@ def complete(cloud: Cloud, instance: Instance, say: Say, fresh: bool = False) ->
         if fresh:
             beside.start(lambda: find.alone(cloud, found))
         beside.start(lambda: disks.extend(_attach(cloud, found, beside.sleep)))
-        log = journal.log_path(instance.launch)
         sleep = bootstrap.watchful(beside.sleep, lambda: _lives(cloud, found))
-        console = lambda: console_output(cloud, found.id)  # noqa: E731
-        bootstrap.wait_ready(found, lambda: shell(cloud, found), console, log, say, sleep)
+        bootstrap.wait_ready(found, _way(cloud, found), journal.log_path(instance.launch), say, sleep)
         beside.join()
     _mount(cloud, found, disks, say)
     return found
+
+
+def _way(cloud: Cloud, instance: Instance) -> bootstrap.Way:
+    return bootstrap.Way(
+        known=lambda: known_hosts(cloud, instance) is not None,
+        log_in=lambda: shell(cloud, instance),
+        console=lambda: console_output(cloud, instance.id),
+    )
 
 
 def _lives(cloud: Cloud, instance: Instance) -> None:
@@ -136,7 +150,7 @@ def _lives(cloud: Cloud, instance: Instance) -> None:
         why = f"{now.state}, {now.reason}" if now.reason else now.state
         raise EndedError(
             f"{instance.name} ended while it started ({why})",
-            "AWS took it, or its time was over: run the same command again",
+            "AWS took it, its time was over, or it could not begin: run the same command again",
         )
 
 
@@ -146,9 +160,11 @@ def _arm(cloud: Cloud, instance: Instance, end: datetime | None, sleep: Sleep) -
 
 
 def _give_role(cloud: Cloud, instance: Instance, runs: threading.Event, sleep: Sleep) -> None:
-    """IAM's own slowness passes while the machine starts."""
+    """IAM's own slowness passes while the machine starts: a role in the launch's template would have to be known to EC2
+    before the launch, some ten seconds later. The machine's stub waits for it, and has not much else to do before."""
     iam = Iam(cloud, sleep)
     iam.ensure_role(instance.launch, instance.record.marks())
+    iam.allow(instance.launch, MACHINE, host_keys.policy(host_keys.store(cloud), instance.launch))
     if instance.via == "ssm":
         iam.allow_sessions(instance.launch)
     while not runs.is_set():

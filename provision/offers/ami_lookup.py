@@ -58,14 +58,19 @@ def resolve(cloud: Cloud, ami: Ami) -> MachineImage:
 
 
 def baked(cloud: Cloud, ami: Ami) -> MachineImage | None:
-    """The newest image that `provision ami bake` made of a host with a GPU of its families, if there is one."""
+    """The newest image that was baked of a host with a GPU of its families, and with its driver, if there is one.
+
+    That there is none is asked again each time where a keeper may have made one meanwhile.
+    """
     families = ami.families
     if not families:
         return None
 
     def ask() -> list[_Own]:  # none is an answer that is worth keeping, too
-        found = baked_image(cloud, families)
+        found = baked_image(cloud, families, ami.driver)
         return [_Own(*found)] if found else []
 
-    newest = cache.look(cloud, f"baked for {' '.join(families)}", list[_Own], ask)
+    what = f"baked for {' '.join(families)}"
+    lasts = cache.kept(cloud, what, list[_Own]) or not ami.install
+    newest = cache.look(cloud, what, list[_Own], ask, cache.KEPT_S if lasts else 0.0)
     return MachineImage(newest[0].id, newest[0].root_device, gb=newest[0].gb, version=ami.version) if newest else None

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from infra.aws import witness
 from infra.aws.fault_injection import DOLLARS, Notices
 from infra.errors import AuthError
+from provision.engines import begin
 from provision.engines import stop as engines
 from provision.machines import down as ending
 from provision.offers.budget import GRACE
@@ -27,9 +28,8 @@ def begins(trial: Trial) -> str:
     name = f"{trial.request.name}-kept"
     trial.names.append(name)
     begun = datetime.now(timezone.utc)
-    trial.kept, trial.keeping = kept.train(
-        trial.session, plan_of(trial.kind, FOREVER), wish(name, trial.kind, own_run=True), kept.Terms()
-    )
+    request = begin.request_of(trial.session, wish(name, trial.kind, own_run=True))
+    trial.kept, trial.keeping = kept.train(trial.session, plan_of(trial.kind, FOREVER), request, kept.Terms())
     trial.runs.append(trial.kept)
     attempt = _trains(trial, 1)
     seen = witness.machine(trial.cloud, attempt.instance)

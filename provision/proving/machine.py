@@ -50,7 +50,7 @@ def launched(trial: Trial) -> str:
 
 
 def way_in(trial: Trial) -> str:
-    """Our key opens it under the host key that was put in; under another host key nothing is sent."""
+    """Our key opens it under the host key that it told; under another host key nothing is sent."""
     there = trial.there()
     at = login.address(trial.cloud, there)
     with SshShell(at, there.name) as host:

@@ -15,7 +15,7 @@ from infra.aws.iam import Iam
 from infra.host import script
 from provision.files import guard
 from provision.hosts import image as images
-from provision.machines import login
+from provision.machines import host_keys, login
 from provision.proving.promise import BrokenError, Trial
 from provision.runs.policy import policy
 from provision.runs.store import ROOT, Run
@@ -102,6 +102,7 @@ def calls(run: Run, instance_id: str, other: str) -> dict[str, Call]:
         "reading its manifest.json": Call("s3", "GET", f"{base}/{run.key('manifest.json')}", True),
         **{f"writing its {name}": put(run.key(name)) for name in laptops},
         "writing to another run": put(other),
+        "posing as another machine": put(f"{host_keys.folder('provision-another-01234567')}{instance_id}"),
         "reading another run": Call("s3", "GET", f"{base}/{other}", False),
         "deleting of another run": Call("s3", "DELETE", f"{base}/{other}", False),
         "terminating a machine": ec2("TerminateInstances", **{"InstanceId.1": instance_id}),

@@ -42,7 +42,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "way in", "our key and the pinned host key lead in, another host key does not",
         "log in twice, once with another key in known_hosts", machine.way_in, 1,
-        only="cloud-init of the real machine image puts our host key in",
+        only="cloud-init of the real machine image makes a host key, and the machine's role tells it",
     ),
     Promise(
         "port", "port 22 is open to this laptop's address alone", "read all rules of its security groups", machine.port,

@@ -11,6 +11,7 @@ from infra.border import did_you_mean
 from infra.errors import UsageError
 from provision.data import PREPARERS
 from provision.files.folders import inside
+from provision.logs.metrics.asked import asked
 from provision.recipes import rendering
 from provision.recipes.planners import table
 from provision.recipes.spec import NO_SNAPSHOTS, TASKS, Recipe, Weights
@@ -52,6 +53,7 @@ def faults(recipe: Recipe) -> Iterator[Fault]:
     for name in recipe.environment:
         yield from variable(f"environment.{name}", name)
     yield from _tasks(recipe)
+    yield from _metrics(recipe.metrics)
     for at, failure in enumerate(recipe.failures):
         yield from _pattern(f"failures[{at}].match", failure.match, ())
 
@@ -107,6 +109,13 @@ def _pattern(key: str, pattern: str, groups: Sequence[str]) -> Iterator[Fault]:
         return
     for group in groups:
         yield group not in have, f"{key} has no group {group!r}", f"write (?P<{group}>…) around it"
+
+
+def _metrics(word: str) -> Iterator[Fault]:
+    try:
+        asked(word)
+    except UsageError as error:
+        yield True, f"metrics: {error.what}", error.mend
 
 
 def _weights(recipe: Recipe, weights: Weights) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -126,7 +126,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     container: Container = Container()
     stop: Stop = Stop()
     snapshots: SnapshotRule = NO_SNAPSHOTS
-    metrics: Literal["caffe", "detectron"] = "caffe"
+    metrics: str = "auto"  # as `--metrics` takes it
     plan: str = ""
     weights: tuple[Weights, ...] = ()
     tasks: dict[str, Task] = {}

@@ -17,7 +17,7 @@ from infra.errors import ProvisionError, UsageError
 from provision import console
 from provision.runs import notes, standing, store
 from provision.runs.manifest import Manifest
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _MARGIN = timedelta(days=2)  # S3 expires at midnight, and takes its time
 _RENEWED = timedelta(days=1)  # what a guard renews may be so old when its machine is taken
@@ -81,7 +81,7 @@ def _waits(run: Run, objects: Sequence[Stored]) -> bool:
     return keeper is not None and keeper.works
 
 
-def delete(run: Run, objects: Sequence[Stored]) -> None:
+def delete(run: AnyRun, objects: Sequence[Stored]) -> None:
     """Delete all of a run, its manifest last, so that what is broken off can be done again; and this laptop's note."""
     last = run.key("manifest.json")
     run.store.delete([stored.key for stored in objects if stored.key != last])

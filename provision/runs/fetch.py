@@ -1,4 +1,4 @@
-"""Bring a run's results home from S3, where they stay after its machine has ended.
+"""Bring a run's results home from its place, where they stay after its machine has ended.
 
 Files appear whole or not at all and belong to the user who fetches: they are brought into a folder of their own
 beside the results, checked there, and moved. What a run's folder says is believed by no path: all of it must stay
@@ -14,10 +14,10 @@ from infra.errors import DiskError, RunError
 from provision.files import folders, objects
 from provision.files.objects import Wanted
 from provision.runs import log
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 
-def wanted(run: Run, target: Path, every_snapshot: bool = False) -> list[Wanted]:
+def wanted(run: AnyRun, target: Path, every_snapshot: bool = False) -> list[Wanted]:
     """The manifest, the newest snapshot (or all) and the outputs. RunError for a name that leads out of `target`."""
     snapshots = run.snapshots()
     chosen = snapshots if every_snapshot else snapshots[-1:]
@@ -42,18 +42,18 @@ def inside(target: Path, name: str) -> Path:
     path = folders.inside(target, name)
     if path is None:
         raise RunError(
-            f"the run's folder in S3 names a file outside of itself: {name!r}; nothing was fetched",
-            "somebody changed it: fetch what you trust from the bucket by hand",
+            f"the run's folder names a file outside of itself: {name!r}; nothing was fetched",
+            "somebody changed it: fetch what you trust from there by hand",
         )
     return path
 
 
-def fetch(run: Run, target: Path, every_snapshot: bool = False) -> list[Path]:
+def fetch(run: AnyRun, target: Path, every_snapshot: bool = False) -> list[Path]:
     """Bring the files of `wanted` that are missing; the paths of all of them.
 
     DiskError where the disk is full, with no file half-written; RunError for a file that came damaged.
     """
-    elsewhere = run.store.cloud.hint(f"fetch {run.id} DIR")
+    elsewhere = run.store.hint(f"fetch {run.id} DIR")
     try:
         return _fetched(run, target, wanted(run, target, every_snapshot), elsewhere)
     except OSError as error:
@@ -65,10 +65,10 @@ def fetch(run: Run, target: Path, every_snapshot: bool = False) -> list[Path]:
 
 
 def _more_room(elsewhere: str) -> str:
-    return f"free some space, or fetch into another folder: {elsewhere}; the run stays in S3 as it is"
+    return f"free some space, or fetch into another folder: {elsewhere}; the run stays as it is"
 
 
-def _fetched(run: Run, target: Path, files: list[Wanted], elsewhere: str) -> list[Path]:
+def _fetched(run: AnyRun, target: Path, files: list[Wanted], elsewhere: str) -> list[Path]:
     texts = {inside(target, name): text for name, text in run.manifest.rendered.files.items()}
     missing = objects.missing(files)
     pieces = run.log_pieces()

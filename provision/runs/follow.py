@@ -1,4 +1,4 @@
-"""Follow a run from anywhere: its log and its state as they stand in S3.
+"""Follow a run from anywhere: its log and its state as they stand in its folder.
 
 Nothing that goes on is given up for one odd answer: a machine that AWS does not know for a moment, credentials that
 expired and come back, a line that is down. What is waited out is said, and bounded.
@@ -15,7 +15,9 @@ from provision.runs.log import Joint, Piece
 from provision.runs.manifest import GOING, Word
 from provision.runs.patience import PASSING, Clock, Patience
 from provision.runs.standing import Keeper, Standing
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
+
+State = Callable[[AnyRun], Standing]
 
 _LOOK_AT_INSTANCE_S = 3.0
 PATIENCE_S = 3600.0
@@ -28,13 +30,17 @@ class Watch:
     """How the newest attempt of a run stands, look by look, until it has ended.
 
     `word` is how it stands; `silent` whether its own machine has been silent for so long that it counts as lost, for
-    which `replaces` says that somebody would put another in its place.
+    which `replaces` says that somebody would put another in its place. `state` tells how a run stands that has no
+    machine of EC2's; then there is no `cloud`. `told` gets
+    what each look found.
     """
 
     def __init__(
-        self, cloud: Cloud, run: Run, *, replaces: bool = False, say: Say = console.line, clock: Clock | None = None
-    ) -> None:
+        self, cloud: Cloud | None, run: AnyRun, *, replaces: bool = False, say: Say = console.line,
+        clock: Clock | None = None, state: State | None = None, told: Callable[[Standing], object] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.cloud, self.run, self.replaces, self.say = cloud, run, replaces, say
+        self._state, self.told = state, told
         self.clock = clock or Clock()
         self.word: Word = "starting"
         self.silent = False
@@ -50,15 +56,22 @@ class Watch:
         """Look once; whether the attempt has ended. The errors of AWS pass through."""
         at = self.clock.now()
         ask = self._looked_at is None or at - self._looked_at > _LOOK_AT_INSTANCE_S
-        now = standing.glance(self.cloud, self.run, machine=ask, keeper=self._keeper)
+        now = self._glance(ask)
         if ask:
             self._looked_at, self._keeper = at, now.keeper
             self._listen(now, at)
+            self.told(now)
         if self.silent:
             self.word = "lost"
         elif ask or now.word not in GOING:
             self.word = self._sure(now, at)
         return self.word not in GOING
+
+    def _glance(self, ask: bool) -> Standing:
+        if self._state is not None:
+            return self._state(self.run)
+        assert self.cloud is not None
+        return standing.glance(self.cloud, self.run, machine=ask, keeper=self._keeper)
 
     def _sure(self, now: Standing, at: float) -> Word:
         """The run's word; a machine that EC2 does not know is lost only after several looks."""
@@ -89,11 +102,14 @@ class Watch:
         own = self.replaces and now.machine is not None and now.machine.record.own_run
         if not self._told:
             self._told = True
-            self.say(_silence_words(self.cloud, self.run, now, own))
+            self.say(_silence_words(self.run, now, own, self._state is None))
         self.silent = own and self._silence >= _REPLACED_S
 
 
-def _silence_words(cloud: Cloud, run: Run, now: Standing, own: bool) -> str:
+def _silence_words(run: AnyRun, now: Standing, own: bool, on_machine: bool) -> str:
+    hint = run.store.hint
+    if not on_machine:
+        return f"{run.id}: nobody has answered for {_SILENT_S / 60:.0f} minutes; how it stands: {hint('runs')}"
     name = now.attempt.name if now.attempt else run.manifest.name
     what = (
         f"{run.id}: nobody has answered for {_SILENT_S / 60:.0f} minutes. The machine or its guard hangs, or cannot "
@@ -103,7 +119,7 @@ def _silence_words(cloud: Cloud, run: Run, now: Standing, own: bool) -> str:
         return f"{what} Its keeper ends it then, and goes on elsewhere."
     if own:
         return f"{what} Another takes its place after {_REPLACED_S / 60:.0f} minutes."
-    return f"{what} Look: {cloud.hint(f'ssh {name}')}; end it: {cloud.hint(f'down {name}')}"
+    return f"{what} Look: {hint(f'ssh {name}')}; end it: {hint(f'down {name}')}"
 
 
 def pieces(watch: Watch, after: str = "", pause: float = 1.0) -> Iterator[Piece]:
@@ -123,7 +139,7 @@ def pieces(watch: Watch, after: str = "", pause: float = 1.0) -> Iterator[Piece]
                 after = piece.key
                 yield piece
         except PASSING as error:
-            _bear(watch, patience, error, 5 * pause)
+            bear(run, patience, error, 5 * pause)
             continue
         patience.heard()
         if ended:
@@ -131,20 +147,21 @@ def pieces(watch: Watch, after: str = "", pause: float = 1.0) -> Iterator[Piece]
         watch.clock.sleep(pause)
 
 
-def _bear(watch: Watch, patience: Patience, error: ProvisionError, pause: float) -> None:
-    run = watch.run
+def bear(run: AnyRun, patience: Patience, error: ProvisionError, pause: float) -> None:
+    """Wait out what may pass; UnheardError once the patience is over: the run may go on."""
     try:
         patience.bear(error, pause)
     except PASSING as last:
         raise UnheardError(
             f"nothing was heard of {run.id} for {PATIENCE_S / 60:.0f} minutes: {last.what}",
-            f"it may go on without this laptop; follow it: {watch.cloud.hint(f'logs {run.id} -f')}",
+            f"it may go on without this laptop; follow it: {run.store.hint(f'logs {run.id} -f')}",
         ) from last
 
 
-def show(cloud: Cloud, run: Run, on_text: Callable[[bytes], None]) -> Word:
-    """Hand over the log as it grows; returns how the run stands at the end. UnheardError as `pieces`."""
-    joint, watch = Joint(), Watch(cloud, run)
+def show(cloud: Cloud | None, run: AnyRun, on_text: Callable[[bytes], None], state: State | None = None) -> Word:
+    """Hand over the log as it grows; returns how the run stands at the end. `state` as `Watch` takes it. UnheardError
+    as `pieces`."""
+    joint, watch = Joint(), Watch(cloud, run, state=state)
     for piece in pieces(watch):
         on_text(joint.join(piece))
     return watch.word

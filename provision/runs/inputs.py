@@ -19,9 +19,9 @@ from provision import console
 from provision.console import Say
 from provision.data import PREPARERS
 from provision.files import s3_to_host, to_host
-from provision.runs import copies, trust
+from provision.runs import copies, notes, trust
 from provision.runs.manifest import Source
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 from provision.settings import cache_home
 
 
@@ -63,7 +63,8 @@ def folders_of(*sources: Source) -> tuple[str, ...]:
 
 
 def give(run: Run, data: str | None, project: str | None) -> None:
-    """Take other data or code for the run from now on, as its user says; copies in S3 of what it had are deleted.
+    """Take other data or code for the run, as its user says. S3 hears of them, and loses the copies of what the run
+    had, with `settle`: as soon as nobody else can go on with the run, and not before.
 
     UsageError for a folder that is none. RunError, before anything is paid, where data or code that this laptop's user
     has to give can be had neither from S3 nor from here.
@@ -76,15 +77,22 @@ def give(run: Run, data: str | None, project: str | None) -> None:
 
 
 def _give(run: Run, data: str | None, project: str | None) -> None:
-    before = run.manifest
-    new_data = owned(run.store.cloud, data_source("", data), run.store.owner) if data else before.data
-    new_code = project_source(project) if project else before.project
-    for kind, given in (("data", data), ("project", project)):
-        if given:  # first what says that they are whole
-            run.store.delete([run.key("inputs", f"{kind}.json")])
-            run.store.delete([stored.key for stored in run.store.objects(run.key("inputs", kind) + "/")])
-    mine = folders_of(*(new_data,) * bool(data), *(new_code,) * bool(project))
-    run.write_manifest(replace(before, data=new_data, project=new_code), mine)
+    given = {"data": owned(run.store.cloud, data_source("", data), run.store.owner)} if data else {}
+    given |= {"project": project_source(project)} if project else {}
+    notes.give(run.store, run.id, folders_of(*given.values()))
+    for kind, source in given.items():
+        run.intend(copies.with_source(run.manifest, kind, _with_copy(kind, source)))
+
+
+def _with_copy(kind: str, source: Source) -> Source:
+    """The source with a copy of its own: what a machine of before still copies is not taken for this."""
+    return replace(source, copy=copies.another(kind)) if source.kind == "folder" else source
+
+
+def settle(run: Run) -> None:
+    """Write down what was given, and delete the copies of what the run had before: nobody else goes on with it."""
+    if run.settle():
+        copies.remove(run, but=copies.names(run.manifest))
 
 
 def _short(text: str) -> str:
@@ -101,6 +109,11 @@ def place(shell: SshShell, run: Run, say: Say) -> None:
     place_data(shell, run, run.manifest.data, say)
     if run.manifest.project.kind:
         _place(shell, run, "project", run.manifest.project, say)
+
+
+def take_code(shell: SshShell, run: Run) -> None:
+    """Copy the code that was placed to where the run has it; not before nobody else can go on with it there."""
+    if run.manifest.project.kind:
         shell.run(["mkdir", "-p", code_folder(run.id)])
         shell.run(["cp", "-a", f"{run.manifest.project.folder}/.", code_folder(run.id)])
 
@@ -117,7 +130,7 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         s3_to_host.pull(shell, S3(run.store.cloud, there.bucket, source.owner), there.prefix, source.folder)
         say(f"{kind}: {source.value} is on the host")
     elif (index := copies.whole(run, kind)) is not None:
-        s3_to_host.pull(shell, run.store, run.key("inputs", kind) + "/", source.folder)
+        s3_to_host.pull(shell, run.store, copies.below(run, kind), source.folder)
         copies.check(shell, run, kind, index, source.folder)
         say(f"{kind}: from the run's folder in S3")
     else:
@@ -126,7 +139,7 @@ def _place(shell: SshShell, run: Run, kind: str, source: Source, say: Say) -> No
         say(f"{kind}: {sent.files} changed files, {console.size(sent.bytes)}")
 
 
-def local(run: Run, kind: str, source: Source) -> Path:
+def local(run: AnyRun, kind: str, source: Source) -> Path:
     """The data's folder on this laptop. RunError where it is none that this laptop's user gave for the run."""
     if source.kind == "prepared" and source.value in PREPARERS:
         return _prepared(source.value)
@@ -160,7 +173,7 @@ def keep(shell: SshShell, run: Run) -> None:
     for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
         if source.kind in ("prepared", "folder") and copies.whole(run, kind) is None:
             folder = code_folder(run.id) if kind == "project" else source.folder
-            words = s3_to_host.guard_words("push", run.store, run.key("inputs", kind) + "/", folder)
+            words = s3_to_host.guard_words("push", run.store, copies.below(run, kind), folder)
             unit = f"provision-keep-{run.id}-{kind}"
             shell.run(["sudo", "systemd-run", "-q", "--collect", "--unit", unit, *words[1:]])
 

@@ -1,4 +1,4 @@
-"""A run's log, as its pieces lie in S3. All that prints, fetches, follows or parses a log reads it here.
+"""A run's log, as its pieces lie in its place. All that prints, fetches, follows or parses a log reads it here.
 
 It is bytes from end to end: a piece may end in the middle of a line, or of a character. An attempt that was cut off may
 end there, too: its last line ends with it, and does not run on into the first line of the next attempt.
@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from infra.aws.s3 import Stored
+from infra.store import Stored
 from provision.files.bar import Bar, count
-from provision.runs.store import Run, attempt_of
+from provision.logs.metrics import asked as metrics
+from provision.logs.metrics.asked import AUTO, Asked
+from provision.runs.store import AnyRun, attempt_of
 
 T = TypeVar("T")
 
@@ -45,8 +47,8 @@ class Joint:
         return data
 
 
-def text(run: Run, listed: Sequence[Stored] | None = None) -> Iterator[bytes]:
-    """The whole log over all attempts, in chunks of any size: of those pieces, or of all that S3 has now."""
+def text(run: AnyRun, listed: Sequence[Stored] | None = None) -> Iterator[bytes]:
+    """The whole log over all attempts, in chunks of any size: of those pieces, or of all that there are now."""
     stored, joint = run.log_pieces() if listed is None else listed, Joint()
     with Bar("pieces of the log", len(stored), count, least=_MANY) as bar:
         for done, piece in enumerate(read(run, stored), 1):
@@ -54,7 +56,12 @@ def text(run: Run, listed: Sequence[Stored] | None = None) -> Iterator[bytes]:
             yield joint.join(piece)
 
 
-def read(run: Run, stored: Sequence[Stored]) -> Iterator[Piece]:
+def asked(run: AnyRun, wished: Asked = AUTO) -> Asked:
+    """Which lines of its log tell numbers: what the user wishes, else what its recipe says."""
+    return wished if wished.form else metrics.asked(run.manifest.recipe.metrics)
+
+
+def read(run: AnyRun, stored: Sequence[Stored]) -> Iterator[Piece]:
     """Read those pieces, in their order."""
 
     def read_one(piece: Stored) -> Piece:

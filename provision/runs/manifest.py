@@ -21,13 +21,15 @@ class Source:
 
     `kind` is "prepared" (a data preparer's name), "folder" (of the laptop that gave it), "s3" (an s3:// prefix) or "".
     `folder` is its place on the host, the same for every attempt. `owner` is the account of a bucket that is the run's
-    own account's; "" where that is not so, or not known.
+    own account's; "" where that is not so, or not known. `copy` is the name of the run's own copy of it in S3
+    (`copies`); "" for one with the plain name.
     """
 
     kind: str = ""
     value: str = ""
     folder: str = ""
     owner: str = ""
+    copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,14 @@ class RunState(msgspec.Struct, frozen=True):
 class Keeping(msgspec.Struct, frozen=True):
     """Who keeps a run without a laptop (keeper.json): the newest execution that was asked for, and its launch, by which
     what belongs to it is known; the number of its first attempt; when it was asked for, and when the run ends at the
-    latest, waiting for capacity included (UTC, ISO 8601)."""
+    latest, waiting for capacity included (UTC, ISO 8601); the names of the copies of data and code that it goes by."""
 
     execution: str
     launch: str
     number: int
     started: str
     ends: str
+    copies: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

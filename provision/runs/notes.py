@@ -1,6 +1,6 @@
-"""This laptop's notes on runs: what it wrote into S3, and which of its folders its user gave for a run.
+"""This laptop's notes on runs: what it wrote of them, and which of its folders its user gave for a run.
 
-    runs/CLOUD/ACCOUNT/REGION/RUN.json
+    runs/CLOUD/ACCOUNT/REGION/RUN.json      of a run in a bucket; of another the three names that tell its place
 
 A manifest is held against them (`trust`), as S3 and who may write there are not this laptop.
 """
@@ -10,27 +10,26 @@ from pathlib import Path
 
 import msgspec
 
-from infra.aws.s3 import S3
 from infra.disk import writing
 from infra.keys import write_private
+from infra.store import Store
 from provision.settings import state_home
 
 
 class Note(msgspec.Struct, frozen=True):
-    """sha256 of the manifest that this laptop wrote last, and of the one that it was about to write when it was killed;
-    `folders`: of this laptop, given by its user as the run's data or code."""
+    """sha256 of the manifest that this laptop wrote last, and of the one that it was about to write when it was killed:
+    none where it wrote none; `folders`: of this laptop, given by its user as the run's data or code."""
 
     sums: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
 
 
-def path(store: S3, run_id: str) -> Path:
+def path(store: Store, run_id: str) -> Path:
     """Where the note on that run is."""
-    place = state_home() / "runs" / store.cloud.name.replace(":", "-") / (store.owner or "-") / store.cloud.region
-    return place / f"{run_id}.json"
+    return state_home().joinpath("runs", *store.where, f"{run_id}.json")
 
 
-def read(store: S3, run_id: str) -> Note | None:
+def read(store: Store, run_id: str) -> Note | None:
     """The note on that run; None where this laptop has none."""
     return _read(path(store, run_id))
 
@@ -48,13 +47,19 @@ def _read(place: Path) -> Note | None:
         return None
 
 
-def begin(store: S3, run_id: str, digest: str, folders: tuple[str, ...]) -> None:
+def begin(store: Store, run_id: str, digest: str, folders: tuple[str, ...]) -> None:
     """Note, before it is written, the sum of a manifest; and folders that the user gave, beside those of before."""
     old = read(store, run_id) or Note()
     _write(path(store, run_id), Note((*old.sums, digest), (*old.folders, *folders)))
 
 
-def settle(store: S3, run_id: str, digest: str) -> None:
+def give(store: Store, run_id: str, folders: tuple[str, ...]) -> None:
+    """Note folders that the user gave for the run, whose manifest may be another laptop's still."""
+    old = read(store, run_id) or Note()
+    _write(path(store, run_id), Note(old.sums, (*old.folders, *folders)))
+
+
+def settle(store: Store, run_id: str, digest: str) -> None:
     """The manifest of that sum is written: no other one is this laptop's any more."""
     old = read(store, run_id) or Note()
     _write(path(store, run_id), Note((digest,), old.folders))
@@ -65,6 +70,6 @@ def _write(place: Path, note: Note) -> None:
         write_private(place, json.dumps(msgspec.to_builtins(note)))
 
 
-def forget(store: S3, run_id: str) -> None:
+def forget(store: Store, run_id: str) -> None:
     """The run is deleted, or is to be taken as another laptop's."""
     path(store, run_id).unlink(missing_ok=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infra.aws.session import Cloud, read_credentials_again
-from infra.errors import AuthError, CloudError, ProvisionError, ThrottledError
+from infra.errors import AuthError, CloudError, HostError, ProvisionError, ThrottledError
 from provision import console
 from provision.console import Say
 
-PASSING = (AuthError, CloudError, ThrottledError)
+PASSING = (AuthError, CloudError, ThrottledError, HostError)  # the last: a login node that is away
 _SAY_AGAIN_S = 300.0
 
 
@@ -31,7 +31,7 @@ class Clock:
 class Patience:
     """Bears refusals that may pass, for `limit` seconds without one good answer."""
 
-    def __init__(self, cloud: Cloud, limit: float, say: Say = console.line, clock: Clock | None = None) -> None:
+    def __init__(self, cloud: Cloud | None, limit: float, say: Say = console.line, clock: Clock | None = None) -> None:
         self._cloud, self._limit, self._say = cloud, limit, say
         self._clock = clock or Clock()
         self._since: float | None = None
@@ -54,7 +54,7 @@ class Patience:
         if said is None or now - said >= _SAY_AGAIN_S:
             self._said[type(error)] = now
             self._say(f"{error.what}; trying again for {_minutes(self._limit - (now - self._since))}")
-        if isinstance(error, AuthError):
+        if isinstance(error, AuthError) and self._cloud is not None:
             read_credentials_again(self._cloud)
         self._clock.sleep(pause)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from infra import ecr_name
+from infra.aws import ecr
 from infra.aws.s3 import Place, parse
 from provision.files.s3_to_host import allow, arn, may_read, of_account
 from provision.runs.manifest import Source
@@ -10,6 +12,7 @@ from provision.runs.store import Run
 # all but manifest.json and attempts/: by these a laptop rents machines, sends files and starts containers
 _ITS_OWN = ("log/*", "snapshots/*", "outputs/*", "inputs/*", "state.json")
 # objects expire by a tag, which the guard gives them and keeps when it copies them onto themselves
+_PULL = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
 _WRITES = ["s3:PutObject", "s3:PutObjectTagging", "s3:GetObjectTagging", "s3:AbortMultipartUpload"]
 
 
@@ -36,10 +39,23 @@ def policy(run: Run, data: Source | None = None, *, kept: bool = False) -> dict[
 
 
 def _kept(run: Run, below: str, ours: Mapping[str, object]) -> list[dict[str, object]]:
-    """AWS takes no resource for the answers to a keeper: without the token of a task they do nothing."""
+    """AWS takes no resource for the answers to a keeper: without the token of a task they do nothing; nor for the token
+    of a registry, which opens what the role may pull."""
     bucket = arn(run.store.cloud.region, run.store.bucket)
     return [
         allow(_WRITES[:2], f"{below}keys/*", ours),
         allow("s3:GetObject", [f"{bucket}/images/*", f"{bucket}/host/*"], ours),
         allow([f"states:SendTask{word}" for word in ("Success", "Failure", "Heartbeat")], "*", {}),
+        *_may_pull(run.manifest.image),
+    ]
+
+
+def _may_pull(image: str) -> list[dict[str, object]]:
+    """To pull an image of ECR, from its repository alone."""
+    named = ecr_name.parse(image)
+    if named is None:
+        return []
+    return [
+        allow("ecr:GetAuthorizationToken", "*", {}),
+        allow([f"ecr:{word}" for word in _PULL], ecr.repository_arn(named), {}),
     ]

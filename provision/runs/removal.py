@@ -20,10 +20,15 @@ def named(cloud: Cloud, run_ids: Sequence[str]) -> list[Seen]:
             raise store.unknown(place, run_id) if there else store.no_runs(cloud, run_id)
     found = table.look(cloud, [Run(place, run_id) for run_id in dict.fromkeys(run_ids)])
     for seen in found:
-        if seen.trains:
-            stop = cloud.hint(f"stop {seen.run.id}")
-            raise RunError(f"{seen.run.id} is {seen.now.word}: nothing was deleted", f"stop it first: {stop}")
+        refuse_training(seen)
     return found
+
+
+def refuse_training(seen: Seen) -> None:
+    """RunError for a run that goes on."""
+    if seen.trains:
+        stop = seen.run.store.hint(f"stop {seen.run.id}")
+        raise RunError(f"{seen.run.id} is {seen.now.word}: nothing was deleted", f"stop it first: {stop}")
 
 
 def older(cloud: Cloud, minutes: float) -> list[Seen]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from infra.aws.s3 import Stored
+from infra.store import Stored
 from provision.files.folders import inside
 from provision.recipes.spec import Recipe, complete_snapshots
 from provision.runs.manifest import Attempt, Snapshot

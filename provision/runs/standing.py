@@ -11,7 +11,7 @@ from infra.aws.step_functions import Keeper as Executions
 from infra.aws.types import Instance
 from infra.concurrency import together
 from provision.runs.manifest import ENDED, GOING, Attempt, Keeping, RunState, Snapshot, Word
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 
 _GONE = ("shutting-down", "terminated", "stopping", "stopped")
 SILENT = timedelta(minutes=5)  # the guard writes each minute
@@ -33,6 +33,11 @@ class Keeper:
     def works(self) -> bool:
         """Whether it sees to the run still."""
         return self.status == "RUNNING"
+
+    @property
+    def over(self) -> bool:
+        """Whether AWS says that it has ended. One that AWS does not know may be about to begin."""
+        return self.status not in ("", "RUNNING")
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Standing:
             return "starting"
         if self.attempt is not None and not self.attempt.instance and not self.kept:  # no machine was found for it
             return "stopped" if self._aborted else "interrupted"
+        if self.attempt is None and self.keeper is not None and self.keeper.over:  # it could claim nothing
+            return "stopped" if self.keeper.status == "ABORTED" else "interrupted"
         if self.kept and self.said not in ENDED:
             return "running" if self.said == "running" and self._machine_lives else "starting"
         lost = self.attempt is not None and (self.silent or (self.asked and self._machine_is_gone))
@@ -196,14 +203,14 @@ def look(cloud: Cloud, run: Run, sleep: Callable[[float], None] = time.sleep) ->
     return found
 
 
-def glance(cloud: Cloud, run: Run, *, machine: bool = True, keeper: Keeper | None = None) -> Standing:
+def glance(cloud: Cloud, run: AnyRun, *, machine: bool = True, keeper: Keeper | None = None) -> Standing:
     """How the run stands by one look; its snapshots are not read, and its machine only with `machine`. Without,
     `keeper` is what an earlier look knew of that."""
     standing = Standing(run.state(), run.attempts(), keeper=keeper_of(cloud, run) if machine else keeper)
     return _with_machine(cloud, run, standing) if machine else standing
 
 
-def keeper_of(cloud: Cloud, run: Run) -> Keeper | None:
+def keeper_of(cloud: Cloud, run: AnyRun) -> Keeper | None:
     """Who keeps the run without a laptop, and how that stands."""
     keeping = run.keeping()
     return None if keeping is None else asked(cloud, keeping)
@@ -243,7 +250,7 @@ def of_runs(cloud: Cloud, standings: Sequence[Standing]) -> list[Standing]:
     ]
 
 
-def _with_machine(cloud: Cloud, run: Run, standing: Standing) -> Standing:
+def _with_machine(cloud: Cloud, run: AnyRun, standing: Standing) -> Standing:
     if standing.attempt is None or standing.said in ENDED:
         return standing
     found = replace(standing, machine=Ec2(cloud).by_id(standing.attempt.instance), asked=True)

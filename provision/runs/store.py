@@ -1,4 +1,5 @@
-"""Runs. A run's truth is its folder in S3: any laptop can list, follow, fetch and resume it from there.
+"""Runs. A run's truth is its folder in a place of objects (`infra.store`): who reaches that can list, follow, fetch and
+resume it. Of a run on machines of EC2 it is the account's bucket, and any laptop reaches it.
 
 runs/ID/manifest.json             what was asked for: rendered recipe, image, data, machine; only the image's
                                   digest may change, when it had to be built again, and the sums of
@@ -8,7 +9,9 @@ runs/ID/state.json                the guard's word on how it stands
 runs/ID/log/001-000000000000      pieces of the log: attempt and offset
 runs/ID/snapshots/000001500-001/  files of an iteration and an attempt, and last complete.json: without it there is
                                   no snapshot
-runs/ID/inputs/{data,project}/... copies made by the host, and inputs/{data,project}.json when they are whole
+runs/ID/inputs/NAME/...           a copy of data or code that the host made, or a laptop brought, and inputs/NAME.json
+                                  when it is whole; NAME is data, project, or one of them with a mark that is another
+                                  for each time that somebody gave others: the manifest says which counts
 runs/ID/outputs/...
 
 Of a run that is kept without a laptop also:
@@ -38,11 +41,13 @@ from typing import Any
 
 import msgspec
 
+from infra.aws import s3_bucket
 from infra.aws.identity import account
-from infra.aws.s3 import S3, Stored, decoded
+from infra.aws.s3 import S3
 from infra.aws.session import Cloud
 from infra.border import convert, did_you_mean
 from infra.errors import DamagedError, NotFoundError, RunError, UsageError
+from infra.store import Store, Stored, decoded
 from provision.runs import notes, snapshots
 from provision.runs.manifest import Attempt, End, Keeping, Manifest, RunState, Snapshot, plain, read_manifest
 
@@ -53,15 +58,16 @@ _END = re.compile(r"ends/\d{1,9}\.json")
 _PIECE = re.compile(r"\d{1,9}-\d{1,20}")
 
 
-class Run:
-    """One run in its bucket."""
+class AnyRun:
+    """One run, wherever it lies."""
 
-    def __init__(self, store: S3, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
         self.store = store
         self.id = run_id
         self.prefix = f"{ROOT}{run_id}/"
         self.digest = ""  # sha256 of the manifest, once it was read or written
         self.checked = False  # the manifest was held against this laptop's notes (`trust`)
+        self._written: Manifest | None = None  # the manifest in S3, where another one is intended
 
     def key(self, *parts: str) -> str:
         return self.prefix + "/".join(parts)
@@ -73,27 +79,48 @@ class Run:
         if raw is None:
             raise unknown(self.store, self.id)
         self.digest = hashlib.sha256(raw).hexdigest()
-        return read_manifest(decoded(raw, f"s3://{self.store.bucket}/{key}"), f"{self.id}: manifest")
+        return read_manifest(decoded(raw, self.store.url(key)), f"{self.id}: manifest")
 
     def write_manifest(self, manifest: Manifest, folders: tuple[str, ...] = ()) -> None:
-        """Write the manifest to S3, and its sum to this laptop's notes; `folders` of this laptop were given by its
-        user for this run."""
+        """Write the manifest, and its sum to this laptop's notes; `folders` of this laptop were given by its user for
+        this run."""
         raw = json.dumps(plain(manifest), indent=1, sort_keys=True).encode()
         digest = hashlib.sha256(raw).hexdigest()
         notes.begin(self.store, self.id, digest, folders)
         self.store.write(self.key("manifest.json"), raw)
         notes.settle(self.store, self.id, digest)
-        self.manifest, self.digest = manifest, digest
+        self.manifest, self.digest, self._written = manifest, digest, None
+
+    def intend(self, manifest: Manifest) -> None:
+        """Go by this manifest from now on; S3 has it with `settle`. So who resumes a run changes nothing of it before
+        it is sure that nobody else goes on with it."""
+        before = self.manifest
+        self.manifest, self._written = manifest, self._written or before
+
+    def settle(self) -> bool:
+        """Write the manifest that was intended, now that the run is this one's to go on with; whether there was one."""
+        changed = self._written is not None and self._written != self.manifest
+        if changed:
+            self.write_manifest(self.manifest)
+        self._written = None
+        return changed
 
     def use_image(self, tag: str, digest: str) -> None:
         """Write down that the run's image is now this one, which was built again on another laptop."""
-        self.write_manifest(replace(self.manifest, image=tag, digest=digest))
+        self._amend(image=tag, digest=digest)
 
     def note_weights(self, fetched: Mapping[str, Any]) -> None:
         """Write down the sums of the trained weights; the next attempt gets the same files or none."""
         both = {**self.manifest.weights, **fetched}
         if both != dict(self.manifest.weights):
-            self.write_manifest(replace(self.manifest, weights=both))
+            self._amend(weights=both)
+
+    def _amend(self, **changes: Any) -> None:
+        """Change the manifest in S3, and as it is intended; what is intended beside that is not written."""
+        intended = replace(self.manifest, **changes)
+        self.write_manifest(replace(self._written or self.manifest, **changes))
+        if intended != self.manifest:
+            self.intend(intended)
 
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""
@@ -165,18 +192,24 @@ class Run:
         return [piece for piece in found if _PIECE.fullmatch(piece.key.rsplit("/", 1)[-1])]
 
 
+class Run(AnyRun):
+    """One run in the account's bucket, whose machines are EC2's."""
+
+    store: S3
+
+
 def number_of(key: str) -> int:
     """The number in the key of an attempt."""
     return int(key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
-def taken(run: Run, attempt: Attempt) -> RunError:
+def taken(run: AnyRun, attempt: Attempt) -> RunError:
     """The error that says who works on the run already."""
     who = f", by {attempt.made_by.rpartition(' ')[0]}" if attempt.made_by else ""
     return RunError(
         f"{run.id} goes on already: attempt {attempt.number} began at {attempt.started} on {attempt.name} "
         f"({attempt.instance}){who}",
-        f"follow it: {run.store.cloud.hint(f'logs {run.id} -f')}",
+        f"follow it: {run.store.hint(f'logs {run.id} -f')}",
     )
 
 
@@ -196,8 +229,7 @@ def whoami() -> str:
 
 def store(cloud: Cloud) -> S3:
     """The account's bucket for runs."""
-    owner = account(cloud)
-    return S3(cloud, f"provision-{owner}-{cloud.region}", owner)
+    return s3_bucket.ours(cloud, account(cloud))
 
 
 def new_id(recipe: str) -> str:
@@ -231,14 +263,16 @@ def all_runs(cloud: Cloud) -> list[Run]:
     return [Run(place, name) for name in place.folders(ROOT)] if place.exists() else []
 
 
-def stored_bytes(cloud: Cloud) -> int:
+def stored_bytes(cloud: Cloud) -> tuple[int, int]:
     """How much S3 keeps of the runs, and of the images and host files for those without a laptop, in bytes.
 
     AuthError or CloudError where that cannot be listed.
     """
     place = store(cloud)
-    parts = (ROOT, "images/", "host/") if place.exists() else ()
-    return sum(stored.size for part in parts for stored in place.objects(part))
+    if not place.exists():
+        return 0, 0
+    runs, images, host = (sum(one.size for one in place.objects(part)) for part in (ROOT, "images/", "host/"))
+    return runs, images + host
 
 
 def no_runs(cloud: Cloud, run_id: str) -> NotFoundError:
@@ -246,10 +280,10 @@ def no_runs(cloud: Cloud, run_id: str) -> NotFoundError:
     return NotFoundError(f"no run {run_id!r}: there are no runs yet", cloud.hint("train RECIPE --on NAME"))
 
 
-def unknown(place: S3, run_id: str) -> NotFoundError:
+def unknown(place: Store, run_id: str) -> NotFoundError:
     """The error for a run that is not there, with the nearest ids."""
     known = place.folders(ROOT)
     return NotFoundError(
         f"no run {run_id!r}",
-        did_you_mean(run_id, known) if known else f"to start one: {place.cloud.hint('train RECIPE --on NAME')}",
+        did_you_mean(run_id, known) if known else f"to start one: {place.hint('train RECIPE --on NAME')}",
     )

@@ -1,17 +1,19 @@
 """The numbers of a whole run, over all its attempts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from provision.logs import progress
-from provision.logs.caffe import Parser, whole_lines
+from provision.logs.events import Event
 from provision.logs.learning import Learning
 from provision.logs.meaning import main_score
 from provision.logs.progress import Progress
+from provision.logs.reader import Parser
+from provision.logs.text import whole_lines
 from provision.runs import log
 from provision.runs.manifest import Word
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -54,12 +56,18 @@ class Summary(msgspec.Struct, frozen=True):
         return said + (f" (goal {goal} reached)" if reached else f" (below the recipe's goal {goal})")
 
 
-def of(run: Run) -> Summary:
-    """The numbers of a run, by its log and its folder in S3; the log is read once, and nothing of it is kept."""
+def _read(parser: Parser, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, list[Event]]]:
+    """Whole lines, and the events that they tell."""
+    for text in whole_lines(pieces):
+        yield text, parser.read(text)
+    yield b"", parser.end()
+
+
+def of(run: AnyRun) -> Summary:
+    """The numbers of a run, by its log and its folder; the log is read once, and nothing of it is kept."""
     end, before = Progress(), Progress()
-    parser, learning, count = Parser(), Learning(), 0
-    for text in whole_lines(log.text(run)):
-        events = parser.read(text)
+    parser, learning, count = Parser(asked=log.asked(run)), Learning(), 0
+    for text, events in _read(parser, log.text(run)):
         learning.read(text, count, events)
         count += text.count(b"\n")
         for event in events:

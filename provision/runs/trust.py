@@ -13,14 +13,14 @@ from provision import console
 from provision.data import PREPARERS
 from provision.files.folders import inside
 from provision.files.s3_to_host import check_plain
-from provision.runs import notes
+from provision.runs import copies, notes
 from provision.runs.manifest import Manifest, Source
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 _ON_HOST = re.compile(r"/data/sets/(?!\.{1,2}$)[^/\0]{1,255}")
 
 
-def check(run: Run) -> None:
+def check(run: AnyRun) -> None:
     """Hold the manifest against this laptop's notes, once; of another laptop's it is said whose it is.
 
     RunError where it is not the one that this laptop wrote, or names what it must not.
@@ -28,17 +28,18 @@ def check(run: Run) -> None:
     if run.checked:
         return
     manifest, note = run.manifest, notes.read(run.store, run.id)
-    if note is not None and run.digest not in note.sums:
+    sums = note.sums if note else ()
+    if sums and run.digest not in sums:
         raise _changed(run)
     refuse_odd(manifest, run.id)
     run.checked = True
-    if note is None:
+    if not sums:
         who = manifest.settings.started_by or "somebody"
         console.line(f"{run.id} was started by {who}, not on this laptop: none of its folders is taken from here")
 
 
-def _changed(run: Run) -> RunError:
-    hint = run.store.cloud.hint
+def _changed(run: AnyRun) -> RunError:
+    hint = run.store.hint
     return RunError(
         f"the manifest of {run.id} in S3 is not the one that this laptop wrote: somebody changed it",
         f"see what it says now: {hint(f'fetch {run.id} DIR')}; to go by it all the same, as by another laptop's: "
@@ -46,7 +47,7 @@ def _changed(run: Run) -> RunError:
     )
 
 
-def folders(run: Run) -> tuple[str, ...]:
+def folders(run: AnyRun) -> tuple[str, ...]:
     """The folders of this laptop that its user gave for the run."""
     note = notes.read(run.store, run.id)
     return note.folders if note else ()
@@ -71,6 +72,8 @@ def _refuse_source(run_id: str, kind: str, source: Source) -> None:
         raise _odd(run_id, f"has {kind} of an unknown kind: {source.kind!r}")
     if source.folder and not _ON_HOST.fullmatch(source.folder):
         raise _odd(run_id, f"has its {kind} outside of /data/sets on the machine: {source.folder!r}")
+    if source.copy and not copies.NAME.fullmatch(source.copy):
+        raise _odd(run_id, f"names a copy of its {kind} outside of the run's own: {source.copy!r}")
     if source.kind and not source.folder:
         raise _odd(run_id, f"does not say where its {kind} lies on the machine")
     if source.kind == "prepared" and source.value not in PREPARERS:

@@ -1,58 +1,86 @@
 """A run's data and code straight from this laptop into the run's folder in S3, for machines that no laptop reaches.
 
 What lies there in the end is what a machine that was given them over SSH copies there by itself, with the same index:
-so nobody who goes on with the run sees a difference (`copies`). Only changed files cross the line; a file that was sent
-in part is gone on with.
+so nobody who goes on with the run sees a difference (`copies`). A copy is named by its content: one that is there is
+never written into, an upload that broke off is gone on with, and of two laptops that resume the run at once each has
+its own.
 """
 
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from infra.aws import s3_parts
 from infra.aws.s3 import Place
 from infra.concurrency import pool, together
-from infra.errors import RunError
+from infra.errors import BusyError, RunError
 from provision import console
 from provision.console import Say
 from provision.files import index, s3_folder
 from provision.files.bar import Bar
 from provision.files.s3_folder import Change
 from provision.runs import copies, inputs
-from provision.runs.manifest import Source
 from provision.runs.store import Run
 
 _FILES, _LINES = 10, 6  # at once; connections for the parts of large files
 
 
-def bring(run: Run, say: Say) -> None:
-    """Bring the run's data and code into its folder in S3, where they are not there already.
+def bring(run: Run, say: Say) -> tuple[str, ...]:
+    """Bring the run's data and code into its folder in S3, where they are not there already; the names of the copies
+    that this made. The run intends to go by them: whoever keeps it writes that down.
 
     What is the user's own prefix in S3 is read from there. UsageError for what cannot be read or has no name in S3,
     RunError where data or code is not on this laptop, or changes while it is sent.
     """
-    for kind, source in (("data", run.manifest.data), ("project", run.manifest.project)):
-        if source.kind in ("prepared", "folder"):
-            _bring(run, kind, source, say)
+    made = [_bring(run, kind, say) for kind in copies.KINDS]
+    return tuple(filter(None, made))
 
 
-def _bring(run: Run, kind: str, source: Source, say: Say) -> None:
+def _bring(run: Run, kind: str, say: Say) -> str:
+    """The name of the copy that was made; "" where none had to be."""
+    source = copies.source(run.manifest, kind)
+    if source.kind not in ("prepared", "folder"):
+        return ""
     if copies.whole(run, kind) is not None:
         say(f"{kind}: in the run's folder in S3")
-        return
+        return ""
     folder = inputs.local(run, kind, source)
-    place = Place(run.store.bucket, run.key("inputs", kind) + "/")
-    changes = s3_folder.plan(run.store, place, folder, up=True, delete=True)
     before = index.local_index(folder)
+    listed = json.dumps([_entry(folder, path) for path in sorted(before)]).encode()
+    copy = copies.by_content(kind, listed)
+    run.intend(copies.with_source(run.manifest, kind, replace(source, copy=copy)))
+    if copies.whole(run, kind) is not None:
+        say(f"{kind}: in the run's folder in S3")
+        return ""
+    _copy(run, kind, folder, before, listed, say)
+    return copy
+
+
+@contextmanager
+def taken_back(run: Run, made: Sequence[str]) -> Iterator[None]:
+    """Where somebody else turns out to keep the run, the copies that this made go, unless they are the other's, too."""
+    try:
+        yield
+    except BusyError:
+        theirs = run.keeping()
+        copies.remove(run, set(made).difference(theirs.copies if theirs else ()))
+        raise
+
+
+def _copy(run: Run, kind: str, folder: Path, before: Mapping[str, Any], listed: bytes, say: Say) -> None:
+    """Send what of the folder is not there yet, and last its index. RunError where it changes meanwhile."""
+    place = Place(run.store.bucket, copies.below(run, kind))
+    changes = s3_folder.plan(run.store, place, folder, up=True, delete=True)
     run.store.delete([place.prefix + change.path for change in changes if change.action == "delete"])
     sent = _send(run, place, folder, [change for change in changes if change.action == "upload"])
-    listed = [_entry(folder, path) for path in sorted(before)]
     if index.local_index(folder) != before:
         raise RunError(f"files in {folder} changed while they were sent", "run the same command again")
-    run.store.write(run.key("inputs", f"{kind}.json"), json.dumps(listed).encode())
+    copies.write_index(run, copies.name(run, kind), listed)
     say(f"{kind}: {len(changes)} changed files, {console.size(sent)}")
 
 

@@ -1,8 +1,8 @@
 """Tasks: what can be done with a run's net besides training it (`infer`, `score`, `time`).
 
 A recipe says how (`recipe.Task`); this module says what exactly: of which run, with which snapshots, and where the
-results go. A run is one in S3 or the folder that `provision fetch` made of one: then AWS is not asked for anything.
-`plan` is pure, and is all that --dry-run shows; provision.tasks.local and provision.tasks.remote do it.
+results go. A run is one in its place, or the folder that `provision fetch` made of one: then AWS is not asked for
+anything. `plan` is pure, and is all that --dry-run shows; provision.tasks.local and provision.tasks.remote do it.
 """
 
 import hashlib
@@ -16,11 +16,12 @@ import msgspec
 
 from infra.aws.session import Cloud
 from infra.errors import RunError, UsageError
+from provision.engines import where
 from provision.recipes import rendering
 from provision.recipes.spec import Option, Recipe, Rendered, SnapshotFiles, Task, complete_snapshots
-from provision.runs import notes, store, trust
+from provision.runs import notes, trust
 from provision.runs.manifest import Manifest, Source, read_manifest
-from provision.runs.store import Run
+from provision.runs.store import AnyRun
 
 SNAPSHOT = "{snapshot}"
 
@@ -39,7 +40,7 @@ class Subject:
     digest: str = ""
     data: Source = field(default_factory=Source)
     project: Source = field(default_factory=Source)
-    run: Run | None = None
+    run: AnyRun | None = None
     folder: Path | None = None
     given: tuple[str, ...] = ()
 
@@ -78,7 +79,7 @@ def find(words: str, cloud: Callable[[], Cloud]) -> Subject:
     if not Path(words).is_dir():
         if "/" in words:
             raise UsageError(f"there is no folder {words}", "name a run, or the folder that `fetch` made of it")
-        run = store.find(cloud(), words)
+        run = where.find(words, cloud)
         trust.check(run)
         return replace(_of(run.manifest), run=run, given=trust.folders(run))
     folder = Path(words)
@@ -194,8 +195,8 @@ def plan(
 def _chosen(subject: Subject, iteration: int | None, every: bool) -> list[SnapshotFiles]:
     there = snapshots(subject)
     if not there:
-        cloud = subject.run.store.cloud if subject.run is not None else None
-        mend = f"wait for one: {cloud.hint(f'logs {subject.name} -f')}" if cloud else f"provision fetch {subject.name}"
+        place = subject.run.store if subject.run is not None else None
+        mend = f"wait for one: {place.hint(f'logs {subject.name} -f')}" if place else f"provision fetch {subject.name}"
         raise RunError(f"{subject.name} has no complete snapshot yet", mend)
     if iteration is None:
         return there if every else there[-1:]

@@ -17,7 +17,7 @@ from infra.aws.session import Cloud
 from infra.aws.types import Instance
 from infra.containers import Bind, GpuRequest
 from infra.docker_engine import open_remote
-from infra.errors import HostError, RunError
+from infra.errors import HostError, RunError, UsageError
 from infra.shell import LocalShell, Result
 from infra.ssh import SshShell
 from provision import console
@@ -70,7 +70,7 @@ def perform(
 def _staged(
     cloud: Cloud, instance: Instance, shell: SshShell, job: Job, words: str | None, data: str | None
 ) -> Iterator[_TaskStage]:
-    run = job.subject.run
+    run = _reachable(job)
     source = inputs.data_source("", data) if data and data.startswith("s3://") else job.subject.data
     if run is not None:
         Iam(cloud).allow(instance.launch, run.id, policy.policy(run, source))
@@ -81,6 +81,17 @@ def _staged(
         yield _TaskStage(shell, run, source, found, request, _image(shell, job, words), folder)
     finally:
         shell.run(["rm", "-rf", folder], check=False)
+
+
+def _reachable(job: Job) -> Run | None:
+    """The job's run. UsageError where it does not lie in S3: a machine of EC2 reads no other place."""
+    run = job.subject.run
+    if run is None or isinstance(run, Run):
+        return run
+    raise UsageError(
+        f"{run.id} does not lie in S3, and a machine reads it nowhere else",
+        f"bring it, and name the folder in its place: {run.store.hint(f'fetch {run.id} DIR')}",
+    )
 
 
 def _free(shell: SshShell, found: Facts, wanted: int) -> tuple[int, ...]:

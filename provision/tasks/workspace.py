@@ -16,6 +16,7 @@ from typing import Any
 from infra.aws.s3 import S3, parse
 from infra.disk import writing
 from infra.errors import NotFoundError, RunError, UsageError
+from infra.store import Store
 from provision import console
 from provision.data import PREPARERS
 from provision.files import objects
@@ -26,7 +27,7 @@ from provision.recipes.spec import SnapshotFiles
 from provision.runs import copies, fetch
 from provision.runs.copies import Copied
 from provision.runs.manifest import Source
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 from provision.settings import cache_home
 from provision.tasks.job import Subject
 
@@ -89,7 +90,7 @@ def snapshot_home(subject: Subject, chosen: Iterable[SnapshotFiles | None]) -> P
     return target
 
 
-def _files(run: Run, iterations: set[int], target: Path) -> list[Wanted]:
+def _files(run: AnyRun, iterations: set[int], target: Path) -> list[Wanted]:
     chosen = [snapshot for snapshot in run.snapshots() if snapshot.iteration in iterations]
     return [fetch.part(target, snapshot.prefix, file) for snapshot in chosen for file in snapshot.files]
 
@@ -132,7 +133,7 @@ def _brought(subject: Subject, source: Source) -> Path:
     if source.kind == "prepared" and source.value in PREPARERS:
         with console.step(f"data {source.value}"):
             return PREPARERS[source.value](cache_home() / "data" / source.value)
-    if run is not None and source.kind == "s3":
+    if isinstance(run, Run) and source.kind == "s3":
         there = parse(source.value)
         digest = hashlib.sha256(source.value.encode()).hexdigest()[:8]
         store = S3(run.store.cloud, there.bucket, source.owner)
@@ -146,9 +147,9 @@ def _brought(subject: Subject, source: Source) -> Path:
     )
 
 
-def _copy(run: Run, index: Sequence[Copied], target: Path) -> Path:
+def _copy(run: AnyRun, index: Sequence[Copied], target: Path) -> Path:
     """Bring the run's own copy of its data, each file with its sum."""
-    below = run.key("inputs", "data") + "/"
+    below = copies.below(run, "data")
     files = [Wanted(below + file.path, fetch.inside(target, file.path), file.size, file.sha256) for file in index]
     _have_all(run.store, files, target, "data")
     return target
@@ -164,7 +165,7 @@ def _below(store: S3, prefix: str, target: Path) -> Path:
     return target
 
 
-def _have_all(store: S3, files: Sequence[Wanted], target: Path, what: str) -> None:
+def _have_all(store: Store, files: Sequence[Wanted], target: Path, what: str) -> None:
     """Bring those files below `target` that are not there whole. One whose sum is not known is known by its size.
 
     RunError for one that comes damaged: its place stays as it was. DiskError, UsageError where the disk refuses.

@@ -72,6 +72,8 @@ def start(
             attempt = _attempt(stage, next_one, snapshot, taken)
             run.add_attempt(attempt)
             _stand_back(run, attempt, give_way)
+            inputs.settle(run)
+            inputs.take_code(stage.shell, run)
             _launch(stage, attempt, snapshot)
         _keep_inputs(stage)
     return attempt

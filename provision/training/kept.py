@@ -5,12 +5,17 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from infra import ecr_name
+from infra.aws import ecr
+from infra.aws.s3 import S3
+from infra.aws.session import Cloud
 from infra.aws.tags import TagRecord
 from infra.aws.topics import topic
+from infra.aws.types import SpotRequest
 from infra.docker_engine import open_local
-from infra.errors import ProvisionError, RunError, UsageError
+from infra.errors import AuthError, ProvisionError, RunError, UsageError
 from provision.clouds import Session
-from provision.engines import begin, capsule, images_s3, kept
+from provision.engines import begin, capsule, images_s3, kept, telling
 from provision.engines.begin import Order
 from provision.hosts import image as images
 from provision.machines import down, find
@@ -26,32 +31,52 @@ from provision.training.request import TrainPlan
 @dataclass(frozen=True)
 class Terms:
     """For how many hours its keeper may wait for a machine, and whom it tells how the run goes: an SNS topic's ARN, an
-    e-mail address, or "" for nobody. None: as the run was started."""
+    e-mail address, the URL of a webhook, or "" for nobody. None: as the run was started."""
 
     wait_hours: float | None = None
     notify: str | None = None
 
 
-def train(session: Session, plan: TrainPlan, wish: Requirements, terms: Terms) -> tuple[Run, Keeping]:
-    """Start the training of the plan, and leave it to its keeper.
+def train(session: Session, plan: TrainPlan, request: SpotRequest, terms: Terms) -> tuple[Run, Keeping]:
+    """Start the training of the plan, and leave it to its keeper, which asks for the request's machine.
 
-    The errors of `begin.request_of` and `begin.begin`; UsageError for what needs somebody who follows. Where it ends
-    early nothing of it is left.
+    The errors of `begin.begin`. Where it ends early nothing of it is left.
     """
-    refuse_attached(session, plan.request.diagnose)
-    request = begin.request_of(session, wish)
-    begin.ready(session.cloud, store.store(session.cloud))
-    image = images.obtain(plan.stack)
+    _ready(session.cloud, store.store(session.cloud))
+    image = _image(session, plan)
     kind, record = request.offers[0].type.name, TagRecord.from_tags(request.tags)
     manifest = start.manifest_of(session, plan, image, kind, request.market, record)
     capsule.refuse_unpinned(manifest)
     run = start.written(session, _agreed(session, manifest, terms))
     try:
-        return run, begin.begin(session, run, request, Order())
+        keeping = begin.begin(session, run, request, Order())
     except BaseException:
         with contextlib.suppress(ProvisionError):  # where AWS does not tell, it may have begun
             _forget(session, run)
         raise
+    telling.say_who_waits(session, run.manifest.settings.notify, terms.notify or "")
+    return run, keeping
+
+
+def _image(session: Session, plan: TrainPlan) -> images.RunImage:
+    """The plan's image: one of a registry by the digest that its name has there now, else this laptop's."""
+    named = ecr_name.parse(plan.image)
+    if named is None:
+        return images.obtain(plan.stack)
+    digest = ecr.digest(session.cloud, named)
+    return images.RunImage(images.target_of(plan.stack), named.pinned(digest), digest)
+
+
+def _ready(cloud: Cloud, place: S3) -> None:
+    """What AWS needs for keepers is there. AuthError where these credentials may have none: a laptop alone may do."""
+    try:
+        begin.ready(cloud, place)
+    except AuthError as error:
+        if "iam-policy" not in error.mend:  # no credentials at all
+            raise
+        raise AuthError(
+            error.what, f"{error.mend}; or let this laptop see it through: --no-keeper, without --detach"
+        ) from error
 
 
 def _forget(session: Session, run: Run) -> None:
@@ -72,37 +97,41 @@ def refuse_attached(session: Session, diagnose: bool) -> None:
 
 
 def _agreed(session: Session, manifest: Manifest, terms: Terms) -> Manifest:
-    """The manifest with these terms; an address that is to be told gets its topic."""
+    """The manifest with these terms; an address that is to be told gets its topic, whose ARN is all that is
+    written down."""
     asked = {} if terms.wait_hours is None else {"wait_hours": terms.wait_hours}
     told: dict[str, str] = {}
     if terms.notify is not None:
-        told["notify"], waits = topic(session.cloud, terms.notify) if terms.notify else ("", False)
-        if waits:
-            session.say(f"AWS has written to {terms.notify}: it is told nothing before it has confirmed")
+        told["notify"] = topic(session.cloud, terms.notify) if terms.notify else ""
     return replace(manifest, settings=msgspec.structs.replace(manifest.settings, **asked, **told))
 
 
-def resume(session: Session, run: Run, now: Standing, order: recover.Order, at: int | None, terms: Terms) -> Keeping:
-    """Go on with the run, from its newest snapshot or that of the iteration `at`, and leave it to a keeper.
-
-    What is left of its old machine is ended first. The errors of `start.ready`, of renting and of `begin.begin`.
-    """
-    refuse_attached(session, run.manifest.settings.diagnose)
-    number = run.next_number()
-    turn = start.turn(run, number, at)
+def again(session: Session, run: Run, now: Standing, order: recover.Order) -> tuple[Session, Requirements]:
+    """What the run's next machine is asked for by: the settings, and the requirements. RunError where nothing is left
+    of its budget."""
     name = now.attempt.name if now.attempt else run.manifest.name
     wish = recover.requirements(run, name, now.attempt.zone if now.attempt else "", order, True)
-    again = Session(
-        session.cloud, recover.settings_again(session, run, now.attempt, _with_budget(run, now, order)), session.say
-    )
-    request = begin.request_of(again, wish)
-    begin.ready(session.cloud, run.store)
+    asked = recover.settings_again(session, run, now.attempt, _with_budget(run, now, order))
+    return Session(session.cloud, asked, session.say), wish
+
+
+def resume(session: Session, run: Run, now: Standing, request: SpotRequest, at: int | None, terms: Terms) -> Keeping:
+    """Go on with the run, from its newest snapshot or that of the iteration `at`, and leave it to a keeper, which asks
+    for the request's machine; `session` is that of `again`.
+
+    What is left of its old machine is ended first. The errors of `start.ready` and of `begin.begin`.
+    """
+    number = run.next_number()
+    turn = start.turn(run, number, at)
+    _ready(session.cloud, run.store)
     _find_image(run)
-    run.write_manifest(_agreed(session, run.manifest, terms))
+    run.intend(_agreed(session, run.manifest, terms))
     if now.attempt is not None and now.attempt.instance:
-        down.end_old(session.cloud, name, now.attempt.instance, session.say, now.attempt.launch)
+        down.end_old(session.cloud, request.name, now.attempt.instance, session.say, now.attempt.launch)
     newest = turn.snapshots[-1].iteration if turn.snapshots else 0
-    return begin.begin(again, run, request, Order(number, newest, turn.chosen))
+    keeping = begin.begin(session, run, request, Order(number, newest, turn.chosen))
+    telling.say_who_waits(session, run.manifest.settings.notify, terms.notify or "")
+    return keeping
 
 
 def joins(session: Session, run: Run, now: Standing) -> bool:

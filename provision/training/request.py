@@ -5,7 +5,7 @@ machine is a `Host`: a machine that turns out to be another is refused (`trainin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 from images.choose import choose, on_host
 from images.gpus import aws_types
 from images.stacks import stacks
+from infra import ecr_name
 from infra.errors import UsageError
 from provision.hosts import image
 from provision.offers import compatibility
@@ -112,13 +113,14 @@ def resolve(request: TrainRequest, host: Host | None = None) -> TrainPlan:
     host = host or Host()
     recipe = load(request)
     gpus = host.gpus if request.gpus is None else request.gpus
-    words = image_words(request, recipe, gpus, host)
+    taken_for, named = of_registry(request.image)
+    words = image_words(replace(request, image=taken_for), recipe, gpus, host)
     planned = image.planned(words)
     on_gpus = gpus if planned.target.variant.cuda else 0
     if on_gpus and host.gpu:
         on_host(planned.target.name, host.gpu, host.driver)
     return TrainPlan(
-        request, host, recipe, _render(request, recipe, on_gpus), words, planned.tag,
+        request, host, recipe, _render(request, recipe, on_gpus), words, named or planned.tag,
         planned.target.name if on_gpus else "", gpus,
         inputs.data_source(recipe.data, request.data), inputs.project_source(request.project),
     )  # fmt: skip
@@ -163,6 +165,22 @@ def refuse_unaccepted(plan: TrainPlan) -> None:
     somebody on the way could change without anybody noticing."""
     weights.refuse_unaccepted(plan.rendered.weights, plan.request.accepted)
     weights.refuse_unproven(plan.rendered.weights, {})
+
+
+def of_registry(words: str | None) -> tuple[str | None, str]:
+    """What an image of a registry is taken for (None: an image of the recipe's own stack), and its name there; of words
+    that name another image these, and ""."""
+    taken_for, _, name = (words or "").rpartition("=")
+    return (words, "") if ecr_name.parse(name) is None else (taken_for or None, name)
+
+
+def refuse_registry(words: str) -> None:
+    """UsageError for an image of a registry, where no machine fetches it by itself."""
+    if name := of_registry(words)[1]:
+        raise UsageError(
+            f"the image {name} is fetched by a machine that begins by itself, and a laptop would begin this training",
+            "leave it to AWS: --instance or --gpu-memory, without --no-keeper and --on",
+        )
 
 
 def plain(plan: TrainPlan) -> dict[str, Any]:

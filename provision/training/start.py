@@ -1,7 +1,7 @@
 """Start a run on a machine: hold the plan against the machine, write the manifest, begin the next attempt.
 
-Nothing here is needed for the training to go on: the container is detached, the guard on the host saves it. What an
-attached `train` adds is the replacement of a machine that was taken away (`training.through`).
+Nothing here is needed for the training to go on: the container is detached, the guard on the host saves it. What a
+`train` without a keeper adds is the replacement of a machine that was taken away (`training.through`).
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ from provision.machines import login
 from provision.runs import expiry, inputs, standing, store, trust
 from provision.runs.manifest import Attempt, Manifest, RunSettings
 from provision.runs.standing import Standing
-from provision.runs.store import Run
+from provision.runs.store import AnyRun, Run
 from provision.training import attempt, request
 from provision.training.attempt import Turn
 from provision.training.request import Host, TrainPlan, TrainRequest
@@ -38,6 +38,7 @@ def plan_on(session: Session, wanted: TrainRequest, instance: Instance) -> Train
     UsageError for what cannot run there, HostError where nobody is let in, before an image is built or sent.
     """
     recipe = request.load(wanted)
+    request.refuse_registry(wanted.image or "")
     login.refuse_kept(session.cloud, instance)
     gpus = Ec2(session.cloud).instance_type(instance.type).gpus if wanted.gpus is None else wanted.gpus
     host = Host(instance.type, gpus)
@@ -91,6 +92,7 @@ def written(session: Session, manifest: Manifest) -> Run:
 
 def compose(session: Session, plan: TrainPlan, instance: Instance) -> Manifest:
     """The manifest of a plan on a machine; the image is built where it is not there yet."""
+    request.refuse_registry(plan.image)
     image = images.obtain(plan.stack, lambda: login.shell(session.cloud, instance))
     return manifest_of(session, plan, image, instance.type, instance.market, instance.record)
 
@@ -144,6 +146,7 @@ def _settings(session: Session, plan: TrainPlan, record: TagRecord, *, image_on_
 def ensure_image(run: Run) -> None:
     """The run's image on this laptop: as it was, or built again. One that the machine built is the machine's matter."""
     manifest = run.manifest
+    request.refuse_registry(manifest.image)
     if not manifest.settings.image_on_host and not open_local().has_image(manifest.digest):
         _use(run, images.obtain(manifest.stack))
 
@@ -189,7 +192,7 @@ def ready(session: Session, run: Run, at: int | None) -> Standing:
     return now
 
 
-def turn(run: Run, number: int, at: int | None) -> Turn:
+def turn(run: AnyRun, number: int, at: int | None) -> Turn:
     """The attempt to begin, from the newest snapshots or from that of the iteration `at`; NotFoundError where there is
     none of it."""
     if at is None:

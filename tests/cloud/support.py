@@ -92,7 +92,8 @@ class Emulator:
             "roles": [one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"].startswith("/provision/")],
             "profiles": [one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]],
             "containers": self.containers(),
-            "docker volumes": self.docker("volume", "ls", "-q"),
+            # of a machine image there is a copy of its disk
+            "docker volumes": [name for name in self.docker("volume", "ls", "-q") if "-ami-" not in name],
         }
 
     def nothing_left(self) -> bool:

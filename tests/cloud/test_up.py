@@ -1,19 +1,25 @@
 """`up`, `ls`, `ssh`, `put`, `forward`, `down`: a real host with sshd, cloud-init and systemd behind the emulator."""
 
+import base64
+import gzip
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cloud.support import Laptop, interrupt, until
+from tests.cloud.localcloud_kit import eventually
+from tests.cloud.support import Laptop, inside, interrupt, runs_bucket, until
 
 pytestmark = pytest.mark.cloud
+OTHER = "AAAAC3NzaC1lZDI1NTE5AAAAIHjl0xdpCxMSl4zRzpIDO2cBzOdvI1nGyOgRrBcOvKqd"
 
 
 def test_up_ls_ssh_put_forward_down(laptop: Laptop, tmp_path: Path) -> None:
@@ -24,7 +30,13 @@ def test_up_ls_ssh_put_forward_down(laptop: Laptop, tmp_path: Path) -> None:
     assert tags["provision:name"] == "one"
     assert instance["InstanceLifecycle"] == "spot"
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
-    [volume] = laptop.emulator.client("ec2").describe_volumes()["Volumes"]
+    ec2 = laptop.emulator.client("ec2")
+    given = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")["UserData"][
+        "Value"
+    ]
+    told = base64.b64decode(given)
+    assert len(told) <= 4096 and b"PRIVATE" not in gzip.decompress(told)
+    [volume] = ec2.describe_volumes()["Volumes"]
     assert volume["Encrypted"] is True
     assert {tag["Key"] for tag in volume["Tags"]} >= {"provision:name", "provision:resource"}
 
@@ -95,12 +107,62 @@ def test_an_unknown_host_key_is_refused(laptop: Laptop) -> None:
     laptop.ok("up", "--instance", "p2.xlarge", "--name", "new")
     [pinned] = (laptop.home / "state").rglob("known_hosts")
     alias, kind, _ = pinned.read_text().split()
-    pinned.write_text(f"{alias} {kind} AAAAC3NzaC1lZDI1NTE5AAAAIHjl0xdpCxMSl4zRzpIDO2cBzOdvI1nGyOgRrBcOvKqd\n")
+    pinned.write_text(f"{alias} {kind} {OTHER}\n")
     assert laptop.run("ssh", "new", "--", "true").returncode == 10
+    s3, [key] = laptop.emulator.client("s3"), told_keys(laptop)
+    s3.put_object(Bucket=runs_bucket(laptop.emulator), Key=key, Body=f"{kind} {OTHER}".encode())
+    pinned.unlink()
+    assert laptop.run("ssh", "new", "--", "true").returncode == 10  # somebody else's, though S3 has it
+    s3.delete_object(Bucket=runs_bucket(laptop.emulator), Key=key)
     pinned.unlink()
     done = laptop.run("ssh", "new", "--", "true")
     assert done.returncode == 9
     assert "does not know the host key of new" in done.stderr
+
+
+def told_keys(laptop: Laptop) -> list[str]:
+    """The host keys that machines of this laptop's cloud have told."""
+    found = laptop.emulator.client("s3").list_objects_v2(Bucket=runs_bucket(laptop.emulator), Prefix="machines/")
+    living = {one["InstanceId"] for one in laptop.emulator.instances()}
+    return [one["Key"] for one in found["Contents"] if one["Key"].rsplit("/", 1)[-1] in living]
+
+
+def bundles(laptop: Laptop) -> list[str]:
+    """What machines begin with, as it lies in the bucket."""
+    found = laptop.emulator.client("s3").list_objects_v2(Bucket=runs_bucket(laptop.emulator), Prefix="host/")
+    return [one["Key"] for one in found["Contents"]]
+
+
+def test_another_laptop_with_the_login_key_knows_the_machine(laptop: Laptop, another: Callable[[str], Laptop]) -> None:
+    """It has no notes: it reads the host key where the machine told it. What machines begin with was damaged before."""
+    bucket, s3 = runs_bucket(laptop.emulator), laptop.emulator.client("s3")
+    for key in bundles(laptop):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"damaged")
+    laptop.ok("up", "--instance", "p2.xlarge", "--name", "shared")
+    other = another("other")
+    refused = other.run("ssh", "shared", "--", "true")
+    assert (refused.returncode, "does not accept this laptop's key" in refused.stderr) == (9, True)
+    shutil.copytree(laptop.home / "config", other.home / "config", dirs_exist_ok=True)
+    assert other.ok("ssh", "shared", "--", "id -un") == "provision\n"
+    [pinned] = (other.home / "state").rglob("known_hosts")
+    [mine] = (laptop.home / "state").rglob("known_hosts")
+    assert pinned.read_text() == mine.read_text()
+
+
+def test_a_machine_that_cannot_begin_says_why_and_ends_itself(laptop: Laptop) -> None:
+    """What the local cloud answers for a console is not the machine's; here its own file of it is read."""
+    process = laptop.start("up", "--instance", "p2.xlarge", "--name", "lost")
+    until(process, "launched in")
+    for key in bundles(laptop):
+        laptop.emulator.client("s3").delete_object(Bucket=runs_bucket(laptop.emulator), Key=key)
+    until(process, "waiting for SSH")
+    [container] = laptop.emulator.containers()
+    eventually(lambda: "failed" in inside(container, "cat /dev/console", check=False), 240)
+    assert inside(container, "cat /dev/console").startswith("provision: failed: HTTPError: HTTP Error 404")
+    said, _ = process.communicate(timeout=280)
+    assert process.returncode == 22, said
+    assert "lost ended while it started" in said
+    assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
 
 
 @pytest.mark.parametrize(

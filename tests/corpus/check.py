@@ -1,12 +1,12 @@
 """What must hold of a drawn log; a failure is a text that begins with its seed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from provision.logs import apart, caffe
-from provision.logs.caffe import Event, Metric
+from provision.logs import apart, reader
+from provision.logs.events import Event, Metric
 from provision.logs.log import Log
 from provision.logs.rows import rows
 from tests.corpus.dialects import Dialect
@@ -22,12 +22,12 @@ def told(events: Iterator[Event]) -> list[Number]:
     ]
 
 
-def failure(seed: int, folder: Path) -> str:
+def failure(seed: int, folder: Path, draw: Callable[[int], Sample] = draw) -> str:
     """What is wrong with the reading of a seed's log: numbers, or which displays count; empty if nothing is."""
     sample = draw(seed)
     size = random.Random(seed).choice((97, 1000, 1 << 16))
     pieces = (sample.data[at : at + size] for at in range(0, len(sample.data), size))
-    if differs := _difference(sample.numbers, told(caffe.events(pieces))):
+    if differs := _difference(sample.numbers, told(reader.events(pieces))):
         return _said(seed, sample, differs)
     path = folder / "one.log"
     path.write_bytes(sample.data)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.logs import caffe
+from provision.logs import reader
 from provision.logs.diagnose import diagnose, diagnose_pieces
 from provision.logs.log import Log
 from provision.logs.lost import Lost
@@ -121,7 +121,7 @@ def failure(seed: int) -> str:
     right = names[:1] == [sample.cause] if sample.cause else not names
     ended = (told.ending.word == "failed") >= bool(sample.cause and told.causes and told.causes[0].kind == "cause")
     watch = Lost()
-    for event in caffe.events([sample.data]):
+    for event in reader.events([sample.data]):
         watch.feed(event)
     if watch.what:
         return f"seed {seed} {sample.kinds}: all its numbers are sound, and it would be stopped: {watch.what}"

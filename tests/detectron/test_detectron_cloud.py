@@ -42,7 +42,8 @@ def test_an_announced_interruption_costs_no_iteration(emulator: Emulator, tmp_pa
     sets = [word for key, value in {**OPTIONS, **slow}.items() for word in ("--set", f"{key}={value}")]
     sets += ["--set", "iterations=100000", "--set", "snapshot_every=100000"]
     tag = image("detectron").tag
-    process = laptop.start("train", "detectron", "--instance", "p3.2xlarge", "--image", tag, "--data", str(data), *sets)
+    words = ("train", "detectron", "--instance", "p3.2xlarge", "--no-keeper", "--image", tag, "--data", str(data))
+    process = laptop.start(*words, *sets)
     try:
         run = re.findall(r"detectron-\d{8}-\d{6}-\w{4}", until(process, r"run detectron-", 900))[0]
         soon(lambda: "json_stats" in laptop.run("logs", run).stdout)

@@ -23,7 +23,8 @@ KEYS = {"AccessKeyId": "A", "SecretAccessKey": "s", "Token": "t", "Expiration": 
 
 class Aws:
     """`folder`: the bucket's objects by their keys. `said`: what Step Functions was sent. `cut`: keys whose next answer
-    ends halfway; `answers`: what other words to Step Functions are answered, by their action."""
+    ends halfway; `refused`: what words to Step Functions, and the wish for a registry's token, are answered, by their
+    action."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
@@ -82,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         action, value = self.headers["X-Amz-Target"].partition(".")[2], json.loads(self.body())
-        assert "/states/aws4_request" in self.headers["Authorization"]
+        service = "ecr" if action == "GetAuthorizationToken" else "states"
+        assert f"/{service}/aws4_request" in self.headers["Authorization"]
         if action in self.aws.refused:
             self.answer(400, json.dumps({"__type": f"x#{self.aws.refused[action]}"}).encode())
             return

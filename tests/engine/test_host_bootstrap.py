@@ -18,8 +18,7 @@ NOTE = 'echo "{} $*" >> {}/calls'
 class Host:
     def __init__(self, root: Path, **settings: str) -> None:
         self.root = root
-        known = {"gpus": "4", "driver": "''", "toolkit_repository": "http://r", "toolkit_key": "K", **settings}
-        self.text("opt/provision/settings", "".join(f"{name}={value}\n" for name, value in known.items()))
+        self.settings(**settings)
         self.sub("engine.sh", "echo engine: installing docker.io")
         self.sub("nvidia.sh", "echo nvidia: 4 GPUs, driver 535.1")
         for name in ("systemctl", "systemd-run", "chown", "usermod", "mountpoint", "sleep"):
@@ -27,6 +26,10 @@ class Host:
         self.fake("docker", 'case "$1" in info) echo cgroupfs;; *) echo 20.10;; esac')
         self.fake("journalctl", "echo KeyError: bucket")
         (root / "dev").mkdir()
+
+    def settings(self, **more: str) -> None:
+        known = {"gpus": "4", "driver": "''", "toolkit_repository": "http://r", "toolkit_key": "K", "kept": "0", **more}
+        self.text("opt/provision/settings", "".join(f"{name}={value}\n" for name, value in known.items()))
 
     def text(self, path: str, text: str) -> Path:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,6 @@ def test_it_shows_each_step_and_is_ready_at_the_end(host: Host) -> None:
         "docker: 20.10",
         "nvidia: 4 GPUs, driver 535.1",
         "end: armed",
-        "guard: comes with the first training",
         "ready",
     ]
     assert host.calls("engine.sh") == ["--no-buildx"]
@@ -146,7 +148,7 @@ def test_a_machine_that_starts_itself_begins_beside_its_bootstrap_and_any_other_
     host.boot()
     assert not [call for call in host.calls("systemctl") if "attempt" in call]
     (host.root / "calls").unlink()
-    host.text("opt/provision/order.json", "{}")
+    host.settings(kept="1")
     assert host.boot()[-2:] == ["end: armed", "ready"]
     calls = host.calls("systemctl")
     begun = calls.index("enable -q --now --no-block provision-attempt.service")

@@ -47,6 +47,10 @@ class Host:
         self.fake("docker", 'case "$*" in "ps --filter"*) ;; *) echo "docker $*" >> "$LOG";; esac')
         self.fake("cloud-init", 'echo "cloud-init $*" >> "$LOG"')
 
+        self.fake("systemctl", 'echo "systemctl $*" >> "$LOG"')
+        self.fake("journalctl", 'echo "journalctl $*" >> "$LOG"; exit 1')
+        self.fake("systemd-run", 'echo "systemd-run $*" >> "$LOG"')
+
     def text(self, path: str, text: str) -> Path:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
@@ -96,6 +100,38 @@ def test_undo_lets_us_in_again(host: Host) -> None:
 def test_undo_without_a_clean_does_nothing(host: Host) -> None:
     assert host.clean("undo").code == 0
     assert [path for path in (*OWN, *SHARED) if not host.has(path)] == []
+
+
+KEPT = ("data/.hidden/list.txt", "data/weights/0123/net.caffemodel", "var/log/syslog", "run/provision/progress")
+
+
+def test_of_a_machine_that_nobody_logs_in_to_all_data_goes_and_docker_stops(host: Host) -> None:
+    for path in KEPT:
+        host.text(path, "what a training left")
+    assert host.clean("kept").code == 0
+    assert not [path for path in (*OWN, *KEPT[:2], "data/mine.txt", LINK) if host.has(path)]
+    assert (host.root / "var/log/syslog").read_text() == ""
+    assert host.has("run/provision/clean"), "the guard waits for it"
+    said = (host.folder / "log").read_text().splitlines()
+    end, stop = (next(at for at, line in enumerate(said) if word in line) for word in ("--on-active", "docker.service"))
+    quiet, clean = said.index("journalctl --relinquish-var"), said.index("cloud-init clean --logs --seed")
+    assert end < quiet < clean < stop, "it has an end before anything is taken away"
+    assert said[end].endswith("systemctl start --no-block provision-deadline.service")
+    assert "provision-unready.timer" in said[stop], "a machine that is not ready would end"
+
+
+@pytest.mark.parametrize("fails", ["systemd-run", "systemctl", "cloud-init"])
+def test_one_that_could_not_be_cleaned_does_not_say_so(host: Host, fails: str) -> None:
+    host.text("run/provision/progress", "ready")
+    host.fake(fails, "exit 3")
+    assert host.clean("kept").code != 0
+    assert not host.has("run/provision/clean")
+
+
+def test_a_kept_machine_in_use_gets_no_end(host: Host) -> None:
+    host.text("run/provision/unfinished", "digits-1\n")
+    assert host.clean("kept").code == 41
+    assert not (host.folder / "log").exists()
 
 
 def test_a_second_time_is_refused_as_it_is_not_ready_any_more(host: Host) -> None:

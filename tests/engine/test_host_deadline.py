@@ -100,7 +100,7 @@ def test_a_machine_that_never_becomes_ready_ends_and_one_that_is_does_not(host: 
 
 def bootstrapped(host: Machine, engine: str) -> str:
     """The last line of the progress of a bootstrap, with that program as Docker's installer."""
-    host.write("/opt/provision/settings", "gpus=0\ndriver=''\nidle_seconds=0\n")
+    host.write("/opt/provision/settings", "gpus=0\ndriver=''\nidle_seconds=0\nkept=0\n")
     host.fake("docker", 'case "$1" in info) echo cgroupfs;; esac')
     host.fake("usermod", "true")
     host.fake("python3", "true")

@@ -30,14 +30,14 @@ _DRIVER = """
 import os, sys
 root, word = sys.argv[1:]
 sys.path.insert(0, root + "/opt")
-from guard import begin, order, steps, watch
+from guard import begin, hostkey, order, steps, watch
 order.ORDER = root + "/opt/order.json"
 steps.READY, steps.PROGRESS, steps.SPOOL = root + "/ready", root + "/progress", root + "/image"
-begin.HOST_KEY, begin.TURN_S, begin.LOOK_S = root + "/host.pub", 0.2, 0.2
+hostkey.HOST_KEY, hostkey.CONSOLE, begin.TURN_S, begin.LOOK_S = root + "/host.pub", "/dev/stderr", 0.2, 0.2
 begin.ORDERED_S, begin.ANSWER_S, order.BEAT_S, order.STOP_S, order.AGAIN_S = 60, 20, 0.5, 0.5, 0.2
 watch.STATE, watch.SETTINGS, watch.TURN_S = root + "/state", root + "/settings", 0.3
 begin.POWER_OFF = ["touch", root + "/powered-off"]
-begin.main() if word == "begin" else watch.Guard().watch()
+sys.exit({"begin": begin.main, "key": hostkey.main, "watch": lambda: watch.Guard().watch()}[word]())
 """
 _PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 PYTHONS = [sys.executable, *map(str, sorted(_PYENV.glob("versions/3.6*/bin/python3.6"))[-1:])]
@@ -96,7 +96,7 @@ class Machine:
         order = {
             "run": self.run, "bucket": "bucket", "prefix": f"runs/{self.run}/", "region": "us-east-1",
             "s3": self.aws.url, "states": self.aws.url, "owner": "123456789012", "bundle": "",
-            "capsule": hashlib.sha256(text).hexdigest(),
+            "capsule": hashlib.sha256(text).hexdigest(), "keys": f"runs/{self.run}/keys/",
         }  # fmt: skip
         (self.root / "opt/order.json").write_text(json.dumps(order))
         (self.root / "host.pub").write_text("ssh-ed25519 AAAA root@host\n")
@@ -186,8 +186,8 @@ def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> 
     blobs = json.loads((machine.aws.folder / machine.image["index"]).read_text())["blobs"]
     largest = max(blobs, key=lambda blob: int(blob.get("packed", 0)))
     machine.aws.cut.append(largest["key"])
+    assert machine.start("key", python).wait(60) == 0, machine.said("key")
     process = machine.start("begin", python)
-    machine.until(lambda: f"runs/{machine.run}/keys/{INSTANCE}" in machine.aws.held())
     machine.order()
     assert process.wait(300) == 0, machine.said("begin")
     assert machine.inspect()["State"]["Status"] == "running", machine.said("begin")
@@ -210,7 +210,8 @@ def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> 
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["whole", "newest damaged"])
 def test_it_goes_on_with_what_the_run_has_in_s3(machine: Machine, damaged: bool) -> None:
-    """Snapshot, code and trained weights come by their sums; a snapshot that is damaged gives way to an older one."""
+    """Snapshot, code and trained weights come by their sums, and of the code nothing that its index does not name; a
+    snapshot that is damaged gives way to an older one."""
     base = f"runs/{machine.run}"
     for at in (5, 6):
         place, text = f"{base}/snapshots/{at:09d}-001/", f"model {at}".encode()
@@ -219,13 +220,16 @@ def test_it_goes_on_with_what_the_run_has_in_s3(machine: Machine, damaged: bool)
         files = [{"path": f"snapshots/n_{at}.m", "size": len(text), "sha256": digest, "name": f"n_{at}.m"}]
         machine.aws.put(f"{place}complete.json", json.dumps({"files": files}).encode())
     code = b"print('mine')"
-    machine.aws.put(f"{base}/inputs/project/net/layer.py", code)
-    index = [{"path": "net/layer.py", "size": len(code), "sha256": hashlib.sha256(code).hexdigest()}]
-    machine.aws.put(f"{base}/inputs/project.json", json.dumps(index).encode())
+    copy = f"{base}/inputs/project-{'a' * 16}"
+    machine.aws.put(f"{copy}/net/layer.py", code)
+    machine.aws.put(f"{copy}/net/planted.py", b"print('somebody')")
+    row = {"path": "net/layer.py", "size": len(code), "sha256": hashlib.sha256(code).hexdigest()}
+    index = json.dumps([row]).encode()
+    machine.aws.put(f"{copy}.json", index)
     machine.aws.put("files/net.caffemodel", b"weights")
     machine.capsule["inputs"] = [
-        {"kind": "project", "bucket": "bucket", "owner": "", "prefix": f"{base}/inputs/project/",
-         "folder": f"{machine.root}/sets/p", "copy": f"{machine.root}/code"},
+        {"kind": "project", "bucket": "bucket", "owner": "", "prefix": f"{copy}/",
+         "folder": f"{machine.root}/sets/p", "copy": f"{machine.root}/code", "sum": hashlib.sha256(index).hexdigest()},
     ]  # fmt: skip
     machine.capsule["weights"] = [
         {"url": f"{machine.aws.url}/bucket/files/net.caffemodel", "mirrors": [], "size": 7, "sha1": "",
@@ -239,6 +243,7 @@ def test_it_goes_on_with_what_the_run_has_in_s3(machine: Machine, damaged: bool)
     machine.until(lambda: log.exists() and f"model {at}" in log.read_text())
     assert log.read_text().startswith(f"from snapshots/n_{at}\n")
     assert (machine.root / "code/net/layer.py").read_bytes() == code
+    assert [path.name for path in (machine.root / "code/net").iterdir()] == ["layer.py"]
     assert (machine.root / "weights/w/net.caffemodel").read_bytes() == b"weights"
     assert json.loads((machine.root / f"guard/{machine.run}/plan.json").read_text())["resumed_from"] == at
     assert machine.inspect(2)["Config"]["Labels"]["provision.attempt"] == "2"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.support import SHORT, Emulator, Laptop, as_the_instance, rented, run_of, runs_bucket
+from tests.cloud.support import SHORT, Emulator, Laptop, as_the_instance, rented, run_of, runs_bucket, tag_of
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
@@ -38,6 +38,18 @@ def test_the_role_cannot_write_what_a_laptop_acts_upon(host: Laptop, run: str, r
     with pytest.raises(ClientError) as error:
         role.put_object(Bucket=runs_bucket(host.emulator), Key=f"runs/{run}/{key}", Body=b"{}")
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_the_role_poses_as_its_own_machine_alone_and_not_to_who_knows_it(host: Laptop, role: Any) -> None:
+    [instance] = host.emulator.instances("running")
+    bucket, id_ = runs_bucket(host.emulator), instance["InstanceId"]
+    own = f"machines/{tag_of(instance, 'resource')}/"
+    for key in (f"machines/provision-other-01234567/keys/{id_}", f"{own}other", f"host/{'0' * 64}.tar.gz"):
+        with pytest.raises(ClientError) as error:
+            role.put_object(Bucket=bucket, Key=key, Body=b"ssh-ed25519 AAAA")
+        assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, key
+    role.put_object(Bucket=bucket, Key=f"{own}keys/{id_}", Body=b"ssh-ed25519 AAAA")
+    assert host.ok("ssh", "taken", "--", "id -un") == "provision\n"  # by the key that was pinned
 
 
 def test_the_role_deletes_nothing_and_sets_no_rule(host: Laptop, run: str, role: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import HostError
+from infra.keys import new_pair
 from infra.shell import Result, checked
 from tests.simulate import trainings
 from tests.simulate.baton import BATON, EPOCH, Group, Task
@@ -23,6 +24,7 @@ FOLDER = Path(tempfile.gettempdir()) / "no-hosts"  # a simulation's own, once it
 BOOT_S, READY_S = 25.0, 70.0
 IDLE_LOOK_S = 120.0
 STOP_S = 120.0  # TimeoutStopSec of the guard's unit
+HOST_KEY = new_pair("simulated").public  # one for all: nobody looks at it, as no line is encrypted
 ON_POWER_OFF: list[Callable[[str], None]] = []
 BY_ID: dict[str, "Host"] = {}
 BY_ADDRESS: dict[str, "Host"] = {}
@@ -69,15 +71,23 @@ class Host:
         if not packed:
             return
         text = gzip.decompress(packed).decode()
-        for file in json.loads(text.partition("\n")[2])["write_files"]:
-            if file["path"] == "/opt/provision/settings":
-                self._settle(file["content"])
+        written = {one["path"]: one["content"] for one in json.loads(text.partition("\n")[2])["write_files"]}
+        self._settle(written["/opt/provision/settings"])
+        BATON.spawn(self.group, lambda: self._tell(json.loads(written["/opt/provision/order.json"])))
         at = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
         if at:
             self.ends_at(at[0])
         idle = re.search(r"idle_seconds='?(\d+)", text)
         if idle and int(idle[1]):
             BATON.spawn(self.group, lambda: self._look_idle(float(idle[1])))
+
+    def _tell(self, order: dict[str, str]) -> None:
+        """Its host key, as guard/hostkey.py does, once it has booted and has its role."""
+        from localcloud.edge import tell
+
+        BATON.sleep(BOOT_S)
+        while not tell(order, self.id, HOST_KEY):
+            BATON.sleep(1.0)
 
     def _settle(self, settings: str) -> None:
         path = self.path("/opt/provision/settings")

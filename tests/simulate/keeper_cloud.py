@@ -1,8 +1,8 @@
 """AWS as the keeper sees it, and its machines, in a dictionary and in virtual time. What is drawn comes from one seed.
 
-A machine lives as infra/host/guard has it: it boots, looks for its order for ten minutes, beats each minute, trains
-from the newest snapshot, saves at a notice, answers with a word. Each has its mishap. Whatever the keeper must never do
-is written down in `broken` when it does it.
+A machine lives as infra/host/guard has it: it boots, says that it is there, looks for its order for ten minutes, beats
+each minute, trains from the newest snapshot, saves at a notice, answers with a word. Each has its mishap. Whatever the
+keeper must never do is written down in `broken` when it does it.
 """
 
 import json
@@ -15,8 +15,11 @@ from tests.simulate.asl_values import Broken
 from tests.simulate.keeper_drive import Keeper, Time, Waiting
 
 BEAT_S, ORDER_S, HOUR = 60.0, 600.0, 3600.0
+SLOW_S, BOOT_S, SEEN_S = 1200.0, 2100.0, 480.0  # a boot at most; one that is none; until an early end is seen
+COMING = ("Here?", "Here now?", "Boots?")
 LIVING = ("pending", "running", "shutting-down")
-MISHAPS = ("notice", "notice", "notice", "taken", "hung", "no boot", "unready", "fails", "mute", "person", "")
+MISHAPS = ("notice", "notice", "notice", "taken", "hung", "hung at once", "no boot", "slow boot", "early end",
+           "no host", "unready", "fails", "mute", "person", "")  # fmt: skip
 
 
 @dataclass
@@ -45,12 +48,28 @@ class Machine:
     word: str = ""
     training: float | None = None
     base: int = 0
+    brought: int = 0
+    here: bool = False
+    armed: float = float("inf")
     free: bool = False
+    clean: bool = False
     stubborn: float = 40.0
 
     @property
     def alive(self) -> bool:
         return self.state in ("pending", "running")
+
+
+@dataclass
+class Image:
+    """A machine image, and its snapshot of the same id; `of` is the machine of which it is made."""
+
+    id: str
+    run: str
+    of: Machine | None
+    begun: float
+    state: str = "pending"
+    settled: float = 0.0
 
 
 @dataclass
@@ -82,7 +101,12 @@ class Cloud:
     unlucky: bool = False
     often: dict[str, float] = field(default_factory=dict)  # actions that have more faults
     alone: bool = False  # a keeper was stopped
+    deaf: float = 0.0  # how often what a machine says to its keeper is lost; it says it again
     stuck: bool = False  # no machine can be ended
+    images: dict[str, Image] = field(default_factory=dict)
+    pieces: dict[str, Image] = field(default_factory=dict)  # the images' snapshots, by the same id
+    bakes: str = ""  # the name of the image that a machine becomes
+    slow_images: bool = False
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
@@ -117,7 +141,8 @@ class Cloud:
         if fault > 1 - faults:
             if action == "createFleet":
                 self.lost_fleets.add(words["ClientToken"])
-            lost = Broken("States.Timeout") if fault > 1 - faults / 2 else Broken(f"{kind}.SdkClientException", "")
+            hasty = fault > 1 - faults / 2 and "/control/" not in str(words.get("Key"))  # that state's limit is days
+            lost = Broken("States.Timeout") if hasty else Broken(f"{kind}.SdkClientException", "")
             return lost, 60.0
         return value, 0.2
 
@@ -151,10 +176,17 @@ class Cloud:
         body = self.objects[words["Key"]]
         return {"Body": body if isinstance(body, str) else json.dumps(body), "ContentLength": 1}
 
+    def _s3_headObject(self, words: dict[str, Any]) -> Any:
+        if words["Key"] not in self.objects:
+            raise Broken("S3.NoSuchKeyException", "no such key (Service: S3, Status Code: 404, Request ID: 1)")
+        return {"ContentLength": 1}
+
     def _ordered(self, instance: str, body: Any) -> None:
         """What must be so when a machine gets its order."""
         machine = self.machines[instance]
         machine.beaten = self.time.now
+        if not machine.here:
+            self.say("an order to a machine that is not there")
         number = int(body["number"])
         others = [one for one in self.machines.values() if one.order and one is not machine]
         if any(one.state != "terminated" for one in others):
@@ -199,6 +231,10 @@ class Cloud:
         if self._dry(market):
             return {"FleetId": "f", "Errors": [{"ErrorCode": self.refused, "ErrorMessage": "no"}] * 2, "Instances": []}
         name = words["LaunchTemplateConfigs"][0]["LaunchTemplateSpecification"]["LaunchTemplateName"]
+        ours = [one for one in self.machines.values() if one.launch == name.removesuffix("-on-demand")]
+        last = [one.mishap for one in ours if one.armed <= self.time.now][-2:]  # others it never saw boot
+        if last in (["no host"] * 2, ["no boot"] * 2) and not self.unlucky:
+            self.say("a third machine after two that ended in the same way before they were there")
         machine = Machine(
             f"i-{len(self.machines) + 1}", self.time.now, name.removesuffix("-on-demand"), token, market,
             self.draw.choice(self.mishaps), self.draw.uniform(30, 3 * HOUR),
@@ -236,10 +272,18 @@ class Cloud:
         if not machine.alive:
             return
         now, token = self.time.now, machine.order[1] if machine.order else ""
+        armed, age = self.schedules.get(machine.launch, (0, ""))[1] == machine.id, now - machine.launched
+        if armed and not machine.here and not machine.hung and age < SLOW_S and not self.unlucky:
+            self.say("a machine that boots is ended")
         if token in self.waiting and not machine.hung and not machine.mute:
             self.say("a machine that works is ended")
         if machine.noticed is not None and not machine.saved:
             self.say("a machine is ended before it has saved")
+        if any(one.of is machine and one.state == "pending" for one in self.images.values()) and not self.unlucky:
+            self.say("a machine is ended while its image is made")
+        made = [one.settled for one in self.images.values() if one.of is machine and one.state != "pending"]
+        if made and now > max(made) + 60 and not (self.unlucky or self.stuck):
+            self.say("a machine is paid for after its image is made")
         if machine.free and machine.noticed is not None and now < machine.noticed + 120:
             self.say("a free hour is paid for")
 
@@ -257,6 +301,60 @@ class Cloud:
         self.things.discard(thing)
         return {}
 
+    # machine images
+
+    def image(self, run: str, machine: Machine | None) -> Image:
+        """AWS begins to make an image of that name, which it gives once."""
+        if self.images:
+            raise Broken("Ec2.Ec2Exception", "the name is taken (Service: Ec2, Status Code: 400, Request ID: 1)")
+        one = Image(f"ami-{len(self.pieces) + 1}", run, machine, self.time.now)
+        self.images[one.id] = self.pieces[one.id] = one
+        takes = self.draw.uniform(1500, 9000) if self.slow_images else self.draw.uniform(30, 900)
+        self.time.after(takes, lambda: self._settled(one, "failed" if self.draw.random() < 0.2 else "available"))
+        return one
+
+    def _settled(self, one: Image, state: str) -> None:
+        one.state, one.settled = state, self.time.now
+
+    def _ec2_createImage(self, words: dict[str, Any]) -> Any:
+        machine = self.machines[words["InstanceId"]]
+        if not machine.clean or machine.word != "finished":
+            self.say("an image of a machine that is not clean")
+        if any(one.run != "r" and self.time.now - one.begun > 600 and one.state != "failed"
+               for one in self.images.values()):  # fmt: skip
+            self.say("an image is asked for that is there")
+        if machine.state != "running":
+            raise Broken("Ec2.Ec2Exception", "it does not run (Service: Ec2, Status Code: 400, Request ID: 1)")
+        return {"ImageId": self.image("r", machine).id}
+
+    def _ec2_describeImages(self, words: dict[str, Any]) -> Any:
+        wanted = {one["Name"]: one["Values"] for one in words["Filters"]}
+        runs, states = wanted.get("tag:provision:run"), wanted.get("state")
+        rows = [
+            {"ImageId": one.id, "State": one.state}
+            for one in self.images.values()
+            if (not runs or one.run in runs) and (not states or one.state in states)
+        ]
+        return {"Images": rows}
+
+    def _ec2_describeSnapshots(self, words: dict[str, Any]) -> Any:
+        [run] = next(one["Values"] for one in words["Filters"] if one["Name"] == "tag:provision:run")
+        return {"Snapshots": [{"SnapshotId": one.id} for one in self.pieces.values() if one.run == run]}
+
+    def _ec2_deregisterImage(self, words: dict[str, Any]) -> Any:
+        one = self.images.pop(words["ImageId"], None)
+        if one is None or one.run != "r":
+            raise Broken("Ec2.Ec2Exception", "no image (Service: Ec2, Status Code: 400, Request ID: 1)")
+        if one.state == "available" and not self.unlucky:
+            self.say("an image that is whole is deleted")
+        return {}
+
+    def _ec2_deleteSnapshot(self, words: dict[str, Any]) -> Any:
+        if words["SnapshotId"] in self.images or words["SnapshotId"] not in self.pieces:
+            raise Broken("Ec2.Ec2Exception", "in use (Service: Ec2, Status Code: 400, Request ID: 1)")
+        del self.pieces[words["SnapshotId"]]
+        return {}
+
     # the others
 
     def _scheduler_createSchedule(self, words: dict[str, Any]) -> Any:
@@ -267,6 +365,7 @@ class Cloud:
     def _scheduler_updateSchedule(self, words: dict[str, Any]) -> Any:
         instance = json.loads(words["Target"]["Input"])["InstanceIds"][0]
         self.schedules[words["Name"]] = (self.ends, instance)
+        self.machines[instance].armed = min(self.machines[instance].armed, self.time.now)
         self.time.at(self.ends, lambda: self._second_end(words["Name"], instance))
         return {}
 
@@ -315,10 +414,21 @@ class Cloud:
         if machine.alive:
             if machine.hung and machine.beaten and self.time.now - machine.beaten > 2 * 900 and not self.alone:
                 self.say("a silent machine is kept for long")
+            if machine.hung and not machine.here and self.time.now - machine.armed > BOOT_S and not self.alone:
+                self.say("a machine that never came is kept for long")
+            if not machine.here:
+                self.time.after(SEEN_S, lambda: self._seen_ended(machine))
             machine.state, machine.reason = "shutting-down", reason
             if self.stuck:
                 return
             self.time.after(machine.stubborn, lambda: self._terminated(machine))
+
+    def _seen_ended(self, machine: Machine) -> None:
+        """A machine that ended while it booted is not waited for."""
+        newest = machine is list(self.machines.values())[-1]
+        waited_for = any(not one.over and one.execution.entered[-1][1] in COMING for one in self.keepers)
+        if newest and waited_for:
+            self.say("a machine that ended before it was there is waited for")
 
     def _terminated(self, machine: Machine) -> None:
         machine.state, machine.ended = "terminated", self.time.now
@@ -327,11 +437,22 @@ class Cloud:
         if not machine.alive:
             return
         machine.state = "running"
+        boots = self.draw.uniform(*((900, SLOW_S - 30) if machine.mishap == "slow boot" else (40, 300)))
         if machine.mishap == "no boot":
             machine.hung = True
-            return
-        looked = self.time.now + self.draw.uniform(40, 300)
-        self.time.at(looked, lambda: self._look_for_order(machine, looked + ORDER_S))
+        elif machine.mishap == "early end":
+            self.time.after(boots / 2, lambda: self._off(machine, "Server.SpotInstanceTermination"))
+        elif machine.mishap == "no host":  # what it begins with is missing: the stub powers it off
+            self.time.after(boots + 60, lambda: self._off(machine, "Client.InstanceInitiatedShutdown"))
+        else:
+            self.time.after(boots, lambda: self._come(machine))
+
+    def _come(self, machine: Machine) -> None:
+        """It says that it is there, and looks for its order."""
+        if machine.alive:
+            machine.here = True
+            self.objects[f"runs/r/keys/{machine.id}"] = "ssh-ed25519 AAAA"
+            self._look_for_order(machine, self.time.now + ORDER_S)
 
     def _look_for_order(self, machine: Machine, until: float) -> None:
         if not machine.alive:
@@ -346,6 +467,8 @@ class Cloud:
         order = self.objects[key]
         machine.order, machine.beaten = (int(order["number"]), order["token"]), self.time.now
         self._beat(machine)
+        if machine.mishap == "hung at once":
+            self.time.after(30, lambda: self._hang(machine))
         if machine.mishap == "unready":
             machine.why = self.draw.choice(["image", "image", "gpu"])
             self.time.after(30, lambda: self._over(machine, "unready", why=machine.why))
@@ -356,14 +479,15 @@ class Cloud:
         if not self._goes(machine) or not machine.order or machine.mute:
             return
         if waiting := self.waiting.get(machine.order[1]):
-            waiting.heard = machine.beaten = self.time.now
+            machine.beaten = self.time.now
+            waiting.heard = waiting.heard if self.draw.random() < self.deaf else self.time.now
         else:  # an order whose answer was lost is written again, with another token
             key = next(key for key in self.objects if key.endswith(f"/control/{machine.id}"))
             machine.order = (machine.order[0], self.objects[key]["token"])
         self.time.after(BEAT_S, lambda: self._beat(machine))
 
     def _train(self, machine: Machine) -> None:
-        if not machine.alive:
+        if not self._goes(machine):
             return
         machine.training, machine.base = self.time.now, max(self.snapshots, default=0)
         self._save(machine)
@@ -385,11 +509,22 @@ class Cloud:
 
     def _save(self, machine: Machine) -> None:
         if self._goes(machine) and machine.noticed is None:
-            self.snapshots.append(self.iteration(machine))
+            machine.brought = self.iteration(machine)
+            self.snapshots.append(machine.brought)
+            self._state(machine, "running", "")
             self.time.after(600, lambda: self._save(machine))
+
+    def _state(self, machine: Machine, word: str, reason: str) -> None:
+        """state.json, with the newest snapshot of this attempt."""
+        assert machine.order
+        self.objects["runs/r/state.json"] = {
+            "state": word, "attempt": machine.order[0], "instance": machine.id, "reason": reason,
+            "iteration": machine.brought,
+        }  # fmt: skip
 
     def _finish(self, machine: Machine) -> None:
         if self._goes(machine) and machine.noticed is None:
+            machine.brought = self.total
             self.snapshots.append(self.total)
             self._over(machine, "finished")
 
@@ -423,7 +558,7 @@ class Cloud:
     def _saved(self, machine: Machine, iteration: int) -> None:
         if machine.alive:
             self.snapshots.append(iteration)
-            machine.saved = True
+            machine.saved, machine.brought = True, iteration
             self._over(machine, "interrupted", reason="spot interruption", free=machine.free)
 
     def _over(self, machine: Machine, word: str, **more: Any) -> None:
@@ -431,13 +566,27 @@ class Cloud:
         if not machine.alive or not machine.order:
             return
         machine.word = word
-        number, token = machine.order
-        state = {"state": word, "attempt": number, "instance": machine.id, "reason": more.get("reason", "")}
+        machine.clean = word == "finished" and bool(self.bakes) and self.draw.random() < 0.9
+        token = machine.order[1]
+        self._state(machine, word, more.get("reason", ""))
         machine.unread = self.draw.random() < 0.02 and machine.mute  # nobody can know its word
-        self.objects["runs/r/state.json"] = "{damaged" if machine.unread else state
+        if machine.unread:
+            self.objects["runs/r/state.json"] = "{damaged"
         said = {"state": word, "reason": more.get("reason", ""), "iteration": max(self.snapshots, default=0),
-                "free": more.get("free", False), "why": more.get("why", "")}  # fmt: skip
-        if (waiting := self.waiting.get(token)) and not machine.mute:
-            waiting.keeper.reply(token, said)
+                "free": more.get("free", False), "why": more.get("why", ""), "clean": machine.clean}  # fmt: skip
+        self._tell(machine, token, said)
         if word != "interrupted":
-            self.time.after(600, lambda: self._off(machine, "Client.InstanceInitiatedShutdown"))
+            stays = 2400 if machine.clean else 600
+            self.time.after(stays, lambda: self._off(machine, "Client.InstanceInitiatedShutdown"))
+        if machine.mishap == "taken after" and machine.market == "spot":
+            self.time.after(self.draw.uniform(1, 900), lambda: self._taken(machine))
+
+    def _tell(self, machine: Machine, token: str, said: dict[str, Any]) -> None:
+        """Its word, until it arrives."""
+        waiting = self.waiting.get(token)
+        if not waiting or machine.mute or not machine.alive:
+            return
+        if self.draw.random() < self.deaf:
+            self.time.after(5, lambda: self._tell(machine, token, said))
+        else:
+            waiting.keeper.reply(token, said)

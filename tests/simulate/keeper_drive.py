@@ -53,7 +53,7 @@ class Keeper:
     def __init__(self, execution: Execution, time: Time, answer: Answer, waiting: dict[str, Waiting]) -> None:
         self.execution, self.time, self.answer, self.waiting = execution, time, answer, waiting
         self.steps = execution.steps()
-        self.stopped = False
+        self.stopped = self.deleted = False
         self._wants: Token | None = None
         time.after(0, lambda: self._go(lambda: next(self.steps)))
 
@@ -67,6 +67,10 @@ class Keeper:
             self.stopped = True
             self.execution.status = "ABORTED"
             self._forget()
+
+    def delete(self) -> None:
+        """As DeleteStateMachine does to its executions: none comes to another step."""
+        self.deleted = True
 
     def reply(self, token: str, value: Any) -> bool:
         """SendTaskSuccess, or with Broken SendTaskFailure; whether somebody still waits for it."""
@@ -88,6 +92,8 @@ class Keeper:
             self._go(lambda: self.steps.send(value))
 
     def _go(self, step: Callable[[], Any]) -> None:
+        if self.deleted:
+            self.stop()
         if self.over:
             return
         self.execution.now = self.time.now

@@ -48,6 +48,17 @@ def _is(state: str, field: str, key: str, value: Any) -> Callable[[States], None
     return change
 
 
+def _is_rule(state: str, then: str, test: str, value: Any) -> Callable[[States], None]:
+    """The rule that leads to `then` compares to another value."""
+
+    def change(states: States) -> None:
+        [rule] = [rule for rule in states[state]["Choices"] if rule["Next"] == then]
+        assert test in rule
+        rule[test] = value
+
+    return change
+
+
 def _deaf(states: States) -> None:
     states["Work"]["HeartbeatSeconds"] = 10**7
 
@@ -70,12 +81,19 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "no second end": (_goes("Note", "Work"), ""),
     "the second end stays with the first machine": (_not_moved, "long"),
     "no heartbeat": (_deaf, "long"),
+    "an order before the machine is there": (_goes("Coming", "Work"), "slow"),
+    "a boot has a quarter of an hour": (_is_rule("Comes?", "Never here", "NumericGreaterThanEquals", 4), "slow"),
+    "a machine that ended early is waited for": (_without("Comes?", "Ended early"), "slow"),
+    "a machine that never comes is waited for": (_without("Comes?", "Never here"), ""),
+    "what a silent machine brought counts for nothing": (_without("Its?", "Credit"), "silent"),
+    "host files that are missing are a person's end": (_without("Next?", "Mute"), "hosts"),
+    "host files that are missing for ever": (_without("Same?", "Unready"), "hosts"),
     "no condition on the claim": (_is("Claim", "Parameters", "IfNoneMatch", None), "two"),
     "anybody's claim is ours": (_goes("Ours?", "First"), "two"),
     "no sweep": (_no_sweep, "lost"),
     "nothing is cleared": (_goes("Left?", "Tell?"), ""),
     "the role stays": (_goes("Group", "Tell?"), ""),
-    "a failed training goes on": (_without("Next?", "TrainingFailed"), ""),
+    "a failed training goes on": (_without("Next?", "TrainingFailed"), "fails"),
     "the free hour is paid for": (_without("Free?", "A free hour"), "long"),
     "no second end for what cannot be ended": (_goes("Stuck", "Unschedule"), "stuck"),
     "no last word of a silent machine": (_goes("Final?", "Ended"), "mute"),
@@ -83,6 +101,12 @@ ALL: Mapping[str, tuple[Callable[[States], None], str]] = {
     "asks when the time is over": (_without("May ask?", "TimeOver"), "dry"),
     "the same number again": (_is("Again", "Parameters", "nnn.$", "$.turn.nnn"), "long"),
     "waiting does not help": (_goes("Got?", "Refused"), "dry"),
+    "an image of any machine that finished": (_goes("Bake?", "Baked already?"), "bake"),
+    "an image that is there is made again": (_goes("Baked already?", "Bake"), "bake"),
+    "a machine is ended before its image is made": (_goes("To the image", "Baked"), "bake"),
+    "half an image stays": (_goes("Unbaked", "To the end of it"), "bake"),
+    "its snapshots stay": (_goes("Half", "To the end of it"), "bake"),
+    "an image is waited for that is made": (_without("Image?", "Baked"), "bake"),
     "a person's end is not seen": (_without("Next?", "EndedWithMachine"), "person"),
 }  # fmt: skip
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.engines import definition
+from provision.machines import kept_bake
 from tests.simulate.asl import Execution, told
 from tests.simulate.keeper_cloud import HOUR, LIVING, MISHAPS, Cloud
 from tests.simulate.keeper_drive import Keeper
 
 LAUNCH, OTHER = "provision-lab-01234567", "provision-lab-89abcdef"
+LABEL = "provision ubuntu-535"
 ENDS = ("TrainingFailed", "EndedWithMachine", "Unready", "Barren", "TooManyMachines", "TimeOver", "NoCapacity",
         "Refused", "Taken", "Unclaimed", "StillThere")  # fmt: skip
 DAY = 24 * HOUR
@@ -34,14 +36,24 @@ KINDS = (
     "person",
     "dry",
     "lost",
+    "deleted",
+    "slow",
+    "hosts",
+    "silent",
+    "deaf",
+    "lossy",
+    "bake",
+    "bake",
 )
 
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a seed: how the first execution ended, which rules broke, and what it took."""
+    """What became of a seed: what befell it, how the first execution ended, which rules broke, and what it took."""
 
     seed: int
+    kind: str
+    mishaps: frozenset[str]
     end: str
     broken: tuple[str, ...]
     machines: int
@@ -60,6 +72,8 @@ def given(launch: str, ends: float, hours: float = 12, fallback: bool = True, **
         "schedule": {"name": launch, "group": "provision", "expression": "at(2026-11-21T12:00:00)", "role": "arn:role",
                      "target": "arn:target"},
         "hourly": 3.7, "budget": None, "markets": market, "waits": definition.waits(hours), "barren": 5, "notify": "",
+        "bake": dict(kept_bake.NOTHING),
+        "typed": {"again": "type events", "well": "type fetch", "ill": "type resume"},
     }  # fmt: skip
     return {**words, **more}
 
@@ -84,13 +98,15 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     asl = machine or definition.definition()
     hours = {"dry": 100, "lost": 0.02}.get(kind) or draw.choice((1, 12, 100))
     words = given(LAUNCH, ends, hours, draw.random() < 0.5, notify=draw.choice(("", "arn:topic")))
+    if kind == "bake" or draw.random() < 0.3:
+        words["bake"] = _bake(cloud, draw, ends)
     first = cloud.keep(Execution(asl, words, "r-1"))
     keepers = [first]
     if kind == "two":
         keepers.append(_later(cloud, draw, asl, ends))
-    if kind == "stop":
+    if kind in ("stop", "deleted"):
         cloud.alone = True
-        cloud.time.at(draw.uniform(0, 0.7 * ends), first.stop)
+        cloud.time.at(draw.uniform(0, 0.7 * ends), first.stop if kind == "stop" else first.delete)
     cloud.time.run(ends + 10 * DAY, lambda: all(keeper.over for keeper in keepers))
     for keeper in keepers:
         _ended(cloud, keeper)
@@ -98,7 +114,19 @@ def play(seed: int, machine: Mapping[str, Any] | None = None, kind: str = "") ->
     if not cloud.stuck and any(one.state in LIVING for one in cloud.machines.values()):
         cloud.say("a machine outlives both its ends")
     end = first.execution.error or first.execution.status
-    return Played(seed, end, tuple(cloud.broken), len(cloud.machines), first.execution.events)
+    mishaps = frozenset(one.mishap for one in cloud.machines.values())
+    return Played(seed, kind, mishaps, end, tuple(cloud.broken), len(cloud.machines), first.execution.events)
+
+
+def _bake(cloud: Cloud, draw: random.Random, ends: float) -> dict[str, Any]:
+    """The order to make an image of the machine that finishes; another run may make it, before or meanwhile."""
+    cloud.bakes = LABEL
+    if draw.random() < 0.4:
+        at = draw.choice((0.0, draw.uniform(0, ends)))
+        cloud.time.at(at, lambda: cloud.images or cloud.image("another run", None))
+    tags = [{"ResourceType": kind, "Tags": [{"Key": "Name", "Value": LABEL}]} for kind in ("image", "snapshot")]
+    return {"label": LABEL, "about": "", "families": ["Volta"], "driver": "535", "tags": tags,
+            "until": told(max(0.0, ends - 1500))[:19] + "Z"}  # fmt: skip
 
 
 def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: float) -> Keeper:
@@ -109,8 +137,14 @@ def _later(cloud: Cloud, draw: random.Random, asl: Mapping[str, Any], ends: floa
 # kind → the mishaps of its machines
 _MISHAPS: Mapping[str, tuple[str, ...]] = {
     "long": ("notice", "notice", "taken", "hung", ""), "mute": ("mute",), "unready": ("unready",),
-    "person": ("person", "notice"),
+    "person": ("person", "notice"), "bake": ("", "", "notice", "taken after"), "fails": ("fails", "fails", ""),
+    "slow": ("slow boot", "slow boot", "notice", "early end", ""),
+    "hosts": ("no host",), "silent": ("hung", "taken", "hung", "early end"),
 }  # fmt: skip
+
+
+_LOSSY = dict.fromkeys(("putObject", "headObject", "getObject", "describeInstances", "terminateInstances",
+                        "createSchedule", "updateSchedule"), 0.12)  # fmt: skip
 
 
 def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
@@ -122,10 +156,12 @@ def _cloud(seed: int, draw: random.Random, ends: float, kind: str) -> Cloud:
     if kind in ("refused", "dry"):
         droughts = {market: [(0, ends)] for market in droughts}
     cloud = Cloud(seed, ends, int(draw.uniform(0.5, 20) * HOUR), droughts, faults=draw.choice((0.0, 0.02, 0.05)))
-    cloud.often = {"createFleet": 0.48} if kind == "lost" else {}
+    cloud.often = {"createFleet": 0.48} if kind == "lost" else _LOSSY if kind == "lossy" else {}
+    cloud.deaf = 0.3 if kind == "deaf" else 0.0
     cloud.refused = "UnauthorizedOperation" if kind == "refused" else draw.choice(
         ("InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow"))  # fmt: skip
     cloud.stuck = kind == "stuck"
+    cloud.slow_images = draw.random() < 0.2
     cloud.mishaps = _MISHAPS.get(kind, (*MISHAPS, "", "", "notice"))
     return cloud
 
@@ -149,6 +185,10 @@ def _ended(cloud: Cloud, keeper: Keeper) -> None:
     if execution.error == "Taken" and launch == LAUNCH and len(cloud.keepers) == 1:
         cloud.say("it takes itself for somebody else")
     _left(cloud, launch)
+    if any(one.run == "r" and one.state != "available" for one in cloud.images.values()) and not cloud.unlucky:
+        cloud.say("half an image is left")
+    if any(one.run == "r" and one.id not in cloud.images for one in cloud.pieces.values()) and not cloud.unlucky:
+        cloud.say("a snapshot of no image is left")
     _right(cloud, execution)
 
 
@@ -166,13 +206,24 @@ _WORDS = {"TrainingFailed": ("failed",), "": ("finished", "stopped")}
 
 def _right(cloud: Cloud, execution: Execution) -> None:
     """It ended as it should."""
-    said = {one.word for one in cloud.machines.values() if one.launch == execution.given["launch"]}
+    launch = execution.given["launch"]
+    said = {one.word for one in cloud.machines.values() if one.launch == launch}
     if execution.error in _WORDS and not said & set(_WORDS[execution.error]):
         cloud.say(f"it ended with {execution.error or 'success'}, and no machine said so")
+    if execution.error == "EndedWithMachine" and list(cloud.machines.values())[-1].mishap == "no host":
+        cloud.say("host files that are missing are taken for a person who ends the machine")
+    if execution.error == "Barren" and _fruitful(cloud, launch):
+        cloud.say("it gave up as barren, and one of its last machines brought a newer snapshot")
     if execution.error == "Refused" and cloud.refused != "UnauthorizedOperation":
         cloud.say("it gave up for a reason that passes")
     if not execution.error and execution.output["word"] == "finished" and max(cloud.snapshots) != cloud.total:
         cloud.say("it is finished, and its last snapshot is not there")
+
+
+def _fruitful(cloud: Cloud, launch: str) -> bool:
+    """Whether one of the launch's last five machines, whose state can be read, brought a newer snapshot."""
+    last = [one for one in cloud.machines.values() if one.launch == launch][-5:]
+    return not cloud.unlucky and any(one.brought > one.base and not one.unread for one in last if one.training)
 
 
 def main(words: list[str]) -> int:

@@ -10,7 +10,8 @@ import msgspec
 KIND = "g4dn.xlarge"
 NAMES = ("lab", "box")
 RECIPE, RUN = "RECIPE", "RUN"  # in words: the recipe's folder, the newest run's id
-TRAIN = ("train", RECIPE, "--gpus", "0", "--instance", KIND)
+TRAIN = ("train", RECIPE, "--gpus", "0", "--instance", KIND, "--no-keeper")
+RESUME = ("resume", RUN, "--no-keeper")
 PEOPLE = ("alice", "bob")
 FAULTS = (
     *("lost", "cut", "broken") * 2, *("killed before", "killed after") * 2, "stopped before", "stopped after",
@@ -100,7 +101,7 @@ def _trainings(chosen: random.Random) -> Iterator[Event]:
             yield Event(round(at + chosen.uniform(-20, 20), 1), "line", seconds=chosen.choice((3.0, 15.0, 30.0)))
     if chosen.random() < 0.3:
         at, who = round(chosen.uniform(150, 500), 1), chosen.choice(PEOPLE)
-        yield Event(at, "command", who=who, label="c1", words=("resume", RUN))
+        yield Event(at, "command", who=who, label="c1", words=RESUME)
     yield from _weather(chosen, PEOPLE[:1])
 
 
@@ -112,7 +113,7 @@ def _resumes(chosen: random.Random) -> Iterator[Event]:
     yield Event(round(chosen.uniform(170, 250), 1), "take", name=NAMES[0], seconds=120.0)
     at = round(chosen.uniform(380, 420), 1)
     for label, who in (("c2", "alice"), ("c3", chosen.choice(PEOPLE))):
-        yield Event(at, "command", who=who, label=label, words=("resume", RUN))
+        yield Event(at, "command", who=who, label=label, words=RESUME)
         at = round(at + chosen.choice((0.0, 0.5, 5.0, 60.0)), 1)
         if chosen.random() < 0.3:
             yield Event(0.0, "fault", label=label, nth=chosen.randint(1, 100), what=chosen.choice(FAULTS))
@@ -147,7 +148,7 @@ def _ends(chosen: random.Random) -> Iterator[Event]:
         if chosen.random() < 0.3:
             yield Event(0.0, "fault", label=label, nth=chosen.randint(1, 30), what=chosen.choice(FAULTS))
     at = round(at + chosen.uniform(150, 260), 1)
-    yield Event(at, "command", who="alice", label="c9", words=("resume", RUN))
+    yield Event(at, "command", who="alice", label="c9", words=RESUME)
 
 
 def _words(chosen: random.Random, number: int) -> tuple[str, ...]:

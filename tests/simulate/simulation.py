@@ -68,14 +68,13 @@ def _install_seams() -> None:
     """Where the product reaches a host, it reaches ours."""
     from infra import keys
     from infra.aws import session_manager
-    from provision.machines import bootstrap, journal, login
+    from provision.machines import bootstrap, login
 
     sys.stdin = io.StringIO()  # nobody answers a question
     login.SshShell = hosts.Shell  # type: ignore[misc,assignment]
     bootstrap.wait_for_port = hosts.port_answers  # type: ignore[attr-defined]
     session_manager.require_plugin = lambda: None
     pair = keys.new_pair("simulated")
-    journal.new_pair = lambda _: pair  # type: ignore[attr-defined]
     keys.new_pair = lambda _: pair
 
 

@@ -5,10 +5,11 @@ import pytest
 from provision.engines import definition
 from tests.simulate import keeper_mutations
 from tests.simulate.asl import MOST_EVENTS
+from tests.simulate.keeper_cloud import MISHAPS
 from tests.simulate.keeper_seeds import KINDS, Played, play
 
 SEEDS = 200
-NOTICED_IN = 40
+NOTICED_IN = 150
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,13 @@ def test_the_seeds_end_in_every_way_that_there_is(played: list[Played]) -> None:
     assert ends >= {"SUCCEEDED", "TrainingFailed", "EndedWithMachine", "Unready", "TimeOver", "Refused", "StillThere",
                     "ABORTED", "NoCapacity", "Barren"}  # fmt: skip
     assert sum(one.machines for one in played) > SEEDS
+
+
+def test_all_that_can_befall_a_kept_run_befalls_the_seeds(played: list[Played]) -> None:
+    """Notices, silent deaths, droughts, hung guards, boots that fail or take long, images and host files that are
+    missing, keepers that are stopped or deleted, answers that are lost."""
+    assert {one.kind for one in played} == set(KINDS)
+    assert frozenset().union(*(one.mishaps for one in played)) == set(MISHAPS)
 
 
 def test_a_seed_gives_the_same_each_time() -> None:

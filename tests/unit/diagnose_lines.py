@@ -263,7 +263,56 @@ OTHER = {
     "UnicodeDecodeError: 'ascii' codec can't decode byte 0x8e": "pickle-encoding",
     "ImportError: No module named _caffe": "caffe-protobuf-import",
     "ImportError: No module named cython_bbox": "cython-not-built",
-    "ModuleNotFoundError: No module named 'pascal_layers'": "python-layer",
+    "ModuleNotFoundError: No module named 'pascal_layers'": "python-module",
+    # PyTorch 1.0 to 2.7, TensorFlow 1 and 2, JAX 0.4, numpy 1 and 2, transformers 4, torchvision's references
+    "ImportError: No module named timm": "python-module",
+    "ImportError: cannot import name 'container_abcs' from 'torch._six' (/opt/torch/_six.py)": "python-module",
+    "RuntimeError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 15.78 GiB total capacity)":
+        "gpu-out-of-memory",
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB":
+        "gpu-out-of-memory",
+    "ResourceExhaustedError: OOM when allocating tensor with shape[64,512] on /job:localhost/task:0/device:GPU:0":
+        "gpu-out-of-memory",
+    "ResourceExhaustedError: OOM when allocating tensor with shape[64,512] on /job:localhost/task:0/device:CPU:0":
+        "host-out-of-memory",
+    "XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes.":
+        "gpu-out-of-memory",
+    "RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed. ": "host-out-of-memory",
+    "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB for an array with shape (1000000, 1000)":
+        "host-out-of-memory",
+    "RuntimeError: [enforce fail at alloc_cpu.cpp:75] DefaultCPUAllocator: can't allocate memory: you tried to":
+        "host-out-of-memory",
+    "RuntimeError: DataLoader worker (pid(s) 4711, 4712) exited unexpectedly": "loader-worker",
+    "RuntimeError: DataLoader worker (pid 42) is killed by signal: Bus error. It is possible that dataloader's workers "
+    "are out of shared memory.": "shared-memory",
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device": "no-kernel-image",
+    "NVIDIA H100 with CUDA capability sm_90 is not compatible with the current PyTorch installation.":
+        "no-kernel-image",
+    "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).": "driver-too-old",
+    "RuntimeError: Found no NVIDIA driver on your system.": "no-gpu",
+    "RuntimeError: No CUDA GPUs are available": "no-gpu",
+    "AssertionError: Torch not compiled with CUDA enabled": "torch-without-cuda",
+    "torch.distributed.DistBackendError: NCCL error in: ../torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp:1333":
+        "nccl",
+    "RuntimeError: NCCL communicator was aborted on rank 1: ncclSystemError: System call failed": "nccl",
+    "[rank1]:[E ProcessGroupNCCL.cpp:475] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=4)":
+        "collective-timeout",
+    "Loss is nan, stopping training": "loss-not-a-number",
+    "FloatingPointError: Loss became infinite or NaN at iteration=12!": "loss-not-a-number",
+    "Batch 5: Invalid loss, terminating training": "loss-not-a-number",
+    "RuntimeError: Function 'MulBackward0' returned nan values in its 0th output.": "loss-not-a-number",
+    "RuntimeError: PytorchStreamWriter failed writing file data/3: file write failed": "checkpoint-not-written",
+    "RuntimeError: [enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0": "checkpoint-not-written",
+    "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory":
+        "checkpoint-broken",
+    "_pickle.UnpicklingError: invalid load key, 'v'.": "checkpoint-broken",
+    "_pickle.UnpicklingError: Weights only load failed. This file can still be loaded": "weights-only",
+    "RuntimeError: Error(s) in loading state_dict for ResNet:": "state-dict",
+    "RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!":
+        "device-mix",
+    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ": "child-failed",
+    "python: can't open file '/work/trian.py': [Errno 2] No such file or directory": "file-not-found",
+    "OSError: We couldn't connect to 'https://huggingface.co' to load this file": "network",
     "_tkinter.TclError: no display name and no $DISPLAY environment variable": "display-missing",
     "TypeError: load() missing 1 required positional argument: 'Loader'": "yaml-load",
     "Boost.Python.ArgumentError: Python argument types in": "pycaffe-call",

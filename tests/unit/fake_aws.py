@@ -75,7 +75,10 @@ def _clients(cloud: Cloud) -> None:
 
     prices = client(dataclasses.replace(cloud, region="us-east-1"), "pricing", attempts=1)
     for api in (
-        *(client(cloud, name) for name in ("ec2", "iam", "scheduler", "sts", "s3", "stepfunctions", "sns", "fis")),
+        *(
+            client(cloud, name)
+            for name in ("ec2", "iam", "scheduler", "sts", "s3", "stepfunctions", "sns", "fis", "ecr")
+        ),
         prices,
     ):
         api.meta.events.register("provide-client-params", note)

@@ -5,6 +5,8 @@ import io
 from datetime import datetime, timezone
 from typing import Any
 
+from botocore.response import StreamingBody
+
 from infra.aws.session import Cloud
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 
@@ -62,7 +64,8 @@ class FakeS3(FakeAws):
         prefix, after = given.get("Prefix", ""), given.get("StartAfter", "")
         keys = [key for key in sorted(self.held) if key.startswith(prefix) and key > after]
         if "Delimiter" in given:
-            names = sorted({prefix + key.removeprefix(prefix).partition("/")[0] + "/" for key in keys})
+            rests = [key.removeprefix(prefix) for key in keys]
+            names = sorted({prefix + rest.partition("/")[0] + "/" for rest in rests if "/" in rest})
             return {"CommonPrefixes": [{"Prefix": name} for name in names], "IsTruncated": False}
         rows = [(key, *self.held[key]) for key in keys]
         found = [{"Key": key, "Size": len(data), "ETag": '"x"', "LastModified": at} for key, data, at in rows]
@@ -105,7 +108,10 @@ class FakeS3(FakeAws):
         if given["Key"] not in self.held:
             raise Refused("NoSuchKey")
         data = self.held[given["Key"]][0]
-        return {"Body": io.BytesIO(data), "ContentLength": self.lengths.get(given["Key"], len(data))}
+        return {
+            "Body": StreamingBody(io.BytesIO(data), len(data)),
+            "ContentLength": self.lengths.get(given["Key"], len(data)),
+        }
 
     def _delete(self, given: dict[str, Any]) -> Any:
         for one in given["Delete"]["Objects"]:

@@ -86,6 +86,14 @@ def test_the_newest_image_that_we_baked_goes_first_for_all_that_share_its_base()
     assert aws.calls["DescribeImages"] == 3  # two lookups of baked ones, and one root device
 
 
+def test_that_there_is_no_baked_image_is_asked_again_where_a_keeper_may_have_made_one() -> None:
+    aws = region({}, {})
+    volta, turing = (amis.choose(Settings(), family) for family in ("Volta", "Turing"))
+    for ami in (volta, turing, volta, turing):
+        ami_lookup.resolve(aws.cloud, ami)
+    assert aws.calls["DescribeImages"] == 5  # three lookups of baked ones, and two root devices
+
+
 def test_the_users_images_go_before_all() -> None:
     aws = region({}, {}, baked=("ami-1",))
     one = Settings(amis={"Turing": "ami-own"})

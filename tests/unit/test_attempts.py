@@ -283,7 +283,11 @@ def test_weights_are_noted_in_the_manifest_and_bound_one_by_one(run: Run) -> Non
     attempts._fetch_weights(stage(run))
     noted = Run(run.store, run.id).manifest.weights
     assert noted == {START.url: {"file": "start.caffemodel", "sha256": "a" * 64, "size": 5}}
-    [bind] = [one for one in attempts.container.binds(run.manifest) if one.target.startswith("/weights")]
+    [bind] = [
+        one
+        for one in attempts.container.binds(run.manifest, attempts.container.folders_on_host(run.manifest))
+        if one.target.startswith("/weights")
+    ]
     assert (bind.source, bind.target, bind.read_only) == (
         weights.path_on_host(START), "/weights/start.caffemodel", True,
     )  # fmt: skip
@@ -321,7 +325,7 @@ class Starting:
             (attempts.gpu_check, "prove", lambda *_: None),
             (attempts.guard, "install", lambda _: None),
             (attempts.inputs, "place", lambda *_: None),
-            (attempts.container, "binds", lambda _: ()),
+            (attempts.container, "binds", lambda *_: ()),
         ):
             monkeypatch.setattr(place, name, answer)
         run.add_attempt(attempt(1))
@@ -377,3 +381,23 @@ def test_a_training_that_has_begun_is_not_ended_for_the_copy_of_its_data(
     assert starting.said[-1] == (
         "the connection broke; another laptop that resumes net-1 has to give its data and code"
     )
+
+
+def test_code_that_is_given_is_the_runs_only_once_its_attempt_is_the_newest(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of two who resume at once the slower one changes neither the manifest nor the code in the container's reach."""
+    host = Host()
+    starting = Starting(monkeypatch, run)
+    monkeypatch.setattr(attempts.login, "shell", lambda *_: nullcontext(host))
+    before = run.store.read(run.key("manifest.json"))
+    inputs.give(run, None, str(tmp_path))
+    starting.way = RunError("attempt 1 goes on")
+    with pytest.raises(RunError):
+        starting.start()
+    assert run.store.read(run.key("manifest.json")) == before
+    assert not [words for words in host.said if "cp" in words]
+    starting.way = None
+    starting.start()
+    assert Run(run.store, run.id).manifest.project.value == str(tmp_path)
+    assert [words[-1] for words in host.said if "cp" in words] == [inputs.code_folder(run.id)]

@@ -1,6 +1,7 @@
 """What has no living owner: the verdict on each thing, and its mending."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -49,6 +50,40 @@ def test_what_is_billed_without_an_owner_is_an_orphan(one: Holding, why: str) ->
     (found,) = judge("us-east-1", [one], {}, NOW)
     assert found.verdict == "orphan"
     assert why in found.why
+
+
+def baked(state: str = "available", id: str = "ami-1", snapshot: str = "snap-1", **marks: str) -> Holding:
+    row = {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}, {"DeviceName": "/a"}]}
+    made = {"provision:baked": "Volta", **{f"provision:{key}": value for key, value in marks.items()}}
+    return thing("machine images", id=id, state=state, kept=True, launch="", tags=made, row=row)
+
+
+SNAPSHOT = thing("snapshots", id="snap-1", kept=True, launch="", gb=100)
+GOES_ON = thing("kept runs", id="digits-1", launch="")
+
+
+def test_a_baked_image_and_its_snapshot_are_kept() -> None:
+    assert verdicts(baked(), SNAPSHOT) == ["kept"] * 2
+    assert verdicts(baked(driver="535", run="r"), SNAPSHOT) == ["kept"] * 2
+    assert verdicts(baked("pending", snapshot="later"), SNAPSHOT) == ["kept"] * 2
+
+
+def test_what_is_left_of_an_image_is_billed_for_nothing() -> None:
+    assert verdicts(SNAPSHOT) == ["orphan"]
+    assert verdicts(baked("failed"), SNAPSHOT) == ["stray", "kept"], "it goes with its image"
+    young = replace(SNAPSHOT, made=NOW - timedelta(minutes=5))
+    assert verdicts(young) == ["new"]
+    [found] = judge("us-east-1", [SNAPSHOT], {}, NOW)
+    assert found.why == "no machine image has it" and found.price
+    assert [one.verdict for one in judge("us-east-1", [SNAPSHOT], {}, NOW, seen=False)] == ["kept"]
+
+
+def test_an_image_with_a_driver_of_before_goes_once_no_run_may_start_from_it() -> None:
+    old = baked(driver="470", run="digits-1")
+    assert verdicts(old, SNAPSHOT) == ["stray", "kept"]
+    assert "its driver is 470, and machines get 535" in judge("us-east-1", [old], {}, NOW)[0].why
+    assert verdicts(old, SNAPSHOT, GOES_ON)[:2] == ["kept"] * 2
+    assert verdicts(baked(driver="470"), SNAPSHOT) == ["kept"] * 2, "a person made it"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +237,35 @@ def test_rights_that_cannot_be_seen_are_not_clean() -> None:
     assert [type(error) for _, error in report.errors] == [AuthError]
 
 
+def test_a_topic_that_nobody_hears_is_taken_away_and_the_others_are_kept() -> None:
+    mine = "arn:aws:sns:us-east-1:111111111111:"
+    heard, waits, unheard = (f"{mine}provision-{name}" for name in ("heard", "waits", "unheard"))
+    rows = {heard: [{"SubscriptionArn": f"{heard}:1"}], waits: [{"SubscriptionArn": "PendingConfirmation"}]}
+    there = [heard, waits, unheard, f"{mine}somebody-elses"]
+    aws = living()
+    aws.answers |= {
+        "ListTopics": lambda _: {"Topics": [{"TopicArn": arn} for arn in there]},
+        "ListSubscriptionsByTopic": lambda given: {"Subscriptions": rows.get(given["TopicArn"], [])},
+        "DeleteTopic": lambda given: there.remove(given["TopicArn"]),
+        "ListRolePolicies": {},
+    }
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    found = {one.thing.id: (one.thing.state, one.verdict) for one in report.findings if one.thing.kind == audit.TOPICS}
+    assert found == {
+        "provision-heard": ("tells", "kept"), "provision-waits": ("waits", "kept"),
+        "provision-unheard": ("nobody", "stray"),
+    }  # fmt: skip
+    audit.fix(aws.cloud, report)
+    assert there == [heard, waits, f"{mine}somebody-elses"]
+
+
+def test_topics_that_cannot_be_seen_are_not_clean() -> None:
+    aws = living()
+    aws.answers |= {"ListTopics": Refused("AuthorizationError"), "ListRolePolicies": {}}
+    report = audit.audit(aws.cloud, ["us-east-1"])
+    assert [type(error) for _, error in report.errors] == [AuthError]
+
+
 @pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clouds, "resolve", lambda _: CLOUD)
@@ -298,9 +362,11 @@ def test_cost_counts_what_s3_keeps_of_the_runs() -> None:
         ListObjectsV2=lambda given: {"Contents": [row for row in held if row["Key"].startswith(given["Prefix"])]}
     )
     out, _ = said("cost")
-    assert "runs and images in S3, us-east-1: 3.2 GB, about $0.0690 a month" in out
+    assert "runs in S3, us-east-1: 1.1 GB, about $0.0230 a month" in out
+    assert "images in S3, us-east-1: 2.1 GB, about $0.0460 a month" in out
     out, _ = said("cost", "--json")
-    assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 3 * 2**30, "dollars_a_month": 0.069}]
+    assert json.loads(out)["runs"] == [{"region": "us-east-1", "bytes": 2**30, "dollars_a_month": 0.023}]
+    assert json.loads(out)["images"] == [{"region": "us-east-1", "bytes": 2**31, "dollars_a_month": 0.046}]
     assert {words["Prefix"] for words in aws.of("ListObjectsV2")} == {"runs/", "images/", "host/"}
 
 
@@ -311,7 +377,20 @@ def test_a_bucket_that_may_not_be_listed_hides_no_machine() -> None:
     out, error = said("cost")
     assert error is None
     assert "p3.8xlarge" in out
-    assert "runs and images in S3" not in out
+    assert "$16.00 a month" in out and "in S3, us-east-1: " not in out
+
+
+def test_audit_shows_what_the_images_in_s3_cost() -> None:
+    held = [stored("images/blobs/1.gz", 2**31), stored("images/sha256/1.json", 2**31)]
+    FakeAws(ListObjectsV2=lambda given: {"Contents": held if given["Prefix"] == "images/" else []})
+    report = audit.audit(CLOUD, ["us-east-1"])
+    [found] = [one for one in report.findings if one.thing.kind == audit.IMAGES]
+    assert (found.thing.id, found.verdict) == ("provision-111111111111-us-east-1", "kept")
+    assert found.price == pytest.approx(4 * 0.023 / 720)
+    FakeAws(HeadBucket=Refused("404"))
+    assert audit.audit(CLOUD, ["us-east-1"]).findings == ()
+    FakeAws(ListObjectsV2=Refused("AccessDenied"))
+    assert [type(error) for _, error in audit.audit(CLOUD, ["us-east-1"]).errors] == [AuthError]
 
 
 def stored(key: str, size: int) -> dict[str, Any]:

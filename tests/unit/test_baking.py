@@ -121,6 +121,18 @@ def test_the_image_has_its_tags_and_no_data_volume_from_the_first_call_on() -> N
     assert baked(aws.cloud, ["Volta"]) == (IMAGE, "/dev/sda1", 40)
 
 
+def test_an_image_with_another_driver_than_the_tables_is_not_taken() -> None:
+    aws = Account()
+    aws.row["Tags"] = tags(name="lab", disk="40", driver="535")
+    bake(aws)
+    [made] = MachineImages(aws.cloud).all()
+    assert (made.driver, made.run) == ("535", "")
+    assert baked(aws.cloud, ["Volta"], "535") == (IMAGE, "/dev/sda1", 40)
+    assert baked(aws.cloud, ["Volta"], "580") is None
+    aws.images[IMAGE]["Tags"] = [tag for tag in aws.images[IMAGE]["Tags"] if tag["Key"] != "provision:driver"]
+    assert baked(aws.cloud, ["Volta"], "580") is not None  # of an earlier version: nobody knows
+
+
 @pytest.mark.parametrize(
     ("code", "why", "kind", "mend"),
     [

@@ -1,5 +1,7 @@
 """A run that AWS keeps is begun whole or not at all; whatever goes wrong on the way leaves nothing that is billed."""
 
+import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -19,7 +21,8 @@ from provision.hosts import image as images
 from provision.machines import find, journal, rent
 from provision.offers import plan
 from provision.offers.requirements import Requirements
-from provision.runs.manifest import Keeping
+from provision.runs import inputs
+from provision.runs.manifest import Keeping, Manifest
 from provision.runs.store import Run
 from provision.settings import Settings
 from provision.training import kept, start
@@ -89,7 +92,8 @@ def test_all_is_in_its_place_before_the_keeper_starts(one: Begun) -> None:
         "CreateInstanceProfile",
     ):
         assert names.index(operation) < start, operation
-    assert names[start + 1 :] == []
+    assert names[start + 1 :] == ["DeleteObjects"]  # the claim on the image's layers
+    assert not [key for key in one.aws.held if key.startswith("images/claims/")]
     assert f"runs/{RUN}/keeper.json" in one.aws.held and len(one.capsules()) == 1
     assert any(key.startswith("host/") for key in one.aws.held)
     assert f"images/sha256/{DIGEST.removeprefix('sha256:')}.json" in one.aws.held
@@ -112,6 +116,14 @@ def test_a_machine_of_it_lets_nobody_in_and_has_its_role_from_the_start(one: Beg
         assert marks["provision:run"] == RUN and marks["provision:deadline"]
 
 
+def test_nobody_is_let_in_by_session_manager_either(one: Begun) -> None:
+    """`ssh` refuses a machine of a keeper's: rights for it would be rights that nobody uses."""
+    one.begin(via="ssm")
+    policies = [json.loads(given["PolicyDocument"]) for given in one.aws.of("PutRolePolicy")]
+    actions = json.dumps(policies)
+    assert policies and "ssm" not in actions and "s3:PutObject" in actions
+
+
 def test_what_the_keeper_is_given(one: Begun) -> None:
     keeping = one.begin(Order(number=3, resumed_from=200, chosen=True), fallback=True, budget=12.0)
     given = one.given()
@@ -132,6 +144,36 @@ def test_what_the_keeper_is_given(one: Begun) -> None:
     [name] = one.capsules()
     capsule = one.held(name)
     assert [3, 200] in capsule["chosen"]
+
+
+def order_of(one: Begun) -> dict[str, Any]:
+    """What the machines' user data say of the run."""
+    data = base64.b64decode(one.aws.of("CreateLaunchTemplate")[-1]["LaunchTemplateData"]["UserData"])
+    config = json.loads(gzip.decompress(data).partition(b"\n")[2])
+    files = {file["path"]: file["content"] for file in config["write_files"]}
+    found: dict[str, Any] = json.loads(files["/opt/provision/order.json"])
+    return found
+
+
+def test_a_machine_that_installs_its_driver_becomes_an_image_and_that_is_said_before(one: Begun) -> None:
+    keeping = one.begin(tags={"provision:name": "lab", "provision:driver": "470"}, owner="alice@thinkpad 3f2a9c1d")
+    said = " ".join(one.said)
+    assert "the first machine with Kepler GPUs becomes a machine image" in said and "--no-bake" in said
+    bake = one.given()["bake"]
+    assert (bake["label"], bake["families"], bake["driver"]) == ("provision ubuntu-470", ["Kepler"], "470")
+    assert bake["until"] < keeping.ends[:19]
+    marks = {tag["Key"]: tag["Value"] for tag in bake["tags"][0]["Tags"]}
+    assert (marks["provision:run"], marks["provision:owner"]) == (RUN, "alice@thinkpad 3f2a9c1d")
+    assert "provision:resource" not in marks, "it does not end with its launch"
+    assert order_of(one)["bake"] is True
+
+
+@pytest.mark.parametrize("driver", ["", "470"])
+def test_no_image_is_made_where_nothing_is_installed_or_nobody_wants_it(one: Begun, driver: str) -> None:
+    one.session = replace(one.session, settings=Settings(bake=not driver))
+    one.begin(tags={"provision:name": "lab", "provision:driver": driver})
+    assert one.given()["bake"]["label"] == "" and "bake" not in order_of(one)
+    assert "machine image" not in " ".join(one.said)
 
 
 def test_a_budget_ends_the_whole_run_sooner(one: Begun) -> None:
@@ -192,6 +234,76 @@ def test_who_comes_too_late_leaves_the_capsule_of_the_one_who_keeps_the_run(one:
     assert name == f"capsules/{hashlib.sha256(before[0]).hexdigest()}.json"
 
 
+def code(folder: Path, text: str) -> str:
+    folder.mkdir()
+    (folder / "train.py").write_text(text)
+    return str(folder)
+
+
+def two_who_resume(one: Begun, monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str) -> Keeping:
+    """Another laptop gives its code and resumes the run; this one gives its own, and is all but done when the other
+    one's keeper is written down."""
+    other = Begun(one.aws, monkeypatch)
+    inputs.give(other.run, None, theirs)
+    inputs.give(one.run, None, ours)
+    write, won = begin._write, list[Keeping]()
+
+    def late(run: Run, keeping: Keeping, etag: str) -> None:
+        monkeypatch.setattr(begin, "_write", write)
+        won.append(other.begin(Order(2)))
+        one.aws.answers["DescribeExecution"] = {"status": "RUNNING"}
+        write(run, keeping, etag)
+
+    monkeypatch.setattr(begin, "_write", late)
+    with pytest.raises(BusyError):
+        one.begin(Order(2), token="fedcba9876543210")
+    return won[0]
+
+
+def inputs_in_s3(one: Begun) -> set[str]:
+    base = f"runs/{RUN}/inputs/"
+    return {key.removeprefix(base) for key in one.aws.held if key.startswith(base)}
+
+
+def test_of_two_who_resume_with_code_of_their_own_the_run_goes_by_the_winners(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing of the loser's is trained on, and nothing of it stays; the winner's manifest and copy are as it left
+    them."""
+    theirs, ours = code(tmp_path / "theirs", "print('theirs')"), code(tmp_path / "ours", "print('ours')")
+    keeping = two_who_resume(one, monkeypatch, theirs, ours)
+    [copy] = keeping.copies
+    assert inputs_in_s3(one) == {f"{copy}.json", f"{copy}/train.py"}
+    assert one.aws.held[f"runs/{RUN}/inputs/{copy}/train.py"][0] == b"print('theirs')"
+    manifest = Run(one.run.store, RUN).manifest
+    assert (manifest.project.value, manifest.project.copy) == (theirs, copy)
+    [given] = [one.held(name) for name in one.capsules() if copy in json.dumps(one.held(name))]
+    [code_of_it] = given["inputs"]
+    index = one.aws.held[f"runs/{RUN}/inputs/{copy}.json"][0]
+    assert code_of_it["prefix"] == f"runs/{RUN}/inputs/{copy}/"
+    assert code_of_it["sum"] == hashlib.sha256(index).hexdigest()
+
+
+def test_the_same_code_of_two_who_resume_stays_for_the_winner(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    same = "print('same')"
+    keeping = two_who_resume(one, monkeypatch, code(tmp_path / "theirs", same), code(tmp_path / "ours", same))
+    [copy] = keeping.copies
+    assert inputs_in_s3(one) == {f"{copy}.json", f"{copy}/train.py"}
+
+
+def test_what_a_run_had_before_goes_once_it_is_kept_with_other_code(one: Begun, tmp_path: Path) -> None:
+    inputs.give(one.run, None, code(tmp_path / "first", "1"))
+    [first] = one.begin().copies
+    one.aws.answers["DescribeExecution"] = {"status": "FAILED"}
+    [same] = one.begin(Order(2)).copies
+    assert same == first
+    inputs.give(one.run, None, code(tmp_path / "second", "2"))
+    [second] = one.begin(Order(3)).copies
+    assert inputs_in_s3(one) == {f"{second}.json", f"{second}/train.py"} and second != first
+
+
 def test_an_answer_that_is_lost_stops_what_may_have_begun(one: Begun) -> None:
     one.aws.answers["StartExecution"] = Refused("InternalFailure")
     with pytest.raises(CloudError):
@@ -239,7 +351,8 @@ def test_a_keeper_that_is_to_wait_for_nothing_waits_until_iam_has_told_ec2_of_th
 
 
 def test_a_wait_that_is_longer_than_s3_keeps_the_snapshots_is_refused_first(one: Begun) -> None:
-    one.aws.rules = [{"ID": "provision", "Expiration": {"Days": 10}}]
+    rule = {"ID": "provision", "Status": "Enabled", "Filter": {"Prefix": "runs/"}, "Expiration": {"Days": 10}}
+    one.aws.rules = [rule]
     one.run = made(wait_hours=168.0)
     with pytest.raises(UsageError, match="snapshots of"):
         one.begin(fallback=True)  # a week each
@@ -255,7 +368,6 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
     one.aws.answers["StartExecution"] = Refused("InternalFailure")
     one.aws.answers["StopExecution"] = Refused("InternalFailure")
     image = SimpleNamespace(digest=DIGEST)
-    monkeypatch.setattr(begin, "request_of", lambda *_: request())
     monkeypatch.setattr(images, "obtain", lambda _: image)
     monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
 
@@ -265,11 +377,57 @@ def test_a_run_whose_keeper_may_have_begun_stays_to_be_stopped(
         return one.run
 
     monkeypatch.setattr(start, "written", written)
-    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="")
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="", image="")
     with pytest.raises(CloudError):
-        kept.train(one.session, plan, Requirements("lab", "p2.xlarge"), kept.Terms())
+        kept.train(one.session, plan, request(), kept.Terms())
     assert (f"runs/{RUN}/manifest.json" in one.aws.held) == stays
     assert [words for words in one.said if f"stop {RUN}" in words]
+
+
+def trained(one: Begun, monkeypatch: pytest.MonkeyPatch, terms: kept.Terms) -> Run:
+    """The run of a `train --detach` with these terms."""
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
+    monkeypatch.setattr(images, "obtain", lambda _: SimpleNamespace(digest=DIGEST))
+    monkeypatch.setattr(start, "manifest_of", lambda *_: one.run.manifest)
+
+    def written(_: Session, manifest: Manifest) -> Run:
+        one.run.write_manifest(manifest)
+        return one.run
+
+    monkeypatch.setattr(start, "written", written)
+    plan: Any = SimpleNamespace(request=SimpleNamespace(diagnose=False), stack="", image="")
+    return kept.train(one.session, plan, request(), terms)[0]
+
+
+@pytest.mark.parametrize("state", ["PendingConfirmation", f"arn:aws:sns:us-east-1:{OURS}:provision-1:2"])
+def test_the_url_of_a_webhook_is_written_down_nowhere_and_who_waits_is_said(
+    one: Begun, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    hook = "https://hooks.example.org/services/s3cr3t"
+    one.aws.answers |= {
+        "CreateTopic": lambda given: {"TopicArn": f"arn:aws:sns:us-east-1:{OURS}:{given['Name']}"},
+        "ListSubscriptionsByTopic": {"Subscriptions": [{"SubscriptionArn": state, "Endpoint": "another"}]},
+    }
+    run = trained(one, monkeypatch, kept.Terms(notify=hook))
+    [asked] = one.aws.of("Subscribe")
+    assert asked["Endpoint"] == hook
+    others = [words for name, words in one.aws.calls if name != "Subscribe"]
+    assert "s3cr3t" not in repr([others, one.aws.held, one.said])
+    assert one.given()["notify"] == asked["TopicArn"] == run.manifest.settings.notify
+    waits = [words for words in one.said if "is told nothing before it has confirmed" in words]
+    assert [words.partition(" ")[0] for words in waits] == ["https://hooks.example.org/…"] * state.startswith("Pend")
+
+
+def test_a_look_at_the_topic_that_fails_does_not_end_a_run_that_has_begun(
+    one: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([{"Subscriptions": [{"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b.c"}]}])
+    one.aws.answers |= {
+        "CreateTopic": lambda given: {"TopicArn": f"arn:aws:sns:us-east-1:{OURS}:{given['Name']}"},
+        "ListSubscriptionsByTopic": lambda _: next(looks, Refused("InternalError")),
+    }
+    assert trained(one, monkeypatch, kept.Terms(notify="a@b.c")).keeping() is not None
+    assert one.undone == []
 
 
 def test_down_and_audit_look_into_its_region_from_another_one(one: Begun) -> None:

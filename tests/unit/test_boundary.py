@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from infra.aws import s3_bucket
 from infra.aws.iam import BOUNDARY_MEND, SESSIONS, Iam
 from infra.aws.scheduler import Scheduler
 from infra.errors import UsageError
 from localcloud import access, resources
 from provision import cli, clouds, settings
 from provision.account import doctor, permissions
+from provision.machines import host_keys
 from provision.runs.policy import _WRITES
 from tests.unit.fake_aws import CLOUD, FakeAws, Refused
 from tests.unit.test_scheduler import AT, NO_GROUP, NO_ROLE, in_turn
@@ -109,13 +111,25 @@ def needs() -> list[tuple[str, str, dict[str, list[str]]]]:
         *found,
         ("s3:ListBucket", bucket, OWN_BUCKET),
         *((action, f"{bucket}/runs/net-1/snapshots/000000100-001/complete.json", OWN_BUCKET) for action in writes),
+        *begins(ACCOUNT),
     ]
+
+
+def begins(account: str) -> list[tuple[str, str, dict[str, list[str]]]]:
+    """What any machine is allowed from its start, on an object of each place."""
+    place = s3_bucket.ours(CLOUD, account)
+    statements: Any = host_keys.policy(place, "provision-lab-01234567")["Statement"]
+    return [
+        (action, str(one["Resource"]).replace("*", "x"), OWN_BUCKET)
+        for one in statements for action in access.many(one["Action"])
+    ]  # fmt: skip
 
 
 def test_the_boundary_lets_the_roles_do_their_work() -> None:
     statements = permissions.boundary_policy(REGION)["Statement"]
     wanted = needs()
     assert {"ec2:TerminateInstances", "ssmmessages:OpenDataChannel", "s3:PutObjectTagging"} < {one[0] for one in wanted}
+    assert {action for action, *_ in begins(ACCOUNT)} == {"s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"}
     assert [one for one in wanted if not access.allowed(statements, *one)] == []
 
 
@@ -134,6 +148,8 @@ def test_the_boundary_lets_the_roles_do_their_work() -> None:
         ("s3:GetObject", "arn:aws:s3:::salaries/2026.csv", OWN_BUCKET),
         ("s3:PutObject", "arn:aws:s3:::lab/x", OWN_BUCKET),  # named for reading
         ("s3:PutObject", f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}/other", OWN_BUCKET),
+        ("s3:PutObject", f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}/host/a.tar.gz", OWN_BUCKET),
+        ("s3:DeleteObject", f"arn:aws:s3:::provision-{ACCOUNT}-{REGION}/machines/x/keys/i-1", OWN_BUCKET),
         ("s3:PutObject", "arn:aws:s3:::provision-9-us-east-1/runs/a/log/1", THEIR_BUCKET),
         ("ssm:GetParameter", "*", {}),
         ("secretsmanager:GetSecretValue", "*", {}),

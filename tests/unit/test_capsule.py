@@ -1,5 +1,6 @@
 """The capsule holds all that a machine needs, from the same code as a container that a laptop starts."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from infra.containers import cli_words
 from infra.errors import UsageError
 from localcloud import access
+from provision.account import permissions
 from provision.engines import capsule, container
 from provision.recipes.spec import Weights
 from provision.runs import weights
@@ -86,6 +88,44 @@ def test_the_image_is_named_by_its_index_or_by_a_registrys_digest(aws: FakeS3) -
     name = f"registry.example/caffe@sha256:{'a' * 64}"
     run.use_image(name, DIGEST)
     assert plain(run)["image"] == {"id": "", "tag": name, "pull": name}
+    assert not [one for one in rights(run) if "ecr:" in str(one["Action"])]
+
+
+def rights(run: Run) -> Any:
+    return policy(run, kept=True)["Statement"]
+
+
+@pytest.mark.parametrize(
+    ("region", "api"),
+    [("eu-west-1", "https://api.ecr.eu-west-1.amazonaws.com"), ("cn-north-1", "https://api.ecr.cn-north-1.amazonaws.com.cn")],
+)  # fmt: skip
+def test_an_image_of_ecr_comes_with_where_its_token_is_had_and_the_right_to_pull_it_alone(
+    aws: FakeS3, region: str, api: str
+) -> None:
+    run = made()
+    host = f"123456789012.dkr.ecr.{region}.{api.partition('ecr.')[2].partition('.')[2]}"
+    name = f"{host}/team/caffe@sha256:{'a' * 64}"
+    run.use_image(name, f"sha256:{'a' * 64}")
+    run.store.cloud = replace(run.store.cloud, endpoint=None)
+    login = {"host": host, "region": region, "endpoint": api}
+    assert plain(run)["image"] == {"id": "", "tag": name, "pull": name, "login": login}
+    statements = rights(run)
+    arn = f"arn:{'aws-cn' if region.startswith('cn') else 'aws'}:ecr:{region}:123456789012:repository/team/"
+
+    def may(action: str, resource: str) -> bool:
+        return access.allowed(statements, f"ecr:{action}", resource, {})
+
+    assert may("GetAuthorizationToken", "*")
+    for action in ("BatchGetImage", "GetDownloadUrlForLayer", "BatchCheckLayerAvailability"):
+        assert may(action, f"{arn}caffe") and not may(action, f"{arn}other")
+    assert not may("PutImage", f"{arn}caffe") and not may("BatchDeleteImage", f"{arn}caffe")
+    bounds: Any = permissions.boundary_policy("cn-north-1" if region.startswith("cn") else "us-east-1")["Statement"]
+    for one in statements:
+        for action in access.many(one["Action"]):
+            if action.startswith("ecr:"):
+                assert access.allowed(bounds, action, one["Resource"], {}), action
+    alone: Any = policy(run)["Statement"]
+    assert not [one for one in alone if "ecr:" in str(one["Action"])]
 
 
 def test_data_and_code_are_the_runs_own_copies(aws: FakeS3) -> None:
@@ -96,9 +136,26 @@ def test_data_and_code_are_the_runs_own_copies(aws: FakeS3) -> None:
     data, code = plain(run)["inputs"]
     assert data == {
         "kind": "data", "bucket": NAME, "owner": OURS, "prefix": f"runs/{RUN}/inputs/data/",
-        "folder": "/data/sets/digits", "copy": "", "region": "", "endpoint": "",
+        "folder": "/data/sets/digits", "copy": "", "sum": "", "region": "", "endpoint": "",
     }  # fmt: skip
     assert (code["prefix"], code["copy"]) == (f"runs/{RUN}/inputs/project/", f"/data/code/{RUN}")
+
+
+def test_the_copies_are_named_with_the_sums_of_their_indexes(aws: FakeS3) -> None:
+    """A machine trains on these files, whatever else is written into the run's folder meanwhile."""
+    mark = f"project-{'a' * 16}"
+    run = made(
+        data=Source("s3", "s3://lab/voc/", "/data/sets/voc"),
+        project=Source("folder", "/home/me/code", "/data/sets/code-1", copy=mark),
+    )
+    aws.owners["lab"] = OURS
+    index = b'[{"path": "a", "size": 1, "sha256": "6b"}]'
+    aws.put(f"runs/{RUN}/inputs/{mark}.json", index)
+    sums = capsule.sums_of(run)
+    assert sums == {"project": hashlib.sha256(index).hexdigest()}
+    data, code = json.loads(capsule.compose(run, "lab", sums=sums).text)["inputs"]
+    assert (data["sum"], code["sum"]) == ("", sums["project"])
+    assert code["prefix"] == f"runs/{RUN}/inputs/{mark}/"
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,19 @@ def test_a_number_where_text_is_meant_is_refused(
     [
         (["down"], "provision down NAME"),
         (["train", "digits"], "--on NAME"),
-        (["train", "digits", "--on", "x", "--notify", "a@b.c"], "add --detach"),
-        (["train", "digits", "--instance", "p3.8xlarge", "--wait-for-capacity", "2"], "add --detach"),
-        (["resume", "digits-1", "--on", "x", "--detach", "--notify", "a@b.c"], "add --detach"),
+        (["train", "digits", "--on", "x", "--notify", "a@b.c"], "leave out --notify"),
+        (["train", "digits", "--on", "x", "--no-keeper"], "leave out --no-keeper, or --on"),
+        (
+            ["train", "digits", "--instance", "p3.8xlarge", "--no-keeper", "--wait-for-capacity", "2"],
+            "--no-keeper leaves the training to this laptop",
+        ),
+        (
+            ["train", "digits", "--instance", "p3.8xlarge", "--no-keeper", "--detach"],
+            "leave out --no-keeper, or --detach",
+        ),
+        (["resume", "digits-1", "--on", "x", "--detach", "--notify", "a@b.c"], "no keeper has x"),
+        (["resume", "digits-1", "--no-keeper", "--notify", "a@b.c"], "leave out --notify"),
+        (["train", "digits", "--on", "x", "--no-bake"], "leave out --no-bake"),
         (["train", "digitz", "--on", "x"], "digits"),
         (["train", "digits", "--on", "x", "--set", "iteration=5"], "iterations"),
         (["up", "--instance", "p3.8xlarge", "--cloud", "azure"], "known: aws, local"),

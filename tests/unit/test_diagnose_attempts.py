@@ -325,7 +325,7 @@ def test_the_command_says_that_it_ended_well_and_what_came_before(
 
 
 def test_the_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text, said in (("", "is empty"), ("some\nwords\n", "no number of a training in 2 lines")):
+    for text, said in (("", "is empty"), ("some\nwords\n", "no metrics were found in 2 lines")):
         (tmp_path / "a.txt").write_text(text)
         for words in ([], ["--json"]):
             assert run(["diagnose", str(tmp_path / "a.txt"), *words]) == RunError.exit_code

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from provision.cli import run
-from provision.logs.cause import Diagnosis
+from provision.logs.cause import Diagnosis, Facts
 from provision.logs.diagnose import diagnose
 from provision.logs.log import Log
+from provision.runs import report
+from tests.unit.test_fetch import Bucket, made
+from tests.unit.test_run_log import held
 
 OUT_OF_MEMORY = (
     "F0301 10:00:09.000000     7 syncedmem.cpp:56] Check failed: error == cudaSuccess (2 vs. 0)  out of memory"
@@ -24,13 +27,24 @@ def shown(*losses: object) -> list[str]:
             for at, loss in enumerate(losses)]  # fmt: skip
 
 
-def diagnosed(folder: Path, *ranks: Sequence[str], form: str = "[{}] ", end: str = "") -> Diagnosis:
-    """Of a log in which the ranks' lines follow each other in turn."""
+def mixed(*ranks: Sequence[str], form: str = "[{}] ", end: str = "") -> bytes:
+    """A log in which the ranks' lines follow each other in turn."""
     lines = [[form.format(number) + line for line in of] for number, of in enumerate(ranks)]
-    mixed = [line for line in chain.from_iterable(zip_longest(*lines)) if line is not None]
+    together = [line for line in chain.from_iterable(zip_longest(*lines)) if line is not None]
+    return "\n".join([*together, *end.splitlines(), ""]).encode()
+
+
+def diagnosed(
+    folder: Path,
+    *ranks: Sequence[str],
+    form: str = "[{}] ",
+    end: str = "",
+    facts: Facts = Facts(),  # noqa: B008
+) -> Diagnosis:
+    """Of a log in which the ranks' lines follow each other in turn."""
     path = folder / "ranks.log"
-    path.write_text("\n".join([*mixed, *end.splitlines(), ""]))
-    return diagnose(Log("ranks", path))
+    path.write_bytes(mixed(*ranks, form=form, end=end))
+    return diagnose(Log("ranks", path), facts)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -108,3 +122,23 @@ def test_the_command_shows_the_rank(tmp_path: Path, capsys: pytest.CaptureFixtur
     diagnosed(tmp_path, START + shown(2.3, 2.2), [*START, *shown(2.3), OUT_OF_MEMORY])
     assert run(["diagnose", str(tmp_path / "ranks.log")]) == 0
     assert "\n  where: rank1 alone, of 2\n" in capsys.readouterr().out
+
+
+def test_a_run_whose_ranks_wrote_one_log_is_diagnosed_as_the_file_is(tmp_path: Path) -> None:
+    ranks = [START + shown(2.3, 2.2, 2.1), [*START, *shown(2.3, 2.2), OUT_OF_MEMORY]]
+    a_run = made(Bucket())
+    held(a_run, [mixed(*ranks)], 100)
+    (cause,) = report.diagnosis(a_run).causes
+    assert (cause.what, cause.place) == ("the GPU's memory is full", "rank1 alone, of 2")
+    assert [cause] == diagnosed(tmp_path, *ranks, facts=report.facts(a_run)).causes
+
+
+def test_how_the_container_ended_is_told_once_and_of_no_rank(tmp_path: Path) -> None:
+    sound, failed = START + shown(2.3, 2.2, 2.1), [*START, *shown(2.3, 2.2), OUT_OF_MEMORY]
+    killed = diagnosed(tmp_path, sound, sound, facts=Facts("failed", 137))
+    assert [(cause.name, cause.place) for cause in killed.causes] == [("host-out-of-memory", "")]
+    assert killed.ending.word == "failed" and "exit code 137" in killed.ending.text
+    aborted = diagnosed(tmp_path, sound, failed, facts=Facts("failed", 134))
+    assert [cause.name for cause in aborted.causes] == ["gpu-out-of-memory"]
+    both = diagnosed(tmp_path, sound, failed, facts=Facts("failed", 137, out_of_memory=True))
+    assert [cause.name for cause in both.causes] == ["host-out-of-memory", "gpu-out-of-memory"]

@@ -21,7 +21,7 @@ def _e(message: str) -> str:
 
 
 STORIES: dict[str, tuple[str, list[str]]] = {
-    "a Python layer that cannot be imported": ("python-layer", [
+    "a Python layer that cannot be imported": ("python-module", [
         _START, "Traceback (most recent call last):", "ImportError: No module named my_layers",
         "terminate called after throwing an instance of 'boost::python::error_already_set'", "*** SIGABRT ***", _CORE]),
     "a Python layer that crashes the program": ("python-layer", [

@@ -63,7 +63,9 @@ def test_every_setting_is_explained() -> None:
     usual = Settings()
     for name, said in rows:
         value = getattr(usual, name)
-        if isinstance(value, (int, float)) or name in ("cloud", "region", "fallback", "via"):
+        if isinstance(value, bool):
+            assert said == f"`{str(value).lower()}`", name
+        elif isinstance(value, (int, float)) or name in ("cloud", "region", "fallback", "via"):
             assert said.strip("`") == (value if isinstance(value, str) else f"{value:g}"), name
 
 

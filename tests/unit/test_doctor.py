@@ -212,7 +212,14 @@ def test_a_dry_run_shows_offers_prices_and_the_end(capsys: pytest.CaptureFixture
     show_request(requests, as_json=False, kept=True)  # by a keeper, for a training that needs no laptop
     out = capsys.readouterr().out
     assert "with the training, or after 24 hours, waiting included, or after 1.4 hours" in out
-    assert "nobody logs in" in out and "idle" not in out
+    assert "nobody logs in" in out and "idle" not in out and "becomes a machine image" not in out
+    show_request(requests, as_json=False, kept=True, bakes=True)
+    out = capsys.readouterr().out
+    assert "the first machine with Volta GPUs becomes a machine image at its end" in out
+    assert "at most $5.00 a month): --no-bake" in out
+    show_request(requests, as_json=True, kept=True, bakes=True)
+    [plain] = json.loads(capsys.readouterr().out)
+    assert (plain["bakes"]["label"], plain["bakes"]["dollars_a_month"]) == ("provision ubuntu-535", 5.0)
     show_request(requests, as_json=True)
     [plain] = json.loads(capsys.readouterr().out)
     assert (plain["now"], plain["dearest"]) == (3.67, 12.24)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.aws.step_functions import name_of
-from provision.engines import definition, launching
+from provision.engines import coming, definition, launching
 from provision.engines.asl import put
 from tests.simulate.asl import EPOCH, Execution, told
 from tests.simulate.asl_values import Broken
@@ -22,6 +22,7 @@ FULL = {"Instances": [], "Errors": [{"ErrorCode": "InsufficientInstanceCapacity"
 LOST = Broken("Ec2.SdkClientException", "connection reset")
 BUSY = Broken("Ec2.Ec2Exception", "slow down (Service: Ec2, Status Code: 503, Request ID: 1)")
 TAKEN = Broken("S3.S3Exception", "a condition (Service: S3, Status Code: 412, Request ID: 1)")
+ABSENT = Broken("S3.NoSuchKeyException", "not found (Service: S3, Status Code: 404, Request ID: 1)")
 SILENT = object()
 
 
@@ -128,9 +129,9 @@ def test_every_state_that_is_named_is_there_and_can_be_reached() -> None:
 
 
 def test_no_name_is_given_twice() -> None:
-    from provision.engines import clearing, working
+    from provision.engines import baking, clearing, working
 
-    parts = [launching.states(), working.states(), clearing.states()]
+    parts = [launching.states(), coming.states(), working.states(), baking.states(), clearing.states()]
     assert sum(map(len, parts)) == len(states())
 
 
@@ -225,8 +226,20 @@ def test_the_limit_of_the_work_is_longer_than_its_heartbeat(seconds: int, limit:
     assert keeper.execution.status == "RUNNING" and limit < seen[0] < limit + 50
 
 
+def booting(seconds: float) -> Callable[["Aws", dict[str, Any]], Any]:
+    """Each machine says that it is there so many seconds after it was first looked for."""
+    since: dict[str, float] = {}
+
+    def look(aws: Aws, words: dict[str, Any]) -> Any:
+        begun = since.setdefault(words["Key"], aws.time.now)
+        return {} if aws.time.now - begun >= seconds else ABSENT
+
+    return look
+
+
 def test_thirty_slow_machines_and_all_askings_fit_into_an_execution() -> None:
-    """Each is known late, AWS ends its free hour late, and it takes a minute to be gone."""
+    """Each is known late, boots for a quarter of an hour, AWS ends its free hour late, and it takes a minute to be
+    gone."""
 
     def slow(aws: Aws, words: dict[str, Any]) -> Any:
         if words["Filters"][0]["Name"] == "instance-id" and aws.gone == aws.launched:
@@ -236,11 +249,15 @@ def test_thirty_slow_machines_and_all_askings_fit_into_an_execution() -> None:
 
     looks: dict[int, int] = {}
     free = {**SPOT, "free": True}
-    aws = Aws(*({**free, "iteration": turn} for turn in range(1, 40)), describeInstances=[NOBODY, NOBODY, slow])
+    aws = Aws(
+        *({**free, "iteration": turn} for turn in range(1, 40)), describeInstances=[NOBODY, NOBODY, slow],
+        headObject=booting(900),
+    )  # fmt: skip
     attempts = kept(aws, until=told(40 * ENDS), seconds=40 * int(ENDS))
     asking = kept(Aws(createFleet=FULL), waits=[1] * 3000, until=told(40 * ENDS))
     assert attempts.error == "TooManyMachines"
     assert attempts.events + asking.events < 25_000
+    assert [name for _, name in attempts.entered].count("Late") >= 30 * 4
 
 
 @pytest.mark.parametrize("hours", [0.1, 1, 24, 720])
@@ -264,6 +281,7 @@ def test_a_training_that_finishes() -> None:
         "describeInstances",
         "putObject attempts",
         "createSchedule",
+        "headObject keys",
         "putObject control",
         "describeInstances",
         "terminateInstances",
@@ -494,6 +512,63 @@ def test_an_order_that_cannot_be_written_loses_the_machine() -> None:
     assert [words["Body"]["word"] for words in aws.of("putObject", "ends")] == ["lost", "finished"]
 
 
+# from its second end to its order
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 16, 22])
+def test_a_machine_gets_its_order_when_it_is_there_however_long_it_boots(minutes: int) -> None:
+    aws = Aws(DONE, headObject=booting(60 * minutes))
+    execution = kept(aws)
+    assert (execution.status, aws.launched) == ("SUCCEEDED", 1)
+    first = next(at for at, name in execution.entered if name == "Here?")
+    ordered = next(at for at, name in execution.entered if name == "Work")
+    assert 0 <= ordered - first - 60 * minutes < (20 if minutes < 2 else 90)
+    assert aws.of("headObject")[0]["Key"] == "runs/r/keys/i-1"
+
+
+def test_a_machine_that_never_comes_is_ended_and_after_two_there_is_no_third() -> None:
+    execution = kept(aws := Aws(headObject=ABSENT))
+    assert (execution.error, aws.launched, cleared(aws)) == ("Unready", 2, True)
+    assert coming.NEVER in execution.cause
+    assert aws.of("putObject", "control") == [] and len(aws.of("terminateInstances")) == 2
+    begun, ended = (next(at for at, name in execution.entered if name == state) for state in ("Coming", "End"))
+    assert coming.COME_MIN * 60 < ended - begun < (coming.COME_MIN + 5) * 60
+
+
+def test_a_look_that_does_not_answer_ends_no_machine_that_boots() -> None:
+    """A machine that was seen starting is taken to boot on."""
+
+    def dark(aws: Aws, words: dict[str, Any]) -> Any:
+        wanted = words["Filters"][0]["Name"] == "instance-id" and not aws.of("putObject", "control")
+        return BUSY if wanted and aws.of("headObject") else aws._usual("describeInstances", words)
+
+    assert kept(aws := Aws(DONE, headObject=booting(300), describeInstances=dark)).status == "SUCCEEDED"
+    assert aws.launched == 1
+
+
+@pytest.mark.parametrize(("code", "error", "machines"), [
+    ("Client.InstanceInitiatedShutdown", "Unready", 2), ("Client.UserInitiatedShutdown", "EndedWithMachine", 1),
+    ("Server.SpotInstanceTermination", "", 2),
+])  # fmt: skip
+def test_a_machine_that_ends_while_it_boots_is_seen_within_a_minute(code: str, error: str, machines: int) -> None:
+    """One whose host files are missing or damaged powers itself off: with the next one it would be the same."""
+
+    def ended(aws: Aws, words: dict[str, Any]) -> Any:
+        there = words["Filters"][0]["Name"] == "instance-id" and bad(aws) and aws.of("headObject", f"i-{aws.launched}")
+        return machine(aws.launched, "terminated", StateReason={"Code": code}) if there else aws._usual(
+            "describeInstances", words)  # fmt: skip
+
+    def bad(aws: Aws) -> bool:
+        return aws.launched == 1 or error == "Unready"
+
+    aws = Aws(DONE, describeInstances=ended, headObject=lambda aws, words: ABSENT if bad(aws) else {})
+    execution = kept(aws)
+    assert (execution.error, aws.launched, cleared(aws)) == (error, machines, True)
+    begun, seen = (next(at for at, name in execution.entered if name == state) for state in ("Coming", "Ended early"))
+    assert seen - begun < 60
+    assert error != "Unready" or "ended itself without a word" in execution.cause
+
+
 # what a machine says, and what becomes of it
 
 
@@ -534,7 +609,7 @@ def free(*states: str) -> Aws:
 def test_a_free_hour_is_ended_by_aws() -> None:
     aws = free("running", "running", "shutting-down")
     kept(aws)
-    assert aws.order().index("terminateInstances") == 6 + 3 + 1  # after three looks, and the one before the end
+    assert aws.order().index("terminateInstances") == 7 + 3 + 1  # after three looks, and the one before the end
 
 
 def test_a_free_hour_is_waited_for_no_longer_than_that() -> None:
@@ -607,6 +682,9 @@ def test_unready_twice_for_one_reason_is_not_tried_a_third_time() -> None:
     execution = kept(aws := Aws(no, no, DONE))
     assert (execution.error, aws.launched, cleared(aws)) == ("Unready", 2, True)
     assert "the image has another sum" in execution.cause
+    assert [(words["Body"]["word"], words["Body"]["reason"]) for words in aws.of("putObject", "ends")] == [
+        ("unready", "the image has another sum")
+    ] * 2
 
 
 def test_unready_for_two_reasons_is_tried_again() -> None:
@@ -621,6 +699,30 @@ def test_progress_forgets_an_old_reason() -> None:
 def test_machines_without_progress_come_to_an_end() -> None:
     execution = kept(aws := Aws(*[{**SPOT, "iteration": 0}] * 9))
     assert (execution.error, aws.launched) == ("Barren", 5)
+
+
+def snapshots_of(progress: Callable[[int], Any]) -> Callable[["Aws", dict[str, Any]], Any]:
+    """state.json of the newest machine, which still says that it trains, with the iteration of its newest snapshot."""
+
+    def read(aws: Aws, words: dict[str, Any]) -> Any:
+        number = int(aws.of("putObject", "control")[-1]["Body"]["number"])
+        return word(state="running", attempt=number, instance=f"i-{number}", iteration=progress(number))
+
+    return read
+
+
+def test_machines_that_fall_silent_and_brought_newer_snapshots_are_not_barren() -> None:
+    aws = Aws(*[SILENT] * 8, DONE, getObject=snapshots_of(lambda number: 100 * number))
+    execution = kept(aws)
+    assert (execution.status, aws.launched) == ("SUCCEEDED", 9)
+    claims = [words["Body"] for words in aws.of("putObject", "attempts") if not words["Body"]["instance"]]
+    assert [one["resumed_from"] for one in claims] == [100 * turn for turn in range(9)]
+
+
+@pytest.mark.parametrize("progress", [lambda _: 100, lambda _: 0, lambda _: "900", lambda _: None, lambda _: [9]])
+def test_machines_that_fall_silent_and_brought_none_are_barren(progress: Callable[[int], Any]) -> None:
+    execution = kept(aws := Aws(*[SILENT] * 9, getObject=snapshots_of(progress)))
+    assert execution.error == "Barren" and aws.launched in (5, 6)
 
 
 def test_machines_with_progress_go_on_to_the_last_number() -> None:
@@ -753,8 +855,18 @@ def test_who_wants_to_know_is_told_of_interruptions_and_of_the_end() -> None:
     interrupted, over = aws.of("publish")
     assert interrupted["TopicArn"] == over["TopicArn"] == "arn:topic"
     assert interrupted["Subject"] == "provision: interrupted"
-    assert "attempt 001 of r was interrupted" in interrupted["Message"]
-    assert over["Subject"] == "provision: finished" and "r: finished" in over["Message"]
+    assert interrupted["Message"] == (
+        "attempt 001 of r was interrupted, and another machine is asked for: nothing is to be done. type events"
+    )
+    assert over["Subject"] == "provision: finished" and over["Message"] == "r: finished. type fetch"
+
+
+def test_who_is_told_of_a_failure_hears_why_and_what_to_type() -> None:
+    aws = Aws({**DONE, "state": "failed"})
+    kept(aws, notify="arn:topic")
+    [over] = aws.of("publish")
+    assert over["Subject"] == "provision: failed"
+    assert over["Message"] == "r: failed. the training failed by itself; it is not tried again. type resume"
 
 
 def test_nobody_is_told_who_did_not_ask() -> None:

@@ -17,6 +17,7 @@ TAGGED = {"aws:requesttag/provision:run": ["r"], "aws:requesttag/provision:name"
 MINE = {"aws:resourceaccount": [ME], "aws:principalaccount": [ME]}
 S3 = f"arn:aws:s3:::{BUCKET}/runs/r"
 EC2 = f"arn:aws:ec2:{REGION}:{ME}"
+IMAGE, SNAPSHOT = (f"arn:aws:ec2:{REGION}::{kind}" for kind in ("image", "snapshot"))
 ROLE = f"arn:aws:iam::{ME}:role/provision/{REGION}/provision-lab-01234567"
 PROFILE = ROLE.replace(":role/", ":instance-profile/")
 SECOND = f"arn:aws:iam::{ME}:role/provision-account/provision-scheduler"
@@ -35,6 +36,7 @@ NEEDS: list[Need] = [
     ("s3:PutObject", f"{S3}/ends/001.json", MINE),
     ("s3:GetObject", f"{S3}/attempts/001.json", MINE),
     ("s3:GetObject", f"{S3}/state.json", MINE),
+    ("s3:GetObject", f"{S3}/keys/i-1", MINE),
     ("ec2:CreateFleet", f"{EC2}:fleet/*", TAGGED),
     ("ec2:CreateFleet", f"{EC2}:launch-template/lt-1", OURS),
     *(("ec2:RunInstances", f"{EC2}:{kind}/*", TAGGED)
@@ -46,6 +48,15 @@ NEEDS: list[Need] = [
     ("ec2:CreateTags", f"{EC2}:instance/i-1", {"ec2:createaction": ["RunInstances"]}),
     ("ec2:CreateTags", f"{EC2}:fleet/fleet-1", {"ec2:createaction": ["CreateFleet"]}),
     ("ec2:DescribeInstances", "*", {}),
+    ("ec2:DescribeImages", "*", {}),
+    ("ec2:DescribeSnapshots", "*", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", OURS),
+    ("ec2:CreateImage", f"{IMAGE}/*", TAGGED),
+    ("ec2:CreateImage", f"{SNAPSHOT}/*", TAGGED),
+    ("ec2:CreateTags", f"{IMAGE}/ami-1", {"ec2:createaction": ["CreateImage"]}),
+    ("ec2:CreateTags", f"{SNAPSHOT}/snap-1", {"ec2:createaction": ["CreateImage"]}),
+    ("ec2:DeregisterImage", f"{IMAGE}/ami-1", OURS),
+    ("ec2:DeleteSnapshot", f"{SNAPSHOT}/snap-1", OURS),
     ("ec2:TerminateInstances", f"{EC2}:instance/i-1", OURS),
     ("ec2:DeleteLaunchTemplate", f"{EC2}:launch-template/lt-1", OURS),
     ("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", OURS),
@@ -68,12 +79,20 @@ NEVER: list[Need] = [
     ("ec2:RunInstances", f"{EC2}:instance/*", {"aws:requesttag/provision:name": ["lab"]}),
     ("ec2:RunInstances", f"{EC2}:launch-template/lt-1", {}),
     ("ec2:CreateFleet", f"{EC2}:launch-template/lt-1", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", {}),
+    ("ec2:CreateImage", f"{EC2}:instance/i-1", {"ec2:resourcetag/provision:name": ["lab"]}),  # a machine of `up`
+    ("ec2:CreateImage", f"{IMAGE}/*", {}),
+    ("ec2:CreateImage", f"{SNAPSHOT}/*", {"aws:requesttag/provision:name": ["lab"]}),
+    ("ec2:DeregisterImage", f"{IMAGE}/ami-1", {"ec2:resourcetag/provision:name": ["lab"]}),  # of `ami bake`
+    ("ec2:DeleteSnapshot", f"{SNAPSHOT}/snap-1", {"ec2:resourcetag/provision:name": ["lab"]}),
+    ("ec2:ModifyImageAttribute", f"{IMAGE}/ami-1", OURS),  # to share it
+    ("ec2:CreateTags", f"{IMAGE}/ami-1", {}),
     ("ec2:CreateTags", f"{EC2}:instance/i-1", {}),  # to make a machine ours
     ("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", {}),
     ("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/sg-1", OURS),
     ("iam:PassRole", f"arn:aws:iam::{ME}:role/admin", passes("ec2.amazonaws.com")),
     ("iam:PassRole", ROLE, passes("lambda.amazonaws.com")),
-    ("iam:PassRole", f"arn:aws:iam::{ME}:role/provision-account/provision-keeper", passes("ec2.amazonaws.com")),
+    ("iam:PassRole", f"arn:aws:iam::{ME}:role/provision-account/provision-keeper-1", passes("ec2.amazonaws.com")),
     ("iam:DeleteRole", f"arn:aws:iam::{ME}:role/admin", {}),
     ("iam:CreateRole", ROLE, {}),
     ("iam:PutRolePolicy", ROLE, {}),
@@ -81,6 +100,7 @@ NEVER: list[Need] = [
     ("s3:GetObject", f"{S3}/capsules/{'5' * 64}.json", MINE),
     ("s3:PutObject", f"{S3}/manifest.json", MINE),
     ("s3:PutObject", f"{S3}/state.json", MINE),
+    ("s3:PutObject", f"{S3}/keys/i-1", MINE),
     ("s3:DeleteObject", f"{S3}/attempts/001.json", MINE),
     ("s3:PutObject", f"{S3}/control/i-1", {"aws:resourceaccount": ["999999999999"], "aws:principalaccount": [ME]}),
     ("scheduler:DeleteSchedule", f"arn:aws:scheduler:{REGION}:{ME}:schedule/default/x", {}),
@@ -104,10 +124,14 @@ def test_what_it_does_not_need_is_not(index: int) -> None:
     assert not access.allowed(document()["Statement"], *NEVER[index]), NEVER[index]
 
 
+_RIGHTS = {"s3:HeadObject": "s3:GetObject"}  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+
+
 def called() -> set[str]:
-    """The actions of the definition's calls."""
+    """The rights that the definition's calls need."""
     found = re.findall(r"aws-sdk:(\w+):(\w)(\w+)", definition.text())
-    return {f"{service}:{first.upper()}{rest}" for service, first, rest in found}
+    names = {f"{service}:{first.upper()}{rest}" for service, first, rest in found}
+    return {_RIGHTS.get(name, name) for name in names}
 
 
 def test_the_rights_are_those_of_the_calls() -> None:
@@ -126,6 +150,19 @@ def test_one_role_serves_all_regions_of_a_partition() -> None:
     assert other == document()
     china = json.dumps(rights.document("cn-north-1", ME, f"provision-{ME}-cn-north-1"))
     assert set(re.findall(r"arn:([\w-]+):", china)) == {"aws-cn"} and "ec2.amazonaws.com.cn" in china
+
+
+def test_with_other_rights_the_state_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there takes no look at its role: so a right that is new must come with a machine that is new."""
+    before, digest = definition.text(), rights.digest(REGION)
+    assert digest in before and digest == rights.digest("eu-west-1")
+    rest = rights._rest
+    monkeypatch.setattr(rights, "_rest", lambda *given: rest(*given)[:-1])
+    definition.text.cache_clear()
+    try:
+        assert definition.text() != before and rights.digest(REGION) != digest
+    finally:
+        definition.text.cache_clear()
 
 
 def test_it_fits_into_the_policy_of_a_role() -> None:

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from infra.aws.s3 import S3, Stored, decoded
+from infra.aws.s3 import S3
 from infra.errors import CloudError, DiskError, RunError
+from infra.store import Stored, decoded
 from provision.files import bar, objects
 from provision.recipes.loading import load
 from provision.recipes.rendering import render
@@ -32,6 +33,9 @@ class Bucket:
     cloud = CLOUD
     owner = "111111111111"
     bucket = "provision-111111111111-us-east-1"
+
+    where = ("fake", owner, "us-east-1")
+    hint = staticmethod(CLOUD.hint)
 
     def __init__(self, slow: float = 0.0) -> None:
         self.held: dict[str, bytes] = {}
@@ -72,6 +76,9 @@ class Bucket:
     def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
             self.held.pop(key, None)
+
+    def url(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
 
     def folders(self, prefix: str) -> list[str]:
         return sorted({key.removeprefix(prefix).split("/")[0] for key in self.held if key.startswith(prefix)})

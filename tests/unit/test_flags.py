@@ -19,7 +19,8 @@ RENTING = (
 # flags of other programs, and of a command that the text names itself
 OF_OTHERS = {
     "--rm": "docker", "--help": "each command",
-    "--aws-service-name": "aws iam", "--filter": "docker", "--logdir": "tensorboard", "--no-block": "systemctl",
+    "--aws-service-name": "aws iam", "--registry-id": "aws ecr", "--repository-name": "aws ecr",
+    "--filter": "docker", "--logdir": "tensorboard", "--no-block": "systemctl",
 }  # fmt: skip
 NOT_FOR_RESUME = {
     "--region": "its data is in the run's region, which --region names",

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from infra.aws.s3 import Stored
 from infra.containers import Bind, ContainerSpec, GpuRequest, Rights, cli_words
-from infra.host.guard import begin, container, notes, order, programs, resume, snapshots, steps, tasks
+from infra.host.guard import begin, container, hostkey, notes, order, programs, resume, snapshots, steps, tasks
 from provision.hosts import facts
 from provision.recipes.spec import Recipe, SnapshotRule
 from provision.runs import snapshots as theirs
@@ -171,8 +171,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         (tmp_path / name.lower()).mkdir()
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in (
-        (steps, "READY"), (steps, "PROGRESS"), (steps, "SPOOL"), (order, "ORDER"), (begin, "HOST_KEY"),
-        (order, "UPTIME"), (order, "FIRST"),
+        (steps, "READY"), (steps, "PROGRESS"), (steps, "SPOOL"), (order, "ORDER"), (order, "UPTIME"),
+        (order, "FIRST"), (hostkey, "HOST_KEY"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     for module, name in ((begin, "LOOK_S"), (begin, "TURN_S"), (steps, "LOOK_S"), (order, "AGAIN_S")):
@@ -182,8 +182,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(snapshots, "REST", 0)
     monkeypatch.setattr(notes, "plan", lambda run, value, plan=notes.plan: plan(run, value, match))
     monkeypatch.setattr(begin.signal, "signal", lambda *_: None)
-    (tmp_path / "host_key").write_text("ssh-ed25519 AAAA root@ip-10-0-0-1\n")
     (tmp_path / "uptime").write_text("100 7\n")
+    (tmp_path / "host_key").write_text("ssh-ed25519 AAAA root@ip-10-0-0-1\n")
     (tmp_path / "first").write_text(f"1 (systemd) S{' 0' * 18} 0 1 2 3\n")
     return World(tmp_path, Keeper(monkeypatch))
 
@@ -206,10 +206,6 @@ def test_from_its_order_to_a_container_that_the_guard_watches(world: World) -> N
     }  # fmt: skip
     assert order.kept(RUN, 3, None) is None  # the test's order.json is of no run
     assert notes.read(RUN, "order.json") == {"instance": INSTANCE, "number": 3, "token": "token"}
-    until = time.monotonic() + 60
-    while not world.bucket.puts and time.monotonic() < until:
-        time.sleep(0.01)
-    assert world.bucket.puts == [(f"runs/{RUN}/keys/{INSTANCE}", b"ssh-ed25519 AAAA")]
 
 
 def test_the_plan_is_there_before_the_container(world: World) -> None:
@@ -225,8 +221,74 @@ def test_a_machine_without_an_order_ends_itself(world: World, monkeypatch: pytes
     monkeypatch.setattr(begin, "ORDERED_S", 0.05)
     del world.bucket.objects[f"runs/{RUN}/control/{INSTANCE}"]
     world.begin()
-    assert world.host.said == [" ".join(begin.POWER_OFF)]
-    assert (world.keeper.sent, world.programs.said) == ([], [])
+    assert world.host.said[-1] == " ".join(begin.POWER_OFF)
+    assert world.keeper.sent == [] and world.programs.ended
+    assert not world.programs.count("docker create") and not Path(notes.path(RUN, "plan.json")).exists()
+
+
+def test_it_says_that_it_is_there_and_sets_out_before_it_has_its_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper gives it its order once its key is in S3; here not before all is brought, too. S3 refuses at first."""
+    key = f"runs/{RUN}/control/{INSTANCE}"
+    text, put, troubles = world.bucket.objects.pop(key), world.bucket.put, [http_error(403), http_error(503)]
+    there = threading.Event()
+
+    def later(at: str, data: bytes) -> None:
+        if troubles:
+            raise troubles.pop()
+        put(at, data)
+        there.set()
+
+    def counted() -> tuple[int, str, str]:
+        assert there.wait(60)
+        world.bucket.objects[key] = text
+        return 0, "Device id: 0\nDevice id: 1\n", ""
+
+    monkeypatch.setattr(world.bucket, "put", later)
+    world.programs.answers["device_query"] = counted
+    world.begin()
+    assert world.programs.count("docker start") == 1 and world.keeper.answers == []
+
+
+def test_a_machine_without_a_host_key_says_that_it_is_there_all_the_same(world: World) -> None:
+    Path(hostkey.HOST_KEY).unlink()
+    world.begin()
+    until = time.monotonic() + 60
+    while not world.bucket.puts and time.monotonic() < until:
+        time.sleep(0.01)
+    assert world.bucket.puts == [(f"runs/{RUN}/keys/{INSTANCE}", b"")]
+
+
+def test_what_cannot_be_is_told_once_there_is_an_order(world: World) -> None:
+    """The capsule is missed before anybody can be told so."""
+    key = f"runs/{RUN}/control/{INSTANCE}"
+    text = world.bucket.objects.pop(key)
+    call = world.bucket.call
+
+    def missing(method: str, at: str, *more: Any) -> Any:
+        if "/capsules/" in at:
+            threading.Timer(0.2, lambda: world.bucket.objects.update({key: text})).start()
+            raise http_error(404)
+        return call(method, at, *more)
+
+    world.bucket.call = missing  # type: ignore[method-assign]
+    assert world.unready() == "the run's capsule is missing in S3"
+
+
+def test_a_wish_to_stop_that_comes_before_the_capsule_is_heard_after_it(world: World) -> None:
+    """The guard calls it stopped by a plan, which is made of the capsule."""
+    world.bucket.objects[f"runs/{RUN}/control/stop"] = "somebody"
+    call, slow = world.bucket.call, threading.Event()
+
+    def late(method: str, at: str, *more: Any) -> Any:
+        if "/capsules/" in at:
+            slow.wait(0.3)
+        return call(method, at, *more)
+
+    world.bucket.call = late  # type: ignore[method-assign]
+    world.begin()
+    assert world.plan()["attempt"] == 3 and not world.programs.count("docker start")
 
 
 def test_it_waits_for_its_order_through_what_passes(world: World) -> None:
@@ -433,7 +495,7 @@ def test_it_waits_for_the_bootstrap_before_it_asks_docker_for_anything(world: Wo
 
 
 def test_what_does_not_move_for_half_an_hour_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(begin, "STILL_S", 0.05)
+    monkeypatch.setattr(begin, "STILL_S", 2.0)
     free = threading.Event()
     world.programs.still = True
     world.programs.answers["place"] = lambda: free.wait(60) and (0, "", "")
@@ -507,7 +569,8 @@ def test_the_order_of_the_machine_that_an_image_was_made_of_is_none(
     order.keep(RUN, "i-another", 3, "token")
     del world.bucket.objects[f"runs/{RUN}/control/{INSTANCE}"]
     world.begin()
-    assert world.programs.said == []
+    assert not world.programs.count("docker create")
+    assert world.host.said[-1] == " ".join(begin.POWER_OFF)
 
 
 @pytest.mark.parametrize(("status", "starts"), [("running", 0), ("exited", 0), ("created", 1), ("", 1)])

@@ -451,6 +451,26 @@ def test_a_copy_from_s3_that_lacks_a_file_is_none(work: Path) -> None:
         copying.pull(place, "runs/r/inputs/data/", str(work / "again"))
 
 
+def test_of_a_copy_that_was_ordered_by_its_sum_nothing_else_is_taken(work: Path) -> None:
+    """Another machine of the run may write into its inputs."""
+    (work / "in").mkdir()
+    (work / "in" / "a").write_bytes(b"1")
+    place = fake_s3()
+    copying.push(place, "runs/r/inputs/project-1/", str(work / "in"))
+    index = place.objects["runs/r/inputs/project-1.json"]
+    digest = hashlib.sha256(index).hexdigest()
+    place.objects["runs/r/inputs/project-1/planted.py"] = b"evil"
+    assert copying.pull(place, "runs/r/inputs/project-1/", str(work / "out"), digest) == 1
+    assert [path.name for path in (work / "out").iterdir()] == ["a"]
+    place.objects["runs/r/inputs/project-1/a"] = b"2"
+    with pytest.raises(ValueError, match=r"project-1/a is damaged"):
+        copying.pull(place, "runs/r/inputs/project-1/", str(work / "again"), digest)
+    other = hashlib.sha256(b"2").hexdigest()
+    place.objects["runs/r/inputs/project-1.json"] = json.dumps([{"path": "a", "sha256": other}]).encode()
+    with pytest.raises(ValueError, match=r"project-1.json is damaged: it is not the one that was ordered"):
+        copying.pull(place, "runs/r/inputs/project-1/", str(work / "again"), digest)
+
+
 def test_a_file_whose_name_is_not_said_has_that_of_its_path(work: Path) -> None:
     files = [{"path": "snapshots/x", "size": 1, "sha256": hashlib.sha256(b"1").hexdigest()}]
     place = fake_s3(**{"s/complete.json": json.dumps({"files": files}).encode(), "s/x": b"1"})

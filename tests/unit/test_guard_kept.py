@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import threading
 import time
 import urllib.error
@@ -17,7 +18,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infra.host.guard import notes, order, s3, snapshots, tasks, watch
+from infra.host.guard import bake, notes, order, s3, snapshots, tasks, watch
 from infra.host.guard import run as runs
 from tests.unit.test_guard import (
     CRASHED,
@@ -316,6 +317,20 @@ def test_the_keeper_hears_how_it_ended_once_all_is_in_s3(
     assert bucket.states()[-1]["state"] == state
 
 
+def test_a_new_snapshot_is_told_in_the_state_at_once(tmp_path: Path, keeper: Keeper) -> None:
+    """The keeper reads it there when the machine falls silent: what brings snapshots is not given up."""
+    ordered()
+    made, bucket = guard_of(tmp_path, FakeDocker(c=RUNNING))
+    turn(made)
+    assert [one["iteration"] for one in bucket.states()] == [0]
+    for iteration in (400, 800):
+        write_snapshot(tmp_path / "c", iteration)
+        for _ in range(3):
+            turn(made)
+    assert [one["iteration"] for one in bucket.states()] == [0, 400, 800]
+    assert bucket.states()[-1]["state"] == "running"
+
+
 def test_an_answer_is_repeated_until_it_arrives_also_by_the_next_guard(tmp_path: Path, keeper: Keeper) -> None:
     ordered()
     docker = FakeDocker(c=ENDED)
@@ -351,6 +366,104 @@ def test_a_machine_whose_keeper_cannot_be_told_ends_all_the_same(
         time.sleep(0.05)
     free.set()
     settle(made)
+
+
+# a machine image of it
+
+
+class Cleaner(FakeDocker):
+    """systemd, too: its unit cleans the machine, or fails so often before that."""
+
+    def __init__(self, folder: Path, fails: int = 0, **status: str) -> None:
+        super().__init__(**status)
+        self.folder, self.fails, self.started = folder, fails, 0
+
+    def __call__(self, words: list[str]) -> tuple[int, str]:
+        if words[-1] != bake.UNIT:
+            return super().__call__(words)
+        if words[1] == "start":
+            self.started += 1
+            if self.started > self.fails:
+                shutil.rmtree(notes.GUARD)
+                Path(bake.CLEAN).touch()
+        return 0, "failed" if self.started <= self.fails else "inactive"
+
+
+@pytest.fixture
+def bakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bake, "CLEAN", f"{tmp_path}-clean")
+    monkeypatch.setattr(bake, "PAUSE_S", 0)
+    monkeypatch.setattr(watch, "IDLE_S", 0.0)
+    Path(watch.SETTINGS).write_text("power_off_after=1\n")
+    ordered()
+    Path(order.ORDER).write_text(json.dumps({**ORDER, "bake": True}))
+
+
+def ended(tmp_path: Path, docker: FakeDocker, keeper: Keeper, log: str = "Optimization Done.\n") -> watch.Guard:
+    """The guard some turns after its training has ended."""
+    made, _ = guard_of(tmp_path, docker)
+    turn(made)
+    (tmp_path / "c/log/attempt-001.txt").write_text(log)
+    docker.status["c"] = ENDED
+    for _ in range(6):
+        turn(made)
+        time.sleep(0.01)
+    return made
+
+
+@pytest.mark.usefixtures("bakes")
+@pytest.mark.parametrize("fails", [0, 2])
+def test_a_machine_that_becomes_an_image_is_cleaned_before_the_keeper_hears(
+    tmp_path: Path, keeper: Keeper, fails: int
+) -> None:
+    docker = Cleaner(tmp_path, fails, c=RUNNING)
+    keeper.troubles = [urllib.error.URLError("away")] * 2
+    ended(tmp_path, docker, keeper)
+    assert [(one["state"], one["clean"]) for one in keeper.answers] == [("finished", True)]
+    assert docker.started == fails + 1
+    assert not docker.count("poweroff"), "its disk is being copied"
+
+
+@pytest.mark.usefixtures("bakes")
+def test_one_that_cannot_be_cleaned_is_told_of_and_ends_as_ever(tmp_path: Path, keeper: Keeper) -> None:
+    docker = Cleaner(tmp_path, 99, c=RUNNING)
+    ended(tmp_path, docker, keeper)
+    assert [(one["state"], one["clean"]) for one in keeper.answers] == [("finished", False)]
+    assert docker.started == bake.TRIES and docker.count("poweroff")
+
+
+@pytest.mark.usefixtures("bakes")
+def test_a_cleaning_that_hangs_is_waited_for_no_longer_than_the_keeper_waits(
+    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bake.CLEAN_S + order.BEAT_S < 900
+    monkeypatch.setattr(bake, "CLEAN_S", 0.0)
+    docker = FakeDocker(c=RUNNING)  # says nothing of the unit
+    ended(tmp_path, docker, keeper)
+    assert [one["clean"] for one in keeper.answers] == [False]
+
+
+@pytest.mark.usefixtures("bakes")
+def test_what_did_not_finish_is_not_cleaned(tmp_path: Path, keeper: Keeper) -> None:
+    docker = Cleaner(tmp_path, c=RUNNING)
+    ended(tmp_path, docker, keeper, "Optimization stopped early.\n")
+    assert [one["state"] for one in keeper.answers] == ["stopped"] and "clean" not in keeper.answers[0]
+    assert not docker.started
+
+
+def test_a_machine_that_nobody_wants_an_image_of_is_not_cleaned(tmp_path: Path, keeper: Keeper) -> None:
+    ordered()
+    docker = Cleaner(tmp_path, c=RUNNING)
+    ended(tmp_path, docker, keeper)
+    assert [one["state"] for one in keeper.answers] == ["finished"] and not docker.started
+
+
+@pytest.mark.usefixtures("bakes")
+def test_nothing_is_cleaned_for_a_keeper_that_is_gone(tmp_path: Path, keeper: Keeper) -> None:
+    docker = Cleaner(tmp_path, c=RUNNING)
+    keeper.troubles = [over()]
+    ended(tmp_path, docker, keeper)
+    assert not docker.started and keeper.answers == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The stub of a machine that starts itself: what it asks of the metadata service and of S3, and what it unpacks."""
+"""The stub of a machine: what it asks of the metadata service and of S3, and what it unpacks; how it comes into S3."""
 
 import datetime
 import hashlib
@@ -15,8 +15,10 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from infra.aws import s3_bucket
 from infra.host import stub
 from provision.files import bundle, guard
+from tests.unit.fake_s3 import OURS, FakeS3
 
 KEYS = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "token"}
 HEX, PACKED = bundle.pack()
@@ -125,14 +127,16 @@ def test_it_unpacks_the_bundle_and_lets_it_begin(
     (opt / "guard").mkdir()
     (opt / "guard/older.py").touch()  # of the machine image
     assert stub.main() == code
-    assert begun == [["sh", f"{opt}/kept.sh"]]
+    assert begun == [["sh", f"{opt}/start.sh"]]
     assert not (opt / "guard/older.py").exists()
     files, digest = guard.contents()
     assert {path.name: path.read_bytes() for path in (opt / "guard").iterdir()} == {
         **files,
         "digest": f"{digest}\n".encode(),
     }
-    assert {"engine.sh", "nvidia.sh", "bootstrap.sh", "idle.sh", "download.py"} <= {path.name for path in opt.iterdir()}
+    assert {"start.sh", "engine.sh", "nvidia.sh", "bootstrap.sh", "idle.sh", "download.py"} <= {
+        path.name for path in opt.iterdir()
+    }
 
 
 @pytest.mark.parametrize("kind", ["up", "root", "link"])
@@ -146,6 +150,19 @@ def test_it_unpacks_plain_files_below_its_folder_alone(world: World, tmp_path: P
     with pytest.raises(ValueError, match="odd file"):
         stub.unpack(out.getvalue())
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("there", ["no bucket", "nothing", "damaged", "cut off"])
+def test_a_bundle_that_is_not_whole_in_s3_is_sent(there: str) -> None:
+    aws = FakeS3(owners={} if there == "no bucket" else None)
+    store = s3_bucket.ours(aws.cloud, OURS)
+    if there in ("damaged", "cut off"):
+        aws.put(f"host/{HEX}.tar.gz", PACKED[:-1] + (b"\0" if there == "damaged" else b""))
+    bundle.bring(store)
+    assert aws.held[f"host/{HEX}.tar.gz"][0] == PACKED
+    aws.calls.clear()
+    bundle.bring(store)
+    assert aws.names() == ["HeadObject"]
 
 
 def test_the_same_files_are_the_same_bundle() -> None:

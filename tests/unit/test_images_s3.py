@@ -220,3 +220,17 @@ def test_an_index_that_somebody_else_wrote_is_not_vouched_for(aws: FakeS3) -> No
     assert send(Engine(FILES)) == 0  # no blob crosses the line for it
     assert written(aws) == [INDEX] and index(aws)["config"] == "abc.json"
     assert images_s3.vouched(store, DIGEST)
+
+
+@pytest.mark.parametrize("told", [10, 60_000, 100_000, 900_000])
+def test_no_more_is_shown_as_done_than_there_is(aws: FakeS3, monkeypatch: pytest.MonkeyPatch, told: int) -> None:
+    """The engine says less of an image than its archive has: much less where the layers lie packed."""
+    shown: list[tuple[int, int]] = []
+    monkeypatch.setattr(images_s3.Bar, "at", lambda self, count, total: shown.append((count, total)))
+    engine = Engine(FILES)
+    monkeypatch.setattr(engine, "image", lambda _: (DIGEST, told))
+    send(engine)
+    whole = sum(len(data) for data in FILES.values())
+    assert [one for one in shown if one[1] and one[0] > one[1]] == []
+    assert shown[-1] == (whole, whole)
+    assert told > whole or (0 in {total for _, total in shown} or whole in {total for _, total in shown})

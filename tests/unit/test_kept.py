@@ -316,6 +316,29 @@ def test_the_keepers_of_what_is_ended_are_found_by_tags(one: Kept) -> None:
     assert kept.on_machines(CLOUD, "lab") == {}
 
 
+def someone_elses(one: Kept, machine_there: bool) -> None:
+    """The run is alice's: its template shows it, and its machine where there is one."""
+    theirs = tags(name="lab", resource=LAUNCH, owner="alice@thinkpad 0123abcd", run=RUN)
+    row = {"LaunchTemplateId": "lt-1", "LaunchTemplateName": LAUNCH, "Tags": theirs}
+    there = [{"Instances": [machine("i-1", theirs)]}] if machine_there else []
+    one.aws.answers |= {
+        "DescribeLaunchTemplates": {"LaunchTemplates": [row]}, "DescribeInstances": {"Reservations": there},
+    }  # fmt: skip
+
+
+def test_a_run_of_somebody_elses_that_waits_is_found_by_what_its_launch_has(one: Kept) -> None:
+    someone_elses(one, machine_there=False)
+    [found] = kept.others_waiting(CLOUD, None)
+    assert (found.run, found.launch) == (RUN, LAUNCH)
+    assert found.words == f"the run {RUN}, which AWS keeps and which waits for a machine, of alice@thinkpad"
+    assert kept.on_machines(CLOUD, None, ()) == {} and list(kept.on_machines(CLOUD, None, {LAUNCH})) == [RUN]
+    one.status = "SUCCEEDED"
+    assert kept.others_waiting(CLOUD, None) == []
+    one.status = "RUNNING"
+    someone_elses(one, machine_there=True)  # the machine is what is asked about
+    assert kept.others_waiting(CLOUD, None) == []
+
+
 def test_a_tag_that_names_another_launchs_run_stops_no_keeper_of_it(one: Kept) -> None:
     """Whoever may tag could name any run."""
     theirs = tags(name="lab", resource="provision-lab-other", run=RUN)
@@ -361,6 +384,19 @@ def test_the_time_line_is_asked_got_notice_saved_resumed_ended_with_dollars() ->
     assert [round(event.dollars, 2) for event in found if event.dollars] == [0.8, 1.5]
     plain = found[-2].as_json()
     assert json.loads(json.dumps(plain))["time"] == "2026-11-20T13:41:00+00:00"
+
+
+@pytest.mark.parametrize(("state", "word"), [("Baked", "baked"), ("Unbaked", "not baked")])
+def test_a_machine_image_is_told_before_the_end_of_its_machine(state: str, word: str) -> None:
+    at = moment(BEGAN)
+    steps = [Step(at + timedelta(minutes=when), name, kind) for when, name, kind in (
+        (60, "Work", "exited"), (60, "Bake", "entered"), (61, "Bake", "exited"), (66, state, "entered"),
+    )]  # fmt: skip
+    ended = End(1, "i-1", "finished", "", (at + timedelta(minutes=67)).isoformat())
+    seen = events.Seen([FIRST], {1: ended}, [], {}, [events.Kept("k", at, Execution(EXECUTION, "RUNNING"), steps)])
+    assert [(one.what, one.attempt, one.machine) for one in events.line(seen)][-3:] == [
+        ("baking", 1, "lab"), (word, 1, "lab"), ("ended", 1, "lab"),
+    ]  # fmt: skip
 
 
 def test_within_one_second_an_attempt_ends_before_the_next_is_asked_for_and_a_keeper_ends_last() -> None:

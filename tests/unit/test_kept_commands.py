@@ -1,17 +1,19 @@
 """The commands on a run that AWS keeps, as a user of any laptop types them."""
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from provision import clouds
 from provision.cli import run
+from provision.engines import begin
 from provision.training import kept as trainings
 from tests.unit.fake_aws import CLOUD
 from tests.unit.fake_s3 import FakeS3
-from tests.unit.kept_kit import RUN
-from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept
+from tests.unit.kept_kit import RUN, request
+from tests.unit.test_kept import ENDS, FIRST, KEEPING, WAITING, Kept, someone_elses
 
 
 @pytest.fixture
@@ -51,6 +53,64 @@ def test_events_are_there_for_programs(one: Kept, capsys: pytest.CaptureFixture[
     assert "kept by AWS as" in capsys.readouterr().out
 
 
+FATAL = "F1120 12:00:00.1 1 db_lmdb.hpp:15] Check failed: mdb_status == 0 (2 vs. 0) No such file or directory\n"
+CAUSE = "the training failed by itself; it is not tried again"
+
+
+def failed(one: Kept, log: str) -> None:
+    """The run's training has failed, and its keeper is over."""
+    one.attempt(FIRST)
+    one.state("failed")
+    one.aws.put(f"runs/{RUN}/log/001-000000000000", log.encode())
+    one.aws.answers["DescribeExecution"] = {
+        "status": "FAILED", "error": "TrainingFailed", "cause": CAUSE, "stopDate": datetime.now(timezone.utc),
+    }  # fmt: skip
+
+
+def test_events_of_a_failed_run_end_with_why_and_what_helps(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    failed(one, FATAL)
+    assert run(["events", RUN, "--json"]) == 0
+    last = json.loads(capsys.readouterr().out)[-1]
+    assert last["what"] == "gave up" and last["about"].startswith(f"TrainingFailed: {CAUSE}: ")
+    assert "LMDB" in last["about"]
+    assert run(["events", RUN]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"what helps: provision diagnose {RUN} --cloud fake")
+
+
+def test_events_of_a_failure_that_nobody_knows_name_what_may_help(
+    one: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(one, "nothing of note\n")
+    assert run(["events", RUN]) == 0
+    said = capsys.readouterr().out
+    assert f"diagnose {RUN}" in said and f"{CAUSE}:" not in said
+
+
+def test_logs_of_a_failed_run_end_with_why_and_what_helps(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    failed(one, FATAL)
+    for more in ((), ("-f",)):
+        assert run(["logs", RUN, *more]) == 0
+        said = capsys.readouterr()
+        last = said.err.rstrip().splitlines()[-1]
+        assert last.startswith(f"{RUN} failed: ") and "LMDB" in last, said
+        assert last.endswith(f"; what helps: provision diagnose {RUN} --cloud fake")
+    one.state("finished")
+    assert run(["logs", RUN]) == 0
+    assert "failed" not in capsys.readouterr().err
+
+
+def test_down_all_names_the_run_of_somebody_else_that_waits(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its keeper would have gone on asking for machines, without a word."""
+    someone_elses(one, machine_there=False)
+    assert run(["down", "--all", "--dry-run"]) == 0
+    assert f"it would be asked first about the run {RUN}" in capsys.readouterr().err
+    assert run(["down", "--all"]) == 2
+    said = capsys.readouterr().err
+    assert f"the run {RUN}, which AWS keeps and which waits for a machine, of alice@thinkpad" in said
+    assert f"nothing was ended: {RUN}: launched by alice@thinkpad" in said and "down --all --force" in said
+    assert not one.aws.of("StopExecution")
+
+
 def test_stop_tells_what_it_would_do(one: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["stop", RUN, "--dry-run"]) == 0
     assert f"would stop the keeper of {RUN}" in capsys.readouterr().out
@@ -73,6 +133,7 @@ def test_a_kept_training_is_told_to_programs(
     one: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainings, "train", lambda *_: (one.run, KEEPING))
+    monkeypatch.setattr(begin, "request_of", lambda *_: request())
     assert run(["train", "digits", "--instance", "p2.xlarge", "--gpus", "0", "--detach", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"run": RUN, "keeper": f"{RUN}-1", "ends": ENDS}
 

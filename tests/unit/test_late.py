@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.errors import NotFoundError
 from provision.machines import down as ending
 from provision.machines import find, journal, late, note_folders
 from provision.machines.finish import finish
@@ -126,7 +127,7 @@ def test_an_undo_forgets_the_notes_of_its_launch_and_not_those_of_a_newer_one() 
     ending.down(aws.cloud, "lab", silent, 5.0, launch=LAUNCH)
     assert journal.begun(CLOUD, "lab") == "provision-lab-fedcba98"
     with_host = Region()
-    journal.pin_host(CLOUD, "lab", "i-1")
+    journal.note_instance(CLOUD, "lab", "i-1")
     ending.down(with_host.cloud, "lab", silent, 5.0, launch=LAUNCH)
     assert find.places(CLOUD, (), "lab") == [CLOUD]
     assert not journal.folder(CLOUD, "lab").exists()
@@ -135,7 +136,7 @@ def test_an_undo_forgets_the_notes_of_its_launch_and_not_those_of_a_newer_one() 
 def test_notes_of_a_machine_that_ended_by_itself_go_with_the_launch() -> None:
     aws = FakeAws()
     journal.write_intent(aws.cloud, asked())
-    journal.pin_host(aws.cloud, "lab", "i-1")
+    journal.note_instance(aws.cloud, "lab", "i-1")
     aws.answers["DescribeInstances"] = lambda given: gone() if "InstanceIds" in given else None
     ending.down(aws.cloud, "lab", silent, 5.0, launch=LAUNCH)
     assert not journal.folder(CLOUD, "lab").exists()
@@ -149,6 +150,7 @@ def test_a_launch_that_aws_refused_cannot_come_late() -> None:
     aws = FakeAws()
     journal.write_intent(aws.cloud, asked())
     journal.forget_intent(aws.cloud, "lab")
-    ending.down(aws.cloud, "lab", silent, 5.0, launch=LAUNCH)
+    with pytest.raises(NotFoundError, match="nothing of the launch"):
+        ending.down(aws.cloud, "lab", silent, 5.0, launch=LAUNCH)
     assert late.launches(CLOUD) == set()
     assert not journal.folder(CLOUD, "lab").exists()

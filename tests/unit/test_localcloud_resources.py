@@ -113,6 +113,25 @@ def test_a_thing_is_judged_by_its_tags_by_whatever_word_it_is_named(word: str) -
     assert not access.allowed([ours], action, arn, {})
 
 
+def test_an_image_is_judged_by_its_tags_its_snapshots_and_the_machine_of_which_it_is_made() -> None:
+    found = asked("ec2:CreateImage", InstanceId="i-1", **tags(1, "image"), **tags(2, "snapshot"))
+    ours = {"aws:requesttag/provision:run": ["digits"], "aws:tagkeys": ["provision:run"]}
+    assert {arn.split(":", 3)[3]: context for _, arn, context in found} == {
+        f"{REGION}::image/*": ours, f"{REGION}::snapshot/*": ours, f"{REGION}:{ACCOUNT}:instance/i-1": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "word", "name", "kind"),
+    [("DeregisterImage", "ImageId", "ami-1", "image"), ("DeleteSnapshot", "SnapshotId", "snap-1", "snapshot")],
+)
+def test_images_and_snapshots_have_no_account_in_their_names(action: str, word: str, name: str, kind: str) -> None:
+    ec2().create_tags([name], {RUN["Key"]: RUN["Value"]})
+    [(asks, arn, context)] = asked(f"ec2:{action}", **{word: name})
+    assert (asks, arn) == (f"ec2:{action}", f"arn:aws:ec2:{REGION}::{kind}/{name}")
+    assert context["ec2:resourcetag/provision:run"] == ["digits"]
+
+
 def test_a_look_is_judged_by_its_action_alone() -> None:
     assert asked("ec2:DescribeInstances", InstanceId_1="i-1") == [("ec2:DescribeInstances", "*", {})]
     assert asked("sqs:SendMessage", QueueUrl="x") == [("sqs:SendMessage", "*", {})]

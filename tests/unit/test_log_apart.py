@@ -69,7 +69,7 @@ def test_a_log_without_numbers_is_no_empty_answer(
     assert run(["logs", str(tmp_path / "notes.log"), *(word.format(tmp_path) for word in way)]) == 13
     out, err = capsys.readouterr()
     assert out == "" and [path.name for path in tmp_path.iterdir()] == ["notes.log"]
-    assert "no number of a training in 5 lines" in err and "Iteration N, loss" in err and "json_stats" in err
+    assert "no metrics were found in 5 lines" in err and "Caffe and Detectron" in err and "progress bars" in err
     assert all(line in err for line in ("\n    first words\n", "\n    second words\n", "\n    third\n"))
     assert "fourth" not in err
 
@@ -87,7 +87,7 @@ def test_others_are_written_before_the_empty_one_is_told(tmp_path: Path, capsys:
     words = [str(tmp_path / "notes.log"), str(DATA / "digits-resumed.log"), "--csv", str(tmp_path / "out")]
     assert run(["logs", *words]) == 13
     assert (tmp_path / "out.digits-resumed.train.csv").is_file()
-    assert "notes.log: no number" in capsys.readouterr().err
+    assert "notes.log: no metrics" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_others_are_written_before_the_empty_one_is_told(tmp_path: Path, capsys:
         (f"{G}Optimization Done.\n", "display: 20 in the solver"),
         (f"{G}x\nF0306 10:27:54.0 7 a.cpp:1] Check failed\n", "before its first display: provision diagnose"),
         ("a\0b\n", "this is no text"),
-        ("epoch 1 loss 0.5\n", "caffe train … 2>&1 | tee"),
+        ("epoch one, loss unknown\n", "--metrics 'regex:"),
     ],
 )
 def test_what_helps_a_log_without_numbers(lines: str, mend: str, tmp_path: Path) -> None:

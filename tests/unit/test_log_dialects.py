@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from provision.logs.caffe import Event, Metric, Resumed, Snapshot, events
+from provision.logs.caffe import Event, Metric, Resumed, Snapshot
 from provision.logs.numbers import number
+from provision.logs.reader import events
 
 G = "I0306 10:27:54.000000 7 solver.cpp:347] "
 

@@ -10,7 +10,7 @@ import pytest
 
 from infra.errors import UsageError
 from provision.cli import run
-from provision.logs import apart, caffe
+from provision.logs import apart, reader
 from provision.logs.caffe import Metric
 from provision.logs.log import Log
 from provision.logs.prefix import shape, source, sources
@@ -26,7 +26,7 @@ TOLD = [(2110, "loss", 3.5), (2110, "lr", 4.6)]
 
 def told(data: bytes, size: int = 1 << 16) -> list[tuple[int, str, float]]:
     pieces = (data[at : at + size] for at in range(0, len(data), size))
-    return [(one.iteration, one.name, one.value) for one in caffe.events(pieces) if isinstance(one, Metric)]
+    return [(one.iteration, one.name, one.value) for one in reader.events(pieces) if isinstance(one, Metric)]
 
 
 def text(*lines: str) -> str:

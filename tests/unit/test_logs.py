@@ -18,10 +18,10 @@ from provision.logs.caffe import (
     Planned,
     Resumed,
     Snapshot,
-    events,
     parse,
 )
 from provision.logs.progress import Progress, fold, progress_of
+from provision.logs.reader import events
 
 DATA = Path(__file__).parent.parent / "data"
 OLD = "I0829 20:08:45.299190 12345 solver.cpp:236] "

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from provision.logs import caffe
+from provision.logs import reader
 from provision.logs.events import Metric
 from provision.logs.lost import AT_FLOOR, LONG, NO_NUMBER, Lost
 from tests.unit.test_plot import DATA
@@ -156,7 +156,7 @@ def test_another_attempt_begins_its_row_anew() -> None:
 )
 def test_real_logs(name: str, said: str) -> None:
     watch = Lost()
-    for event in caffe.events([(DATA / f"digits-{name}.log").read_bytes()]):
+    for event in reader.events([(DATA / f"digits-{name}.log").read_bytes()]):
         watch.feed(event)
     assert watch.what == said
 

@@ -43,11 +43,13 @@ from provision.training import start
 from provision.training.request import TrainRequest
 from tests.unit import fake_aws
 from tests.unit.fake_aws import Refused
+from tests.unit.fake_s3 import FakeS3
 
 CLOUD = dataclasses.replace(fake_aws.CLOUD, name="local:x", usual=("aws", "us-east-1"))
 WEST = dataclasses.replace(CLOUD, region="us-west-2")
 V100 = InstanceType("p3.8xlarge", 32, 249856, "V100", 4, 16384)
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJF6J1ViEeiHHB5rKzWyC6aqGTSlxJA7pzH4bxVrYV0p"
 EXTRAS = 100 * 0.08 / 720 + 0.005  # dollars an hour of the disk and of the address
 MINE = {"provision:name": "lab", "provision:resource": "provision-lab-01234567"}
 
@@ -144,18 +146,56 @@ def test_an_old_or_a_spoiled_note_is_not_taken_up() -> None:
         assert not journal.takes_up(CLOUD, asked())
 
 
-def test_the_host_key_goes_from_the_launch_to_the_instance() -> None:
+def test_a_host_key_that_an_earlier_version_pinned_goes_from_the_launch_to_the_instance() -> None:
     request = journal.write_intent(CLOUD, asked())
     known = journal.folder(CLOUD, "lab") / "known_hosts"
-    key = known.read_text().split()[1:]
-    assert known.read_text().startswith(request.token)
+    pin(known, request.token, KEY)
     other = dataclasses.replace(machine(resource="provision-lab-ffffffff"), id="i-9")
     assert journal.known_hosts(CLOUD, other) is None
     assert known.read_text().startswith(request.token)
     assert journal.known_hosts(CLOUD, machine(resource=request.launch)) == known
-    assert known.read_text().split() == ["i-1", *key]
+    assert known.read_text() == f"i-1 {KEY}\n"
     assert not journal.begun(CLOUD, "lab")
     assert not (journal.folder(CLOUD, "lab") / "user-data").exists()
+
+
+def test_a_host_key_is_read_once_it_was_told_and_counts_from_then_on() -> None:
+    aws = FakeS3(CLOUD)
+    lab = machine(resource=journal.write_intent(CLOUD, asked()).launch)
+    journal.note_instance(CLOUD, "lab", "i-1")
+    assert login.known_hosts(CLOUD, lab) is None
+    with pytest.raises(HostError, match="does not know the host key of lab, which has told none"):
+        login.address(CLOUD, lab)
+    aws.put("machines/provision-lab-01234567/keys/i-2", KEY.encode())  # of another machine
+    aws.put("machines/provision-lab-76543210/keys/i-1", KEY.encode())  # of another launch
+    assert login.known_hosts(CLOUD, lab) is None
+    aws.put("machines/provision-lab-01234567/keys/i-1", f"{KEY}\n".encode())
+    found = login.address(CLOUD, lab).known_hosts
+    assert found == journal.folder(CLOUD, "lab") / "known_hosts" and found.read_text() == f"i-1 {KEY}\n"
+    aws.put("machines/provision-lab-01234567/keys/i-1", new_pair("x").public.encode())  # too late
+    assert login.address(CLOUD, lab).known_hosts.read_text() == f"i-1 {KEY}\n"
+
+
+def test_a_new_launch_forgets_the_key_and_the_instance_of_the_one_before() -> None:
+    FakeS3(CLOUD)
+    journal.pin_host(CLOUD, machine(), KEY)
+    journal.write_intent(CLOUD, asked())
+    assert login.known_hosts(CLOUD, machine()) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"", b"AAAA", KEY.encode()[:40], b"ssh-rsa" + KEY.encode()[11:], KEY.encode() + b" and\nmore", b"\xff\x00",
+        b"ssh-ed25519 !!!!", b"ssh-ed25519 " + base64.b64encode(b"x" * 51), KEY.encode() + b"\n* " + KEY.encode(),
+    ],
+)  # fmt: skip
+def test_what_is_no_host_key_is_not_pinned(told: bytes) -> None:
+    FakeS3(CLOUD).put("machines/provision-lab-01234567/keys/i-1", told)
+    with pytest.raises(HostKeyError, match="what lab told as its host key is none") as refused:
+        login.address(CLOUD, machine())
+    assert refused.value.mend == "end it: provision down lab --cloud local:x"
+    assert not (journal.folder(CLOUD, "lab") / "known_hosts").exists()
 
 
 def test_a_machine_is_looked_for_in_the_regions_that_are_known_of() -> None:
@@ -409,8 +449,8 @@ def test_a_host_that_never_gets_ready_is_a_failure_too(tmp_path: Path, monkeypat
     assert (tmp_path / "log").exists()
 
 
-def unreached(console: Callable[[], str], log: Path) -> HostError:
-    """The error of a machine that nobody could log in to."""
+def unreached(console: Callable[[], str], log: Path, known: bool = True) -> HostError:
+    """The error of a machine that nobody could log in to, or that has not even told its key."""
 
     def refuse(_: float) -> None:
         raise EndedError("lab ended while it started (terminated)", "run the same command again")
@@ -420,19 +460,43 @@ def unreached(console: Callable[[], str], log: Path) -> HostError:
             raise HostError("lab does not answer")
 
     with pytest.raises(HostError) as failed:
-        bootstrap.wait_ready(machine(via="ssm"), Silent, console, log, lambda _: None, refuse)  # type: ignore[arg-type]
+        way = bootstrap.Way(lambda: known, Silent, console)  # type: ignore[arg-type]
+        bootstrap.wait_ready(machine(via="ssm"), way, log, lambda _: None, refuse)
     return failed.value
 
 
-def test_of_a_machine_that_nobody_can_reach_the_console_is_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_of_a_machine_that_nobody_can_reach_the_console_is_shown(tmp_path: Path, known: bool) -> None:
     text = "\n".join([*(f"line {number}" for number in range(40)), "provision: failed: no Docker engine"])
-    error = unreached(lambda: text, tmp_path / "log")
+    error = unreached(lambda: text, tmp_path / "log", known)
     assert isinstance(error, EndedError)  # the console changes neither the exit code nor what follows from it
     assert error.what.startswith("lab ended while it started (terminated); its console's last lines:\n")
     assert "provision: failed: no Docker engine" in error.what
     assert "line 3\n" not in error.what
     assert error.mend == f"run the same command again; its whole console: {tmp_path / 'log'}"
     assert "line 0\n" in (tmp_path / "log").read_text()
+
+
+def test_what_a_machine_said_before_it_powered_off_is_shown_as_well(tmp_path: Path) -> None:
+    said = ["provision: docker: 20.10", "provision: failed: HTTPError: 404"]
+    text = "\n".join(["line of the boot", *said, *(f"[  OK  ] Stopped {number}" for number in range(40))])
+    shown = unreached(lambda: text, tmp_path / "log", known=False).what.splitlines()
+    assert shown[1:4] == [*said, "[  OK  ] Stopped 25"]
+    assert shown[-1] == "[  OK  ] Stopped 39"
+
+
+def test_a_host_key_is_not_waited_for_for_ever_and_nobody_logs_in_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(0, 100_000, 100))
+    monkeypatch.setattr("time.monotonic", lambda: next(ticks))
+    doors: list[Host] = []
+    way = bootstrap.Way(lambda: False, lambda: doors.append(Host([])), lambda: "provision: failed: no S3")  # type: ignore[arg-type,func-returns-value]
+    with pytest.raises(HostError) as failed:
+        bootstrap.wait_ready(machine(), way, tmp_path / "log", lambda _: None, lambda _: None)
+    assert failed.value.what.startswith("lab has not told its host key within 7.5 minutes; its console's last lines:")
+    assert "iam-policy --boundary" in failed.value.mend
+    assert doors == []
 
 
 def test_a_console_that_cannot_be_read_hides_no_error(tmp_path: Path) -> None:

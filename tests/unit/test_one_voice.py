@@ -160,7 +160,7 @@ def test_what_trains_is_shown_before_it_is_rented_for_as_the_dry_run_shows_it(
     def refused(_: object) -> Any:
         raise Refusal("UnauthorizedOperation")
 
-    words = ["train", "digits", "--instance", "p3.8xlarge", "--set", "iterations=300", "--on-demand"]
+    words = ["train", "digits", "--instance", "p3.8xlarge", "--set", "iterations=300", "--on-demand", "--no-keeper"]
     assert run([*words, "--dry-run"]) == 0
     shown = capsys.readouterr().out.split("would ask")[0].splitlines()[1:]
     assert any("iterations=300" in line for line in shown)

@@ -28,6 +28,7 @@ FIXED = {
     ("provision/account/permissions.yaml", "spot.amazonaws.com"),
     ("provision/account/permissions.yaml", "scheduler.amazonaws.com"),
     ("infra/aws/session.py", "checkip.amazonaws.com"),  # tells an address, to anybody
+    ("infra/ecr_name.py", "ACCOUNT.dkr.ecr.REGION.amazonaws.com"),  # how a docstring writes such a name
     ("infra/aws/regions.py", "amazonaws.com"),  # the table itself
     ("infra/aws/regions.py", "amazonaws.com.cn"),
     ("infra/aws/regions.py", "s3.REGION.amazonaws.com"),

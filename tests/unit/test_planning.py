@@ -74,13 +74,14 @@ def test_a_request_has_all_that_a_launch_needs() -> None:
     assert tags["provision:owner"] == request.owner == laptop.owner(state_home())
 
 
-def test_it_takes_nine_calls_cold_and_two_warm() -> None:
+def test_it_takes_ten_calls_cold_and_three_warm() -> None:
     aws = region(P3 | STANDINS, PRICES)
     one(aws, Requirements("lab", "p3.8xlarge"))
-    assert aws.calls.total() <= 9, aws.calls
+    assert aws.calls.total() <= 10, aws.calls
     aws.calls.clear()
     one(aws, Requirements("lab", "p3.8xlarge"))
-    assert dict(aws.calls) == {"DescribeInstances": 1, "DescribeSpotPriceHistory": 1}
+    # a keeper may have baked an image meanwhile
+    assert dict(aws.calls) == {"DescribeInstances": 1, "DescribeSpotPriceHistory": 1, "DescribeImages": 1}
 
 
 def test_an_answer_that_was_kept_is_no_reason_to_refuse() -> None:
@@ -230,7 +231,7 @@ def test_an_image_is_held_against_the_driver_that_the_machine_image_has_today() 
 def test_reading_the_driver_takes_no_call_more() -> None:
     aws = region(P3, PRICES)
     one(aws, Requirements("lab", "p3.8xlarge", image="caffe:cuda11.8-cudnn8.7-debian12"))
-    assert aws.calls.total() <= 9, aws.calls
+    assert aws.calls.total() <= 10, aws.calls
 
 
 def test_a_share_of_a_gpu_is_rented_with_a_machine_image_of_the_users_own() -> None:

@@ -351,6 +351,7 @@ def test_the_role_is_asked_where_its_cloud_is_and_harms_nothing(cloud: Cloud, s3
     }  # fmt: skip
     written = {call.url.removeprefix(s3) for call in asked.values() if call.method == "PUT" and not call.may}
     assert {f"runs/digits-1/{name}" for name in ("manifest.json", "attempts/001.json", "control/i-1")} < written
+    assert "machines/provision-another-01234567/keys/i-1" in written
 
 
 @pytest.mark.parametrize(

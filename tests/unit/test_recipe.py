@@ -118,6 +118,8 @@ def test_unknown_recipe_names_the_nearest(project: Path) -> None:
         ("?P<part>", "?P<piece>", "no group 'part'", "(?P<part>"),
         (r"(?P<part>\w+)", "(", "no regular expression", ""),
         ("(memory|mind)", "(memory", r"failures\[0\]\.match is no regular", ""),
+        ("about: a toy", "about: a toy\nmetrics: jsn", "no format 'jsn' of metrics", "json"),
+        ("about: a toy", "about: a toy\nmetrics: 'regex:loss=(.*)'", "names no number", "(?P<loss>"),
         ("notes.txt]", "../../secret]", "outside the recipe's folder", ""),
         ("notes.txt]", "nots.txt]", "'nots.txt' cannot be read", ""),
         ("folders: [snaps]", "folders: [/etc]", "'/etc' is outside", ""),

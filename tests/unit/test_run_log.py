@@ -1,6 +1,7 @@
 """A run's log is the same bytes wherever it is read: printed, followed while it grows, fetched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from infra.aws.s3 import S3
 from infra.errors import CloudError
-from provision.logs import caffe, read
+from provision.logs import read, reader
 from provision.logs.progress import progress_of
 from provision.runs import fetch, follow, log, report, summary
 from provision.runs.manifest import Attempt, RunState
@@ -92,7 +93,7 @@ def test_a_resume_behind_a_line_that_was_cut_off_is_seen_while_it_is_followed(ru
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert follower.progress == progress_of(reader.events(log.text(run)))
     assert (follower.progress.attempt, follower.progress.resumed_at) == (1, 5)
     assert "it/s" not in bar.words  # the speed of one attempt does not span the gap between two
 
@@ -104,7 +105,7 @@ def test_what_stands_before_the_lines_of_a_run_is_cut_off_while_it_is_followed(r
     follower, bar = Follower(), Quiet()
     for piece in follow.pieces(follow.Watch(CLOUD, run)):
         follower.take(piece, bar)  # type: ignore[arg-type]
-    assert follower.progress == progress_of(caffe.events(log.text(run)))
+    assert follower.progress == progress_of(reader.events(log.text(run)))
     assert (follower.progress.iteration, follower.progress.loss) == (10, 10)
 
 
@@ -175,3 +176,27 @@ def test_a_goal_is_held_against_the_score_that_it_names(run: Run, name: str, goa
     held(run, ["".join(lines).encode()], 1000)
     found = msgspec.structs.replace(summary.of(run), goal=goal)
     assert found.words.endswith(said)
+
+
+def saying(run: Run, metrics: str) -> Run:
+    """The run, of a recipe that says which lines of its log tell numbers."""
+    recipe = msgspec.structs.replace(run.manifest.recipe, metrics=metrics)
+    again = Run(run.store, run.id)
+    again.manifest = replace(run.manifest, recipe=recipe)
+    return again
+
+
+def test_a_recipe_says_which_lines_tell_numbers(run: Run) -> None:
+    """To who follows the run, to its summary, to its table and to its diagnosis alike."""
+    lines = [f"at {at} we have {1 / at} right {1 - 1 / at}\n" for at in (2, 4)]
+    held(run, ["".join(lines).encode()], 20)
+    run = saying(run, r"regex:at (?P<step>\d+) we have (?P<loss>\S+) right (?P<val_accuracy>\S+)")
+    follower = Follower()
+    assert follower.follow(CLOUD, run) == "finished"
+    assert (follower.iteration, follower.progress.loss, follower.progress.accuracy) == (4, 0.25, 0.75)
+    told = summary.of(run)
+    assert (told.iterations, told.loss, told.accuracy) == (4, 0.25, 0.75)
+    assert "iteration 4" in report.diagnosis(run).ending.text
+    plain = saying(run, "caffe")
+    assert (summary.of(plain).iterations, summary.of(plain).loss) == (0, None)
+    assert log.asked(plain, log.asked(run)) == log.asked(run)  # what the user wishes goes first

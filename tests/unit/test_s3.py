@@ -1,6 +1,7 @@
 """A bucket: whose it is in every call, one winner among several writers, and rules that tear nothing that lives."""
 
 import ast
+import contextlib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def test_the_rule_of_an_earlier_version_is_replaced_and_those_of_others_stay(aws
     theirs = {"ID": "reports", "Status": "Enabled", "Filter": {"Prefix": "reports/"}, "Expiration": {"Days": 7}}
     aws.rules = [OLD, theirs]
     assert s3_bucket.ensure(store, 30, "runs/") == 90
-    assert [one["ID"] for one in aws.rules] == ["provision", "provision-uploads", "provision-image-uploads", "reports"]
+    kinds = ["provision", "provision-uploads", "provision-image-uploads", "provision-machines"]
+    assert [one["ID"] for one in aws.rules] == [*kinds, "reports"]
     assert rule(aws, "provision")["Expiration"] == {"Days": 90}
     assert "Tags" in rule(aws, "provision")["Filter"]["And"]
     assert rule(aws, "reports") == theirs
@@ -140,6 +142,39 @@ def test_a_bucket_that_is_set_up_is_left_alone(aws: FakeS3, store: S3) -> None:
     aws.calls.clear()
     assert s3_bucket.ensure(store, 99, "runs/") == 30
     assert aws.names() == ["HeadBucket", "GetBucketLifecycleConfiguration"]
+
+
+def test_what_machines_begin_with_is_there_before_any_run(aws: FakeS3, store: S3) -> None:
+    aws.owners.clear()
+    s3_bucket.prepare(store)
+    assert {"CreateBucket", "PutPublicAccessBlock", "PutBucketEncryption"} < set(aws.names())
+    assert s3_bucket.expire_days(store) is None  # how long runs stay is said by who trains first
+    told = rule(aws, "provision-machines")
+    assert (told["Filter"], told["Expiration"]) == ({"Prefix": "machines/"}, {"Days": 90})
+    aws.calls.clear()
+    s3_bucket.prepare(store)
+    assert aws.names() == ["HeadBucket", "GetBucketLifecycleConfiguration"]
+    assert s3_bucket.ensure(store, 30, "runs/") == 30
+    assert {one["ID"] for one in aws.rules} >= {"provision", "provision-machines"}
+    rules = list(aws.rules)
+    s3_bucket.prepare(store)
+    assert aws.rules == rules
+
+
+@pytest.mark.parametrize(("code", "error"), [("BucketAlreadyOwnedByYou", None), ("BucketAlreadyExists", CloudError)])
+def test_of_two_launches_at_once_in_a_new_account_one_makes_the_bucket(
+    aws: FakeS3, store: S3, code: str, error: type[Exception] | None
+) -> None:
+    aws.owners.clear()
+
+    def made_meanwhile(_: Any) -> Any:
+        aws.owners[NAME] = OURS
+        raise Refused(code)
+
+    aws.answers["CreateBucket"] = made_meanwhile
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        s3_bucket.prepare(store)
+    assert bool(aws.rules) is (error is None)
 
 
 def test_a_refusal_to_tell_the_rules_is_not_taken_for_none(aws: FakeS3, store: S3) -> None:

@@ -14,7 +14,7 @@ import pytest
 from infra.address import Address, ssh_words
 from infra.aws import session_manager
 from infra.aws.ec2 import Ec2
-from infra.aws.iam import SESSIONS, Iam
+from infra.aws.iam import MACHINE, SESSIONS, Iam
 from infra.aws.session import client
 from infra.aws.types import Instance
 from infra.errors import AuthError, HostError, HostKeyError
@@ -164,7 +164,8 @@ class Door:
 def wait(door: Door, log: Path) -> list[str]:
     said: list[str] = []
     log_in: Callable[[], Any] = lambda: door  # noqa: E731
-    bootstrap.wait_ready(instance(), log_in, lambda: "", log, said.append, lambda _: None)
+    way = bootstrap.Way(lambda: True, log_in, lambda: "")
+    bootstrap.wait_ready(instance(), way, log, said.append, lambda _: None)
     return said
 
 
@@ -183,7 +184,7 @@ def test_what_waiting_cannot_mend_is_final(tmp_path: Path, error: Exception) -> 
 
 
 def test_the_agents_right_is_no_runs_and_reads_nothing() -> None:
-    cloud = aws(ListRolePolicies={"PolicyNames": ["digits-1", SESSIONS]})
+    cloud = aws(ListRolePolicies={"PolicyNames": ["digits-1", SESSIONS, MACHINE]})
     iam = Iam(cloud.cloud)
     iam.allow_sessions("provision-lab-01234567")
     [given] = cloud.of("PutRolePolicy")
@@ -193,11 +194,11 @@ def test_the_agents_right_is_no_runs_and_reads_nothing() -> None:
     assert iam.policies("provision-lab-01234567") == ["digits-1"]
 
 
-@pytest.mark.parametrize(("via", "asked"), [("ssm", 1), ("ssh", 0)])
-def test_only_a_machine_without_a_port_gets_it(via: str, asked: int) -> None:
+@pytest.mark.parametrize(("via", "given"), [("ssm", [MACHINE, SESSIONS]), ("ssh", [MACHINE])])
+def test_only_a_machine_without_a_port_gets_it(via: str, given: list[str]) -> None:
     cloud = aws()
     runs = threading.Event()
     runs.set()
     up._give_role(cloud.cloud, instance(via), runs, lambda _: None)
-    assert len(cloud.of("PutRolePolicy")) == asked
+    assert [words["PolicyName"] for words in cloud.of("PutRolePolicy")] == given
     assert cloud.names()[-1] == "AssociateIamInstanceProfile"  # by then the role has it

@@ -98,7 +98,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def add(
-    bucket: Bucket, run_id: str, state: dict[str, Any] | None, *attempts: Attempt, marks: tuple[int, ...] = ()
+    bucket: Bucket, run_id: str, state: dict[str, Any] | None, *attempts: Attempt, marks: tuple[str, ...] = ()
 ) -> None:
     run = Run(cast(S3, bucket), run_id)
     recipe = load("digits")
@@ -113,15 +113,15 @@ def add(
     if state is not None:
         bucket.write_json(run.key("state.json"), state)
     for mark in marks:
-        bucket.held[run.key("snapshots", f"{mark:09d}", "complete.json")] = b"{}"
+        bucket.held[run.key("snapshots", mark, "complete.json")] = b"{}"
 
 
 def test_the_table_costs_one_listing_a_run_and_one_question_to_ec2(
     bucket: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = {"state": "finished", "attempt": 1, "instance": "i-1", "machine": "lab"}
-    add(bucket, "a-20260101-101500-ab12", done, FIRST, marks=(500, 1000))
-    add(bucket, "b-20260101-101500-ab12", {"state": "running", "attempt": 2}, FIRST, SECOND, marks=(500,))
+    add(bucket, "a-20260101-101500-ab12", done, FIRST, marks=("000000500", "000001000-001"))
+    add(bucket, "b-20260101-101500-ab12", {"state": "running", "attempt": 2}, FIRST, SECOND, marks=("000000500-002",))
     add(bucket, "c-20260101-101500-ab12", None)
     asked: list[bool] = []
 
@@ -143,6 +143,27 @@ def test_the_table_costs_one_listing_a_run_and_one_question_to_ec2(
     assert len(bucket.listed) == 3
     read = sorted(key.rsplit("/", 1)[-1] for key in bucket.read_whole)
     assert read == ["002.json", "state.json", "state.json"]  # the guard's word is enough, where it is of now
+
+
+@pytest.mark.parametrize(("attempts", "marks", "newest"), [
+    ((FIRST, replace(SECOND, resumed_from=200, chosen=True)), ("000000200-001", "000000800-001"), 200),
+    ((FIRST, replace(SECOND, resumed_from=200, chosen=True)), ("000000800-001", "000000300-002"), 300),
+    ((FIRST, replace(SECOND, resumed_from=0, chosen=True)), ("000000800-001",), None),
+    ((FIRST, replace(SECOND, resumed_from=800)), ("000000200-001", "000000800-001"), 800),
+    ((FIRST, replace(SECOND, resumed_from=200, chosen=True), replace(SECOND, number=3, resumed_from=300)),
+     ("000000800-001", "000000300-002"), 300),
+])  # fmt: skip
+def test_the_table_shows_the_snapshot_from_which_a_run_would_go_on(
+    bucket: Counted, attempts: tuple[Attempt, ...], marks: tuple[str, ...], newest: int | None
+) -> None:
+    """After `resume --from 200` those beyond 200 of earlier attempts count no more."""
+    done = {"state": "finished", "attempt": len(attempts), "instance": "i-1", "machine": "lab"}
+    add(bucket, "a-20260101-101500-ab12", done, *attempts, marks=marks)
+    cloud: Any = None
+    [row] = [table.row(seen) for seen in table.every(cloud)]
+    assert row.snapshot == newest
+    read = [key for key in bucket.read_whole if "/attempts/" in key]
+    assert len(read) == len(set(read))
 
 
 def test_one_run_that_cannot_be_read_does_not_hide_the_others(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.aws import step_functions
-from infra.aws.step_functions import Execution, Keeper, Step, name_of, steps
+from infra.aws.step_functions import Execution, Keeper, Step, name_of, role_of, steps
 from infra.errors import AuthError, BusyError, CloudError
 from tests.unit.fake_aws import FakeAws, Refused
 from tests.unit.test_scheduler import in_turn
@@ -54,8 +54,24 @@ def test_role_and_machine_are_made_at_first_use_and_the_trust_is_written_last() 
     assert json.loads(aws.of("PutRolePolicy")[0]["PolicyDocument"]) == RIGHTS
     (asked,) = aws.of("CreateStateMachine")
     assert asked["definition"] == TEXT and asked["type"] == "STANDARD"
-    assert asked["roleArn"] == f"arn:aws:iam::{ME}:role/provision-account/provision-keeper"
+    assert asked["roleArn"] == f"arn:aws:iam::{ME}:role/provision-account/{role_of(RIGHTS)}"
     assert asked["tags"] == [{"key": "provision:account", "value": "keeper"}]
+
+
+def test_an_older_client_takes_no_right_from_a_newer_ones_keepers() -> None:
+    """Where it makes its machine, as in a new region, it makes a role with the rights that it knows: both its own."""
+    newer = {**RIGHTS, "Statement": [*RIGHTS["Statement"], {"Effect": "Allow", "Action": "a:C", "Resource": "*"}]}
+    held: dict[str, Any] = {}
+    roles: dict[str, str] = {}
+    for text, rights in ((TEXT + " ", newer), (TEXT, RIGHTS)):
+        aws = FakeAws(
+            DescribeStateMachine=ABSENT,
+            PutRolePolicy=lambda given: held.update({given["RoleName"]: json.loads(given["PolicyDocument"])}),
+        )
+        Keeper(aws.cloud, sleep=lambda _: None).ensure(text, rights)
+        roles[text] = aws.of("CreateStateMachine")[0]["roleArn"].rpartition("/")[2]
+        assert {given["RoleName"] for _, given in aws.calls if "RoleName" in given} == {roles[text]}
+    assert held == {roles[TEXT + " "]: newer, roles[TEXT]: RIGHTS}
 
 
 def test_a_role_that_is_not_known_everywhere_yet_is_waited_for() -> None:

@@ -150,6 +150,8 @@ def test_no_file_of_weights_leads_out_of_its_folder(run: Run, name: str) -> None
         Source("nfs", "server:/x", "/data/sets/x"),
         Source("s3", "s3://*/", "/data/sets/x"),
         Source("s3", "s3://lab/a*", "/data/sets/x"),
+        Source("folder", "/x", "/data/sets/x", copy="../../digits-2/inputs/data"),
+        Source("folder", "/x", "/data/sets/x", copy="data-1"),
     ],
 )
 @pytest.mark.parametrize("kind", ["data", "project"])
@@ -222,8 +224,23 @@ def test_no_folder_is_sent_that_only_a_manifest_names(
     with pytest.raises(RunError):  # before a machine is rented
         inputs.give(theirs, None, None)
     inputs.give(theirs, **{"data": None, "project": None, kind: str(tmp_path)})
-    sent, _ = place(again(theirs), monkeypatch)
+    sent, _ = place(theirs, monkeypatch)
     assert sent == [str(tmp_path)]
+    inputs.settle(theirs)
+    assert place(again(theirs), monkeypatch)[0] == sent
+
+
+def test_who_gives_a_folder_and_comes_too_late_has_changed_nothing(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other laptop's manifest stays another laptop's, and is followed as such."""
+    theirs = of_another_laptop(run, project=Source("folder", OTHER, "/data/sets/x"))
+    before = theirs.store.read(theirs.key("manifest.json"))
+    inputs.give(theirs, None, str(tmp_path))
+    later = again(theirs)
+    assert later.store.read(later.key("manifest.json")) == before
+    trust.check(later)
+    assert "not on this laptop" in capsys.readouterr().err
 
 
 def test_code_that_is_given_does_not_make_the_data_of_the_manifest_ours(run: Run, tmp_path: Path) -> None:
@@ -246,7 +263,10 @@ def test_a_folder_that_was_given_here_is_sent_by_a_later_resume(
 def test_other_data_take_the_place_of_the_old_copy(run: Run, bucket: Bucket, tmp_path: Path) -> None:
     copy(run, "data", {"a": b"old"})
     copy(run, "project", {"b": b"code"})
+    run = changed(run, project=Source("folder", OTHER, "/data/sets/x"))
     inputs.give(run, str(tmp_path), None)
+    assert run.key("inputs", "data", "a") in bucket.held  # as long as somebody else may go on with it
+    inputs.settle(run)
     assert [key for key in bucket.held if "/inputs/" in key] == [
         run.key("inputs", "project", "b"), run.key("inputs", "project.json"),
     ]  # fmt: skip

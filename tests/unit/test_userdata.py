@@ -19,7 +19,6 @@ import pytest
 from infra.aws.types import DataVolume, InstanceType, Offer, SpotRequest
 from infra.errors import CloudError, UsageError
 from infra.host import guard_modules, script, slim_python, slim_shell
-from infra.keys import new_pair
 from provision.files import bundle
 from provision.machines import user_data
 from provision.offers import budget
@@ -34,75 +33,84 @@ REQUEST = SpotRequest(
 )  # fmt: skip
 
 
-def config(request: SpotRequest = REQUEST) -> dict[str, Any]:
-    packed = user_data.render(request, DEADLINE, "ssh-ed25519 AAAA laptop", new_pair("host"))
-    text = gzip.decompress(packed).decode()
+ORDER = {
+    "bucket": "provision-" + "1" * 12 + "-ap-southeast-2-" + "x" * 25, "region": "ap-southeast-2",
+    "s3": "https://s3.ap-southeast-2.amazonaws.com.cn", "owner": "123456789012",
+    "bundle": hashlib.sha256(b"b").hexdigest(), "keys": "machines/provision-one-01234567/keys/",
+}  # fmt: skip
+RUN = "x" * 54 + "-20261130-031500-a71a"
+KEPT = {
+    **ORDER, "keys": f"runs/{RUN}/keys/", "run": RUN, "prefix": f"runs/{RUN}/",
+    "states": "https://states.ap-southeast-2.amazonaws.com.cn", "capsule": hashlib.sha256(b"c").hexdigest(),
+}  # fmt: skip
+BOTH = pytest.mark.parametrize("order", [ORDER, KEPT], ids=["waits for a laptop", "starts itself"])
+
+
+def config(request: SpotRequest = REQUEST, order: Mapping[str, str] = ORDER) -> dict[str, Any]:
+    text = gzip.decompress(user_data.render(request, DEADLINE, "ssh-ed25519 AAAA laptop", order)).decode()
     assert text.startswith("#cloud-config\n")
     plain: dict[str, Any] = json.loads(text.split("\n", 1)[1])
     return plain
 
 
-def written(request: SpotRequest = REQUEST) -> Mapping[str, str]:
-    return {one["path"]: one["content"] for one in config(request)["write_files"]}
+def written(request: SpotRequest = REQUEST, order: Mapping[str, str] = ORDER) -> Mapping[str, str]:
+    return {one["path"]: one["content"] for one in config(request, order)["write_files"]}
 
 
-def settings(request: SpotRequest = REQUEST) -> list[str]:
-    return written(request)["/opt/provision/settings"].splitlines()
+def settings(request: SpotRequest = REQUEST, order: Mapping[str, str] = ORDER) -> list[str]:
+    return written(request, order)["/opt/provision/settings"].splitlines()
 
 
-def test_the_deadline_is_armed_first_and_at_the_right_time() -> None:
-    found = config()
+@BOTH
+def test_the_deadline_is_armed_first_and_at_the_right_time(order: Mapping[str, str]) -> None:
+    found = config(order=order)
     assert next(iter(found)) == "bootcmd"
     [command] = found["bootcmd"]
     assert command[-1] == "2026-11-21 18:40:00 UTC"
     assert "provision-deadline.timer" in " ".join(command)
 
 
-def test_session_managers_agent_is_seen_to_after_the_deadline_and_only_where_it_is_the_way_in() -> None:
-    deadline, agent = config(replace(REQUEST, via="ssm"))["bootcmd"]
-    assert "deadline" in deadline
-    assert agent[0] == "systemd-run"
-    assert "--no-block" in agent
-    assert "amazon-ssm-agent" in agent[-1]
-    assert len(config()["bootcmd"]) == 1
+@BOTH
+def test_it_fits_into_4_kib_with_the_longest_names(order: Mapping[str, str]) -> None:
+    """Keys and sums cannot be packed; what stands for them here cannot either."""
+    name = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(4))
+    longest = {**order, "bucket": name[80:143], "keys": f"machines/provision-{name[:63]}-01234567/keys/"}
+    if "run" in order:
+        longest |= {"run": name[:78], "prefix": f"runs/{name[:78]}/", "keys": f"runs/{name[:78]}/keys/"}
+    login = "ssh-ed25519 " + base64.b64encode(bytes.fromhex(name[:102])).decode() + " " + name[102:166]
+    packed = user_data.render(replace(REQUEST, tags={"provision:driver": "535"}, via="ssm"), DEADLINE, login, longest)
+    assert user_data.LIMIT == 4096
+    assert len(packed) <= user_data.LIMIT * 0.87
 
 
-def test_it_fits_into_what_ec2_takes_with_room_to_grow() -> None:
-    packed = user_data.render(REQUEST, DEADLINE, "ssh-ed25519 " + "A" * 68 + " someone@laptop", new_pair("host"))
-    assert len(packed) < user_data.LIMIT * 0.9
-
-
-def test_more_than_ec2_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_4_kib_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_data, "LIMIT", 1000)
-    with pytest.raises(CloudError, match=r"EC2 takes 1000"):
+    with pytest.raises(CloudError, match=r"the user data has \d+ bytes, and may have 1000"):
         config()
 
 
-def test_only_our_keys_let_in() -> None:
-    found = config()
+@BOTH
+def test_only_our_key_lets_in_and_there_is_no_secret(order: Mapping[str, str]) -> None:
+    found = config(order=order)
     [user] = found["users"]
     assert user["ssh_authorized_keys"] == ["ssh-ed25519 AAAA laptop"]
     assert user["lock_passwd"] is True
     assert found["ssh_pwauth"] is False
-    assert found["ssh_genkeytypes"] == []
-    assert set(found["ssh_keys"]) == {"ed25519_private", "ed25519_public"}
+    assert "ssh_keys" not in found and found["ssh_genkeytypes"] == ["ed25519"] and found["ssh_deletekeys"] is True
+    assert "PRIVATE" not in json.dumps(found) and "AKIA" not in json.dumps(found)
 
 
-def test_no_aws_credentials_travel() -> None:
-    assert "AKIA" not in json.dumps(config())
-
-
-def test_what_the_bootstrap_runs_is_there() -> None:
-    there = written()
-    for name in (
-        "engine.sh",
-        "nvidia.sh",
-        "bootstrap.sh",
-        "idle.sh",
-    ):
-        assert f"/opt/provision/{name}" in there
-    for unit in ("provision-guard.service", "provision-idle.service", "provision-idle.timer"):
-        assert f"/etc/systemd/system/{unit}" in there
+@BOTH
+def test_it_is_told_its_order_and_powers_off_where_it_cannot_begin(order: Mapping[str, str]) -> None:
+    there = dict(written(order=order))
+    assert json.loads(there.pop("/opt/provision/order.json")) == order
+    assert there.pop("/opt/provision/stub.py") == script("stub.py")
+    assert set(there) == {"/opt/provision/settings"}
+    [begin] = config(order=order)["runcmd"]
+    assert begin[:2] == ["sh", "-c"]
+    assert re.fullmatch(
+        r"python3 /opt/provision/stub.py \|\| \{ sleep 60; systemctl start .*deadline.service; \}", begin[2]
+    )
 
 
 def test_the_scripts_are_told_of_this_machine() -> None:
@@ -112,12 +120,17 @@ def test_the_scripts_are_told_of_this_machine() -> None:
         "toolkit_repository=https://nvidia.github.io/libnvidia-container",
         "toolkit_key=C95B321B61E88C1809C4F759DDCAE044F796ECB0",
         "idle_seconds=1800",
+        "idle_every=60s",
         "power_off_after=0",
+        "kept=0",
+        "via=ssh",
     ]
     bare = replace(REQUEST, offers=(Offer(InstanceType("c5.large", 2, 4096), "a", "s"),), idle_minutes=0.0)
     assert settings(bare)[:2] == ["gpus=0", "driver=''"]
-    assert settings(bare)[-2:] == ["idle_seconds=0", "power_off_after=0"]
-    assert settings(replace(REQUEST, own_run=True))[-1] == "power_off_after=1"  # not the run, which may move elsewhere
+    assert "idle_seconds=0" in settings(bare)
+    own = replace(REQUEST, own_run=True, via="ssm")
+    assert settings(own)[-3:] == ["power_off_after=1", "kept=0", "via=ssm"]  # not the run, which may move elsewhere
+    assert settings(order=KEPT)[-3:] == ["power_off_after=1", "kept=1", "via=ssh"]
 
 
 def test_a_mirror_of_the_toolkit_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +142,7 @@ def test_a_mirror_of_the_toolkit_may_be_named(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("minutes", "every"), [(30.0, "60s"), (2.0, "30s"), (0.05, "1s"), (0.0, "60s")])
 def test_a_short_idle_time_is_looked_at_more_often(minutes: float, every: str) -> None:
-    timer = written(replace(REQUEST, idle_minutes=minutes))["/etc/systemd/system/provision-idle.timer"]
-    assert f"OnUnitActiveSec={every}\n" in timer
+    assert f"idle_every={every}" in settings(replace(REQUEST, idle_minutes=minutes))
 
 
 @pytest.mark.parametrize(
@@ -173,63 +185,7 @@ def test_a_budget_for_some_minutes_is_a_slip_of_the_finger() -> None:
     )
 
 
-# a machine that starts itself
-
-
-ORDER = {
-    "run": "x" * 54 + "-20261130-031500-a71a", "bucket": "provision-" + "1" * 12 + "-ap-southeast-2-" + "x" * 25,
-    "prefix": "runs/" + "x" * 54 + "-20261130-031500-a71a/", "region": "ap-southeast-2",
-    "s3": "https://s3.ap-southeast-2.amazonaws.com.cn", "states": "https://states.ap-southeast-2.amazonaws.com.cn",
-    "owner": "123456789012", "bundle": hashlib.sha256(b"b").hexdigest(), "capsule": hashlib.sha256(b"c").hexdigest(),
-}  # fmt: skip
-
-
-def kept(request: SpotRequest = REQUEST, login: str = "ssh-ed25519 AAAA laptop") -> dict[str, Any]:
-    text = gzip.decompress(user_data.render_kept(request, DEADLINE, login, ORDER)).decode()
-    plain: dict[str, Any] = json.loads(text.removeprefix("#cloud-config\n"))
-    return plain
-
-
-def test_a_machine_that_starts_itself_arms_its_deadline_first_as_any_other() -> None:
-    found = kept()
-    assert next(iter(found)) == "bootcmd"
-    assert found["bootcmd"] == config()["bootcmd"]
-
-
-def test_it_has_no_secret_and_makes_its_host_key_itself() -> None:
-    found = kept()
-    assert "ssh_keys" not in found and found["ssh_genkeytypes"] == ["ed25519"] and found["ssh_deletekeys"] is True
-    assert "PRIVATE" not in json.dumps(found) and "AKIA" not in json.dumps(found)
-    assert found["users"] == config()["users"] and found["ssh_pwauth"] is False
-
-
-def test_it_is_told_its_order_and_powers_off_where_it_cannot_begin() -> None:
-    found = kept()
-    there = {one["path"]: one["content"] for one in found["write_files"]}
-    assert json.loads(there.pop("/opt/provision/order.json")) == ORDER
-    assert there.pop("/opt/provision/stub.py") == script("stub.py")
-    [(_, text)] = there.items()
-    assert text.splitlines() == [*settings(replace(REQUEST, own_run=True)), "idle_every=60s"]
-    [begin] = found["runcmd"]
-    assert begin[:2] == ["sh", "-c"]
-    assert re.fullmatch(
-        r"python3 /opt/provision/stub.py \|\| \{ sleep 60; systemctl start .*deadline.service; \}", begin[2]
-    )
-
-
-def test_it_fits_into_4_kib_with_the_longest_names() -> None:
-    """Keys and sums cannot be packed; what stands for them here cannot either."""
-    name = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(4))
-    order = {**ORDER, "run": name[:78], "prefix": f"runs/{name[:78]}/", "bucket": name[80:143]}
-    login = "ssh-ed25519 " + base64.b64encode(bytes.fromhex(name[:102])).decode() + " " + name[102:166]
-    packed = user_data.render_kept(replace(REQUEST, tags={"provision:driver": "535"}), DEADLINE, login, order)
-    assert len(packed) <= user_data.KEPT_LIMIT * 0.85
-
-
-def test_more_than_4_kib_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_data, "KEPT_LIMIT", 1000)
-    with pytest.raises(CloudError, match=r"a machine that starts itself has 1000"):
-        kept()
+# what it fetches
 
 
 def test_the_stub_runs_with_python_3_6() -> None:
@@ -238,14 +194,14 @@ def test_the_stub_runs_with_python_3_6() -> None:
         ast.parse(script(name), feature_version=(3, 6))
 
 
-def test_what_the_units_of_a_machine_that_starts_itself_call_is_in_its_bundle() -> None:
+def test_what_the_units_and_scripts_of_a_machine_call_is_in_its_bundle() -> None:
     with tarfile.open(fileobj=io.BytesIO(bundle.pack()[1])) as tar:
         there = {entry.name: tar.extractfile(entry).read().decode() for entry in tar}  # type: ignore[union-attr]
     units = {name: text for name, text in there.items() if name.startswith("units/")}
-    assert {
-        f"units/{name}" for name in (*user_data._UNITS, "provision-idle.timer", "provision-attempt.service")
-    } == set(units)
-    assert set(user_data._SCRIPTS) <= set(there)
+    kinds = ("guard.service", "attempt.service", "clean.service", "idle.service", "idle.timer")
+    assert set(units) == {f"units/provision-{kind}" for kind in kinds}
+    assert "OnUnitActiveSec=EVERY\n" in units["units/provision-idle.timer"]  # start.sh fills that in
+    assert {"start.sh", "bootstrap.sh", "engine.sh", "nvidia.sh", "idle.sh", "guard/__main__.py"} <= set(there)
     for line in (
         "ConditionPathExists=/opt/provision/order.json", "ExecStart=/usr/bin/python3 /opt/provision/guard begin",
         "Restart=on-failure", "NoNewPrivileges=yes", "ProtectSystem=strict", "WantedBy=multi-user.target",

@@ -13,7 +13,8 @@ and `there`, the files that were there before this attempt began. A run's own fo
 its container's to write: it has data, of which nothing is believed (files.py).
 
 A machine that starts itself brings it in its bundle, and makes the attempt by `begin` (begin.py, steps.py), with no
-laptop: order.py is its word with the keeper of the run.
+laptop: order.py is its word with the keeper of the run. Where that makes a machine image of it at its end, bake.py has
+it cleaned first.
 
 In S3, below the prefix: log/ATTEMPT-OFFSET (pieces of the log), snapshots/ITERATION-ATTEMPT/FILE, and last
 snapshots/ITERATION-ATTEMPT/complete.json, without which a snapshot does not exist; outputs/FILE; state.json, which is

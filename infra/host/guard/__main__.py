@@ -1,5 +1,5 @@
-"""`python3 /opt/provision/guard watch`, or `… begin` (begin.py), `… plan|place|stop RUN` (notes.py),
-`… pull|push BUCKET REGION ENDPOINT OWNER PREFIX FOLDER` (copying.py).
+"""`python3 /opt/provision/guard watch`, or `… key` (hostkey.py), `… begin` (begin.py), `… plan|place|stop RUN`
+(notes.py), `… pull|push BUCKET REGION ENDPOINT OWNER PREFIX FOLDER [SUM]` (copying.py).
 
 Run as a folder and not with `-m`, which would look for modules where the caller stands, and run them as root.
 """
@@ -24,6 +24,10 @@ elif word == "begin":
     from guard.begin import main
 
     main()
+elif word == "key":
+    from guard.hostkey import main
+
+    sys.exit(main())
 elif word in ("pull", "push"):
     copy(word, *given)
 else:

@@ -1,9 +1,9 @@
 """`guard begin`: a machine that starts itself makes the attempt that it was ordered to make, with no laptop.
 
-It waits for its order, brings what the run's capsule names, each beside the others while the bootstrap still
-works, and starts the container; the guard that watches does the rest. What cannot be is told to the keeper in words
-that are the same whenever it happens again, and the machine ends. All of it may be killed at any time: the next one
-looks what is there.
+It says that it is there, brings what the run's capsule names, each beside the others while the bootstrap still works,
+and once it has its order it starts the container; the guard that watches does the rest. What cannot be is told to the
+keeper in words that are the same whenever it happens again, and the machine ends. All of it may be killed at any time:
+the next one looks what is there.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ import signal
 import threading
 import time
 
-from . import notes, order
+from . import hostkey, notes, order
 from .host import log, words_of
 from .imds import Metadata
 from .programs import Programs, stable
 from .s3 import ERRORS, Bucket, passing
-from .steps import Steps, Unready
+from .steps import Step, Steps, Unready
 
 ORDERED_S = 600
 LOOK_S = 2.0
@@ -27,7 +27,6 @@ TURN_S = 1.0
 STILL_S = 1800  # without a byte that moves
 ANSWER_S = 300
 CAPSULE = 64 << 20
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 POWER_OFF = ["systemctl", "start", "--no-block", "provision-deadline.service"]
 
 
@@ -51,6 +50,7 @@ class Begin:
         self.order = None
         self.capsule = None
         self.steps = None
+        self.going = []  # steps that were begun
         self.noticed = 0.0
 
     @property
@@ -59,13 +59,17 @@ class Begin:
 
     # what is there
 
-    def ordered(self):
-        """The order that is noted, or the one that comes; None where none comes."""
+    def noted(self):
+        """The order that this machine had before it, or this process, began anew; None where it had none."""
         with contextlib.suppress(OSError, LookupError, ValueError):
             noted = notes.read(self.run, "order.json")
             if noted["instance"] == self.instance:
                 return order.Order(self.given, self.quick, self.instance, noted["number"], noted["token"])
-        threading.Thread(target=self.write_key, daemon=True).start()
+        return None
+
+    def ordered(self):
+        """The order that comes; None where none comes."""
+        threading.Thread(target=self.say_here, daemon=True).start()
         key, until = self.given["prefix"].rstrip("/") + "/control/" + self.instance, time.monotonic() + ORDERED_S
         while time.monotonic() < until:
             with contextlib.suppress(*ERRORS):
@@ -76,14 +80,20 @@ class Begin:
             time.sleep(LOOK_S)
         return None
 
-    def write_key(self):
-        """The public host key, for who wants to log in."""
-        try:
-            with open(HOST_KEY) as data:
-                key = " ".join(data.read().split()[:2])
-            self.bucket.put(self.given["prefix"].rstrip("/") + "/keys/" + self.instance, key.encode())
-        except ERRORS as error:
-            log("the host key is not in S3: %s" % error)
+    def say_here(self):
+        """The public host key in S3 ("" where there is none): the keeper gives its order to a machine that is there."""
+        key, until = b"", time.monotonic() + ORDERED_S
+        with contextlib.suppress(OSError, ValueError), open(hostkey.HOST_KEY) as data:
+            key = " ".join(data.read().split()[:2]).encode()
+        while True:
+            try:
+                self.bucket.put(self.given["prefix"].rstrip("/") + "/keys/" + self.instance, key)
+                return
+            except ERRORS as error:
+                log("the host key is not in S3: %s" % error)
+            if self.order is not None or time.monotonic() > until:
+                return
+            time.sleep(LOOK_S)
 
     def begun(self):
         """Whether the attempt's container has started, or the guard has said how it ended."""
@@ -120,20 +130,32 @@ class Begin:
     # the way
 
     def begin(self):
-        """From the order to the container. What goes wrong is told, and the machine ends."""
+        """From the boot to the container. What goes wrong is told, and the machine ends."""
         signal.signal(signal.SIGTERM, self.end)
         self.instance = self.instance_id()
-        self.order = self.ordered()
+        self.order = self.noted()
+        if self.order is not None and self.begun():
+            return
+        self.going = [Step("capsule", self.set_out)]
+        self.going[0].start()
+        self.order = self.order or self.ordered()
         if self.order is None:
+            self.programs.end()
             log("%s: no order came: power-off" % self.run)
             self.words(POWER_OFF)
             return
-        if self.begun():
-            return
+        self.carry_out()
+
+    def set_out(self):
+        """What needs no order, while that is on its way: nothing here is seen outside of this machine."""
+        self.capsule = self.read_capsule()
+        self.steps = Steps(self)
+        self.going += self.steps.start()
+
+    def carry_out(self):
+        """What was ordered."""
         try:
-            self.capsule = self.read_capsule()
-            self.steps = Steps(self)
-            self.watch(self.steps.start())
+            self.watch()
             self.steps.begin_container()
             log("%s: attempt %d trains" % (self.run, self.order.number))
         except Stopped:
@@ -166,19 +188,19 @@ class Begin:
             raise Over("power-off")
         os._exit(1)
 
-    def watch(self, going):
+    def watch(self):
         """Until all steps are done. Raises what the first one raised, and what is heard meanwhile."""
         moved = 0, time.monotonic()
         while True:
             self.hear()
-            failed = next((step for step in going if step.error), None)
+            left = [step.name for step in list(self.going) if step.is_alive()]  # first: one of them begins the others
+            failed = next((step for step in self.going if step.error), None)
             if failed:
                 raise failed.error
-            left = [step.name for step in going if step.is_alive()]
             if not left:
                 return
             now = self.programs.moved(), time.monotonic()
-            if now[0] != moved[0] or self.steps.preparing():
+            if now[0] != moved[0] or self.steps is None or self.steps.preparing():
                 moved = now
             if now[1] - moved[1] > STILL_S:
                 raise Unready("nothing came of it for half an hour: %s" % ", ".join(sorted(left)))
@@ -195,7 +217,7 @@ class Begin:
             if left is not None:
                 raise Over("spot interruption")
         with contextlib.suppress(*ERRORS):
-            if self.order.stop_asked():
+            if self.steps is not None and self.order.stop_asked():  # the guard's plan needs the capsule
                 raise Stopped
 
     def look_once(self):
@@ -234,5 +256,5 @@ class Begin:
 def main():
     """What the unit runs."""
     given = order.given()
-    if given is not None:
+    if given and "run" in given:
         Begin(given).begin()

@@ -1,7 +1,6 @@
 """Copies between the host and S3 that someone asks for: as the login user, and through no link."""
 
 import concurrent.futures
-import contextlib
 import hashlib
 import http.client
 import json
@@ -16,11 +15,16 @@ from .imds import Metadata
 from .s3 import THREADS, Bucket
 
 
-def pull(place, prefix, folder):
-    """Copy what is not there of `prefix` into `folder`; by sha256 where complete.json or an index has it."""
+def pull(place, prefix, folder, digest=""):
+    """Copy what is not there of `prefix` into `folder`; by sha256 where complete.json or an index has it. With `digest`
+    the index has to have that sum, and only what it names is copied."""
     base = prefix.rstrip("/") + "/" if prefix else ""
     found = [(key, size) for key, size, _ in place.list(prefix) if key.startswith(base) and not key.endswith("/")]
-    known = digests(place, base, [key for key, _ in found])
+    if digest:
+        known = sums(place, base[:-1] + ".json", base, digest)
+        found = [(key, size) for key, size in found if key in known]
+    else:
+        known = digests(place, base, [key for key, _ in found])
     for key in sorted(set(known).difference(key for key, _ in found)):
         raise ValueError("%s is missing" % key)
     top = folder.strip("/") + "/"
@@ -67,11 +71,20 @@ def digests(place, base, keys):
     return found
 
 
-def sums(place, mark, base):
-    """{key: sha256} of the files that a complete.json or an index names; ValueError where it is none."""
+def sums(place, mark, base, digest=""):
+    """{key: sha256} of the files that a complete.json or an index names; ValueError where it is none, or not the one of
+    that sum."""
     text, found = "", {}
-    with contextlib.suppress(UnicodeDecodeError):
+    try:
         text = place.ask("GET", mark)
+    except UnicodeDecodeError:
+        pass
+    except OSError as error:
+        if not digest or getattr(error, "code", None) != 404:
+            raise
+        raise ValueError("%s is missing" % mark) from None
+    if digest and hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise ValueError("%s is damaged: it is not the one that was ordered" % mark)
     try:
         value = json.loads(text)
         index = isinstance(value, list)
@@ -114,11 +127,11 @@ def push(place, prefix, folder):
     return len(index)
 
 
-def copy(verb, bucket, region, endpoint, owner, prefix, folder):
-    """pull or push; patient, as the role may be fresh."""
+def copy(verb, bucket, region, endpoint, owner, prefix, folder, *digest):
+    """pull or push; patient, as the role may be fresh. `digest`: as `pull` takes it."""
     notes.drop()
     place = Bucket(Metadata(), bucket, region, endpoint or None, owner, patience=90.0)
     try:
-        print({"pull": pull, "push": push}[verb](place, prefix, folder))
+        print({"pull": pull, "push": push}[verb](place, prefix, folder, *digest))
     except (OSError, ValueError, http.client.HTTPException) as error:
         sys.exit("%s s3://%s/%s: %s" % (verb, bucket, prefix, error))

@@ -19,6 +19,7 @@ PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nobody wai
 MANY = 250000  # files and folders of a tree that are looked at
 MOST = 256 << 30  # bytes of a file
 PATH = 512  # bytes
+LEASES = True  # whether the file system tells by them who writes: that of a machine of ours does
 
 
 @contextlib.contextmanager
@@ -108,6 +109,8 @@ def written_now(fd):
     The kernel grants a lease to read only while nobody has: no walk over all that all processes have open, which a
     container can make as long as it likes.
     """
+    if not LEASES:
+        return None
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -13,7 +13,7 @@ import os
 import time
 import urllib.error
 
-from . import notes
+from . import bake, notes
 from .host import log
 from .s3 import ERRORS
 from .tasks import Gone, Tasks
@@ -30,7 +30,8 @@ FREE_S = 3600 - 120  # AWS does not charge for a spot machine that it takes in i
 
 
 def given():
-    """What the user data orders; None on any other machine."""
+    """What the user data orders; None on a machine of an earlier version. That of a machine which waits for a laptop
+    names no run."""
     try:
         with open(ORDER) as data:
             return json.load(data)
@@ -155,7 +156,7 @@ def kept(name, number, bucket):
     """The order of that attempt of a run; None where this machine has none."""
     try:
         ordered, noted = given(), notes.read(name, "order.json")
-        if ordered and ordered["run"] == name and noted["number"] == number:
+        if ordered and ordered.get("run") == name and noted["number"] == number:
             return Order(ordered, bucket, noted["instance"], number, noted["token"])
     except (OSError, LookupError, ValueError):
         pass
@@ -168,7 +169,10 @@ def kept(name, number, bucket):
 def report(run):
     """Tell the keeper of a run that it goes on, or what came of it; hear whether it is to stop."""
     if owes(run):
-        if run.order.answer(result(run)):
+        said = result(run)
+        if bake.wanted(run):
+            said["clean"] = bake.clean(run)
+        if run.order.answer(said):
             run.remember(answered=True)
     elif not run.done:
         try:

@@ -23,13 +23,15 @@ LOG_MOST = 4 << 30
 class Run:
     """One run on this host."""
 
-    def __init__(self, name, metadata, words=words_of, match=apart):
+    def __init__(self, name, metadata, words=words_of, match=apart, bucket=None):
         self.id = name
         self.words = words
         self.match = match
         self.plan = plan = notes.read(name, "plan.json")
         self.folder = os.path.join(notes.RUNS, name)
-        self.bucket = Bucket(metadata, plan["bucket"], plan["region"], plan.get("endpoint"), plan.get("owner"))
+        self.bucket = bucket or Bucket(
+            metadata, plan["bucket"], plan["region"], plan.get("endpoint"), plan.get("owner")
+        )
         self.order = order.kept(name, plan["attempt"], self.bucket)  # of who keeps this run without a laptop
         self.log = "log/attempt-%03d.txt" % plan["attempt"]
         self.note = "note-%03d.json" % plan["attempt"]
@@ -47,6 +49,8 @@ class Run:
         self.seen = {}  # sets that were closed while the container ran, with what tells their files
         self.odd = set()
         self.ending = None  # why this machine ends
+        self.clean = None  # whether the machine is, where an image of it is to be made (bake.py)
+        self.baking = False
         self.telling = threading.Lock()
         self.stating = threading.Lock()
         self.noting = threading.Lock()
@@ -149,7 +153,7 @@ class Run:
             value = {
                 "state": state, "attempt": self.plan["attempt"], "instance": self.plan["instance"],
                 "machine": self.plan.get("machine", ""), "time": since, "seen": now,
-                "snapshots": self.memory["snapshots"],
+                "snapshots": self.memory["snapshots"], "iteration": max(self.memory["snapshots"], default=0),
             }  # fmt: skip
             value.update(more)
             self.bucket.put(self.key("state.json"), json.dumps(value).encode())

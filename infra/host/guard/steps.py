@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 
-from . import container, image, notes, resume
+from . import container, image, notes, registry, resume
 from .host import log
 from .programs import stable
+from .s3 import ERRORS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOWNLOAD = os.path.join(os.path.dirname(HERE), "download.py")
@@ -56,18 +57,25 @@ class Step(threading.Thread):
 
 
 class Steps:
-    """The steps of one attempt: `begin` has its order, its capsule, and what they work with."""
+    """The steps of one attempt: `begin` has its capsule, and what they work with; its order only when the container is
+    to begin."""
 
     def __init__(self, begin):
-        self.begin, self.capsule = begin, begin.capsule
-        self.run, self.number = begin.run, begin.order.number
+        self.begin, self.capsule, self.run = begin, begin.capsule, begin.run
         self.words, self.programs, self.bucket = begin.words, begin.programs, begin.bucket
-        self.name = container.name_of(self.run, self.number)
         self.folder = os.path.join(notes.RUNS, self.run)
         self.snapshot = None
         self.load = lambda chunks: image.docker_load(chunks, self.programs.children)
         about = os.stat(notes.RUNS)
         self.user = "%d:%d" % (about.st_uid, about.st_gid)
+
+    @property
+    def number(self):
+        return self.begin.order.number
+
+    @property
+    def name(self):
+        return container.name_of(self.run, self.number)
 
     def start(self):
         """All that goes side by side, begun."""
@@ -105,19 +113,30 @@ class Steps:
             image.Image(self.bucket, wanted, SPOOL, self.words, self.load).bring(self.wait_ready)
         self.wait_ready()
         if wanted.get("pull"):
-            self.pull(wanted["pull"])
+            self.pull(wanted["pull"], wanted.get("login"))
         self.gpus = self.free_gpus()
         self.prove()
 
-    def pull(self, name):
+    def pull(self, name, login):
+        """`login`: of a registry that asks who pulls."""
         for last in range(PULLS):
             if self.words(["docker", "image", "inspect", "-f", "{{.Id}}", name])[0] == 0:
                 return
-            code, _, err = self.programs.run(["docker", "pull", "-q", name])
+            code, err = self.pulled(name, login)
             if code == 0:
                 return
             time.sleep(LOOK_S * 5 * (last + 1))
         raise Unready("the image cannot be pulled: %s" % stable(err))
+
+    def pulled(self, name, login):
+        """Exit code and last words."""
+        if not login:
+            code, _, err = self.programs.run(["docker", "pull", "-q", name])
+            return code, err
+        try:
+            return registry.pull(self.programs, name, login, self.bucket.fresh_keys)
+        except ERRORS as error:  # a fresh role may be refused for a moment
+            return 1, str(error)
 
     def free_gpus(self):
         """The GPUs that the attempt gets, and how: nobody else uses them here."""
@@ -175,11 +194,13 @@ class Steps:
         if found:
             raise Unready("no snapshot of the run is whole in S3")
 
-    def copied(self, place, prefix, folder):
-        """Pull a prefix to a folder, as the login user. Damage where S3 has something else than it says."""
+    def copied(self, place, prefix, folder, digest=""):
+        """Pull a prefix to a folder, as the login user; with `digest` what an index of that sum names, and no more.
+        Damage where S3 has something else than it says."""
         given = self.begin.given
         words = [sys.executable, HERE, "pull", place["bucket"], place.get("region") or given["region"]]
         words += [place.get("endpoint") or given.get("s3") or "", place.get("owner") or "", prefix, folder]
+        words += [digest] if digest else []
         code, _, err = self.programs.run(words)
         if code != 0:
             said = (err.strip().split("\n") or [""])[-1]
@@ -191,7 +212,7 @@ class Steps:
     def bring(self, wish):
         """Data or code from S3 to its folder, and its copy."""
         try:
-            self.copied(wish, wish["prefix"], wish["folder"])
+            self.copied(wish, wish["prefix"], wish["folder"], wish.get("sum") or "")
         except Damage as error:
             raise Unready("the %s of the run in S3: %s" % (wish["kind"], stable(error))) from None
         if wish.get("copy"):

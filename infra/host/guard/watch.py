@@ -51,6 +51,8 @@ class Guard:
             except Exception as error:
                 log("%s: %s" % (name, error))
                 found.update({name: known} if known else {})
+        cleaned = [name for name, known in self.runs.items() if name not in found and known[1].owes]
+        found.update({name: self.runs[name] for name in cleaned})
         self.runs = found
         for run in self.known():
             if self.until is not None and not run.ending:
@@ -155,6 +157,7 @@ class Guard:
         runs = self.known()
         now = time.monotonic()
         busy = any(act != "report" for _, act in list(self.busy))  # a keeper that does not answer keeps nothing awake
+        busy = busy or any(run.baking for run in runs)
         over = not busy and all(run.late or (run.done and run.memory["state"] in FINAL) for run in runs)
         if not runs or not over or not own_machine() or self.in_use():
             self.idle_since = None

@@ -72,6 +72,9 @@ def test_a_baked_machine_is_ready_sooner_and_has_nothing_of_the_first(
     after = host(other, "second", keys).splitlines()
     assert len(before) == len(after) == 3
     assert not set(before) & set(after), "a host key, a login key or the machine's id is the first one's"
+    assert host(other, "second", "grep -o machines/provision-[a-z]* /opt/provision/order.json") == (
+        "machines/provision-second"
+    )
     assert host(other, "second", "cat ~/mine") == "tool"
     assert host(other, "second", "ls /var/lib/provision/runs; ls ~/.bash_history 2>/dev/null || true") == ""
     assert host(other, "second", "sudo find /var/lib/cloud/instances -mindepth 1 -maxdepth 1 | wc -l") == "1"

@@ -3,6 +3,7 @@
 import datetime
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -22,13 +23,18 @@ WRITES = """echo '{"runtimes": {"nvidia": {"path": "/usr/bin/nvidia-container-ru
 
 @pytest.fixture(scope="module")
 def repository(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    """NVIDIA's apt repository with stand-in packages, as instances reach it."""
-    assert WROTE in MAKE
-    folder = tmp_path_factory.mktemp("repository")
+    with made_by(MAKE, emulator, tmp_path_factory.mktemp("repository")) as one:
+        yield one
+
+
+@contextmanager
+def made_by(program: str, emulator: Emulator, folder: Path) -> Iterator[Repository]:
+    """NVIDIA's apt repository with the stand-in packages that the program makes, as instances reach it."""
+    assert WROTE in program
     with machine() as made:
         made.run(["apt-get", "update", "-qq"])
         made.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "gpg", "gpg-agent"])
-        key = made.run(["sh", "-c", MAKE.replace(WROTE, WRITES)]).out.strip()
+        key = made.run(["sh", "-c", program.replace(WROTE, WRITES)]).out.strip()
         made.get("/root/repository/.", folder)
     with served(folder) as port:
         yield Repository(f"http://{urlparse(emulator.facts['endpoint']).hostname}:{port}", key)

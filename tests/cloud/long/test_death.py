@@ -44,7 +44,7 @@ def test_an_unannounced_death_is_resumed_from_another_laptop(
     shutil.rmtree(data)
 
     other = another("other")
-    process = other.start("resume", run)
+    process = other.start("resume", run, "--no-keeper")
     until(process, r"iteration \d+/2000000")
     [second] = laptop.emulator.instances()
     assert second["InstanceId"] != first["InstanceId"]

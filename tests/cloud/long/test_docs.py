@@ -21,10 +21,10 @@ def test_the_commands_of(name: str, laptop: Laptop) -> None:
     if "my-caffe" in (ROOT / name).read_text():
         with tarfile.open(caffe_kit.source().tar) as tree:  # type: ignore[arg-type]
             tree.extractall(laptop.folder / "my-caffe")
-    run, clouds = "", []
+    run, sweep, clouds = "", "", []
     for words in commands((ROOT / name).read_text()):
         assert words[0] == "provision", words
-        words = [run if word == "RUN" else word for word in words[1:]]
+        words = [{"RUN": run, "SWEEP": sweep}.get(word, word) for word in words[1:]]
         if words[0] == "forward":
             process = laptop.start(*words)
             until(process, "Ctrl-C ends it")
@@ -38,6 +38,9 @@ def test_the_commands_of(name: str, laptop: Laptop) -> None:
             started = re.search(r"run (\S+)", out)
             run = started[1] if started else run
             time.sleep(4 if "--detach" in words else 0)  # let it write a line of its log
+        if words[0] == "sweep":
+            begun = re.match(r"sweep (\S+):", out)
+            sweep = begun[1] if begun else sweep
     for cloud in clouds:
         left = ["docker", "ps", "-aq", "--filter", f"label=provision.local={cloud}"]
         assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == "", cloud

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cloud
 
 
 @pytest.mark.parametrize(
-    "moment", ["security group and launch template", "asking for spot", "launched in", "waiting for SSH", "host: guard"]
+    "moment", ["security group and launch template", "asking for spot", "launched in", "waiting for SSH", "host: end"]
 )
 def test_a_client_killed_in_up_leaves_at_most_one_machine_that_up_adopts_and_down_ends(
     laptop: Laptop, moment: str
@@ -35,7 +35,7 @@ def test_a_client_killed_in_up_leaves_at_most_one_machine_that_up_adopts_and_dow
     assert laptop.emulator.nothing_left(), laptop.emulator.leftovers()
 
 
-@pytest.mark.parametrize("moment", ["security group and launch template", "asking for spot", "host: guard"])
+@pytest.mark.parametrize("moment", ["security group and launch template", "asking for spot", "host: end"])
 def test_what_a_killed_client_left_down_removes(laptop: Laptop, moment: str) -> None:
     process = laptop.start("up", "--instance", "p3.2xlarge", "--name", "killed")
     until(process, moment)

@@ -389,7 +389,7 @@ def box(cloud: Cloud, tmp_path: Path) -> Box:
 
 
 def test_an_image_of_an_instance_starts_with_what_it_had(cloud: Cloud, box: Box, tmp_path: Path) -> None:
-    box.ssh("echo baked | sudo tee /opt/mark")
+    box.ssh("echo baked | sudo tee /opt/mark; tar -c -C /opt mark | sudo docker import - mark:1")
     marks = [{"ResourceType": kind, "Tags": MARK} for kind in ("image", "snapshot")]
     image = cloud.ec2.create_image(InstanceId=box.id, Name="baked", TagSpecifications=marks)["ImageId"]
 
@@ -403,9 +403,11 @@ def test_an_image_of_an_instance_starts_with_what_it_had(cloud: Cloud, box: Box,
     (tmp_path / "again").mkdir()
     again = boot(cloud, tmp_path / "again", ImageId=image)  # its own user data, its own keys
     assert again.ssh("cat /opt/mark") == "baked"
+    assert again.ssh("sudo docker image inspect -f '{{index .RepoTags 0}}' mark:1") == "mark:1"
     cloud.ec2.deregister_image(ImageId=image)
     assert mine() == []
     assert image not in docker("images", "--format", "{{.Tag}}")
+    assert image not in docker("volume", "ls", "-q")
 
 
 def test_the_bare_image_has_no_docker_and_its_apt_works(cloud: Cloud) -> None:

@@ -10,10 +10,11 @@ from tests.cloud.support import LONG, Laptop, run_of, tag_of
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("image")]
 
 
-def test_a_training_that_has_diverged_is_stopped_and_its_machine_is_ended(laptop: Laptop) -> None:
+@pytest.mark.parametrize("more", [(), ("--no-keeper",)], ids=["kept by AWS", "by the laptop alone"])
+def test_a_training_that_has_diverged_is_stopped_and_its_machine_ends(laptop: Laptop, more: tuple[str, ...]) -> None:
     """Caffe itself goes on with a loss that is no number, to the last iteration."""
     words = ("train", "digits", "--instance", "p2.xlarge", "--diagnose", "--set", "learning_rate=1000", *LONG)
-    done = laptop.run(*words)
+    done = laptop.run(*words, *more)
     assert done.returncode == 13, done.stdout + done.stderr
     assert "stopping it" in done.stderr
     assert "the training has diverged" in done.stderr or "the loss" in done.stderr

@@ -56,7 +56,7 @@ def test_a_kept_volume_goes_from_machine_to_machine(laptop: Laptop) -> None:
 
 def test_a_client_that_is_killed_leaves_a_volume_that_goes_with_its_machine(laptop: Laptop) -> None:
     process = laptop.start(*UP)
-    until(process, "host: guard")
+    until(process, "host: end")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = volumes(laptop)

@@ -1,0 +1,1 @@
+"""Numbers of a training out of the lines of any program: JSON, `key=value`, tables, bars, a user's own expression."""
