@@ -25,7 +25,7 @@ STRIKE_AT = 240  # of 800 iterations
 NOTICE_S = 20
 # each iteration is in the log, and takes long enough to be cut
 SETS = ("--set", "iterations=800", "--set", "display=1", "--set", "batch=128")
-TRAIN = ("train", "digits", "--instance", "p3.8xlarge", "--max-hours", "2", *SETS, "--cloud", CLOUD)
+TRAIN = ("train", "digits", "--instance", "p3.8xlarge", "--max-hours", "2", "--no-bake", *SETS, "--cloud", CLOUD)
 _PATIENCE_S = 1200.0  # only a broken chain takes so long
 
 

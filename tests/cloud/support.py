@@ -115,6 +115,15 @@ class Laptop:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.settings.exists():
+            self.settings.parent.mkdir(parents=True, exist_ok=True)
+            self.settings.write_text("bake: false\n")  # tests of that say otherwise
+
+    @property
+    def settings(self) -> Path:
+        return self.home / "config" / "provision" / "settings.yaml"
+
     @property
     def _environment(self) -> dict[str, str]:
         own = {

@@ -49,6 +49,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def laptop(laptop: Laptop, brought: Path) -> Iterator[Laptop]:
     knows_the_images(brought, laptop.home)
+    laptop.settings.unlink()
     yield laptop
     knows_the_images(laptop.home, brought)
 
