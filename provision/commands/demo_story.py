@@ -93,7 +93,7 @@ def strike(story: Story, instance: str) -> None:
     """Interrupt the spot machine. AWS gives two minutes' notice; here it is shorter."""
     story.first = instance
     words = ("local", "interrupt", instance, "--notice", str(NOTICE_S), "--name", NAME)
-    console.say(f"\n$ provision {shlex.join(words)}    (AWS takes the machine, at iteration {story.struck_at})")
+    console.say(f"\n$ provision {shlex.join(words)}    # AWS takes the machine, at iteration {story.struck_at}")
     LocalShell().run([*PYTHON, *words])
 
 
