@@ -39,7 +39,7 @@ MACHINE = "$.seen.is[0]"
 STATE = f"{MACHINE}.State.Name"
 ATTEMPT = "States.Format('{}attempts/{}.json', $.in.prefix, $.turn.nnn)"
 # what a machine or a file says, where it does not say it
-UNSAID = {"state": "", "reason": "", "why": "", "iteration": 0, "free": False, "attempt": 0, "instance": "",
+UNSAID = {"state": "", "reason": "", "why": "", "iteration": 0, "free": False, "left": 0, "attempt": 0, "instance": "",
           "number": 0, "launch": "", "clean": False}  # fmt: skip
 SEEN = {"is.$": "$..Instances[*]"}
 

@@ -22,10 +22,11 @@ from provision.engines.asl import (
 from provision.engines.launching import ID, STATE, UNSAID, fresh, look, looked
 
 BEAT_S = 900  # a machine that is silent for so long after its order is ended; less than SHORTEST_S
-FREE_LOOKS = 15  # of 10 s
+FREE_LOOKS = 15  # of 4 s
 END_LOOKS = 40  # twelve of 5 s, then of 30 s: a quarter of an hour
 WORD_BYTES = 150_000  # of state.json; an answer of 256 KiB would end the execution
-_FREE_S, _END_S, _LATER_S, _SOON = 10, 5, 30, 12
+_FREE_S, _END_S, _LATER_S, _SOON = 4, 5, 30, 12
+_LONG_S, _HALF_S = 100, 50  # of the two minutes of a notice
 SPOT = "spot interruption"
 FINAL = ("finished", "failed", "stopped", "interrupted")
 _AGAIN = "attempt {} of {} was {}, and another machine is asked for: nothing is to be done. {}"
@@ -66,12 +67,19 @@ def _spot() -> Rule:
 
 
 def _free() -> dict[str, State]:
-    """Of a machine that is younger than an hour AWS takes nothing, if AWS ends it: so it is let to."""
+    """Of a machine that is younger than an hour AWS takes nothing, if AWS ends it: so it is let to.
+
+    The machine says how many seconds its notice leaves: most of them pass in one wait, the rest in short looks, so that
+    few events are spent and the next machine is asked for at once.
+    """
     free = all_(_spot(), rule("$.said.free", "BooleanEquals", True))
     over = rule("$.at.looks", "NumericGreaterThanEquals", FREE_LOOKS)
     return {
         "Free?": choose("Before", (free, "A free hour")),
-        "A free hour": fresh("Let AWS end it"),
+        "A free hour": fresh("How long?"),
+        "How long?": choose("Let AWS end it", (_leaves(_LONG_S), "Nearly two minutes"), (_leaves(_HALF_S), "A minute")),
+        "Nearly two minutes": wait(_LONG_S, "Is it ended?"),
+        "A minute": wait(_HALF_S, "Is it ended?"),
         "Let AWS end it": wait(_FREE_S, "Is it ended?"),
         "Is it ended?": look("Ended by AWS?", "$.seen", "Before"),
         "Ended by AWS?": choose("Not yet", (all_(there(STATE), is_(STATE, *_GONE)), "Before"), (over, "Before")),
@@ -79,6 +87,11 @@ def _free() -> dict[str, State]:
         "Before": look("To the end", "$.before", "Unseen"),
         "Unseen": put("$.before", {"is": []}, "To the end"),
     }
+
+
+def _leaves(seconds: int) -> Rule:
+    """Whether the machine's notice left it so many seconds when it said its word."""
+    return all_(rule("$.said.left", "IsNumeric", True), rule("$.said.left", "NumericGreaterThanEquals", seconds))
 
 
 def _end() -> dict[str, State]:

@@ -202,7 +202,7 @@ def test_from_its_order_to_the_keepers_answer(machine: Machine, python: str) -> 
     machine.until(lambda: len([one for one in machine.aws.said if one[0] == "SendTaskHeartbeat"]) > beats + 1)
     machine.aws.put(f"runs/{machine.run}/control/stop", b"somebody")
     machine.until(machine.aws.answers)
-    assert machine.aws.answers() == [{"state": "stopped", "reason": "", "iteration": 7, "free": False}]
+    assert machine.aws.answers() == [{"state": "stopped", "reason": "", "iteration": 7, "free": False, "left": 0}]
     assert json.loads((machine.aws.folder / f"runs/{machine.run}/state.json").read_text())["state"] == "stopped"
     assert {value["taskToken"] for _, value in machine.aws.said} == {"token"}
     assert not (machine.root / "powered-off").exists()
@@ -318,7 +318,7 @@ def test_stopped_before_its_container_it_is_stopped(machine: Machine) -> None:
     assert SHELL.run(["docker", "inspect", machine.name], check=False).code != 0
     machine.start("watch")
     machine.until(machine.aws.answers)
-    assert machine.aws.answers() == [{"state": "stopped", "reason": "", "iteration": 0, "free": False}]
+    assert machine.aws.answers() == [{"state": "stopped", "reason": "", "iteration": 0, "free": False, "left": 0}]
 
 
 def test_its_container_is_the_one_that_a_laptop_starts(machine: Machine) -> None:

@@ -559,7 +559,8 @@ class Cloud:
         if machine.alive:
             self.snapshots.append(iteration)
             machine.saved, machine.brought = True, iteration
-            self._over(machine, "interrupted", reason="spot interruption", free=machine.free)
+            left = int((machine.noticed or 0) + 120 - self.time.now)
+            self._over(machine, "interrupted", reason="spot interruption", free=machine.free, left=left)
 
     def _over(self, machine: Machine, word: str, **more: Any) -> None:
         """The last word: state.json first, then the token. A machine that was rented for one run powers off."""
@@ -573,7 +574,8 @@ class Cloud:
         if machine.unread:
             self.objects["runs/r/state.json"] = "{damaged"
         said = {"state": word, "reason": more.get("reason", ""), "iteration": max(self.snapshots, default=0),
-                "free": more.get("free", False), "why": more.get("why", ""), "clean": machine.clean}  # fmt: skip
+                "free": more.get("free", False), "left": more.get("left", 0), "why": more.get("why", ""),
+                "clean": machine.clean}  # fmt: skip
         self._tell(machine, token, said)
         if word != "interrupted":
             stays = 2400 if machine.clean else 600

@@ -33,7 +33,7 @@ def test_all_that_can_befall_a_kept_run_befalls_the_seeds(played: list[Played]) 
     """Notices, silent deaths, droughts, hung guards, boots that fail or take long, images and host files that are
     missing, keepers that are stopped or deleted, answers that are lost."""
     assert {one.kind for one in played} == set(KINDS)
-    assert frozenset().union(*(one.mishaps for one in played)) == set(MISHAPS)
+    assert frozenset().union(*(one.mishaps for one in played)) >= set(MISHAPS)
 
 
 def test_a_seed_gives_the_same_each_time() -> None:

@@ -248,7 +248,7 @@ def test_thirty_slow_machines_and_all_askings_fit_into_an_execution() -> None:
         return aws._usual("describeInstances", words)
 
     looks: dict[int, int] = {}
-    free = {**SPOT, "free": True}
+    free = {**SPOT, "free": True, "left": 115}
     aws = Aws(
         *({**free, "iteration": turn} for turn in range(1, 40)), describeInstances=[NOBODY, NOBODY, slow],
         headObject=booting(900),
@@ -598,12 +598,13 @@ def test_the_old_machine_is_gone_before_another_is_asked_for() -> None:
     assert order[second - 2 : second] == ["putObject ends", "putObject attempts"]
 
 
-def free(*states: str) -> Aws:
+def free(*states: str, left: Any = 115) -> Aws:
     """The looks while the machine is let end by itself, then the usual."""
     usual: Callable[[Aws, Any], Any] = lambda aws, words: aws._usual("describeInstances", words)  # noqa: E731
     return Aws(
-        {**SPOT, "free": True}, DONE, describeInstances=[machine(1), *(machine(1, one) for one in states), usual]
-    )
+        {**SPOT, "free": True, "left": left}, DONE,
+        describeInstances=[machine(1), *(machine(1, one) for one in states), usual],
+    )  # fmt: skip
 
 
 def test_a_free_hour_is_ended_by_aws() -> None:
@@ -616,10 +617,18 @@ def test_a_free_hour_is_waited_for_no_longer_than_that() -> None:
     aws = free(*["running"] * 60)
     aws.gone = 0
     execution = kept(aws)
-    names = [name for _, name in execution.entered]
-    assert names.count("Let AWS end it") <= 41
-    begun, ended = (next(at for at, name in execution.entered if name == state) for state in ("Let AWS end it", "End"))
+    begun, ended = (next(at for at, name in execution.entered if name == state) for state in ("A free hour", "End"))
     assert 150 <= ended - begun <= 450
+
+
+@pytest.mark.parametrize(("left", "first"), [(118, 100), (100, 100), (99, 50), (50, 50), (49, 4), (0, 4), ("oh", 4)])
+def test_most_of_a_notice_passes_in_one_wait(left: Any, first: int) -> None:
+    aws = free("shutting-down", left=left)
+    execution = kept(aws)
+    begun, looked = (
+        next(at for at, name in execution.entered if name == state) for state in ("A free hour", "Is it ended?")
+    )
+    assert looked - begun == first
 
 
 def test_a_machine_that_pays_for_its_hour_is_ended_at_once() -> None:

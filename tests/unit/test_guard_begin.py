@@ -518,7 +518,7 @@ def test_a_spot_notice_ends_it_and_is_told(world: World) -> None:
     world.metadata.left = 100.0
     world.begin()
     assert world.keeper.answers == [
-        {"state": "interrupted", "reason": "spot interruption", "iteration": 0, "free": True}
+        {"state": "interrupted", "reason": "spot interruption", "iteration": 0, "free": True, "left": 100}
     ]
     assert world.programs.ended
     assert not [said for said in world.host.said if "poweroff" in said or "deadline" in said]  # AWS takes it

@@ -313,7 +313,7 @@ def test_the_keeper_hears_how_it_ended_once_all_is_in_s3(
     bucket.refused = {}
     for _ in range(3):
         turn(made)
-    assert keeper.answers == [{"state": state, "reason": reason, "iteration": 400, "free": False}]
+    assert keeper.answers == [{"state": state, "reason": reason, "iteration": 400, "free": False, "left": 0}]
     assert bucket.states()[-1]["state"] == state
 
 
@@ -484,7 +484,10 @@ def test_an_interruption_is_told_before_the_machine_goes_and_whether_it_is_free(
     made.announce(reason, 100)
     made.turn()
     settle(made)
-    assert keeper.answers == [{"state": "interrupted", "reason": reason, "iteration": 400, "free": free}]
+    [answer] = keeper.answers
+    left = answer.pop("left")
+    assert answer == {"state": "interrupted", "reason": reason, "iteration": 400, "free": free}
+    assert 0 < left <= 100 if reason == order.SPOT else left == 0
     assert bucket.states()[-1]["state"] == "interrupted"
 
 

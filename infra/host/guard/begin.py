@@ -163,8 +163,9 @@ class Begin:
             self.stop()
         except Over as error:
             self.programs.end()
-            reason = str(error)
-            self.tell({"state": "interrupted", "reason": reason, "iteration": 0, "free": order.free(reason)})
+            reason, left = error.args
+            said = {"state": "interrupted", "reason": reason, "iteration": 0, "free": order.free(reason)}
+            self.tell({**said, "left": order.whole(left)})
         except Exception as error:
             self.programs.end()
             with contextlib.suppress(OSError):  # the guard has nothing to watch
@@ -185,7 +186,7 @@ class Begin:
     def end(self, *_):
         """The unit is being stopped: on power-off the keeper hears why, else the next one goes on."""
         if self.words(["systemctl", "is-system-running"])[1] == "stopping":
-            raise Over("power-off")
+            raise Over("power-off", 0)
         os._exit(1)
 
     def watch(self):
@@ -215,7 +216,7 @@ class Begin:
             with contextlib.suppress(Exception):  # the metadata service may be away
                 left = self.metadata.notice()
             if left is not None:
-                raise Over("spot interruption")
+                raise Over(order.SPOT, left)
         with contextlib.suppress(*ERRORS):
             if self.steps is not None and self.order.stop_asked():  # the guard's plan needs the capsule
                 raise Stopped

@@ -15,6 +15,7 @@ import urllib.error
 
 from . import bake, notes
 from .host import log
+from .imds import NOTICE_S
 from .s3 import ERRORS
 from .tasks import Gone, Tasks
 
@@ -26,7 +27,8 @@ STOP_S = 10
 AGAIN_S = 5
 STUCK_S = 3600  # a turn that takes longer hangs
 LAST_S = 8  # before the end of the machine an interrupted run is told of, whatever is still on its way
-FREE_S = 3600 - 120  # AWS does not charge for a spot machine that it takes in its first hour
+SPOT = "spot interruption"
+FREE_S = 3600 - NOTICE_S  # AWS does not charge for a spot machine that it takes in its first hour
 
 
 def given():
@@ -50,7 +52,7 @@ def age():
 
 def free(reason):
     """Whether AWS charges nothing where it takes this machine now."""
-    return reason == "spot interruption" and age() < FREE_S
+    return reason == SPOT and age() < FREE_S
 
 
 class Order:
@@ -196,7 +198,15 @@ def result(run):
     memory = run.memory
     reason = {"interrupted": run.told or run.ending or "", "failed": failure(memory)}.get(memory["state"], "")
     newest = max(memory["snapshots"], default=0)
-    return {"state": memory["state"], "reason": reason, "iteration": newest, "free": free(reason)}
+    left = run.bucket.last - time.monotonic() if reason == SPOT else 0
+    return {
+        "state": memory["state"], "reason": reason, "iteration": newest, "free": free(reason), "left": whole(left),
+    }  # fmt: skip
+
+
+def whole(left):
+    """The whole seconds that a spot notice leaves."""
+    return int(min(max(0, left), NOTICE_S))
 
 
 def failure(memory):
