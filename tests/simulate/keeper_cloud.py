@@ -282,7 +282,7 @@ class Cloud:
         if any(one.of is machine and one.state == "pending" for one in self.images.values()) and not self.unlucky:
             self.say("a machine is ended while its image is made")
         made = [one.settled for one in self.images.values() if one.of is machine and one.state != "pending"]
-        if made and now > max(made) + 60 and not (self.unlucky or self.stuck):
+        if made and now > max(made) + 200 and not (self.unlucky or self.stuck):  # a lost answer takes a minute
             self.say("a machine is paid for after its image is made")
         if machine.free and machine.noticed is not None and now < machine.noticed + 120:
             self.say("a free hour is paid for")
