@@ -36,7 +36,7 @@ def warm() -> None:
         importlib.import_module(name)
     for package in (infra, images, provision):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if "host" not in module.name.split(".") and not module.name.endswith("__main__"):
+            if not {"host", "cluster"} & set(module.name.split(".")[:2]) and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     from infra.host import script
 
