@@ -32,12 +32,10 @@ class Host:
         """Its exit code, where the bootstrap ends with that one."""
         known = {"idle_every": "15s", "kept": "0", "via": "ssh", **settings}
         self.text("opt/provision/settings", "".join(f"{name}={value}\n" for name, value in known.items()))
-        # it ends after what was begun beside it
+        # it ends after what was begun beside it, where something is; of a kept machine the guard tells the key
         calls = self.root / "calls"
-        waits = (
-            f'until grep -qs "guard key" {calls}; do sleep 0.01; done; echo bootstrap >> {calls}; exit {bootstrap}\n'
-        )
-        self.text("opt/provision/bootstrap.sh", waits)
+        waits = f'until grep -qs "guard key" {calls}; do sleep 0.01; done; ' if known["kept"] == "0" else ""
+        self.text("opt/provision/bootstrap.sh", f"{waits}echo bootstrap >> {calls}; exit {bootstrap}\n")
         text = script("start.sh")
         for folder in ("/opt/provision", "/etc/systemd/system"):
             text = text.replace(folder, f"{self.root}{folder}")
