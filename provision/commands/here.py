@@ -99,11 +99,10 @@ def named(run_ids: "Sequence[str]") -> "tuple[list[Seen], list[str]]":
 def _look(run: "AnyRun") -> "Seen":
     from provision.engines.here.engine import Here
     from provision.runs.standing import Standing
-    from provision.runs.table import Seen
+    from provision.runs.table import Seen, elsewhere
 
     try:
-        now = Here().state(run)
-        return Seen(run, run.store.objects(run.prefix), now)
+        return elsewhere(run, Here().state(run))
     except ProvisionError as error:
         console.line(str(error))
         return Seen(run, run.store.objects(run.prefix), Standing(), str(error))

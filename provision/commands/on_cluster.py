@@ -162,14 +162,13 @@ def _there(run: "AnyRun") -> "There":
 def _look(run: "AnyRun") -> "tuple[Seen, str]":
     from infra.errors import ProvisionError
     from provision.runs.standing import Standing
-    from provision.runs.table import Seen
+    from provision.runs.table import Seen, elsewhere
 
-    objects = run.store.objects(run.prefix)
     try:
         engine = _there(run).engine
-        return Seen(run, objects, engine.state(run)), engine.how(run).about
+        return elsewhere(run, engine.state(run)), engine.how(run).about
     except ProvisionError as error:
-        return Seen(run, objects, Standing(), str(error)), ""
+        return Seen(run, run.store.objects(run.prefix), Standing(), str(error)), ""
 
 
 def _forget(run: "AnyRun", there: "There") -> None:

@@ -85,6 +85,14 @@ def look(cloud: Cloud, runs: Sequence[Run]) -> list[Seen]:
     return [replace(seen, now=now) for seen, now in zip(found, standings, strict=True)]
 
 
+def elsewhere(run: AnyRun, now: Standing) -> Seen:
+    """What the folder of a run tells that lies in no bucket, with how its engine says that it stands."""
+    objects = run.store.objects(run.prefix)
+    names = [stored.key.removeprefix(run.prefix) for stored in objects]
+    attempts = sorted((name for name in names if ATTEMPT.fullmatch(name)), key=store.number_of)
+    return Seen(run, objects, now, newest=_snapshot(lambda name: run.attempt(run.key(name)), names, attempts))
+
+
 def _see(run: Run) -> Seen:
     objects = run.store.objects(run.prefix)
     names = [stored.key.removeprefix(run.prefix) for stored in objects]
