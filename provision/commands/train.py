@@ -48,8 +48,8 @@ _BUSY_S = 10.0  # seconds between two looks for free GPUs
 )
 @click.option(
     "--image",
-    help="a target (STACK:ROW) or an image's tag; with --detach an image of ECR, or TARGET=IMAGE where it is not one "
-    "of the recipe's stack (default: the recipe's stack)",
+    help="a target (STACK:ROW) or an image's tag; where AWS keeps the training an image of ECR, or TARGET=IMAGE where "
+    "it is not one of the recipe's stack (default: the recipe's stack)",
 )
 @click.option(
     "--gpus",
