@@ -83,7 +83,8 @@ def test_a_machine_fetches_by_itself_and_works_on_it(emulator: Emulator, laptop:
     assert laptop.ok("ssh", "far", "--", f"ls {told['folder']}") == "set.json\n"
     iam = emulator.client("iam")
     role = next(one["RoleName"] for one in iam.list_roles()["Roles"] if one["Path"].startswith("/provision/us"))
-    assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []  # for no longer than it takes
+    # for no longer than it takes; what it begins with it keeps
+    assert iam.list_role_policies(RoleName=role)["PolicyNames"] == ["machine"]
 
     target = f"{told['folder']}/set.json"
     done = laptop.run("data", "coco-check", target, "--on", "far", "--num-classes", "2", "--json")
