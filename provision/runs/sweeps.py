@@ -8,7 +8,6 @@ Each item is a run like any other, with a folder and a manifest of its own from 
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -228,8 +227,3 @@ def best_first(results: Mapping[str, Result]) -> list[str]:
         return (1, one.loss, run) if one.loss is not None else (2, 0.0, run)
 
     return sorted(results, key=place)
-
-
-def is_sweep(name: str) -> bool:
-    """Whether that can be the id of a sweep."""
-    return re.fullmatch(rf".+{_MARK}\d{{8}}-\d{{6}}-[0-9a-f]{{4}}", name) is not None

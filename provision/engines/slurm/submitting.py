@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from infra.errors import AuthError, HostError, ProvisionError, QuotaError, UsageError
 from provision.engines.slurm.cluster import Cluster
 
-LEAST_S = 60
-
 
 @dataclass(frozen=True)
 class Limits:
